@@ -1,0 +1,54 @@
+# Everything runs in .venv, which the first target makes. Needs Python 3.11 or newer and make.
+
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/installed
+INSTALLED_BENCH := .venv/installed-bench
+INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
+
+# Small networks run best with one thread per process and one process per core, four at most.
+PYTEST := OMP_NUM_THREADS=1 MPLBACKEND=Agg $(BIN)/python -m pytest -n logical --maxprocesses=4
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-slow lint docs bench check clean
+
+help:  ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' Makefile | expand -t 18
+
+$(INSTALLED): pyproject.toml setup.cfg constraints.txt
+	$(PYTHON) -m venv .venv
+	$(INSTALL) -e '.[dev]'
+	touch $@
+
+$(INSTALLED_BENCH): $(INSTALLED)
+	$(INSTALL) -e '.[dev,bench]'
+	touch $@
+
+# An example ends with plt.show(), for the gallery; it saves its figures where NEURALOT_FIGURES names a folder.
+demo: $(INSTALLED)  ## recover two plans and recolour a photograph; figures in build/demo
+	mkdir -p build/demo
+	NEURALOT_FIGURES=build/demo MPLBACKEND=Agg $(BIN)/python examples/plot_recovery.py
+	NEURALOT_FIGURES=build/demo MPLBACKEND=Agg $(BIN)/python examples/plot_colour_transfer.py
+
+test: $(INSTALLED)  ## run the tests and doctests, without the slow ones
+	$(PYTEST)
+
+test-slow: $(INSTALLED)  ## run the slow tests only
+	$(PYTEST) -m slow
+
+lint: $(INSTALLED)  ## check style, format, types and spelling
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/codespell
+
+docs: $(INSTALLED)  ## build the site in build/docs, with every warning an error
+	MPLBACKEND=Agg $(BIN)/sphinx-build -W --keep-going -b html -d build/doctrees docs build/docs
+
+bench: $(INSTALLED_BENCH)  ## run the short form of the recovery benchmark
+	MPLBACKEND=Agg $(BIN)/python benchmarks/recovery.py --quick
+
+check: lint test docs  ## lint, test and docs
+
+clean:  ## remove what the other targets built, but not .venv
+	rm -rf build docs/auto_examples docs/generated docs/sg_execution_times.rst .hypothesis .mypy_cache .pytest_cache .ruff_cache

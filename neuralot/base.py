@@ -1,0 +1,422 @@
+"""What every estimator does: check, scale, fit, map, draw, score, and travel through pickle."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import check_array, check_random_state
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import check_is_fitted, validate_data
+from torch import Generator, Tensor
+
+from neuralot.callbacks import EarlyStopping, ProgressBar
+from neuralot.costs import as_cost
+from neuralot.divergences import sinkhorn_divergence
+from neuralot.forms import Form, make_form
+from neuralot.sampling import ArraySampler
+from neuralot.scaling import Units
+from neuralot.semidual import CriticLoss, SemiDual
+from neuralot.solve import Callback, Solution, Status, solve
+from neuralot.validation import (
+    as_array,
+    check_device,
+    check_n_draws,
+    check_parameters,
+    check_weights,
+    naming,
+    pick_target,
+)
+
+Self = TypeVar("Self", bound="BaseTransport")
+
+DTYPES = (np.float64, np.float32)
+ROWS_PER_BLOCK = 16_384
+ROWS_FOR_COST = 10_000
+ROWS_FOR_SCORE = 2_000
+
+
+def _has_inverse(estimator: BaseTransport) -> bool:
+    check_is_fitted(estimator)
+    if not estimator.problem_.invertible:
+        raise AttributeError(
+            f"This {type(estimator).__name__} has no inverse_transform: only map_form='gradient' with "
+            f"bidirectional=True learns the way back"
+        )
+    return True
+
+
+class BaseTransport(OneToOneFeatureMixin, TransformerMixin, BaseEstimator, ABC):
+    """Base class of the transport estimators; a subclass stores its parameters and names its method."""
+
+    @abstractmethod
+    def _method(self, params: Any, form: Form, generator: Generator) -> SemiDual:
+        """Build the method from the parameters of a fit (attributes of `params`) and a form."""
+
+    @abstractmethod
+    def _resolved(self, rows: Tensor) -> dict[str, Any]:
+        """Values of the parameters given as ``'auto'``, from the distinct standardised source rows."""
+
+    def fit(
+        self: Self,
+        X: Any,
+        y: Any = None,
+        *,
+        X_target: Any = None,
+        sample_weight: Any = None,
+        sample_weight_target: Any = None,
+    ) -> Self:
+        """Learn the transport from the law of the rows of `X` to that of the target rows.
+
+        Parameters
+        ----------
+        X : array-like or Tensor of shape (n, n_features)
+            Source sample. The order of the rows does not matter.
+        y : array-like or Tensor of shape (m, n_features), optional
+            Target sample. A 1-D `y` is taken for labels and ignored; then `X_target` is needed.
+        X_target : array-like or Tensor of shape (m, n_features), optional
+            Target sample, by name; the form for pipelines.
+        sample_weight : array-like of shape (n,), optional
+            Weights of the source rows, non-negative; they need not sum to one.
+        sample_weight_target : array-like of shape (m,), optional
+            Weights of the target rows.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            If there is no target sample or two, if the feature counts differ, if a sample is empty, not
+            two-dimensional or not finite, or if a parameter is outside of its range. The estimator then stays as it
+            was.
+        TypeError
+            If a sample is sparse or `device` is no device.
+        FloatingPointError
+            If the weights were never finite.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If the fit diverged; the best weights are restored.
+        """
+        before = dict(self.__dict__)
+        try:
+            check_parameters(self.get_params(deep=False))
+            target, name = pick_target(y, X_target)
+            source = self._check_source(X, reset=True)
+            target = self._check_target(target, name)
+            v = check_weights(sample_weight, "sample_weight", len(source))
+            w = check_weights(sample_weight_target, "sample_weight_target", len(target))
+            self._fit_laws(*_canonical(source, v), *_canonical(target, w))
+        except BaseException:
+            self.__dict__.clear()
+            self.__dict__.update(before)
+            raise
+        if not self.status_.ok:
+            warnings.warn(self.status_.sentence, ConvergenceWarning, stacklevel=2)
+        return self
+
+    def transform(self, X: Any) -> Any:
+        """Map source rows: deterministic, row by row, in the dtype of `X`.
+
+        Parameters
+        ----------
+        X : array-like or Tensor of shape (k, n_features)
+
+        Returns
+        -------
+        ndarray or Tensor of shape (k, n_features)
+            A tensor, on the device of `X`, where `X` is one.
+
+        Raises
+        ------
+        ValueError
+            If `X` is not finite, not two-dimensional, or has other columns than in `fit`.
+        NotFittedError
+            Before `fit`.
+        """
+        check_is_fitted(self)
+        rows = self._check_source(X, reset=False)
+        return _like(X, self._to_target(rows, lambda problem, x: problem.transport(x)))
+
+    def sample(self, X: Any, n_draws: int = 1, random_state: Any = None) -> Any:
+        """Draw images of source rows from the learned plan pi(y | x).
+
+        Parameters
+        ----------
+        X : array-like or Tensor of shape (k, n_features)
+        n_draws : int
+            Independent draws per row. For a deterministic map all draws are equal.
+        random_state : int, RandomState instance or None
+
+        Returns
+        -------
+        ndarray or Tensor of shape (n_draws, k, n_features)
+
+        Raises
+        ------
+        ValueError
+            As `transform`, or if `n_draws` is less than 1.
+        """
+        check_is_fitted(self)
+        check_n_draws(n_draws)
+        rows = self._check_source(X, reset=False)
+        generator = _generator(random_state, self._device)
+        draws = [self._to_target(rows, lambda problem, x: problem.draw(x, generator)) for _ in range(n_draws)]
+        return _like(X, np.stack(draws))
+
+    @available_if(_has_inverse)
+    def inverse_transform(self, X: Any) -> Any:
+        """Map target rows back to the source; only where the fitted method learned the way back.
+
+        Parameters
+        ----------
+        X : array-like or Tensor of shape (k, n_features)
+            Rows of the target.
+
+        Returns
+        -------
+        ndarray or Tensor of shape (k, n_features)
+
+        Raises
+        ------
+        AttributeError
+            If the fitted method has no inverse.
+        """
+        check_is_fitted(self)
+        rows = self._check_source(X, reset=False)
+        moved = self._in_blocks(self.units_.from_target(rows), lambda problem, y: problem.inverse(y))
+        return _like(X, self.units_.to_source(moved))
+
+    def score(self, X: Any, y: Any = None, *, X_target: Any = None) -> float:
+        """Minus the debiased Sinkhorn divergence between the images of source rows and target rows.
+
+        The images are draws from the plan; at most 2000 rows of each side are used, picked evenly. Higher is
+        better, 0 is a perfect match of the laws, and the unit is that of the data, squared. It says nothing about
+        the optimality of the map, only about its image.
+
+        Parameters
+        ----------
+        X : array-like or Tensor of shape (k, n_features)
+            Held-out source rows.
+        y, X_target : array-like or Tensor of shape (l, n_features)
+            Held-out target rows, as in `fit`.
+
+        Returns
+        -------
+        float
+        """
+        check_is_fitted(self)
+        target, name = pick_target(y, X_target)
+        target = _at_most(self._check_target(target, name), ROWS_FOR_SCORE)
+        source = _at_most(self._check_source(X, reset=False), ROWS_FOR_SCORE)
+        return -sinkhorn_divergence(self.sample(source, random_state=0)[0], target)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+    def __getstate__(self) -> dict[str, Any]:
+        # arrays only: what is pickled loads anywhere, also a GPU fit on a CPU
+        state = dict(super().__getstate__())
+        if "problem_" in state:
+            state["problem_"] = {name: weight.cpu().numpy() for name, weight in self.problem_.state_dict().items()}
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        if "problem_" in state:
+            weights = {name: torch.as_tensor(array) for name, array in state["problem_"].items()}
+            problem = self._build(_generator(0, torch.device("cpu")))
+            problem.load_state_dict(weights)
+            device = torch.device("cuda" if self.device in ("auto", "cuda") and torch.cuda.is_available() else "cpu")
+            self.problem_ = problem.requires_grad_(False).to(device)
+
+    # what fit is made of
+
+    def _fit_laws(self, X: np.ndarray, v: np.ndarray, Y: np.ndarray, w: np.ndarray) -> None:
+        """Fit on two weighted samples in canonical order."""
+        generator = _generator(self.random_state, check_device(self.device))
+        warm = self.warm_start and hasattr(self, "problem_")
+        if not warm:
+            self.units_ = Units.of(X, Y, v, w, as_cost(self.cost))
+        x, y = _tensor(self.units_.from_source(X), generator), _tensor(self.units_.from_target(Y), generator)
+        # what the networks of this fit are made from; a later set_params must not change them
+        self._fitted_params = {
+            **self.get_params(deep=False),
+            **self._resolved(torch.unique(x, dim=0)),
+            "callbacks": None,
+        }
+        problem = self._build(generator)
+        if warm:
+            _load(problem, self.problem_)
+        x, v_kept, x_held = self._hold_out(x, v, generator)
+        y, w_kept, y_held = self._hold_out(y, w, generator)
+        stopping = None
+        if self.early_stopping:
+            stopping = EarlyStopping(x_held, y_held, tol=self.tol, n_iter_no_change=self.n_iter_no_change)
+        solution = self._solve(problem, ArraySampler(x, v_kept), ArraySampler(y, w_kept), generator, stopping)
+        if solution.status is Status.FAILED:
+            raise FloatingPointError(solution.status.sentence)
+        if stopping is not None and solution.status.ok:
+            stopping.restore(solution.problem)
+        self.problem_ = solution.problem.requires_grad_(False)
+        self.status_, self.history_, self.n_iter_ = solution.status, solution.history, solution.n_iter
+        self.transport_cost_ = self._transport_cost(X, v)
+
+    def _build(self, generator: Generator) -> SemiDual:
+        """Build the problem of `_fitted_params`, on the device of `generator`."""
+        params = SimpleNamespace(**self._fitted_params)
+        form = make_form(
+            self.n_features_in_,
+            self.units_.cost(as_cost(params.cost), generator.device),
+            map_form=params.map_form,
+            hidden_layer_sizes=params.hidden_layer_sizes,
+            activation=params.activation,
+            n_map_steps=None if params.n_map_steps == "auto" else params.n_map_steps,
+            noise_dim=getattr(params, "noise_dim", 0),
+            n_transform_draws=params.n_transform_draws,
+            bidirectional=params.bidirectional,
+            critic_loss=CriticLoss(params.expectile, params.expectile_weight, params.gradient_penalty),
+            map_network=params.map_network,
+            potential_network=params.potential_network,
+            generator=generator,
+        )
+        return self._method(params, form, generator).to(generator.device)
+
+    def _solve(
+        self,
+        problem: SemiDual,
+        source: ArraySampler,
+        target: ArraySampler,
+        generator: Generator,
+        stopping: EarlyStopping | None,
+    ) -> Solution:
+        callbacks: list[Callback] = [] if stopping is None else [stopping]
+        with contextlib.ExitStack() as stack:
+            if self.verbose:
+                callbacks.append(stack.enter_context(ProgressBar()))
+            return solve(
+                problem,
+                source,
+                target,
+                max_iter=self.max_iter,
+                max_time=self.max_time,
+                batch_size=self.batch_size,
+                optimizer=self.optimizer,
+                learning_rate=self.learning_rate_init,
+                weight_decay=self.weight_decay,
+                generator=generator,
+                callbacks=[*callbacks, *(self.callbacks or ())],
+            )
+
+    def _hold_out(
+        self, rows: Tensor, weights: np.ndarray, generator: Generator
+    ) -> tuple[Tensor, Tensor | None, Tensor]:
+        """Split off the rows for early stopping; return the others, their weights (None if equal), and those."""
+        n_held = int(np.ceil(self.validation_fraction * len(rows))) if self.early_stopping else 0
+        if n_held == len(rows):
+            raise ValueError(f"early_stopping=True needs at least 2 rows in each sample, got {len(rows)}")
+        order = torch.randperm(len(rows), generator=generator, device=generator.device) if n_held else slice(None)
+        shuffled, shuffled_weights = rows[order], torch.as_tensor(weights, device=generator.device)[order]
+        kept = shuffled_weights[n_held:]
+        uniform = bool((kept == kept[0]).all())
+        return shuffled[n_held:], None if uniform else kept, shuffled[:n_held][:ROWS_FOR_SCORE]
+
+    def _transport_cost(self, X: np.ndarray, weights: np.ndarray) -> float:
+        """Mean cost of the learned plan on at most 10 000 training rows, in the user's units."""
+        rows, weights = _at_most(X, ROWS_FOR_COST), _at_most(weights, ROWS_FOR_COST)
+        images = self.sample(rows, random_state=0)[0]
+        cost = as_cost(self.cost)(torch.from_numpy(rows).double(), torch.from_numpy(images).double())
+        return float(np.average(cost.detach().numpy(), weights=weights))
+
+    # what maps rows
+
+    @property
+    def _device(self) -> torch.device:
+        return next(self.problem_.parameters()).device
+
+    def _to_target(self, rows: np.ndarray, image: Callable[[SemiDual, Tensor], Tensor]) -> np.ndarray:
+        x = self.units_.from_source(rows)
+        return self.units_.to_target(self._in_blocks(x, image))
+
+    def _in_blocks(self, x: np.ndarray, image: Callable[[SemiDual, Tensor], Tensor]) -> np.ndarray:
+        """Apply `image` to standardised rows, block by block, in their own precision (float32 on a GPU)."""
+        dtype = torch.float64 if x.dtype == np.float64 and self._device.type == "cpu" else torch.float32
+        problem = copy.deepcopy(self.problem_).to(dtype)
+        images = np.empty_like(x)
+        for start in range(0, len(x), ROWS_PER_BLOCK):
+            block = slice(start, start + ROWS_PER_BLOCK)
+            with torch.no_grad():
+                moved = image(problem, torch.from_numpy(x[block]).to(self._device, dtype))
+            images[block] = moved.cpu().numpy()
+        return images
+
+    def _check_source(self, X: Any, *, reset: bool) -> np.ndarray:
+        with naming("X"):
+            return validate_data(self, as_array(X), reset=reset, dtype=DTYPES, order="C")
+
+    def _check_target(self, target: Any, name: str) -> np.ndarray:
+        with naming(name):
+            rows = check_array(as_array(target), dtype=DTYPES, order="C", estimator=self, input_name=name)
+        if rows.shape[1] != self.n_features_in_:
+            raise ValueError(
+                f"{name} has {rows.shape[1]} features, but the source has {self.n_features_in_}; pass target rows with "
+                f"the columns of X"
+            )
+        if hasattr(self, "feature_names_in_") and hasattr(target, "columns"):
+            with naming(name):
+                validate_data(self, target, reset=False, skip_check_array=True)  # the same column names
+        return rows
+
+
+def _canonical(rows: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Order the rows by a fixed random projection and drop those without weight.
+
+    Samplers invert the cumulative weights, so a fit then depends on the weighted law alone: neither on the order of
+    the rows, nor on whether a row stands twice or weighs two.
+    """
+    direction = np.random.default_rng(0).standard_normal(rows.shape[1]).astype(rows.dtype)
+    with np.errstate(over="ignore", invalid="ignore"):
+        # not a matrix product: BLAS may sum equal rows in different orders
+        order = np.argsort(np.einsum("ij,j->i", rows, direction), kind="stable")
+    order = order[weights[order] > 0]
+    return rows[order], weights[order]
+
+
+def _generator(random_state: Any, device: torch.device) -> Generator:
+    return Generator(device).manual_seed(int(check_random_state(random_state).randint(np.iinfo(np.int32).max)))
+
+
+def _tensor(rows: np.ndarray, generator: Generator) -> Tensor:
+    return torch.from_numpy(rows.astype(np.float32, copy=False)).to(generator.device)
+
+
+def _at_most(rows: np.ndarray, n_rows: int) -> np.ndarray:
+    return rows[np.linspace(0, len(rows) - 1, n_rows).astype(int)] if len(rows) > n_rows else rows
+
+
+def _like(X: Any, rows: np.ndarray) -> Any:
+    """Return `rows` as the kind of thing that `X` is."""
+    return torch.from_numpy(rows).to(X.device) if isinstance(X, Tensor) else rows
+
+
+def _load(problem: SemiDual, previous: SemiDual) -> None:
+    try:
+        problem.load_state_dict(previous.state_dict())
+    except RuntimeError as error:
+        raise ValueError(
+            f"warm_start=True needs the networks of the previous fit; pass warm_start=False or the same sizes. {error}"
+        ) from error

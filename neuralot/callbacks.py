@@ -1,0 +1,100 @@
+"""Callbacks of the loop: `(step, problem, record) -> bool`, True to end the fit."""
+
+from __future__ import annotations
+
+import copy
+import math
+import sys
+from typing import Any, TextIO
+
+import torch
+from torch import Generator, Tensor
+
+from neuralot.semidual import SemiDual, energy_distance
+from neuralot.solve import Record
+
+
+class EarlyStopping:
+    """End a fit when the images of held-out source rows stop coming closer to held-out target rows.
+
+    The value watched is the energy distance between the two, in standardised units, written into the record as
+    ``validation``. No exact map or plan is needed. Call `restore` after the fit to go back to the best weights.
+
+    Parameters
+    ----------
+    x, y : Tensor of shape (n, n_features), (m, n_features)
+        Held-out rows.
+    tol : float
+        The least decrease that counts as one.
+    n_iter_no_change : int
+        Steps without one after which the fit ends.
+    """
+
+    def __init__(self, x: Tensor, y: Tensor, *, tol: float, n_iter_no_change: int) -> None:
+        self.x, self.y = x, y
+        self.tol, self.n_iter_no_change = tol, n_iter_no_change
+        self.generator = Generator(x.device)
+        self.best = math.inf
+        self.best_step = 0
+        self.weights: dict[str, Tensor] = {}
+
+    def __call__(self, step: int, problem: SemiDual, record: Record) -> bool:
+        self.generator.manual_seed(0)  # the same noise every time: the values differ by the weights only
+        with torch.no_grad():
+            image = problem.draw(self.x, self.generator, record["progress"])
+            record["validation"] = float(energy_distance(image, self.y))
+        if record["validation"] < self.best - self.tol:
+            self.best, self.best_step = record["validation"], step
+            self.weights = copy.deepcopy(problem.state_dict())
+        return step - self.best_step >= self.n_iter_no_change
+
+    def restore(self, problem: SemiDual) -> None:
+        """Load the weights of the best step into `problem`."""
+        if self.weights:
+            problem.load_state_dict(self.weights)
+
+
+class ProgressBar:
+    """Show the progress of a fit on standard error, with rich where it is installed.
+
+    Parameters
+    ----------
+    stream : file-like, optional
+        For the plain form; standard error when None.
+    """
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self.stream = sys.stderr if stream is None else stream
+        self.bar = _rich_bar()
+
+    def __call__(self, step: int, problem: SemiDual, record: Record) -> bool:
+        shown = {name: record[name] for name in ("discrepancy", "validation", "eps") if name in record}
+        words = "  ".join([f"step {step}", *(f"{name} {value:.3g}" for name, value in shown.items())])
+        if self.bar is not None:
+            self.bar.update(self.bar.task_ids[0], completed=record["progress"], words=words)
+        else:
+            self.stream.write(f"\r{record['progress']:4.0%}  {words}   ")
+            self.stream.flush()
+        return False
+
+    def __enter__(self) -> ProgressBar:
+        if self.bar is not None:
+            self.bar.start()
+            self.bar.add_task("fit", total=1.0, words="")
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self.bar is not None:
+            self.bar.stop()
+        else:
+            self.stream.write("\n")
+
+
+def _rich_bar() -> Any:
+    try:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+    except ImportError:
+        return None
+    columns = BarColumn(), TimeRemainingColumn(), TextColumn("{task.fields[words]}")
+    return Progress(*columns, console=Console(stderr=True))

@@ -1,0 +1,166 @@
+"""Transport costs: c(x, y) on paired rows, on all pairs, and the map that a potential's gradient defines."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+PairedCost = Callable[[Tensor, Tensor], Tensor]
+
+
+class Cost(ABC):
+    """A transport cost c(x, y).
+
+    Attributes
+    ----------
+    has_transport : bool
+        Whether `transport` is available, that is, whether a potential's gradient alone gives the map.
+    shift_invariant_plan : bool
+        Whether moving the source and the target by *different* vectors leaves the optimal plan unchanged. True for
+        the squared Euclidean cost only.
+    """
+
+    has_transport: bool = False
+    shift_invariant_plan: bool = False
+
+    @abstractmethod
+    def __call__(self, x: Tensor, y: Tensor) -> Tensor:
+        """Cost of paired rows, shape (n,); `x` and `y` have shape (n, d)."""
+
+    def pairwise(self, x: Tensor, y: Tensor) -> Tensor:
+        """Cost of all pairs, shape (n, m); `x` has shape (n, d), `y` (m, d)."""
+        n, m = len(x), len(y)
+        return self(x.repeat_interleave(m, dim=0), y.repeat(n, 1)).reshape(n, m)
+
+    def transport(self, x: Tensor, gradient: Tensor) -> Tensor:
+        """Solve grad_x c(x, y) = `gradient` for y, shape (n, d).
+
+        At the optimum, `gradient` is that of the Kantorovich potential at `x`, and y is the image of `x`.
+        """
+        raise NotImplementedError(
+            f"{type(self).__name__} does not know its map from a potential's gradient; use map_form='network'"
+        )
+
+    def in_units(self, centre: Tensor, scale: float, level: float) -> Cost:
+        """Return the cost of standardised rows: c(scale x + centre, scale y + centre) / level, or a multiple of it."""
+        return self
+
+
+class SquaredEuclidean(Cost):
+    """Squared Euclidean cost, c(x, y) = |x - y|^2, with the map x - gradient / 2.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from neuralot.costs import SquaredEuclidean
+    >>> SquaredEuclidean()(torch.zeros(3, 2), torch.ones(3, 2))
+    tensor([2., 2., 2.])
+    """
+
+    has_transport = True
+    shift_invariant_plan = True
+
+    def __call__(self, x: Tensor, y: Tensor) -> Tensor:
+        return (x - y).square().sum(-1)
+
+    def pairwise(self, x: Tensor, y: Tensor) -> Tensor:
+        return torch.cdist(x, y).square()
+
+    def transport(self, x: Tensor, gradient: Tensor) -> Tensor:
+        return x - gradient / 2
+
+
+class Lp(Cost):
+    """The p-th power of the Lp distance, c(x, y) = sum_i |x_i - y_i|^p, for p > 1.
+
+    The map is x - sign(g) (|g| / p)^(1 / (p - 1)), coordinate by coordinate, with g the potential's gradient.
+
+    Parameters
+    ----------
+    p : float
+        The exponent, greater than 1: below, the cost is not strictly convex and a gradient gives no map.
+
+    Raises
+    ------
+    ValueError
+        If `p` is not greater than 1.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from neuralot.costs import Lp
+    >>> Lp(3.0)(torch.zeros(2, 2), torch.full((2, 2), 2.0))
+    tensor([16., 16.])
+    """
+
+    has_transport = True
+
+    def __init__(self, p: float) -> None:
+        if not p > 1:
+            raise ValueError(f"p must be greater than 1, got {p}; pass for example Lp(1.5)")
+        self.p = float(p)
+
+    def __call__(self, x: Tensor, y: Tensor) -> Tensor:
+        return (x - y).abs().pow(self.p).sum(-1)
+
+    def transport(self, x: Tensor, gradient: Tensor) -> Tensor:
+        return x - gradient.sign() * (gradient.abs() / self.p).pow(1 / (self.p - 1))
+
+    def __repr__(self) -> str:
+        return f"Lp({self.p:g})"
+
+
+class CallableCost(Cost):
+    """A user's own cost: a differentiable function of paired rows, (n, d), (n, d) -> (n,).
+
+    Parameters
+    ----------
+    function : callable
+        Written with torch operations on the last axis; called with rows in the user's own units.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from neuralot.costs import CallableCost
+    >>> CallableCost(lambda x, y: (x - y).abs().sum(-1))(torch.zeros(1, 2), torch.ones(1, 2))
+    tensor([2.])
+    """
+
+    def __init__(self, function: PairedCost) -> None:
+        self.function = function
+
+    def __call__(self, x: Tensor, y: Tensor) -> Tensor:
+        return self.function(x, y)
+
+    def in_units(self, centre: Tensor, scale: float, level: float) -> Cost:
+        function = self.function
+        return CallableCost(lambda x, y: function(x * scale + centre, y * scale + centre) / level)
+
+
+def as_cost(cost: str | Cost | PairedCost) -> Cost:
+    """Turn ``'sqeuclidean'``, a `Cost` or a function of paired rows into a `Cost`.
+
+    Raises
+    ------
+    ValueError
+        If `cost` is none of these.
+
+    Examples
+    --------
+    >>> from neuralot.costs import as_cost
+    >>> type(as_cost("sqeuclidean")).__name__
+    'SquaredEuclidean'
+    """
+    if isinstance(cost, Cost):
+        return cost
+    if cost == "sqeuclidean":
+        return SquaredEuclidean()
+    if not isinstance(cost, str) and callable(cost):
+        return CallableCost(cost)
+    raise ValueError(
+        f"cost must be 'sqeuclidean', a neuralot.costs.Cost such as Lp(1.5), or a function of paired rows "
+        f"(n, d), (n, d) -> (n,), got {cost!r}"
+    )

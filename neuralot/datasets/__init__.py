@@ -1,0 +1,56 @@
+"""Pairs of laws whose optimal transport is known: the exam of every solver.
+
+Each ``make_*`` function returns a `TransportPair`: two samplers, what is exactly known of the optimal
+transport between them, and how far a solver may be from it. Tests, gallery and benchmarks share them.
+"""
+
+from __future__ import annotations
+
+from neuralot.datasets.pair import Tolerance, TransportPair
+from neuralot.datasets.shapes import make_eight_gaussians, make_moons
+from neuralot.datasets.singular import make_multi_perpendicular, make_one_to_many, make_parallel, make_perpendicular
+from neuralot.datasets.smooth import make_convex_potential, make_gaussians
+from neuralot.datasets.w2_benchmark import load_w2_benchmark
+
+__all__ = [
+    "Tolerance",
+    "TransportPair",
+    "load_w2_benchmark",
+    "make_convex_potential",
+    "make_eight_gaussians",
+    "make_gaussians",
+    "make_moons",
+    "make_multi_perpendicular",
+    "make_one_to_many",
+    "make_parallel",
+    "make_perpendicular",
+    "small_pairs",
+]
+
+
+def small_pairs() -> list[TransportPair]:
+    """Every two-dimensional pair, to run each method on all of them.
+
+    Returns
+    -------
+    list of TransportPair
+        With distinct names, so that ``[pair.name for pair in small_pairs()]`` labels tests.
+
+    Examples
+    --------
+    >>> from neuralot.datasets import small_pairs
+    >>> [pair.name for pair in small_pairs()][:3]
+    ['perpendicular', 'parallel', 'one_to_many']
+    >>> {pair.n_features for pair in small_pairs()}
+    {2}
+    """
+    return [
+        make_perpendicular(),
+        make_parallel(),
+        make_one_to_many(),
+        make_multi_perpendicular(),
+        make_gaussians(),
+        make_convex_potential(),
+        make_eight_gaussians(),
+        make_moons(),
+    ]

@@ -1,0 +1,159 @@
+"""What is known of one transport problem, and what its solvers are allowed."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+import numpy as np
+
+Sampler: TypeAlias = Callable[[int, np.random.Generator], np.ndarray]
+Map: TypeAlias = Callable[[np.ndarray], np.ndarray]
+Plan: TypeAlias = Callable[[np.ndarray, np.random.Generator], np.ndarray]
+Seed: TypeAlias = int | np.random.RandomState | np.random.Generator | None
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """What a test or a benchmark of a solver may allow on one pair.
+
+    Parameters
+    ----------
+    cost : float, default=0.03
+        Largest relative error of the transport cost ``E|x - T(x)|^2``.
+    target_factor, target_offset : float, default=2.0 and 0.002
+        ``D_target <= target_factor * floor + target_offset``, in squared units of the data, where the
+        floor is what two fresh target samples of the same size score (`neuralot.metrics.target_floor`).
+    l2_uvp : float or None, default=None
+        Largest L2-UVP of a deterministic map, in percent; None where no exact map is there to compare with.
+    cosine : float or None, default=None
+        Smallest cosine between the displacement fields; 1 is perfect.
+    otp_l2_uvp : float or None, default=None
+        Largest L2-UVP, in percent, of a method that smooths the source and so pays for its terminal noise.
+
+    Examples
+    --------
+    >>> from neuralot.datasets import Tolerance
+    >>> Tolerance(l2_uvp=0.5).cost
+    0.03
+    """
+
+    cost: float = 0.03
+    target_factor: float = 2.0
+    target_offset: float = 0.002
+    l2_uvp: float | None = None
+    cosine: float | None = None
+    otp_l2_uvp: float | None = None
+
+
+@dataclass(frozen=True)
+class TransportPair:
+    r"""A source law, a target law, and the truth about the optimal transport between them.
+
+    The problem is :math:`\min_\pi E_\pi |x - y|^2` over the plans :math:`\pi` with marginals source and
+    target. Whatever is not known, or not unique, is None.
+
+    Parameters
+    ----------
+    name : str
+        A label, usable as a test id.
+    n_features : int
+        The dimension d.
+    source, target : callable ``(n, rng) -> ndarray of shape (n, d)``
+        Independent draws of each law, with a `numpy.random.Generator`.
+    exact_map : callable ``(X) -> ndarray of shape (n, d)`` or None
+        The Monge map, where one exists and is unique.
+    exact_plan : callable ``(X, rng) -> ndarray of shape (n, d)`` or None
+        One draw of y given each row x, where the optimal plan is unique. Equals `exact_map` where that
+        exists.
+    cost : float or None
+        The optimal ``E|x - y|^2``, in squared units of the data.
+    modes : ndarray of shape (n_modes, d) or None
+        Centres of the target's parts, for mode coverage.
+    target_variance : float or None
+        The total variance of the target, summed over coordinates, in squared units of the data.
+    tolerance : Tolerance
+        What a solver may be allowed on this pair.
+
+    Examples
+    --------
+    >>> from neuralot.datasets import make_parallel
+    >>> pair = make_parallel()
+    >>> X, Y = pair.sample(5, 3, random_state=0)
+    >>> X.shape, Y.shape
+    ((5, 2), (3, 2))
+    >>> float(((X - pair.exact_map(X)) ** 2).sum(axis=1).mean()) == pair.cost
+    True
+    """
+
+    name: str
+    n_features: int
+    source: Sampler
+    target: Sampler
+    exact_map: Map | None = None
+    exact_plan: Plan | None = None
+    cost: float | None = None
+    modes: np.ndarray | None = None
+    target_variance: float | None = None
+    tolerance: Tolerance = field(default_factory=Tolerance)
+
+    def sample(
+        self, n_source: int, n_target: int | None = None, random_state: Seed = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Draw an unpaired sample of each law.
+
+        Parameters
+        ----------
+        n_source : int
+            Rows of the source sample.
+        n_target : int or None, default=None
+            Rows of the target sample; None draws `n_source`.
+        random_state : int, RandomState, Generator or None, default=None
+            An int gives the same draws each time; the source rows then do not depend on `n_target`.
+
+        Returns
+        -------
+        X : ndarray of shape (n_source, n_features)
+        Y : ndarray of shape (n_target, n_features)
+            Independent of X, float64 both.
+
+        Raises
+        ------
+        ValueError
+            If a number of rows is less than 1.
+        """
+        n_target = n_source if n_target is None else n_target
+        check_at_least("n_source", n_source, 1)
+        check_at_least("n_target", n_target, 1)
+        rng = as_generator(random_state)
+        X = self.source(n_source, rng)
+        return X, self.target(n_target, rng)
+
+
+def as_generator(random_state: Seed) -> np.random.Generator:
+    """Return a numpy Generator; a RandomState gives its seed and moves on."""
+    if isinstance(random_state, np.random.RandomState):
+        return np.random.default_rng(random_state.randint(2**31 - 1))
+    return np.random.default_rng(random_state)
+
+
+def check_at_least(name: str, value: int, minimum: int) -> int:
+    """Return `value` as an int, or raise a ValueError that names the argument."""
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise ValueError(f"{name} must be an integer, got {value!r}.") from None
+    if number < minimum:
+        raise ValueError(f"{name} must be at least {minimum}, got {number}.")
+    return number
+
+
+def plan_of(exact_map: Map) -> Plan:
+    """Write a Monge map as a plan: the one draw there is, whatever the generator."""
+
+    def exact_plan(X: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        return exact_map(X)
+
+    return exact_plan

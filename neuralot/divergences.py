@@ -1,0 +1,134 @@
+"""The Sinkhorn divergence between two samples, and the door that samples pass: floor 0, for `score` and the metrics."""
+
+from __future__ import annotations
+
+import math
+from typing import TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+
+Samples: TypeAlias = ArrayLike | torch.Tensor
+
+# POT stops an exact problem early, with a warning, at 1e5 iterations; 2000 x 2000 points can need more.
+MAX_PIVOTS = 10**8
+
+
+def as_points(points: Samples, name: str) -> np.ndarray:
+    """Turn a sample into a float64 array, or raise a ValueError that names the argument."""
+    if isinstance(points, torch.Tensor):
+        points = points.detach().to("cpu", torch.float64).numpy()
+    array = np.asarray(points, dtype=np.float64)
+    if array.ndim != 2 or array.size == 0:
+        raise ValueError(f"{name} must be a non-empty sample of shape (n, d), got shape {array.shape}.")
+    if not np.isfinite(array).all():
+        raise ValueError(f"{name} must be finite, but has NaN or infinite entries.")
+    return array
+
+
+def as_aligned(**samples: Samples) -> list[np.ndarray]:
+    """Turn samples that describe the same rows into arrays of one shape."""
+    arrays = {name: as_points(points, name) for name, points in samples.items()}
+    if len({array.shape for array in arrays.values()}) > 1:
+        shapes = ", ".join(f"{name} {array.shape}" for name, array in arrays.items())
+        raise ValueError(f"Row i of each argument must belong to source row i, got shapes {shapes}.")
+    return list(arrays.values())
+
+
+def check_features(**arrays: np.ndarray) -> None:
+    """Raise a ValueError that names the samples whose numbers of features differ."""
+    if len({array.shape[1] for array in arrays.values()}) > 1:
+        counts = ", ".join(f"{name} {array.shape[1]}" for name, array in arrays.items())
+        raise ValueError(f"The numbers of features must be equal, got {counts}.")
+
+
+def mean_square(rows: np.ndarray) -> float:
+    """Return the mean squared norm of the rows."""
+    return float((rows**2).sum(axis=1).mean())
+
+
+def sinkhorn_divergence(A: Samples, B: Samples, reg: float | None = None) -> float:
+    r"""Debiased Sinkhorn divergence between two samples, a smooth stand-in for the squared W2 distance.
+
+    .. math:: S(\alpha, \beta) = \mathrm{OT}_\varepsilon(\alpha, \beta)
+       - \tfrac{1}{2} \mathrm{OT}_\varepsilon(\alpha, \alpha)
+       - \tfrac{1}{2} \mathrm{OT}_\varepsilon(\beta, \beta),
+       \quad \mathrm{OT}_\varepsilon(\alpha, \beta) = \min_\pi E_\pi|x - y|^2
+       + \varepsilon \, \mathrm{KL}(\pi \,|\, \alpha \otimes \beta)
+
+    Non-negative, 0 only for equal samples, and nearer to 0 than W2 for two samples of one law. It is computed
+    by POT, in a few seconds for 2000 by 2000 rows. Its iterations stop after 1000 sweeps, which may be few for a `reg`
+    far below the default.
+
+    Parameters
+    ----------
+    A : array-like of shape (n, d)
+    B : array-like of shape (m, d)
+        Equally weighted rows.
+    reg : float or None, default=None
+        The regularisation :math:`\varepsilon`, in squared units of the data. None takes 0.05 of the mean
+        squared distance between the two samples once both are centred, so that S scales with the square of
+        the data, and a shift of the means apart by t adds :math:`|t|^2` alone.
+
+    Returns
+    -------
+    float
+        In squared units of the data.
+
+    Raises
+    ------
+    ValueError
+        If a sample is not finite and two-dimensional, the numbers of features differ, or `reg` is not
+        positive.
+
+    References
+    ----------
+    Feydy, J., Séjourné, T., Vialard, F.-X., Amari, S., Trouvé, A., Peyré, G. (2019). Interpolating between
+    optimal transport and MMD using Sinkhorn divergences. AISTATS. arXiv:1810.08278.
+
+    Examples
+    --------
+    >>> from neuralot.metrics import sinkhorn_divergence
+    >>> A = [[0.0, 0.0], [1.0, 0.0], [0.0, 2.0]]
+    >>> B = [[3.0, 0.0], [4.0, 0.0], [3.0, 2.0]]
+    >>> round(sinkhorn_divergence(A, B), 6), round(sinkhorn_divergence(A, A), 6)
+    (9.0, 0.0)
+    """
+    a, b = as_points(A, "A"), as_points(B, "B")
+    check_features(A=a, B=b)
+    if reg is not None and not 0 < reg < math.inf:
+        raise ValueError(f"reg must be positive and finite, got {reg}.")
+    # as in exact_cost; it also makes the default level blind to how far apart the samples are
+    mean_a, mean_b = a.mean(axis=0), b.mean(axis=0)
+    between_means = float(((mean_a - mean_b) ** 2).sum())
+    a, b = a - mean_a, b - mean_b
+    variance = mean_square(a) + mean_square(b)
+    if variance == 0:
+        return between_means
+    a, b = a / math.sqrt(variance), b / math.sqrt(variance)
+    level = 0.05 if reg is None else reg / variance
+    within = (_entropic_cost(a, a, level) + _entropic_cost(b, b, level)) / 2
+    # the centred divergence is not negative: what is left below 0 is the iterations' error
+    return between_means + variance * max(_entropic_cost(a, b, level) - within, 0.0)
+
+
+def _entropic_cost(a: np.ndarray, b: np.ndarray, level: float) -> float:
+    """Entropic cost of two equally weighted samples, from its dual, which errs to second order only.
+
+    The kernel is taken relative to the exact potentials f, g (0 for a sample with itself): c - f - g is then 0
+    somewhere in every row and column, so nothing underflows at any level, and POT's plain scaling, fifty times faster
+    than its iterations on logarithms, is safe.
+    """
+    import ot
+
+    n, m = len(a), len(b)
+    cost = ot.dist(a, b)
+    f, g = np.zeros(n), np.zeros(m)
+    if a is not b:
+        _, exact = ot.emd2([], [], cost, numItermax=MAX_PIVOTS, log=True)
+        f, g = exact["u"], exact["v"]
+    reduced = np.maximum(cost - f[:, None] - g, 0.0)
+    _, log = ot.bregman.sinkhorn_knopp([], [], reduced, level, numItermax=1000, stopThr=1e-7, warn=False, log=True)
+    f, g = f + level * np.log(n * log["u"]), g + level * np.log(m * log["v"])
+    return float(f.mean() + g.mean())

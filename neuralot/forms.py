@@ -1,0 +1,269 @@
+"""Forms of a map: the gradient of a potential, or a free network; each brings its networks, players and losses.
+
+A form plays the max-min game on the rows that it is given. What those rows are, plain or smoothed, is the business
+of a method.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Generator, Tensor, nn
+
+from neuralot.costs import Cost, SquaredEuclidean
+from neuralot.networks import MLPMap, NoiseMap, Potential
+from neuralot.schedules import antithetic_noise
+from neuralot.semidual import CriticLoss, gradient, map_loss, mean_over, normal, seeded
+
+NetworkFactory = Callable[[int], nn.Module]
+
+
+class Form(nn.Module, ABC):
+    """How a map is represented and which game trains it.
+
+    Attributes
+    ----------
+    networks : torch.nn.ModuleDict
+    players : dict of str to int
+        Updates of each player in one step, in playing order.
+    cost : Cost
+    invertible : bool
+    """
+
+    networks: nn.ModuleDict
+    players: dict[str, int]
+    cost: Cost
+    invertible: bool = False
+
+    @abstractmethod
+    def loss(self, player: str, x: Tensor, y: Tensor, generator: Generator) -> Tensor:
+        """Return what `player` minimises on rows `x` of the source and `y` of the target."""
+
+    @abstractmethod
+    def map(self, x: Tensor) -> Tensor:
+        """Images of the rows `x`, shape (n, d); deterministic."""
+
+    def draw(self, x: Tensor, generator: Generator) -> Tensor:
+        """Images of the rows `x`, shape (n, d), with fresh noise where the form has any."""
+        return self.map(x)
+
+    def inverse(self, y: Tensor) -> Tensor:
+        """Images of the target rows `y` under the map back, shape (m, d)."""
+        raise NotImplementedError(f"{type(self).__name__} has no inverse")
+
+
+class GradientForm(Form):
+    """Maps that are gradients of potentials: f on the source side, g on the target side.
+
+    The map solves grad_x c(x, T(x)) = grad f(x), which is T(x) = x - grad f(x) / 2 for the squared Euclidean cost; g
+    gives the map back. Each potential is the map of one direction and the critic of the other, and minimises the
+    sum of its two parts; with one direction only, f is just a map and g just a critic.
+
+    Parameters
+    ----------
+    source_potential, target_potential : torch.nn.Module
+        (n, d) -> (n,) or (n, 1), twice differentiable.
+    cost : Cost
+        With a `transport`.
+    critic_loss : CriticLoss
+    n_map_steps : int
+        Updates of f for one of g.
+    bidirectional : bool
+    """
+
+    def __init__(
+        self,
+        source_potential: nn.Module,
+        target_potential: nn.Module,
+        cost: Cost,
+        *,
+        critic_loss: CriticLoss = CriticLoss(),  # noqa: B008 (frozen)
+        n_map_steps: int = 1,
+        bidirectional: bool = True,
+    ) -> None:
+        super().__init__()
+        self.networks = nn.ModuleDict({"source_potential": source_potential, "target_potential": target_potential})
+        self.players = {"source_potential": n_map_steps, "target_potential": 1}
+        self.cost = cost
+        self.critic_loss = critic_loss
+        self.bidirectional = bidirectional
+        self.invertible = bidirectional
+
+    def loss(self, player: str, x: Tensor, y: Tensor, generator: Generator) -> Tensor:
+        f, g = self.networks["source_potential"], self.networks["target_potential"]
+        plays_map = self.bidirectional or player == "source_potential"
+        plays_critic = self.bidirectional or player == "target_potential"
+        if player == "target_potential":
+            x, y, f, g = y, x, g, f
+        loss = x.new_zeros(())
+        if plays_map:
+            loss = loss + map_loss(self.cost, x, self._image(f, x, create_graph=True), g)
+        if plays_critic:
+            loss = loss + self.critic_loss(self.cost, f, y, self._image(g, y), x)
+        return loss
+
+    def map(self, x: Tensor) -> Tensor:
+        return self._image(self.networks["source_potential"], x)
+
+    def inverse(self, y: Tensor) -> Tensor:
+        return self._image(self.networks["target_potential"], y)
+
+    def _image(self, potential: nn.Module, x: Tensor, create_graph: bool = False) -> Tensor:
+        return self.cost.transport(x, gradient(potential, x, create_graph))
+
+
+class NetworkForm(Form):
+    """A free network T(x) or T(x, z) against one potential V, the form of the papers.
+
+    Parameters
+    ----------
+    map_network : torch.nn.Module
+        (n, d) -> (n, d), or (n, d), (n, noise_dim) -> (n, d) when there is `noise`.
+    potential : torch.nn.Module
+        (n, d) -> (n,) or (n, 1).
+    cost : Cost
+    critic_loss : CriticLoss
+    n_map_steps : int
+        K_T, updates of the map for one of the potential.
+    noise : Tensor of shape (n_draws, noise_dim), optional
+        The draws that `map` averages over; training and `draw` take fresh ones.
+    """
+
+    noise: Tensor | None
+
+    def __init__(
+        self,
+        map_network: nn.Module,
+        potential: nn.Module,
+        cost: Cost,
+        *,
+        critic_loss: CriticLoss = CriticLoss(),  # noqa: B008 (frozen)
+        n_map_steps: int = 2,
+        noise: Tensor | None = None,
+    ) -> None:
+        super().__init__()
+        self.networks = nn.ModuleDict({"map": map_network, "potential": potential})
+        self.players = {"map": n_map_steps, "potential": 1}
+        self.cost = cost
+        self.critic_loss = critic_loss
+        self.register_buffer("noise", noise)
+
+    def loss(self, player: str, x: Tensor, y: Tensor, generator: Generator) -> Tensor:
+        V = self.networks["potential"]
+        if player == "map":
+            return map_loss(self.cost, x, self.draw(x, generator), V)
+        with torch.no_grad():
+            image = self.draw(x, generator)
+        return self.critic_loss(self.cost, V, x, image, y)
+
+    def draw(self, x: Tensor, generator: Generator) -> Tensor:
+        T = self.networks["map"]
+        if self.noise is None:
+            return T(x)
+        return T(x, normal(len(x), self.noise.shape[1], generator, like=x))
+
+    def map(self, x: Tensor) -> Tensor:
+        T = self.networks["map"]
+        if self.noise is None:
+            return T(x)
+        return mean_over(self.noise, lambda z: T(x, z.expand(len(x), -1)))
+
+
+def make_form(
+    n_features: int,
+    cost: Cost | None = None,
+    *,
+    map_form: str = "auto",
+    hidden_layer_sizes: Sequence[int] | None = None,
+    activation: str = "silu",
+    n_map_steps: int | None = None,
+    noise_dim: int = 0,
+    n_transform_draws: int = 16,
+    bidirectional: bool = True,
+    critic_loss: CriticLoss = CriticLoss(),  # noqa: B008 (frozen)
+    map_network: NetworkFactory | None = None,
+    potential_network: NetworkFactory | None = None,
+    generator: Generator | None = None,
+) -> Form:
+    """Build a form with its default networks, or with a user's own.
+
+    Parameters
+    ----------
+    n_features : int
+    cost : Cost, optional
+        Squared Euclidean when None.
+    map_form : {'auto', 'gradient', 'network'}
+        ``'auto'``: the gradient form where the cost allows it and neither noise nor a map network asks for the other.
+    hidden_layer_sizes : sequence of int, optional
+        None: see `default_sizes`.
+    activation : str
+    n_map_steps : int, optional
+        None: 1 in the gradient form, 2 in the network form.
+    noise_dim : int
+        Width of the noise input, network form only.
+    n_transform_draws : int
+        Noise vectors that the map of a network with noise input averages over.
+    bidirectional : bool
+        Gradient form only.
+    critic_loss : CriticLoss
+    map_network, potential_network : callable n_features -> torch.nn.Module, optional
+    generator : torch.Generator, optional
+        Seeds the weights.
+
+    Raises
+    ------
+    ValueError
+        If `map_form` is unknown, or does not go with the cost, the noise or the map network.
+    """
+    cost = SquaredEuclidean() if cost is None else cost
+    generator = torch.Generator().manual_seed(0) if generator is None else generator
+    form = resolve_map_form(map_form, cost, noise_dim, map_network)
+    sizes = default_sizes(n_features) if hidden_layer_sizes is None else tuple(hidden_layer_sizes)
+
+    def potential() -> nn.Module:
+        return potential_network(n_features) if potential_network else Potential(n_features, sizes, activation)
+
+    with seeded(generator):
+        if form == "gradient":
+            return GradientForm(
+                potential(),
+                potential(),
+                cost,
+                critic_loss=critic_loss,
+                n_map_steps=n_map_steps or 1,
+                bidirectional=bidirectional,
+            )
+        if map_network is not None:
+            network = map_network(n_features)
+        elif noise_dim:
+            network = NoiseMap(n_features, noise_dim, sizes, activation)
+        else:
+            network = MLPMap(n_features, sizes, activation)
+        noise = antithetic_noise(n_transform_draws, noise_dim, generator) if noise_dim else None
+        return NetworkForm(
+            network, potential(), cost, critic_loss=critic_loss, n_map_steps=n_map_steps or 2, noise=noise
+        )
+
+
+def resolve_map_form(map_form: str, cost: Cost, noise_dim: int, map_network: NetworkFactory | None) -> str:
+    """Return ``'gradient'`` or ``'network'``; see `make_form` for the rule and the errors."""
+    if map_form not in ("auto", "gradient", "network"):
+        raise ValueError(f"map_form must be 'auto', 'gradient' or 'network', got {map_form!r}")
+    if map_form == "auto":
+        # measured: gradients of Lp potentials are not smooth where nothing moves, a free network does not care
+        gradient_fits = isinstance(cost, SquaredEuclidean) and not noise_dim and map_network is None
+        return "gradient" if gradient_fits else "network"
+    if map_form == "gradient" and not cost.has_transport:
+        raise ValueError(f"map_form='gradient' needs a cost with a known map, got {cost!r}; pass map_form='network'")
+    if map_form == "gradient" and noise_dim:
+        raise ValueError("noise_dim must be 0 with map_form='gradient'; pass map_form='network'")
+    if map_form == "gradient" and map_network is not None:
+        raise ValueError("map_network must be None with map_form='gradient'; pass potential_network instead")
+    return map_form
+
+
+def default_sizes(n_features: int, n_layers: int = 3) -> tuple[int, ...]:
+    """Hidden layer sizes for `n_features` columns: 64 wide up to 16 columns, then 128."""
+    return (64 if n_features <= 16 else 128,) * n_layers

@@ -1,0 +1,6 @@
+"""The methods, one file each: their networks, losses and maps."""
+
+from neuralot.methods.otp import OTP
+from neuralot.methods.snot import SNOT
+
+__all__ = ["OTP", "SNOT"]

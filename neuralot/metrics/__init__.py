@@ -1,0 +1,33 @@
+"""How far a fitted transport is from the truth, or from its target.
+
+Samples are arrays or torch tensors of shape (n, d). All costs and distances are squared Euclidean, so their
+units are those of the data squared. No single number proves a transport right: a contracted image can score
+below the floor of `d_target`, and a wrong image can have the exact cost. Read them together.
+"""
+
+from __future__ import annotations
+
+from neuralot.divergences import sinkhorn_divergence
+from neuralot.metrics.laws import (
+    TargetFloor,
+    d_target,
+    exact_cost,
+    mode_coverage,
+    spread_ratio,
+    target_floor,
+)
+from neuralot.metrics.maps import cosine_similarity, d_cost, l2_uvp, transport_cost
+
+__all__ = [
+    "TargetFloor",
+    "cosine_similarity",
+    "d_cost",
+    "d_target",
+    "exact_cost",
+    "l2_uvp",
+    "mode_coverage",
+    "sinkhorn_divergence",
+    "spread_ratio",
+    "target_floor",
+    "transport_cost",
+]

@@ -1,0 +1,169 @@
+"""How far a map is from the exact one, row by row.
+
+All costs are squared Euclidean, so their units are those of the data squared.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from neuralot.divergences import Samples, as_aligned, mean_square
+
+
+def l2_uvp(mapped: Samples, exact: Samples, target_variance: float | None = None) -> float:
+    r"""Unexplained variance percentage of a map.
+
+    .. math:: \mathrm{L^2\text{-}UVP} = 100 \cdot E_{x}|T(x) - T^*(x)|^2 \,/\, \mathrm{Var}(\nu)
+
+    0 is perfect; a constant map to the target's mean scores 100.
+
+    Parameters
+    ----------
+    mapped, exact : array-like of shape (n, d)
+        Images of the same source rows under the fitted and under the exact map.
+    target_variance : float or None, default=None
+        Total variance of the target law, summed over coordinates; None takes that of `exact`.
+
+    Returns
+    -------
+    float
+        In percent.
+
+    Raises
+    ------
+    ValueError
+        If a sample is not finite and two-dimensional, shapes differ, or the variance is not positive.
+
+    References
+    ----------
+    Korotin, A., Li, L., Genevay, A., Solomon, J., Filippov, A., Burnaev, E. (2021). Do neural optimal
+    transport solvers work? A continuous Wasserstein-2 benchmark. NeurIPS. arXiv:2106.01954.
+
+    Examples
+    --------
+    >>> from neuralot.metrics import l2_uvp
+    >>> exact = [[0.0], [2.0]]
+    >>> l2_uvp([[1.0], [1.0]], exact), l2_uvp(exact, exact)
+    (100.0, 0.0)
+    """
+    T, T_exact = as_aligned(mapped=mapped, exact=exact)
+    variance = T_exact.var(axis=0).sum() if target_variance is None else target_variance
+    if not 0 < variance < math.inf:
+        raise ValueError(f"target_variance must be positive and finite, got {variance}.")
+    return float(100 * mean_square(T - T_exact) / variance)
+
+
+def cosine_similarity(X: Samples, mapped: Samples, exact: Samples) -> float:
+    r"""Cosine between the displacements of a map and of the exact one.
+
+    .. math:: \cos = \frac{E\langle T(x) - x, T^*(x) - x \rangle}
+       {\sqrt{E|T(x) - x|^2 \; E|T^*(x) - x|^2}} \in [-1, 1]
+
+    1 is perfect. Where only one of both moves nothing it is 0, where neither moves anything 1.
+
+    Parameters
+    ----------
+    X : array-like of shape (n, d)
+        Source rows.
+    mapped, exact : array-like of shape (n, d)
+        Their images under the fitted and under the exact map.
+
+    Returns
+    -------
+    float
+        Without unit.
+
+    Raises
+    ------
+    ValueError
+        If a sample is not finite and two-dimensional, or shapes differ.
+
+    References
+    ----------
+    Korotin et al. (2021), arXiv:2106.01954.
+
+    Examples
+    --------
+    >>> from neuralot.metrics import cosine_similarity
+    >>> X = [[0.0, 0.0], [1.0, 0.0]]
+    >>> cosine_similarity(X, [[0.0, 2.0], [1.0, 2.0]], [[0.0, 1.0], [1.0, 1.0]])
+    1.0
+    """
+    x, T, T_exact = as_aligned(X=X, mapped=mapped, exact=exact)
+    moved, moved_exact = _unit_scale(T - x), _unit_scale(T_exact - x)
+    if not moved.any() or not moved_exact.any():
+        return float(moved.any() == moved_exact.any())
+    product = float((moved * moved_exact).sum())
+    return product / math.sqrt(float((moved**2).sum()) * float((moved_exact**2).sum()))
+
+
+def transport_cost(X: Samples, mapped: Samples) -> float:
+    """Mean squared distance that a map moves its rows, ``E|x - T(x)|^2``.
+
+    Parameters
+    ----------
+    X, mapped : array-like of shape (n, d)
+        Source rows and their images.
+
+    Returns
+    -------
+    float
+        In squared units of the data.
+
+    Raises
+    ------
+    ValueError
+        If a sample is not finite and two-dimensional, or shapes differ.
+
+    Examples
+    --------
+    >>> from neuralot.metrics import transport_cost
+    >>> transport_cost([[0.0, 0.0], [1.0, 0.0]], [[0.0, 1.0], [1.0, 3.0]])
+    5.0
+    """
+    x, T = as_aligned(X=X, mapped=mapped)
+    return mean_square(x - T)
+
+
+def d_cost(X: Samples, mapped: Samples, exact_cost: float) -> float:
+    """Absolute error of the transport cost, ``|E|x - T(x)|^2 - W2^2|``.
+
+    0 says nothing of the image's law: read it beside `d_target`.
+
+    Parameters
+    ----------
+    X, mapped : array-like of shape (n, d)
+        Source rows and their images.
+    exact_cost : float
+        The optimal cost between the two laws.
+
+    Returns
+    -------
+    float
+        In squared units of the data.
+
+    Raises
+    ------
+    ValueError
+        If a sample is not finite and two-dimensional, or shapes differ.
+
+    References
+    ----------
+    Choi, J., Choi, J., Kwon, D. (2025). Overcoming spurious solutions in semi-dual neural optimal
+    transport. ICML. arXiv:2502.04583.
+
+    Examples
+    --------
+    >>> from neuralot.metrics import d_cost
+    >>> d_cost([[0.0, 0.0]], [[0.0, 1.0]], exact_cost=1.5)
+    0.5
+    """
+    return abs(transport_cost(X, mapped) - exact_cost)
+
+
+def _unit_scale(rows: np.ndarray) -> np.ndarray:
+    """Divide by the largest entry, so that squares of tiny or huge rows neither vanish nor overflow."""
+    largest = np.abs(rows).max()
+    return rows / largest if largest > 0 else rows

@@ -1,0 +1,55 @@
+"""Optimisers of one player: Adam, or Muon on the hidden matrices with Adam on the rest."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+from torch.optim import AdamW, Muon, Optimizer
+
+OPTIMIZERS = ("auto", "adam", "muon")
+
+DEFAULT_RATE = 2e-3
+MUON_FACTOR = 15.0
+
+
+def make_optimizers(
+    network: nn.Module, kind: str = "auto", learning_rate: float | None = None, weight_decay: float = 0.0
+) -> list[Optimizer]:
+    """Return the optimisers that together move every weight of `network`.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+    kind : {'auto', 'adam', 'muon'}
+        ``'muon'``: orthogonalised momentum on the weights between hidden layers, at `MUON_FACTOR` times the rate, and
+        Adam on the rest; ``'auto'`` is ``'muon'``.
+    learning_rate : float, optional
+        Adam's; None: `DEFAULT_RATE`.
+    weight_decay : float
+        Decoupled decay of the weights between hidden layers; the others are left alone.
+
+    References
+    ----------
+    Jordan et al., "Muon: an optimizer for hidden layers in neural networks", 2024.
+    """
+    rate = DEFAULT_RATE if learning_rate is None else learning_rate
+    hidden = hidden_matrices(network)
+    chosen = {id(weight) for weight in hidden}
+    rest = [p for p in network.parameters() if p.requires_grad and id(p) not in chosen]
+    groups: list[dict[str, Any]] = [{"params": rest}] if rest else []
+    optimizers: list[Optimizer] = []
+    if hidden and kind == "adam":
+        groups.append({"params": hidden, "weight_decay": weight_decay})
+    elif hidden:
+        optimizers.append(Muon(hidden, lr=MUON_FACTOR * rate, momentum=0.9, weight_decay=weight_decay))
+    if groups:
+        # betas: momentum as short as Muon's, and a memory of sizes no longer than that
+        optimizers.append(AdamW(groups, lr=rate, betas=(0.9, 0.9), weight_decay=0.0, fused=True))
+    return optimizers
+
+
+def hidden_matrices(network: nn.Module) -> list[Tensor]:
+    """Weights of the linear layers that are neither the first nor the last."""
+    weights = [module.weight for module in network.modules() if isinstance(module, nn.Linear)]
+    return [weight for weight in weights[1:-1] if weight.requires_grad]

@@ -1,0 +1,117 @@
+"""Samplers: arrays with weights, callables and data loaders become `sampler(n, generator) -> Tensor` of n rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Generator, Tensor
+from torch.utils.data import DataLoader
+
+Sampler = Callable[[int, Generator], Tensor]
+
+
+class ArraySampler:
+    """Draw rows of `data` with replacement, each with a probability proportional to its weight.
+
+    Parameters
+    ----------
+    data : Tensor of shape (n_rows, n_features)
+    weights : Tensor of shape (n_rows,), optional
+        Non-negative; uniform when None. A draw costs O(log n_rows) per row.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from neuralot.sampling import ArraySampler
+    >>> rows = torch.arange(4.0).reshape(4, 1)
+    >>> only_last = ArraySampler(rows, torch.tensor([0.0, 0.0, 0.0, 1.0]))
+    >>> only_last(3, torch.Generator()).ravel()
+    tensor([3., 3., 3.])
+    """
+
+    def __init__(self, data: Tensor, weights: Tensor | None = None) -> None:
+        self.data = data
+        self._upper = None if weights is None else torch.cumsum(weights.double(), 0).to(data.device)
+
+    def __call__(self, n: int, generator: Generator) -> Tensor:
+        device = self.data.device
+        if self._upper is None:
+            rows = torch.randint(len(self.data), (n,), generator=generator, device=device)
+        else:
+            draws = torch.rand(n, generator=generator, device=device, dtype=torch.double) * self._upper[-1]
+            # side right: a row of weight zero has an empty interval and is never drawn
+            rows = torch.searchsorted(self._upper, draws, right=True).clamp_(max=len(self.data) - 1)
+        return self.data.index_select(0, rows)
+
+
+class LoaderSampler:
+    """Draw rows from a `DataLoader`, epoch after epoch, its shuffling seeded by the given generator.
+
+    Parameters
+    ----------
+    loader : DataLoader
+        Batches are tensors of rows, or tuples whose first entry is.
+    """
+
+    def __init__(self, loader: DataLoader[Any]) -> None:
+        self.loader = loader
+        self._batches: Iterator[Any] = iter(())
+        self._buffer: Tensor | None = None
+
+    def __call__(self, n: int, generator: Generator) -> Tensor:
+        parts = [] if self._buffer is None else [self._buffer]
+        while sum(map(len, parts)) < n:
+            parts.append(self._next(generator))
+        rows = torch.cat(parts)
+        self._buffer = rows[n:]
+        return rows[:n].to(generator.device)
+
+    def _next(self, generator: Generator) -> Tensor:
+        seed = int(torch.randint(2**62, (), generator=generator, device=generator.device))
+        # a loader without a generator of its own shuffles from the global state: lend it ours, give that back
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            try:
+                batch = next(self._batches)
+            except StopIteration:
+                self._batches = iter(self.loader)
+                batch = next(self._batches)
+        return batch[0] if isinstance(batch, (tuple, list)) else batch
+
+
+def as_sampler(source: Any, weights: Any = None, device: torch.device | str | None = None) -> Sampler:
+    """Turn rows, a `DataLoader` or a callable `(n, generator) -> Tensor` into a sampler of float32 rows.
+
+    Parameters
+    ----------
+    source : array-like of shape (n_rows, n_features), Tensor, DataLoader or callable
+    weights : array-like of shape (n_rows,), optional
+        Only for rows.
+    device : torch.device, optional
+        Where the rows of an array are put, once.
+
+    Raises
+    ------
+    ValueError
+        If `weights` are given for something that is not an array of rows.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from neuralot.sampling import as_sampler
+    >>> as_sampler([[0.0, 1.0], [2.0, 3.0]])(5, torch.Generator()).shape
+    torch.Size([5, 2])
+    """
+    rows_given = not (isinstance(source, DataLoader) or callable(source))
+    if weights is not None and not rows_given:
+        raise ValueError("weights are only for an array of rows; a loader or a callable draws by its own law")
+    if isinstance(source, DataLoader):
+        return LoaderSampler(source)
+    if not rows_given:
+        return source
+    rows = source if isinstance(source, Tensor) else torch.from_numpy(np.asarray(source))
+    data = rows.to(device=device, dtype=torch.float32)
+    return ArraySampler(data, None if weights is None else torch.as_tensor(weights))

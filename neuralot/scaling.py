@@ -1,0 +1,96 @@
+"""Units: the coordinates in which networks see the data, and the way there and back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from neuralot.costs import CallableCost, Cost
+
+# centres and scales are rounded to this many binary digits, so that sums taken in another order give the same units
+BITS = 12
+
+
+@dataclass(frozen=True)
+class Units:
+    """Standardised coordinates: x -> (x - source_centre) / scale, y -> (y - target_centre) / scale.
+
+    One common scale, and for the squared Euclidean cost two centres, leave the optimal plan unchanged and make
+    smoothing levels, learning rates and networks independent of units. Other costs get one common centre.
+
+    Attributes
+    ----------
+    source_centre, target_centre : ndarray of shape (n_features,)
+    scale : float
+        About the root of the mean variance per column, over source and target.
+    cost_level : float
+        Mean cost of random pairs, for a callable cost, whose size nothing else tells; else 1.
+    """
+
+    source_centre: np.ndarray
+    target_centre: np.ndarray
+    scale: float
+    cost_level: float = 1.0
+
+    @classmethod
+    def of(cls, X: np.ndarray, Y: np.ndarray, v: np.ndarray, w: np.ndarray, cost: Cost) -> Units:
+        """Units of two weighted samples; `v` and `w` are the weights of the rows of `X` and `Y`."""
+        centres = _mean(X, v), _mean(Y, w)
+        if not cost.shift_invariant_plan:
+            centres = ((centres[0] + centres[1]) / 2,) * 2
+        scale = _rounded(_spread([(X, v, centres[0]), (Y, w, centres[1])]))
+        grid = scale * 2.0**-BITS
+        source_centre, target_centre = (np.round(centre / grid) * grid for centre in centres)
+        level = _level(cost, X, Y, v, w) if isinstance(cost, CallableCost) else 1.0
+        return cls(source_centre, target_centre, scale, level)
+
+    def cost(self, cost: Cost, device: torch.device) -> Cost:
+        """The cost as a function of standardised rows."""
+        centre = torch.as_tensor(self.source_centre, dtype=torch.float32, device=device)
+        return cost.in_units(centre, self.scale, self.cost_level)
+
+    def from_source(self, X: np.ndarray) -> np.ndarray:
+        """Source rows in standardised coordinates, float64 or float32 like `X`."""
+        return ((X - self.source_centre) / self.scale).astype(X.dtype, copy=False)
+
+    def from_target(self, Y: np.ndarray) -> np.ndarray:
+        """Target rows in standardised coordinates, float64 or float32 like `Y`."""
+        return ((Y - self.target_centre) / self.scale).astype(Y.dtype, copy=False)
+
+    def to_source(self, X: np.ndarray) -> np.ndarray:
+        """Standardised source rows in the user's coordinates, in the dtype of `X`."""
+        return (X * self.scale + self.source_centre).astype(X.dtype, copy=False)
+
+    def to_target(self, Y: np.ndarray) -> np.ndarray:
+        """Standardised target rows in the user's coordinates, in the dtype of `Y`."""
+        return (Y * self.scale + self.target_centre).astype(Y.dtype, copy=False)
+
+
+def _mean(X: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    # the first row is taken out, so that a huge common offset costs no digits
+    first = X[0].astype(np.float64)
+    return first + np.average(X - first, axis=0, weights=weights)
+
+
+def _spread(samples: list[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> float:
+    """Root of the mean variance per column over the samples; 1 where nothing varies."""
+    largest = max(float(np.abs(X - centre).max()) for X, _, centre in samples)
+    if largest == 0:
+        return 1.0
+    squares = [np.average(((X - centre) / largest) ** 2, axis=0, weights=weights) for X, weights, centre in samples]
+    spread = largest * float(np.sqrt(np.mean(squares)))
+    return spread if spread > 0 else 1.0
+
+
+def _level(cost: Cost, X: np.ndarray, Y: np.ndarray, v: np.ndarray, w: np.ndarray) -> float:
+    rng = np.random.default_rng(0)
+    x, y = (A[rng.choice(len(A), 1000, p=p / p.sum())] for A, p in ((X, v), (Y, w)))
+    level = float(cost(torch.from_numpy(x).float(), torch.from_numpy(y).float()).abs().mean())
+    return level if level > 0 else 1.0
+
+
+def _rounded(value: float) -> float:
+    mantissa, exponent = np.frexp(value)
+    return float(np.ldexp(np.round(mantissa * 2**BITS) / 2**BITS, exponent))

@@ -1,0 +1,180 @@
+"""The contract between a method and the loop, and the max-min arithmetic that the semi-dual methods share.
+
+For a source law mu, a target law nu and a cost c, semi-dual neural optimal transport plays
+
+    sup_V inf_T  E_mu[c(x, T(x)) - V(T(x))] + E_nu[V(y)].
+
+A method says who plays, how often, and what each player minimises; `neuralot.solve` knows nothing else.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Generator, Tensor, nn
+
+from neuralot.costs import Cost
+from neuralot.networks import Potential
+from neuralot.sampling import Sampler
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Rows for one update.
+
+    Attributes
+    ----------
+    x, y : Tensor of shape (batch_size, n_features)
+        Rows of the source and of the target.
+    progress : float
+        How much of the run is over, in [0, 1); it carries every schedule.
+    generator : torch.Generator
+        Where a loss takes its noise from.
+    """
+
+    x: Tensor
+    y: Tensor
+    progress: float
+    generator: Generator
+
+
+class SemiDual(nn.Module, ABC):
+    """A method: its players, their losses, and the transport that they have learned.
+
+    A subclass registers one network per player in `networks` and sets `players`, the number of updates that each
+    makes in one step of the loop, in playing order.
+
+    Attributes
+    ----------
+    networks : torch.nn.ModuleDict
+    players : dict of str to int
+    cost : Cost
+    invertible : bool
+        Whether `inverse` is available.
+    """
+
+    networks: nn.ModuleDict
+    players: dict[str, int]
+    cost: Cost
+    invertible: bool = False
+
+    @abstractmethod
+    def loss(self, player: str, batch: Batch) -> Tensor:
+        """Return what `player` minimises, a scalar; only the weights of `networks[player]` will be moved."""
+
+    @abstractmethod
+    def transport(self, x: Tensor) -> Tensor:
+        """Images of the rows `x` under the learned map, shape (n, d); deterministic, row by row."""
+
+    def draw(self, x: Tensor, generator: Generator, progress: float = 1.0) -> Tensor:
+        """One draw per row from the learned plan, shape (n, d), at the smoothing of `progress`."""
+        return self.transport(x)
+
+    def inverse(self, y: Tensor) -> Tensor:
+        """Images of the target rows `y` under the learned inverse map, shape (m, d)."""
+        raise NotImplementedError(f"{type(self).__name__} has no inverse in this form")
+
+    def prepare(self, source: Sampler, target: Sampler, generator: Generator) -> None:
+        """Look at the laws once before the first step; most methods need nothing."""
+        return None
+
+    def levels(self, progress: float) -> dict[str, float]:
+        """Values that follow the progress and belong into the history, such as the smoothing level."""
+        return {}
+
+
+def map_loss(cost: Cost, x: Tensor, image: Tensor, V: nn.Module) -> Tensor:
+    """E[c(x, T(x)) - V(T(x))], what a map minimises."""
+    return (cost(x, image) - evaluate(V, image)).mean()
+
+
+@dataclass(frozen=True)
+class CriticLoss:
+    """What a potential minimises: E[V(T(x))] - E[V(y)] plus regularisers, for fixed images T(x).
+
+    Attributes
+    ----------
+    expectile, expectile_weight : float
+        tau and lambda of ``lambda E L_tau(u)``, with u = c(x, T(x)) - V(T(x)) - c(x, y) + V(y) the excess of the
+        image over another answer y to x, which no optimal pair has, and L_tau(u) = |tau - 1[u <= 0]| u^2. It keeps V
+        near its c-transform. Weight 0 is the plain objective.
+    gradient_penalty : float
+        Weight of E|grad V(y)|^2.
+
+    References
+    ----------
+    Buzun, Bobrin and Dylov, "Expectile regularization for fast and accurate training of neural optimal transport",
+    NeurIPS 2024.
+    """
+
+    expectile: float = 0.99
+    expectile_weight: float = 1.0
+    gradient_penalty: float = 0.0
+
+    def __call__(self, cost: Cost, V: nn.Module, x: Tensor, image: Tensor, y: Tensor) -> Tensor:
+        """Loss of the potential `V`, a scalar; all rows have shape (n, d)."""
+        V_image, V_y = evaluate(V, torch.cat([image, y])).split([len(image), len(y)])
+        loss = V_image.mean() - V_y.mean()
+        if self.expectile_weight:
+            u = cost(x, image) - V_image - cost(x, y) + V_y
+            weight = torch.where(u > 0, self.expectile, 1 - self.expectile)
+            loss = loss + self.expectile_weight * (weight * u.square()).mean()
+        if self.gradient_penalty:
+            loss = loss + self.gradient_penalty * gradient(V, y, create_graph=True).square().sum(-1).mean()
+        return loss
+
+
+def evaluate(potential: nn.Module, x: Tensor) -> Tensor:
+    """Values of a potential as shape (n,), also for a network that returns (n, 1)."""
+    return potential(x).reshape(len(x))
+
+
+def gradient(potential: nn.Module, x: Tensor, create_graph: bool = False) -> Tensor:
+    """Gradient of a potential at each row, shape (n, d); with `create_graph` it can be differentiated in turn."""
+    with torch.set_grad_enabled(create_graph):
+        if isinstance(potential, Potential) and potential.derivative is not None:
+            return potential.gradient(x)
+    with torch.enable_grad():
+        if not x.requires_grad:
+            x = x.detach().requires_grad_()
+        return torch.autograd.grad(evaluate(potential, x).sum(), x, create_graph=create_graph)[0]
+
+
+def energy_distance(a: Tensor, b: Tensor) -> Tensor:
+    """Energy distance 2 E|a - b| - E|a - a'| - E|b - b'| between two samples, without their zero self-distances.
+
+    References
+    ----------
+    Szekely and Rizzo, "Energy statistics", J. Stat. Plan. Inference, 2013.
+    """
+    n, m = len(a), len(b)
+    within_a = torch.cdist(a, a).sum() / max(n * (n - 1), 1)
+    within_b = torch.cdist(b, b).sum() / max(m * (m - 1), 1)
+    return 2 * torch.cdist(a, b).mean() - within_a - within_b
+
+
+def normal(n_rows: int, n_columns: int, generator: Generator, like: Tensor) -> Tensor:
+    """Standard normal rows from `generator`, in the dtype and on the device of `like`."""
+    z = torch.randn(n_rows, n_columns, generator=generator, device=generator.device)
+    return z.to(like)
+
+
+def mean_over(noise: Tensor, image: Callable[[Tensor], Tensor]) -> Tensor:
+    """Mean of `image(z)` over the rows z of `noise`: a conditional mean that every row computes alike."""
+    total = image(noise[0])
+    for z in noise[1:]:
+        total = total + image(z)
+    return total / len(noise)
+
+
+@contextmanager
+def seeded(generator: Generator) -> Iterator[None]:
+    """Draw from torch's global generator as if seeded by `generator`, and leave its state untouched."""
+    seed = int(torch.randint(2**62, (), generator=generator, device=generator.device))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield

@@ -1,0 +1,274 @@
+"""The loop: one for every method."""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import Enum
+from typing import cast
+
+import torch
+from torch import Generator, Tensor
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from neuralot.optimizers import make_optimizers
+from neuralot.sampling import Sampler
+from neuralot.semidual import Batch, SemiDual, energy_distance
+
+Record = dict[str, float]
+Callback = Callable[[int, SemiDual, Record], bool]
+
+N_MONITORED = 512
+N_RECORDS = 50
+SMALL_NETWORK = 1_000_000
+
+
+class Status(Enum):
+    """How a fit ended; the value is the sentence that a user reads."""
+
+    MAX_ITER = "The fit made all of its max_iter steps."
+    MAX_TIME = "The fit used all of its max_time seconds."
+    STOPPED = "A callback ended the fit."
+    DIVERGED = (
+        "The fit diverged: its weights were no longer finite, or its images left the target's law. The best weights "
+        "were restored. Lower learning_rate_init, or keep expectile_weight above 0."
+    )
+    FAILED = "The fit never had finite weights. Check the networks and the cost, or lower learning_rate_init."
+
+    @property
+    def sentence(self) -> str:
+        """The value, as text for a user."""
+        return self.value
+
+    @property
+    def ok(self) -> bool:
+        """Whether the weights are those of the fit's end."""
+        return self not in (Status.DIVERGED, Status.FAILED)
+
+
+@dataclass(frozen=True)
+class Solution:
+    """What `solve` returns.
+
+    Attributes
+    ----------
+    problem : SemiDual
+        With the averaged weights; the one that was passed is trained in place and keeps its last raw weights.
+    status : Status
+    history : list of dict
+        One record per fiftieth of the run: ``step``, ``seconds``, ``progress``, ``discrepancy``, one
+        ``<player>_loss`` each, and what the method adds (``eps``).
+    n_iter : int
+        Steps made.
+    """
+
+    problem: SemiDual
+    status: Status
+    history: list[Record]
+    n_iter: int
+
+
+def solve(
+    problem: SemiDual,
+    source: Sampler,
+    target: Sampler,
+    *,
+    max_iter: int = 3000,
+    max_time: float | None = None,
+    batch_size: int = 256,
+    optimizer: str = "auto",
+    learning_rate: float | None = None,
+    weight_decay: float = 0.0,
+    averaging: float = 0.99,
+    generator: Generator | None = None,
+    callbacks: Sequence[Callback] = (),
+) -> Solution:
+    """Let the players of a problem play until a budget is used up.
+
+    Rates follow a cosine from their first value to zero, and the weights are averaged exponentially.
+
+    Parameters
+    ----------
+    problem : SemiDual
+        Its networks live on the device of `generator`.
+    source, target : callable (n, generator) -> Tensor of shape (n, n_features)
+        See `neuralot.sampling.as_sampler`.
+    max_iter : int
+        Steps: in each, every player makes its number of updates, on fresh rows each time.
+    max_time : float, optional
+        Seconds. The schedules then follow whichever budget is used up first, and two runs are not bit-equal.
+    batch_size : int
+    optimizer : {'auto', 'adam', 'muon'}
+    learning_rate : float, optional
+    weight_decay : float
+        See `neuralot.optimizers.make_optimizers` for these three.
+    averaging : float
+        Decay per step of the weight average.
+    generator : torch.Generator, optional
+        The only source of randomness; seeded with 0 when None.
+    callbacks : sequence of callable (step, problem, record) -> bool
+        Called at every record with the averaged problem; True ends the fit.
+
+    Returns
+    -------
+    Solution
+
+    Examples
+    --------
+    >>> import torch
+    >>> from neuralot.methods import SNOT
+    >>> from neuralot.sampling import as_sampler
+    >>> from neuralot.solve import solve
+    >>> x = torch.randn(100, 2, generator=torch.Generator().manual_seed(0))
+    >>> solution = solve(SNOT(n_features=2), as_sampler(x), as_sampler(x + 1), max_iter=10)
+    >>> solution.problem.transport(x).shape, solution.status.sentence
+    (torch.Size([100, 2]), 'The fit made all of its max_iter steps.')
+    """
+    generator = torch.Generator().manual_seed(0) if generator is None else generator
+    problem.prepare(source, target, generator)
+    clock = _Clock(max_iter, max_time)
+    players = []
+    for name in problem.players:
+        optimizers = make_optimizers(problem.networks[name], optimizer, learning_rate, weight_decay)
+        players.append(_Player(problem, name, optimizers, clock))
+    averaged = AveragedModel(problem, multi_avg_fn=get_ema_multi_avg_fn(averaging))
+    learned = cast(SemiDual, averaged.module)
+    guard = _Guard(learned, source, target, generator)
+    history: list[Record] = []
+    diverged = stopped = False
+    with _threads_for(problem):
+        while not (clock.over or diverged or stopped):
+            losses = {f"{each.name}_loss": each.play(source, target, batch_size, generator) for each in players}
+            averaged.update_parameters(problem)
+            clock.tick()
+            if clock.record_due:
+                record = clock.record() | {name: float(loss) for name, loss in losses.items()}
+                record |= problem.levels(clock.progress) | {"discrepancy": guard.discrepancy(clock.progress)}
+                history.append(record)
+                diverged = guard.diverged(record)
+                # every callback hears of every record, also when an earlier one wants to stop
+                stopped = any([callback(clock.step, learned, record) for callback in callbacks])
+    status = guard.settle(diverged, Status.STOPPED if stopped else clock.status)
+    return Solution(learned, status, history, clock.step)
+
+
+@contextmanager
+def _threads_for(problem: SemiDual) -> Iterator[None]:
+    """Run small networks on one CPU thread.
+
+    Measured on two cores, 256 rows: two threads gain nothing up to 128 wide, and where another process is busy they
+    wait for each other, at 10 to 30 times the time per step.
+    """
+    before = torch.get_num_threads()
+    small = sum(weight.numel() for weight in problem.parameters()) < SMALL_NETWORK
+    if small:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        if small:
+            torch.set_num_threads(before)
+
+
+class _Clock:
+    """Budgets: how much of the run is over, and whether a record is due."""
+
+    def __init__(self, max_iter: int, max_time: float | None) -> None:
+        self.max_iter, self.max_time = max_iter, max_time or math.inf
+        self.step = 0
+        self.progress = 0.0
+        self.start = time.perf_counter()
+        self._next_record = 0.0
+
+    def tick(self) -> None:
+        self.step += 1
+        self.progress = min(max(self.step / self.max_iter, self.seconds / self.max_time), 1.0)
+
+    @property
+    def seconds(self) -> float:
+        return time.perf_counter() - self.start
+
+    @property
+    def over(self) -> bool:
+        return self.progress >= 1
+
+    @property
+    def status(self) -> Status:
+        return Status.MAX_ITER if self.step >= self.max_iter else Status.MAX_TIME
+
+    @property
+    def record_due(self) -> bool:
+        if self.progress < self._next_record and not self.over:
+            return False
+        self._next_record = self.progress + 1 / N_RECORDS
+        return True
+
+    def record(self) -> Record:
+        return {"step": self.step, "seconds": self.seconds, "progress": self.progress}
+
+    def cosine(self, _: int) -> float:
+        return (1 + math.cos(math.pi * self.progress)) / 2
+
+
+class _Player:
+    """One player's weights, their optimisers and rates, and its updates."""
+
+    def __init__(self, problem: SemiDual, name: str, optimizers: list[Optimizer], clock: _Clock) -> None:
+        self.problem, self.name, self.clock = problem, name, clock
+        self.weights = [p for p in problem.networks[name].parameters() if p.requires_grad]
+        self.optimizers = optimizers
+        self.schedulers = [LambdaLR(each, clock.cosine) for each in self.optimizers]
+
+    def play(self, source: Sampler, target: Sampler, batch_size: int, generator: Generator) -> Tensor:
+        for _ in range(self.problem.players[self.name]):
+            batch = Batch(source(batch_size, generator), target(batch_size, generator), self.clock.progress, generator)
+            loss = self.problem.loss(self.name, batch)
+            # gradients of this player alone: the others' weights are neither moved nor differentiated
+            gradients = torch.autograd.grad(loss, self.weights, allow_unused=True)
+            for weight, gradient in zip(self.weights, gradients, strict=True):
+                weight.grad = gradient
+            for optimizer in self.optimizers:
+                optimizer.step()
+        for scheduler in self.schedulers:
+            scheduler.step()
+        return loss.detach()
+
+
+class _Guard:
+    """Watches the law of the images on a few fixed rows, keeps the best weights, and restores them on divergence."""
+
+    def __init__(self, problem: SemiDual, source: Sampler, target: Sampler, generator: Generator) -> None:
+        # a generator of its own: what is watched must not change what is learned
+        self.generator = torch.Generator(generator.device).manual_seed(0)
+        self.problem = problem
+        self.x, self.y = source(N_MONITORED, generator), target(N_MONITORED, generator)
+        self.spread = float(torch.cdist(self.y, self.y).mean())
+        self.best = math.inf
+        self.best_weights: dict[str, Tensor] | None = None
+        self.first = self.last = self.discrepancy(progress=0.0)
+
+    def discrepancy(self, progress: float) -> float:
+        with torch.no_grad():
+            image = self.problem.draw(self.x, self.generator, progress)
+            self.last = float(energy_distance(image, self.y))
+        if self.last < self.best:
+            self.best, self.best_weights = self.last, copy.deepcopy(self.problem.state_dict())
+        return self.last
+
+    def diverged(self, record: Record) -> bool:
+        finite = all(math.isfinite(value) for value in record.values())
+        return not finite or record["discrepancy"] > 4 * (self.spread + self.first)
+
+    def settle(self, diverged: bool, status: Status) -> Status:
+        if self.best_weights is None:
+            return Status.FAILED
+        if diverged or self.last > self.best + 0.1 * self.spread:
+            self.problem.load_state_dict(self.best_weights)
+            return Status.DIVERGED
+        return status

@@ -1,0 +1,169 @@
+"""Checks that scikit-learn has no public function for: parameters, weights, the target sample, devices."""
+
+from __future__ import annotations
+
+import math
+import numbers
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+
+from neuralot.networks import ACTIVATIONS
+from neuralot.optimizers import OPTIMIZERS
+from neuralot.schedules import SCHEDULES
+
+Rule = tuple[Callable[[Any], bool], str]
+
+
+def _is_real(value: Any) -> bool:
+    return isinstance(value, numbers.Real) and value is not True and value is not False and math.isfinite(value)
+
+
+def _is_integer(value: Any, low: int) -> bool:
+    return isinstance(value, numbers.Integral) and value is not True and value is not False and int(value) >= low
+
+
+def _integer(low: int) -> Rule:
+    return lambda value: _is_integer(value, low), f"an integer of at least {low}"
+
+
+def _number(low: float, high: float = math.inf, *, closed: bool = False) -> Rule:
+    def holds(value: Any) -> bool:
+        return _is_real(value) and (low <= value if closed else low < value) and value < high
+
+    bounds = f"{'at least' if closed else 'above'} {low:g}" + (f" and below {high:g}" if math.isfinite(high) else "")
+    return holds, f"a number {bounds}"
+
+
+def _one_of(*choices: str) -> Rule:
+    return lambda value: isinstance(value, str) and value in choices, f"one of {', '.join(map(repr, choices))}"
+
+
+def _or(literal: str | None, rule: Rule) -> Rule:
+    holds, words = rule
+    if literal is None:
+        return lambda value: value is None or holds(value), f"None or {words}"
+    return lambda value: (isinstance(value, str) and value == literal) or holds(value), f"{literal!r} or {words}"
+
+
+def _is_sizes(value: Any) -> bool:
+    return isinstance(value, (list, tuple)) and len(value) > 0 and all(_is_integer(size, 1) for size in value)
+
+
+def _is_callables(value: Any) -> bool:
+    return isinstance(value, (list, tuple)) and all(map(callable, value))
+
+
+_BOOL: Rule = (lambda value: isinstance(value, (bool, np.bool_)), "True or False")
+_FACTORY: Rule = (callable, "a callable n_features -> torch.nn.Module")
+
+RULES: Mapping[str, Rule] = {
+    "map_form": _one_of("auto", "gradient", "network"),
+    "hidden_layer_sizes": _or("auto", (_is_sizes, "a non-empty tuple of integers of at least 1")),
+    "activation": _one_of(*ACTIVATIONS),
+    "map_network": _or(None, _FACTORY),
+    "potential_network": _or(None, _FACTORY),
+    "n_map_steps": _or("auto", _integer(1)),
+    "noise_dim": _integer(0),
+    "bidirectional": _BOOL,
+    "expectile": _number(0.5, 1.0, closed=True),
+    "expectile_weight": _number(0, closed=True),
+    "gradient_penalty": _number(0, closed=True),
+    "eps_max": _number(0),
+    "eps_min": _or("auto", _number(0)),
+    "schedule": _one_of(*SCHEDULES),
+    "anneal_fraction": (lambda value: _is_real(value) and 0 < value <= 1, "a number in (0, 1]"),
+    "n_transform_draws": _integer(1),
+    "batch_size": _integer(1),
+    "max_iter": _integer(1),
+    "max_time": _or(None, _number(0)),
+    "learning_rate_init": _number(0),
+    "weight_decay": _number(0, closed=True),
+    "optimizer": _one_of(*OPTIMIZERS),
+    "tol": _number(0, closed=True),
+    "n_iter_no_change": _integer(1),
+    "early_stopping": _BOOL,
+    "validation_fraction": _number(0, 1),
+    "warm_start": _BOOL,
+    "verbose": (lambda value: _BOOL[0](value) or _is_integer(value, 0), "True, False or an integer of at least 0"),
+    "callbacks": _or(None, (_is_callables, "a list of callables (step, problem, record) -> bool")),
+}
+
+
+def check_parameters(parameters: Mapping[str, Any]) -> None:
+    """Raise a ValueError that names the first parameter outside of its range, and says what to pass."""
+    for name, value in parameters.items():
+        if name not in RULES:
+            continue
+        holds, words = RULES[name]
+        if not holds(value):
+            raise ValueError(f"{name} must be {words}, got {value!r}")
+
+
+def check_n_draws(n_draws: Any) -> None:
+    """Raise a ValueError unless `n_draws` is an integer of at least 1."""
+    if not _is_integer(n_draws, 1):
+        raise ValueError(f"n_draws must be an integer of at least 1, got {n_draws!r}")
+
+
+def check_weights(weights: Any, name: str, n_rows: int) -> np.ndarray:
+    """Return float64 weights of shape (n_rows,), ones when None."""
+    if weights is None:
+        return np.ones(n_rows)
+    weights = np.asarray(as_array(weights))
+    if weights.dtype.kind not in "biuf":
+        raise ValueError(f"{name} must be numbers, got dtype {weights.dtype}")
+    if weights.shape != (n_rows,):
+        raise ValueError(f"{name} must have shape ({n_rows},), one weight per row, got {weights.shape}")
+    weights = weights.astype(np.float64)
+    if not (np.isfinite(weights).all() and (weights >= 0).all() and weights.sum() > 0):
+        raise ValueError(f"{name} must be finite, non-negative and not all zero")
+    return weights
+
+
+def pick_target(y: Any, X_target: Any) -> tuple[Any, str]:
+    """Return the target sample of ``fit(X, y, X_target=...)`` and its argument's name: a 2-D `y` is a target."""
+    is_sample = y is not None and (y.ndim if hasattr(y, "ndim") else np.asarray(y).ndim) != 1
+    if is_sample and X_target is not None:
+        raise ValueError("y and X_target both hold a target sample; pass one of them")
+    if is_sample:
+        return y, "y"
+    if X_target is None:
+        found = "no target sample was given" if y is None else "y is 1-D, hence labels and no target sample"
+        raise ValueError(f"X_target is missing: {found}; pass fit(X, X_target=Y) with Y of shape (m, n_features)")
+    return X_target, "X_target"
+
+
+def as_array(X: Any) -> Any:
+    """Return a tensor as a numpy array, and anything else as it is."""
+    return X.detach().cpu().numpy() if isinstance(X, torch.Tensor) else X
+
+
+@contextmanager
+def naming(argument: str) -> Iterator[None]:
+    """Let the errors of scikit-learn's checks name the argument and say what to pass."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"{argument}: {error} Pass finite numbers of shape (n_rows, n_features) as {argument}.") from error
+
+
+def check_device(device: Any) -> torch.device:
+    """Return the torch device for ``'auto'``, a name or a `torch.device`, if it is there."""
+    words = "'auto', 'cpu', 'cuda' or a torch.device"
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if not isinstance(device, (str, torch.device)):
+        raise TypeError(f"device must be {words}, got {device!r}")
+    try:
+        found = torch.device(device)
+    except RuntimeError:
+        raise ValueError(f"device must be {words}, got {device!r}") from None
+    n_cuda = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if found.type == "cuda" and (found.index or 0) >= n_cuda:
+        raise ValueError(f"device={device!r} was asked for, but torch sees {n_cuda} CUDA devices; pass device='cpu'")
+    return found
