@@ -388,7 +388,7 @@ def _canonical(rows: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.nd
     Samplers invert the cumulative weights, so a fit then depends on the weighted law alone: neither on the order of
     the rows, nor on whether a row stands twice or weighs two.
     """
-    direction = np.random.default_rng(0).standard_normal(rows.shape[1]).astype(rows.dtype)
+    direction: np.ndarray = np.random.default_rng(0).standard_normal(rows.shape[1], dtype=rows.dtype)
     with np.errstate(over="ignore", invalid="ignore"):
         # not a matrix product: BLAS may sum equal rows in different orders
         order = np.argsort(np.einsum("ij,j->i", rows, direction), kind="stable")

@@ -50,7 +50,7 @@ class Cost(ABC):
 
 
 class SquaredEuclidean(Cost):
-    """Squared Euclidean cost, c(x, y) = |x - y|^2, with the map x - gradient / 2.
+    """Squared Euclidean cost, ``c(x, y) = |x - y|^2``, with the map ``x - gradient / 2``.
 
     Examples
     --------
@@ -74,9 +74,9 @@ class SquaredEuclidean(Cost):
 
 
 class Lp(Cost):
-    """The p-th power of the Lp distance, c(x, y) = sum_i |x_i - y_i|^p, for p > 1.
+    """The p-th power of the Lp distance, ``c(x, y) = sum_i |x_i - y_i|^p``, for p > 1.
 
-    The map is x - sign(g) (|g| / p)^(1 / (p - 1)), coordinate by coordinate, with g the potential's gradient.
+    The map is ``x - sign(g) (|g| / p)^(1 / (p - 1))``, coordinate by coordinate, with g the potential's gradient.
 
     Parameters
     ----------

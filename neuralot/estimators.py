@@ -48,19 +48,19 @@ class SNOTTransport(BaseTransport):
         Learn the way back along with the map; gradient form only.
     expectile : float, default=0.99
         tau in [0.5, 1) of the expectile regulariser, which keeps a potential near its c-transform.
-    expectile_weight : float, default=1.0
+    expectile_weight : float, default=0.3
         Its weight; 0 is the plain objective of the papers.
     gradient_penalty : float, default=0.0
         Weight of ``E|grad V(y)|^2``.
     cost : 'sqeuclidean', `neuralot.costs.Cost` or callable, default='sqeuclidean'
         ``Lp(1.5)``, or a function of paired rows (n, d), (n, d) -> (n,) in torch and in the data's units.
     batch_size : int, default=256
-    max_iter : int, default=1500
+    max_iter : int, default=1200
         Updates of the potential.
     max_time : float or None, default=None
         Seconds after which the fit ends; its schedules follow the budget that is used up first. Two fits that it ends
         are not bit-equal.
-    learning_rate_init : float, default=0.002
+    learning_rate_init : float, default=0.004
         Adam's first rate; Muon's is 15 times that. Both follow a cosine to zero.
     optimizer : {'auto', 'adam', 'muon'}, default='auto'
         ``'muon'``, and ``'auto'``: Muon on the weights between hidden layers, Adam on the rest.
@@ -102,7 +102,7 @@ class SNOTTransport(BaseTransport):
     transport_cost_ : float
         Mean cost between source rows and their images, in the data's units.
     n_features_in_ : int
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_features,)
         Where the source has column names.
 
     References
@@ -142,13 +142,13 @@ class SNOTTransport(BaseTransport):
         n_transform_draws: int = 16,
         bidirectional: bool = True,
         expectile: float = 0.99,
-        expectile_weight: float = 1.0,
+        expectile_weight: float = 0.3,
         gradient_penalty: float = 0.0,
         cost: str | Cost | PairedCost = "sqeuclidean",
         batch_size: int = 256,
-        max_iter: int = 1500,
+        max_iter: int = 1200,
         max_time: float | None = None,
-        learning_rate_init: float = 0.002,
+        learning_rate_init: float = 0.004,
         optimizer: str = "auto",
         weight_decay: float = 0.1,
         early_stopping: bool = False,
@@ -242,19 +242,19 @@ class OTPTransport(BaseTransport):
         Learn the way back along with the map; gradient form only.
     expectile : float, default=0.99
         tau in [0.5, 1) of the expectile regulariser, which keeps a potential near its c-transform.
-    expectile_weight : float, default=1.0
+    expectile_weight : float, default=0.3
         Its weight; 0 is the plain objective of the papers.
     gradient_penalty : float, default=0.0
         Weight of ``E|grad V(y)|^2``.
     cost : 'sqeuclidean', `neuralot.costs.Cost` or callable, default='sqeuclidean'
         ``Lp(1.5)``, or a function of paired rows (n, d), (n, d) -> (n,) in torch and in the data's units.
     batch_size : int, default=256
-    max_iter : int, default=1500
+    max_iter : int, default=1200
         Updates of the potential.
     max_time : float or None, default=None
         Seconds after which the fit ends; its schedules follow the budget that is used up first. Two fits that it ends
         are not bit-equal.
-    learning_rate_init : float, default=0.002
+    learning_rate_init : float, default=0.004
         Adam's first rate; Muon's is 15 times that. Both follow a cosine to zero.
     optimizer : {'auto', 'adam', 'muon'}, default='auto'
         ``'muon'``, and ``'auto'``: Muon on the weights between hidden layers, Adam on the rest.
@@ -298,7 +298,7 @@ class OTPTransport(BaseTransport):
     eps_min_ : float
         The last level used.
     n_features_in_ : int
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_features,)
         Where the source has column names.
 
     References
@@ -313,7 +313,7 @@ class OTPTransport(BaseTransport):
     >>> from neuralot import OTPTransport
     >>> from neuralot.datasets import make_one_to_many
     >>> X, Y = make_one_to_many().sample(500, random_state=0)
-    >>> transport = OTPTransport(max_iter=50, random_state=0).fit(X, Y)
+    >>> transport = OTPTransport(max_iter=20, random_state=0).fit(X, Y)
     >>> transport.sample(X, n_draws=8).shape
     (8, 500, 2)
 
@@ -340,13 +340,13 @@ class OTPTransport(BaseTransport):
         n_transform_draws: int = 16,
         bidirectional: bool = True,
         expectile: float = 0.99,
-        expectile_weight: float = 1.0,
+        expectile_weight: float = 0.3,
         gradient_penalty: float = 0.0,
         cost: str | Cost | PairedCost = "sqeuclidean",
         batch_size: int = 256,
-        max_iter: int = 1500,
+        max_iter: int = 1200,
         max_time: float | None = None,
-        learning_rate_init: float = 0.002,
+        learning_rate_init: float = 0.004,
         optimizer: str = "auto",
         weight_decay: float = 0.0,
         early_stopping: bool = False,

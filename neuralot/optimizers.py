@@ -9,7 +9,7 @@ from torch.optim import AdamW, Muon, Optimizer
 
 OPTIMIZERS = ("auto", "adam", "muon")
 
-DEFAULT_RATE = 2e-3
+DEFAULT_RATE = 4e-3
 MUON_FACTOR = 15.0
 
 

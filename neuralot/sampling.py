@@ -38,13 +38,14 @@ class ArraySampler:
 
     def __call__(self, n: int, generator: Generator) -> Tensor:
         device = self.data.device
+        # inverse distribution function: a row that stands twice is drawn like one of weight two, draw by draw
+        draws = torch.rand(n, generator=generator, device=device, dtype=torch.double)
         if self._upper is None:
-            rows = torch.randint(len(self.data), (n,), generator=generator, device=device)
+            rows = (draws * len(self.data)).long()
         else:
-            draws = torch.rand(n, generator=generator, device=device, dtype=torch.double) * self._upper[-1]
             # side right: a row of weight zero has an empty interval and is never drawn
-            rows = torch.searchsorted(self._upper, draws, right=True).clamp_(max=len(self.data) - 1)
-        return self.data.index_select(0, rows)
+            rows = torch.searchsorted(self._upper, draws * self._upper[-1], right=True)
+        return self.data.index_select(0, rows.clamp_(max=len(self.data) - 1))
 
 
 class LoaderSampler:

@@ -100,7 +100,7 @@ class CriticLoss:
     ----------
     expectile, expectile_weight : float
         tau and lambda of ``lambda E L_tau(u)``, with u = c(x, T(x)) - V(T(x)) - c(x, y) + V(y) the excess of the
-        image over another answer y to x, which no optimal pair has, and L_tau(u) = |tau - 1[u <= 0]| u^2. It keeps V
+        image over another answer y to x, which no optimal pair has, and ``L_tau(u) = |tau - 1[u <= 0]| u^2``. It keeps V
         near its c-transform. Weight 0 is the plain objective.
     gradient_penalty : float
         Weight of E|grad V(y)|^2.
@@ -112,7 +112,7 @@ class CriticLoss:
     """
 
     expectile: float = 0.99
-    expectile_weight: float = 1.0
+    expectile_weight: float = 0.3
     gradient_penalty: float = 0.0
 
     def __call__(self, cost: Cost, V: nn.Module, x: Tensor, image: Tensor, y: Tensor) -> Tensor:

@@ -37,7 +37,8 @@ class Status(Enum):
     STOPPED = "A callback ended the fit."
     DIVERGED = (
         "The fit diverged: its weights were no longer finite, or its images left the target's law. The best weights "
-        "were restored. Lower learning_rate_init, or keep expectile_weight above 0."
+        "were restored. Use OTP where the source lies on a thin set; else lower learning_rate_init, or keep "
+        "expectile_weight above 0."
     )
     FAILED = "The fit never had finite weights. Check the networks and the cost, or lower learning_rate_init."
 
@@ -79,7 +80,7 @@ def solve(
     source: Sampler,
     target: Sampler,
     *,
-    max_iter: int = 3000,
+    max_iter: int = 1200,
     max_time: float | None = None,
     batch_size: int = 256,
     optimizer: str = "auto",

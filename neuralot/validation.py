@@ -19,11 +19,11 @@ Rule = tuple[Callable[[Any], bool], str]
 
 
 def _is_real(value: Any) -> bool:
-    return isinstance(value, numbers.Real) and value is not True and value is not False and math.isfinite(value)
+    return not isinstance(value, bool) and isinstance(value, numbers.Real) and math.isfinite(value)
 
 
 def _is_integer(value: Any, low: int) -> bool:
-    return isinstance(value, numbers.Integral) and value is not True and value is not False and int(value) >= low
+    return not isinstance(value, bool) and isinstance(value, numbers.Integral) and int(value) >= low
 
 
 def _integer(low: int) -> Rule:

@@ -1,0 +1,66 @@
+"""Figures: what a fitted transport does to points of the plane."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+SOURCE, TARGET, IMAGE = "#3b6ea8", "#c9c9c9", "#d1495b"
+
+
+def plot_transport(
+    X: ArrayLike, images: ArrayLike, target: ArrayLike | None = None, *, n_segments: int = 100, ax: Axes | None = None
+) -> Axes:
+    """Draw sources, their images, segments between some of them, and the target sample behind.
+
+    Parameters
+    ----------
+    X : array-like of shape (n, d)
+        Source rows; the first two columns are drawn.
+    images : array-like of shape (n, d)
+        Their images, or draws from the plan.
+    target : array-like of shape (m, d), optional
+        Target rows.
+    n_segments : int, default=100
+        How many rows, picked evenly, get a segment to their image.
+    ax : matplotlib Axes, optional
+        A new one when None.
+
+    Returns
+    -------
+    matplotlib Axes
+
+    Raises
+    ------
+    ImportError
+        If matplotlib is not installed.
+
+    Examples
+    --------
+    >>> from neuralot.datasets import make_parallel
+    >>> from neuralot.plots import plot_transport
+    >>> X, Y = make_parallel().sample(50, random_state=0)
+    >>> plot_transport(X, X + [0.0, 1.0], Y).get_aspect()
+    1.0
+    """
+    try:
+        import matplotlib.pyplot as plt
+    except ImportError as error:
+        raise ImportError("plot_transport needs matplotlib; pip install matplotlib") from error
+
+    source, image = np.asarray(X), np.asarray(images)
+    ax = plt.subplots()[1] if ax is None else ax
+    if target is not None:
+        ax.scatter(*np.asarray(target)[:, :2].T, s=14, color=TARGET, linewidths=0, label="target")
+    some = np.linspace(0, len(source) - 1, min(n_segments, len(source))).astype(int)
+    ends = np.stack([source[some, :2], image[some, :2]])
+    ax.plot(ends[..., 0], ends[..., 1], color="black", linewidth=0.4, alpha=0.35)
+    ax.scatter(*source[:, :2].T, s=4, color=SOURCE, linewidths=0, label="source")
+    ax.scatter(*image[:, :2].T, s=4, color=IMAGE, linewidths=0, label="image")
+    ax.set_aspect("equal")
+    return ax

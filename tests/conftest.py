@@ -1,0 +1,45 @@
+"""Shared by all tests: one thread per process, small samples, and estimators that fit in a moment."""
+
+import inspect
+
+import numpy as np
+import pytest
+import torch
+
+import neuralot
+from neuralot.base import BaseTransport
+
+TRANSPORTS = [
+    cls for cls in vars(neuralot).values() if inspect.isclass(cls) and issubclass(cls, BaseTransport)
+]
+TINY = {"max_iter": 3, "batch_size": 16, "hidden_layer_sizes": (8, 8, 8), "random_state": 0}
+
+
+@pytest.fixture(autouse=True, scope="session")
+def one_thread():
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def samples():
+    """Source and target rows around different centres; not to be written to."""
+    rng = np.random.default_rng(0)
+    X, Y = rng.normal(size=(30, 2)), 2 + rng.normal(size=(40, 2))
+    X.flags.writeable = Y.flags.writeable = False
+    return X, Y
+
+
+@pytest.fixture(params=TRANSPORTS, ids=lambda cls: cls.__name__)
+def transport_class(request):
+    return request.param
+
+
+@pytest.fixture
+def tiny(transport_class):
+    """An estimator of each class, small and quick: ``tiny(**parameters)``."""
+    return lambda **parameters: transport_class(**{**TINY, **parameters})
+
+
+@pytest.fixture
+def fitted(tiny, samples):
+    return tiny().fit(*samples)

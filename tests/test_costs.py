@@ -1,0 +1,89 @@
+"""Costs against scipy, and their maps against autograd."""
+
+import numpy as np
+import pytest
+import torch
+from scipy.spatial.distance import cdist
+
+from neuralot.costs import CallableCost, Cost, Lp, SquaredEuclidean, as_cost
+
+COSTS = {
+    "sqeuclidean": (SquaredEuclidean(), lambda x, y: cdist(x, y, "sqeuclidean")),
+    "lp1.5": (Lp(1.5), lambda x, y: cdist(x, y, "minkowski", p=1.5) ** 1.5),
+    "lp2": (Lp(2), lambda x, y: cdist(x, y, "sqeuclidean")),
+    "lp3": (Lp(3), lambda x, y: cdist(x, y, "minkowski", p=3) ** 3),
+    "callable": (CallableCost(lambda x, y: (x - y).abs().sum(-1)), lambda x, y: cdist(x, y, "cityblock")),
+}
+with_map = pytest.mark.parametrize("name", [name for name, (cost, _) in COSTS.items() if cost.has_transport])
+
+
+def rows(n, d=3, seed=0):
+    return torch.randn(n, d, dtype=torch.double, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("name", COSTS)
+def test_pairwise_and_paired_costs_equal_scipy(name):
+    cost, reference = COSTS[name]
+    x, y = rows(5), rows(4, seed=1)
+    expected = reference(x.numpy(), y.numpy())
+    np.testing.assert_allclose(cost.pairwise(x, y), expected, rtol=1e-10)
+    np.testing.assert_allclose(cost(x[:4], y), np.diag(expected), rtol=1e-10)
+
+
+@with_map
+def test_transport_inverts_the_gradient_of_the_cost(name):
+    cost = COSTS[name][0]
+    x, y = rows(50).requires_grad_(), rows(50, seed=1)
+    gradient = torch.autograd.grad(cost(x, y).sum(), x)[0]
+    torch.testing.assert_close(cost.transport(x.detach(), gradient), y)
+
+
+@with_map
+def test_zero_gradient_moves_nothing(name):
+    x = rows(5)
+    assert torch.equal(COSTS[name][0].transport(x, torch.zeros_like(x)), x)
+
+
+def test_a_cost_without_a_map_says_what_to_do():
+    x = rows(2)
+    with pytest.raises(NotImplementedError, match="map_form='network'"):
+        COSTS["callable"][0].transport(x, x)
+
+
+@pytest.mark.parametrize("p", [1, 0.5, -1, float("nan")])
+def test_lp_needs_an_exponent_above_one(p):
+    with pytest.raises(ValueError, match="p must be greater than 1"):
+        Lp(p)
+
+
+@pytest.mark.parametrize("given", ["sqeuclidean", SquaredEuclidean(), Lp(1.5), lambda x, y: (x - y).norm(dim=-1)])
+def test_as_cost_takes_a_name_a_cost_or_a_function(given):
+    cost = as_cost(given)
+    assert isinstance(cost, Cost)
+    assert as_cost(cost) is cost
+    assert cost(rows(4), rows(4, seed=1)).shape == (4,)
+
+
+@pytest.mark.parametrize("bad", ["l2", "", None, 2, (1, 2)])
+def test_as_cost_names_what_it_takes(bad):
+    with pytest.raises(ValueError, match=r"cost must be 'sqeuclidean'.*got"):
+        as_cost(bad)
+
+
+@pytest.mark.parametrize("name", COSTS)
+def test_in_units_is_the_cost_of_the_original_rows_up_to_a_factor(name):
+    cost = COSTS[name][0]
+    x, y, centre = rows(6), rows(6, seed=1), torch.tensor([1.0, -2.0, 5.0])
+    standardised = cost.in_units(centre, 3.0, 7.0)(x, y)
+    ratio = standardised / cost(3 * x + centre, 3 * y + centre)
+    torch.testing.assert_close(ratio, ratio[:1].expand(6))
+
+
+def test_a_callable_cost_sees_the_users_units():
+    seen = []
+    cost = CallableCost(lambda x, y: seen.append((x, y)) or (x - y).square().sum(-1))
+    x, y, centre = rows(2), rows(2, seed=1), torch.tensor([1.0, 2.0, 3.0])
+    level = cost.in_units(centre, 3.0, 7.0)(x, y)
+    torch.testing.assert_close(seen[0][0], 3 * x + centre)
+    torch.testing.assert_close(seen[0][1], 3 * y + centre)
+    torch.testing.assert_close(level, 9 / 7 * (x - y).square().sum(-1))

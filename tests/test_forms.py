@@ -1,0 +1,168 @@
+"""Forms of a map: against autograd, against the papers' formulas, and the rules of `make_form`."""
+
+import pytest
+import torch
+from torch import nn
+
+from neuralot.costs import CallableCost, Lp, SquaredEuclidean
+from neuralot.forms import GradientForm, NetworkForm, default_sizes, make_form, resolve_map_form
+from neuralot.networks import ConvexPotential, MLPMap, NoiseMap, Potential
+from neuralot.semidual import CriticLoss
+
+PLAIN = CriticLoss(expectile_weight=0)
+L1 = CallableCost(lambda x, y: (x - y).abs().sum(-1))
+
+
+def seeded(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def rows(n=12, seed=0):
+    return torch.randn(n, 2, dtype=torch.double, generator=seeded(seed))
+
+
+def trained(form, seed=0):
+    """A form in double precision whose weights have left their start."""
+    with torch.no_grad():
+        for weight in form.parameters():
+            weight += 0.3 * torch.randn(weight.shape, generator=seeded(seed))
+    return form.double()
+
+
+def potentials(activation):
+    return [Potential(2, (6, 6), activation) for _ in range(2)]
+
+
+@pytest.mark.parametrize("cost", [SquaredEuclidean(), Lp(1.5), Lp(3)], ids=repr)
+@pytest.mark.parametrize("networks", [potentials("silu"), potentials("gelu"), [ConvexPotential(2, (6, 6))] * 2])
+def test_the_gradient_forms_maps_follow_autograds_gradient(cost, networks):
+    form = trained(GradientForm(*networks, cost))
+    for potential, image in zip(networks, (form.map, form.inverse), strict=True):
+        x = rows().requires_grad_()
+        slope = torch.autograd.grad(potential(x).sum(), x)[0]
+        y = image(x.detach())
+        torch.testing.assert_close(y, cost.transport(x.detach(), slope))
+        # the first-order condition itself: grad_x c(x, T(x)) = grad f(x)
+        torch.testing.assert_close(torch.autograd.grad(cost(x, y).sum(), x)[0], slope)
+
+
+def test_the_network_form_plays_the_papers_game():
+    # Rout et al. 2022: T minimises E[c(x, T(x)) - V(T(x))], V minimises E[V(T(x)) - V(y)]
+    T, V = MLPMap(2, (6, 6)), Potential(2, (6, 6))
+    form = trained(NetworkForm(T, V, SquaredEuclidean(), critic_loss=PLAIN))
+    x, y = rows(), rows(seed=1)
+    expected = ((x - T(x)).square().sum(1) - V(T(x))).mean()
+    torch.testing.assert_close(form.loss("map", x, y, seeded()), expected)
+    torch.testing.assert_close(form.loss("potential", x, y, seeded()), V(T(x)).mean() - V(y).mean())
+
+
+def test_the_network_form_with_noise_plays_it_on_pairs_of_x_and_z():
+    T, V = NoiseMap(2, 3, (6, 6)), Potential(2, (6, 6))
+    form = trained(NetworkForm(T, V, Lp(3), critic_loss=PLAIN, noise=torch.zeros(4, 3)))
+    x, y = rows(), rows(seed=1)
+    z = torch.randn(12, 3, generator=seeded()).double()
+    expected = ((x - T(x, z)).abs().pow(3).sum(1) - V(T(x, z))).mean()
+    torch.testing.assert_close(form.loss("map", x, y, seeded()), expected)
+    torch.testing.assert_close(form.loss("potential", x, y, seeded()), V(T(x, z)).mean() - V(y).mean())
+
+
+def test_the_gradient_form_plays_the_same_game_in_one_direction():
+    f, g = potentials("silu")
+    form = trained(GradientForm(f, g, SquaredEuclidean(), critic_loss=PLAIN, bidirectional=False))
+    x, y = rows().requires_grad_(), rows(seed=1)
+    image = x - torch.autograd.grad(f(x).sum(), x, create_graph=True)[0] / 2
+    map_loss = ((x - image).square().sum(1) - g(image)).mean()
+    torch.testing.assert_close(form.loss("source_potential", x, y, seeded()), map_loss)
+    torch.testing.assert_close(form.loss("target_potential", x, y, seeded()), g(image).mean() - g(y).mean())
+
+
+def test_the_gradient_form_in_both_directions_is_the_sum_of_two_games():
+    f, g = potentials("silu")
+    both = trained(GradientForm(f, g, SquaredEuclidean(), critic_loss=PLAIN))
+    there = GradientForm(f, g, SquaredEuclidean(), critic_loss=PLAIN, bidirectional=False)
+    back = GradientForm(g, f, SquaredEuclidean(), critic_loss=PLAIN, bidirectional=False)
+    x, y = rows(), rows(seed=1)
+    expected = there.loss("source_potential", x, y, seeded()) + back.loss("target_potential", y, x, seeded())
+    torch.testing.assert_close(both.loss("source_potential", x, y, seeded()), expected)
+    expected = there.loss("target_potential", x, y, seeded()) + back.loss("source_potential", y, x, seeded())
+    torch.testing.assert_close(both.loss("target_potential", x, y, seeded()), expected)
+
+
+def test_the_map_of_a_noisy_network_is_the_mean_over_its_own_noise():
+    T, noise = NoiseMap(2, 3, (6, 6)), torch.randn(5, 3, generator=seeded()).double()
+    form = trained(NetworkForm(T, Potential(2, (6, 6)), SquaredEuclidean(), noise=noise))
+    x = rows()
+    expected = torch.stack([T(x, z.expand(12, 3)) for z in noise]).mean(0)
+    torch.testing.assert_close(form.map(x), expected)
+    assert not torch.equal(form.draw(x, seeded(0)), form.draw(x, seeded(1)))
+
+
+def test_only_two_directions_give_an_inverse():
+    one_way = make_form(2, map_form="gradient", bidirectional=False)
+    assert not one_way.invertible
+    network = make_form(2, map_form="network")
+    assert not network.invertible
+    with pytest.raises(NotImplementedError):
+        network.inverse(rows())
+
+
+@pytest.mark.parametrize(
+    ("cost", "noise_dim", "map_network", "expected"),
+    [
+        (SquaredEuclidean(), 0, None, "gradient"),
+        (SquaredEuclidean(), 1, None, "network"),
+        (SquaredEuclidean(), 0, lambda d: nn.Linear(d, d), "network"),
+        (Lp(1.5), 0, None, "network"),
+        (L1, 0, None, "network"),
+    ],
+)
+def test_the_automatic_form(cost, noise_dim, map_network, expected):
+    assert resolve_map_form("auto", cost, noise_dim, map_network) == expected
+
+
+@pytest.mark.parametrize(
+    ("options", "name"),
+    [
+        ({"map_form": "convex"}, "map_form must be"),
+        ({"map_form": "gradient", "cost": L1}, "map_form='gradient' needs a cost with a known map"),
+        ({"map_form": "gradient", "noise_dim": 1}, "noise_dim must be 0"),
+        ({"map_form": "gradient", "map_network": lambda d: nn.Linear(d, d)}, "map_network must be None"),
+    ],
+)
+def test_combinations_that_cannot_be_are_named(options, name):
+    with pytest.raises(ValueError, match=name):
+        make_form(2, **options)
+
+
+def test_users_networks_take_their_places():
+    form = make_form(3, map_network=lambda d: nn.Linear(d, d), potential_network=lambda d: nn.Linear(d, 1))
+    assert isinstance(form, NetworkForm)
+    assert form.networks["map"].in_features == 3
+    x = torch.randn(4, 3, generator=seeded())
+    assert torch.isfinite(form.loss("potential", x, x, seeded()))
+    form = make_form(3, map_form="gradient", potential_network=ConvexPotential)
+    assert isinstance(form.networks["source_potential"], ConvexPotential)
+    assert form.networks["source_potential"] is not form.networks["target_potential"]
+
+
+@pytest.mark.parametrize(("form", "expected"), [("gradient", [1, 1]), ("network", [2, 1])])
+def test_updates_per_step(form, expected):
+    assert list(make_form(2, map_form=form).players.values()) == expected
+    assert list(make_form(2, map_form=form, n_map_steps=10).players.values()) == [10, 1]
+
+
+def test_default_sizes_grow_with_the_dimension():
+    assert default_sizes(2) == (64, 64, 64)
+    assert default_sizes(100, n_layers=2) == (128, 128)
+    assert make_form(2, map_form="network", hidden_layer_sizes=(5,)).networks["map"].residual[0].out_features == 5
+
+
+@pytest.mark.parametrize("options", [{"map_form": "gradient"}, {"map_form": "network"}, {"noise_dim": 2}])
+def test_the_generator_seeds_the_weights_and_nothing_else_does(options):
+    def weights(seed):
+        return torch.cat([each.ravel() for each in make_form(2, **options, generator=seeded(seed)).state_dict().values()])
+
+    before = torch.get_rng_state()
+    assert torch.equal(weights(0), weights(0))
+    assert not torch.equal(weights(0), weights(1))
+    assert torch.equal(torch.get_rng_state(), before)

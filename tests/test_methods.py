@@ -1,0 +1,93 @@
+"""What each method adds to its form: SNOT nothing, OTP the smoothed source."""
+
+import math
+
+import pytest
+import torch
+
+from neuralot.forms import make_form
+from neuralot.methods import OTP, SNOT
+from neuralot.schedules import SCHEDULES, Smoothing
+from neuralot.semidual import Batch, CriticLoss
+
+
+def seeded(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def rows(n=12, seed=0):
+    return torch.randn(n, 2, generator=seeded(seed))
+
+
+def a_form(map_form="network", **options):
+    """A small form whose weights have left their start."""
+    form = make_form(2, map_form=map_form, hidden_layer_sizes=(6, 6), **options)
+    with torch.no_grad():
+        for weight in form.parameters():
+            weight += 0.3 * torch.randn(weight.shape, generator=seeded())
+    return form
+
+
+def batch(progress=0.3):
+    return Batch(rows(), rows(seed=1), progress, seeded())
+
+
+@pytest.mark.parametrize("map_form", ["gradient", "network"])
+def test_snot_plays_its_form_on_plain_rows(map_form):
+    form = a_form(map_form)
+    method = SNOT(2, form)
+    x, y = rows(), rows(seed=1)
+    for player in method.players:
+        assert torch.equal(method.loss(player, batch()), form.loss(player, x, y, seeded()))
+    assert torch.equal(method.transport(x), form.map(x))
+    assert torch.equal(method.draw(x, seeded()), form.map(x))
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_otp_plays_the_papers_game_on_smoothed_rows(schedule):
+    # Choi et al. 2025: the game of the smoothed source, T minimises E[c(x~, T(x~)) - V(T(x~))]
+    form = a_form(critic_loss=CriticLoss(expectile_weight=0))
+    smoothing = Smoothing(0.5, 0.1, schedule, 1.0)
+    method = OTP(2, form, smoothing=smoothing)
+    T, V = form.networks["map"], form.networks["potential"]
+    x, y = rows(), rows(seed=1)
+    z = torch.randn(12, 2, generator=seeded())
+    eps = 0.5 * 0.2**0.3 if schedule == "geometric" else 0.5 + 0.3 * (0.1 - 0.5)
+    smoothed = (math.sqrt(1 - eps) if schedule == "vp" else 1) * x + math.sqrt(eps) * z
+    image = T(smoothed)
+    map_loss = ((smoothed - image).square().sum(1) - V(image)).mean()
+    torch.testing.assert_close(method.loss("map", batch()), map_loss)
+    torch.testing.assert_close(method.loss("potential", batch()), V(image).mean() - V(y).mean())
+
+
+def test_otp_draws_at_the_level_of_the_progress():
+    form = a_form()
+    method = OTP(2, form, smoothing=Smoothing(0.5, 0.1, "linear", 0.5))
+    x, z = rows(), torch.randn(12, 2, generator=seeded())
+    for progress, eps in ((0.0, 0.5), (0.25, 0.3), (1.0, 0.1)):
+        torch.testing.assert_close(method.draw(x, seeded(), progress), form.map(x + math.sqrt(eps) * z))
+        assert method.levels(progress) == {"eps": pytest.approx(eps)}
+    torch.testing.assert_close(method.draw(x, seeded()), method.draw(x, seeded(), 1.0))
+
+
+def test_otp_transports_to_the_mean_of_its_draws():
+    method = OTP(2, a_form(), smoothing=Smoothing(0.5, 0.1), n_transform_draws=2000)
+    x = rows(4)
+    draws = torch.stack([method.draw(x, generator) for generator in [seeded()] for _ in range(4000)])
+    error = draws.std(0) / math.sqrt(4000)
+    assert ((draws.mean(0) - method.transport(x)).abs() < 6 * error).all()
+
+
+def test_otp_without_noise_is_snot():
+    form = a_form("gradient")
+    smooth, plain = OTP(2, form, smoothing=Smoothing(1e-12, 1e-12)), SNOT(2, form)
+    x = rows()
+    torch.testing.assert_close(smooth.transport(x), plain.transport(x), atol=1e-4, rtol=0)
+    for player in plain.players:
+        torch.testing.assert_close(smooth.loss(player, batch()), plain.loss(player, batch()), atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("map_form", ["gradient", "network"])
+@pytest.mark.parametrize("method", [OTP, SNOT])
+def test_the_default_form_is_there_without_being_asked_for(method, map_form):
+    assert method(3).transport(torch.randn(5, 3, generator=seeded())).shape == (5, 3)

@@ -1,0 +1,117 @@
+"""Networks: where they start, what they return, and that a convex potential stays convex."""
+
+import pytest
+import torch
+
+from neuralot.networks import ACTIVATIONS, DERIVATIVES, ConvexPotential, MLPMap, NoiseMap, Potential
+from neuralot.semidual import evaluate, gradient
+
+activation = pytest.mark.parametrize("activation", ACTIVATIONS)
+sizes = pytest.mark.parametrize("sizes", [(5,), (5, 7), (5, 7, 6)], ids=str)
+
+
+def rows(n=20, d=3, seed=0):
+    return torch.randn(n, d, generator=torch.Generator().manual_seed(seed))
+
+
+def shaken(network, seed=0, size=0.3):
+    """Move every weight at random, as training would."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for weight in network.parameters():
+            weight += size * torch.randn(weight.shape, generator=generator)
+    return network
+
+
+@sizes
+@activation
+def test_maps_start_at_the_identity(activation, sizes):
+    x, z = rows(), rows(d=2, seed=1)
+    assert torch.equal(MLPMap(3, sizes, activation)(x), x)
+    assert torch.equal(NoiseMap(3, 2, sizes, activation)(x, z), x)
+
+
+@sizes
+@activation
+def test_a_potential_starts_at_the_identity_map(activation, sizes):
+    assert torch.count_nonzero(gradient(Potential(3, sizes, activation), rows())) == 0
+
+
+@sizes
+def test_a_convex_potential_starts_near_the_identity_map(sizes):
+    x = rows()
+    moved = gradient(ConvexPotential(3, sizes), x) / 2
+    assert moved.norm(dim=1).max() < 0.05 * x.norm(dim=1).mean()
+
+
+@sizes
+@activation
+def test_training_can_leave_the_start(activation, sizes):
+    x = rows()
+    for network in (MLPMap(3, sizes, activation), Potential(3, sizes, activation)):
+        loss = (network(x) - 1).square().mean()
+        moved = torch.autograd.grad(loss, list(network.parameters()))
+        assert any(weight.abs().max() > 0 for weight in moved)
+
+
+@pytest.mark.parametrize("d", [1, 4])
+@pytest.mark.parametrize("n", [0, 1, 5])
+def test_shapes(n, d):
+    x = rows(n, d)
+    assert MLPMap(d, (6, 6))(x).shape == (n, d)
+    assert NoiseMap(d, 2, (6, 6))(x, rows(n, 2)).shape == (n, d)
+    assert Potential(d, (6, 6))(x).shape == (n,)
+    assert ConvexPotential(d, (6, 6))(x).shape == (n,)
+    assert gradient(Potential(d, (6, 6)), x).shape == (n, d)
+
+
+def test_noise_reaches_the_image():
+    network, x = shaken(NoiseMap(3, 2, (6, 6))), rows()
+    assert not torch.allclose(network(x, rows(d=2, seed=1)), network(x, rows(d=2, seed=2)))
+
+
+@sizes
+@pytest.mark.parametrize("activation", DERIVATIVES)
+def test_the_written_out_gradient_of_a_potential_is_autograds(activation, sizes):
+    potential = shaken(Potential(3, sizes, activation)).double()
+    x = rows().double().requires_grad_()
+    expected = torch.autograd.grad(potential(x).sum(), x, create_graph=True)[0]
+    torch.testing.assert_close(potential.gradient(x), expected)
+    # and so are its derivatives in the weights, which train the map
+    weights = list(potential.parameters())
+    by_hand = torch.autograd.grad(potential.gradient(x).square().sum(), weights, allow_unused=True)
+    by_autograd = torch.autograd.grad(expected.square().sum(), weights, allow_unused=True)
+    for weight, ours, theirs in zip(weights, by_hand, by_autograd, strict=True):
+        zero = torch.zeros_like(weight)
+        torch.testing.assert_close(zero if ours is None else ours, zero if theirs is None else theirs)
+
+
+@pytest.mark.parametrize("name", DERIVATIVES)
+def test_derivatives_of_activations_are_autograds(name):
+    a = torch.linspace(-4, 4, 101, dtype=torch.double, requires_grad=True)
+    expected = torch.autograd.grad(ACTIVATIONS[name]()(a).sum(), a)[0]
+    torch.testing.assert_close(DERIVATIVES[name](a), expected)
+
+
+@pytest.mark.parametrize("seed", range(5))
+@sizes
+def test_the_map_of_a_convex_potential_is_monotone_whatever_its_weights(sizes, seed):
+    potential = shaken(ConvexPotential(3, sizes), seed, size=1.0).double()
+    x, y = rows(200, seed=seed).double(), rows(200, seed=seed + 100).double()
+    images = [each - gradient(potential, each) / 2 for each in (x, y)]
+    assert ((images[0] - images[1]) * (x - y)).sum(1).min() > 0
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_u_of_a_convex_potential_is_convex_along_segments(seed):
+    potential = shaken(ConvexPotential(3, (6, 6)), seed, size=1.0).double()
+    x, y = rows(200, seed=seed).double(), rows(200, seed=seed + 100).double()
+    u = [(each.square().sum(1) - potential(each)) / 2 for each in (x, y, (x + y) / 2)]
+    assert (u[0] + u[1] - 2 * u[2]).min() > 0
+
+
+@pytest.mark.parametrize("network", [torch.nn.Linear(3, 1), torch.nn.Sequential(torch.nn.Linear(3, 1), torch.nn.ReLU())])
+def test_a_users_potential_may_return_a_column(network):
+    x = rows()
+    assert evaluate(network, x).shape == (20,)
+    assert gradient(network, x).shape == (20, 3)

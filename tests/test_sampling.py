@@ -1,0 +1,105 @@
+"""Samplers: the law of their draws, and that the given generator is all the randomness there is."""
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import DataLoader, TensorDataset
+
+from neuralot.sampling import ArraySampler, as_sampler
+
+
+def seeded(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def numbered(n):
+    return torch.arange(float(n)).reshape(n, 1)
+
+
+@pytest.mark.parametrize("weights", [None, [1.0, 1.0, 1.0, 1.0], [0.0, 3.0, 1.0, 4.0], [2.0, 0.0, 0.0, 1e-3]])
+def test_rows_are_drawn_in_proportion_to_their_weights(weights):
+    n = 20_000
+    draws = as_sampler(numbered(4), weights)(n, seeded()).long().ravel()
+    shares = np.bincount(draws, minlength=4) / n
+    expected = np.full(4, 0.25) if weights is None else np.array(weights) / np.sum(weights)
+    assert (np.abs(shares - expected) <= 5 * np.sqrt(expected * (1 - expected) / n)).all()
+
+
+@pytest.mark.parametrize("factor", [1e-12, 1.0, 1e12])
+def test_the_unit_of_weights_does_not_matter(factor):
+    weights = torch.tensor([1.0, 2.0, 4.0])
+    expected = ArraySampler(numbered(3), weights)(100, seeded())
+    assert torch.equal(ArraySampler(numbered(3), factor * weights.double())(100, seeded()), expected)
+
+
+def test_rows_of_weight_zero_are_never_drawn():
+    weights = torch.ones(1000)
+    weights[::2] = 0
+    draws = ArraySampler(numbered(1000), weights)(100_000, seeded()).ravel()
+    assert (draws % 2 == 1).all()
+    assert len(draws.unique()) == 500
+
+
+def test_a_row_of_weight_two_is_drawn_like_one_that_stands_twice():
+    twice = ArraySampler(torch.tensor([[0.0], [1.0], [1.0], [2.0]]))
+    weighted = ArraySampler(numbered(3), torch.tensor([1.0, 2.0, 1.0]))
+    assert torch.equal(twice(1000, seeded()), weighted(1000, seeded()))
+
+
+@pytest.mark.parametrize(
+    "rows", [[[0, 1], [2, 3]], np.arange(4).reshape(2, 2), np.arange(4.0).reshape(2, 2), torch.arange(4).reshape(2, 2)]
+)
+def test_any_array_of_rows_gives_float32_rows(rows):
+    draws = as_sampler(rows)(5, seeded())
+    assert draws.shape == (5, 2)
+    assert draws.dtype == torch.float32
+
+
+def test_a_callable_is_a_sampler_already():
+    def sampler(n, generator):
+        return torch.zeros(n, 2)
+
+    assert as_sampler(sampler) is sampler
+
+
+def loader(**options):
+    return DataLoader(TensorDataset(numbered(10), torch.zeros(10)), batch_size=4, **options)
+
+
+@pytest.mark.parametrize("source", [loader(), lambda n, generator: torch.zeros(n, 2)], ids=["loader", "callable"])
+def test_weights_are_for_rows_only(source):
+    with pytest.raises(ValueError, match="weights are only for an array of rows"):
+        as_sampler(source, weights=[1.0, 2.0])
+
+
+@pytest.mark.parametrize("n", [1, 3, 4, 7, 25])
+def test_a_loader_gives_any_number_of_rows_epoch_after_epoch(n):
+    sampler, generator = as_sampler(loader(shuffle=True)), seeded()
+    rows = torch.cat([sampler(n, generator) for _ in range(10)])
+    assert rows.shape == (10 * n, 1)
+    for epoch in rows.ravel().split(10):
+        assert len(epoch.unique()) == len(epoch)
+
+
+def test_a_loader_of_plain_tensors_works():
+    rows = as_sampler(DataLoader(numbered(10), batch_size=4))(10, seeded())
+    assert torch.equal(rows, numbered(10))
+
+
+def test_a_shuffling_loader_follows_the_given_generator_alone():
+    def rows(seed):
+        return as_sampler(loader(shuffle=True))(30, seeded(seed))
+
+    torch.manual_seed(1)
+    first = rows(0)
+    torch.manual_seed(2)
+    assert torch.equal(rows(0), first)
+    assert not torch.equal(rows(1), first)
+
+
+@pytest.mark.parametrize("source", [numbered(10), loader(shuffle=True)], ids=["rows", "loader"])
+def test_drawing_leaves_the_global_generators_alone(source):
+    before, before_numpy = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
+    as_sampler(source)(25, seeded())
+    assert torch.equal(torch.get_rng_state(), before)
+    assert np.array_equal(np.random.get_state()[1], before_numpy)  # noqa: NPY002

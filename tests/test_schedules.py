@@ -1,0 +1,113 @@
+"""Smoothing levels by their formulas, and the terminal level on sets of known dimension."""
+
+import math
+
+import pytest
+import torch
+
+from neuralot.schedules import SCHEDULES, Smoothing, antithetic_noise, intrinsic_dimension, terminal_level
+
+
+def seeded(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def cube(n, d, ambient=None, seed=0):
+    """Uniform rows on a d-dimensional cube, turned at random in the ambient space."""
+    ambient = ambient or d
+    axes = torch.linalg.qr(torch.randn(ambient, ambient, generator=seeded(1)))[0]
+    return torch.rand(n, d, generator=seeded(seed)) @ axes[:d]
+
+
+@pytest.mark.parametrize("kind", SCHEDULES)
+@pytest.mark.parametrize("fraction", [0.4, 1.0])
+def test_levels_fall_from_the_first_to_the_last_and_stay(kind, fraction):
+    smoothing = Smoothing(0.5, 0.02, kind, fraction)
+    levels = [smoothing.level(progress / 100) for progress in range(101)]
+    assert levels[0] == 0.5
+    assert levels == sorted(levels, reverse=True)
+    assert len(set(levels)) == 100 * fraction + 1
+    assert all(level == pytest.approx(0.02) for level in levels[int(100 * fraction) :])
+
+
+@pytest.mark.parametrize(("kind", "middle"), [("linear", 0.26), ("vp", 0.26), ("geometric", 0.1)])
+def test_level_in_the_middle(kind, middle):
+    assert Smoothing(0.5, 0.02, kind, 0.8).level(0.4) == pytest.approx(middle)
+
+
+@pytest.mark.parametrize("kind", SCHEDULES)
+def test_smoothing_adds_noise_of_the_stated_variance(kind):
+    smoothing = Smoothing(0.5, 0.02, kind, 1.0)
+    x, z = torch.tensor([[2.0, -1.0]]), torch.tensor([[0.5, 1.5]])
+    eps = smoothing.level(0.3)
+    signal = math.sqrt(1 - eps) if kind == "vp" else 1.0
+    torch.testing.assert_close(smoothing.smooth(x, z, 0.3), signal * x + math.sqrt(eps) * z)
+
+
+def test_vp_preserves_unit_variance():
+    x, z = torch.randn(2, 100_000, 1, generator=seeded()).unbind(0)
+    smoothed = Smoothing(0.9, 0.1, "vp").smooth(x, z, 0.0)
+    assert smoothed.var().item() == pytest.approx(1.0, abs=0.02)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "name"),
+    [
+        ({"kind": "cosine"}, "schedule"),
+        ({"eps_min": 0.0}, "eps_min"),
+        ({"eps_min": -1.0}, "eps_min"),
+        ({"eps_min": 0.5, "eps_max": 0.2}, "eps_min and eps_max"),
+        ({"eps_max": math.inf}, "eps_max"),
+        ({"eps_max": math.nan}, "eps_max"),
+        ({"eps_max": 1.0, "kind": "vp"}, "eps_max"),
+        ({"anneal_fraction": 0.0}, "anneal_fraction"),
+        ({"anneal_fraction": 1.1}, "anneal_fraction"),
+    ],
+    ids=str,
+)
+def test_values_out_of_range_are_named(parameters, name):
+    with pytest.raises(ValueError, match=name):
+        Smoothing(**parameters)
+
+
+@pytest.mark.parametrize(("d", "ambient"), [(1, 1), (1, 3), (2, 2), (2, 3), (2, 10), (3, 3)])
+def test_intrinsic_dimension_of_a_cube(d, ambient):
+    assert intrinsic_dimension(cube(2000, d, ambient)) == pytest.approx(d, abs=0.15 * d)
+
+
+def test_intrinsic_dimension_of_a_curve_in_space():
+    t = 6 * torch.rand(2000, 1, generator=seeded())
+    helix = torch.cat([t.cos(), t.sin(), t], dim=1)
+    assert intrinsic_dimension(helix) == pytest.approx(1, abs=0.1)
+
+
+def test_intrinsic_dimension_does_not_depend_on_units():
+    x = cube(500, 2, 3)
+    assert intrinsic_dimension(1e4 * x + 3) == pytest.approx(intrinsic_dimension(x), rel=1e-2)
+
+
+@pytest.mark.parametrize(
+    "x",
+    [torch.zeros(1, 3), torch.zeros(2, 3), torch.zeros(50, 3), torch.tensor([[0.0, 0, 0]] * 20 + [[1.0, 1, 1]] * 20)],
+    ids=["one row", "two rows", "equal rows", "two points"],
+)
+def test_rows_that_say_nothing_about_dimension_get_the_ambient_one(x):
+    assert 1 <= intrinsic_dimension(x) <= 3
+    assert 0 < terminal_level(x) < math.inf
+
+
+@pytest.mark.parametrize("d", [1, 2, 6])
+def test_the_terminal_level_falls_with_the_sample_size_and_grows_with_the_dimension(d):
+    levels = [terminal_level(cube(n, d)) for n in (100, 400, 1600, 6400)]
+    assert levels == sorted(levels, reverse=True)
+    assert levels[0] > levels[-1]
+    assert terminal_level(cube(1600, 10)) > terminal_level(cube(1600, 2))
+
+
+@pytest.mark.parametrize("n", [1, 2, 7, 16])
+def test_antithetic_noise_has_mean_zero_and_comes_in_pairs(n):
+    z = antithetic_noise(n, 3, seeded())
+    assert z.shape == (n, 3)
+    assert z.sum(0).abs().max() < 1e-5
+    assert torch.equal(z[n // 2 : n // 2 * 2], -z[: n // 2])
+    assert torch.equal(antithetic_noise(n, 3, seeded()), z)

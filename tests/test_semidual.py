@@ -1,0 +1,125 @@
+"""The arithmetic that the methods share, against formulas written out by hand."""
+
+import pytest
+import torch
+from scipy.spatial.distance import cdist
+
+from neuralot.costs import Lp, SquaredEuclidean
+from neuralot.networks import ConvexPotential, Potential
+from neuralot.semidual import CriticLoss, energy_distance, evaluate, gradient, map_loss, mean_over, normal, seeded
+
+
+def rows(n, d=2, seed=0):
+    return torch.randn(n, d, dtype=torch.double, generator=torch.Generator().manual_seed(seed))
+
+
+def quadratic(x):
+    """V(x) = |x|^2 + 3 x_1, whose gradient is 2 x + 3 e_1."""
+    return x.square().sum(-1) + 3 * x[:, 0]
+
+
+def test_map_loss_is_the_mean_cost_minus_the_potential_of_the_image():
+    x, image = rows(5), rows(5, seed=1)
+    expected = ((x - image).abs() ** 3).sum(1).mean() - quadratic(image).mean()
+    torch.testing.assert_close(map_loss(Lp(3), x, image, quadratic), expected)
+
+
+def test_the_plain_critic_loss_is_the_difference_of_two_means():
+    x, image, y = rows(5), rows(5, seed=1), rows(5, seed=2)
+    plain = CriticLoss(expectile_weight=0)
+    expected = quadratic(image).mean() - quadratic(y).mean()
+    torch.testing.assert_close(plain(SquaredEuclidean(), quadratic, x, image, y), expected)
+
+
+@pytest.mark.parametrize("tau", [0.5, 0.99])
+@pytest.mark.parametrize("weight", [0.3, 1.0])
+def test_the_expectile_term_by_hand(tau, weight):
+    x, image, y = rows(50), rows(50, seed=1), rows(50, seed=2)
+    plain = CriticLoss(expectile_weight=0)(SquaredEuclidean(), quadratic, x, image, y)
+    term = 0.0
+    for i in range(50):
+        u = (x[i] - image[i]).square().sum() - quadratic(image[i : i + 1])[0]
+        u = u - (x[i] - y[i]).square().sum() + quadratic(y[i : i + 1])[0]
+        term += abs(tau - float(u <= 0)) * float(u) ** 2 / 50
+    found = CriticLoss(tau, weight)(SquaredEuclidean(), quadratic, x, image, y)
+    torch.testing.assert_close(found, plain + weight * term)
+
+
+def test_an_optimal_pair_pays_no_expectile():
+    # V = c-transform of 0 for the plan y = x: the image never costs more than another answer
+    x = rows(50)
+    loss = CriticLoss(0.99, 1.0)(SquaredEuclidean(), lambda y: torch.zeros(len(y)), x, x, rows(50, seed=1))
+    u = -(x - rows(50, seed=1)).square().sum(1)
+    torch.testing.assert_close(loss, 0.01 * u.square().mean())
+
+
+def test_the_gradient_penalty_by_hand():
+    x, image, y = rows(5), rows(5, seed=1), rows(5, seed=2)
+    plain = CriticLoss(expectile_weight=0)(SquaredEuclidean(), quadratic, x, image, y)
+    penalised = CriticLoss(expectile_weight=0, gradient_penalty=0.7)(SquaredEuclidean(), quadratic, x, image, y)
+    slope = 2 * y + torch.tensor([3.0, 0.0])
+    torch.testing.assert_close(penalised, plain + 0.7 * slope.square().sum(1).mean())
+
+
+def test_evaluate_flattens_a_column():
+    assert evaluate(lambda x: x[:, :1], rows(5)).shape == (5,)
+
+
+def test_gradient_of_a_known_function():
+    x = rows(5)
+    torch.testing.assert_close(gradient(quadratic, x), 2 * x + torch.tensor([3.0, 0.0]))
+    assert not x.requires_grad
+    assert not gradient(quadratic, x).requires_grad
+
+
+@pytest.mark.parametrize("potential", [Potential(2, (4, 4)), Potential(2, (4, 4), "gelu"), ConvexPotential(2, (4, 4))])
+def test_gradient_works_without_autograd_and_can_be_differentiated(potential):
+    x = rows(5).float()
+    with torch.no_grad():
+        free = gradient(potential, x)
+    assert not free.requires_grad
+    kept = gradient(potential, x, create_graph=True)
+    assert torch.equal(free, kept)
+    assert kept.requires_grad
+
+
+def test_energy_distance_equals_its_definition():
+    a, b = rows(30), 1 + rows(20, seed=1)
+    between, first, second = (cdist(*pair) for pair in ((a, b), (a, a), (b, b)))
+    expected = 2 * between.mean() - first.sum() / (30 * 29) - second.sum() / (20 * 19)
+    assert energy_distance(a, b).item() == pytest.approx(expected)
+
+
+def test_energy_distance_tells_laws_apart_and_is_near_zero_for_one_law():
+    a, b = rows(2000), rows(2000, seed=1)
+    assert abs(energy_distance(a, b)) < 0.01
+    assert energy_distance(a, b + 1) > 0.3
+
+
+def test_energy_distance_of_single_rows_is_twice_their_distance():
+    assert energy_distance(torch.zeros(1, 2), torch.tensor([[3.0, 4.0]])).item() == pytest.approx(10)
+
+
+def test_normal_takes_noise_from_the_generator_and_the_dtype_from_the_rows():
+    generator = torch.Generator().manual_seed(0)
+    z = normal(10_000, 3, generator, like=rows(1))
+    assert z.dtype == torch.double
+    assert z.shape == (10_000, 3)
+    torch.testing.assert_close(z.mean(), torch.tensor(0.0).double(), atol=0.03, rtol=0)
+    torch.testing.assert_close(z.std(), torch.tensor(1.0).double(), atol=0.03, rtol=0)
+
+
+def test_mean_over_is_the_mean():
+    noise, x = rows(7), rows(5, seed=1)
+    torch.testing.assert_close(mean_over(noise, lambda z: (x + z).square()), (x + noise[:, None]).square().mean(0))
+
+
+def test_seeded_repeats_and_leaves_the_global_generator_alone():
+    def draw(seed):
+        with seeded(torch.Generator().manual_seed(seed)):
+            return torch.randn(3)
+
+    before = torch.get_rng_state()
+    assert torch.equal(draw(0), draw(0))
+    assert not torch.equal(draw(0), draw(1))
+    assert torch.equal(torch.get_rng_state(), before)
