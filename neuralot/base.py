@@ -172,9 +172,7 @@ class BaseTransport(OneToOneFeatureMixin, TransformerMixin, BaseEstimator, ABC):
         check_is_fitted(self)
         check_n_draws(n_draws)
         rows = self._check_source(X, reset=False)
-        generator = _generator(random_state, self._device)
-        draws = [self._to_target(rows, lambda problem, x: problem.draw(x, generator)) for _ in range(n_draws)]
-        return _like(X, np.stack(draws))
+        return _like(X, self._draws(rows, n_draws, random_state))
 
     @available_if(_has_inverse)
     def inverse_transform(self, X: Any) -> Any:
@@ -221,7 +219,7 @@ class BaseTransport(OneToOneFeatureMixin, TransformerMixin, BaseEstimator, ABC):
         target, name = pick_target(y, X_target)
         target = _at_most(self._check_target(target, name), ROWS_FOR_SCORE)
         source = _at_most(self._check_source(X, reset=False), ROWS_FOR_SCORE)
-        return -sinkhorn_divergence(self.sample(source, random_state=0)[0], target)
+        return -sinkhorn_divergence(self._draws(source, 1, random_state=0)[0], target)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -241,7 +239,10 @@ class BaseTransport(OneToOneFeatureMixin, TransformerMixin, BaseEstimator, ABC):
             weights = {name: torch.as_tensor(array) for name, array in state["problem_"].items()}
             problem = self._build(_generator(0, torch.device("cpu")))
             problem.load_state_dict(weights)
-            device = torch.device("cuda" if self.device in ("auto", "cuda") and torch.cuda.is_available() else "cpu")
+            try:
+                device = check_device(self.device)
+            except ValueError:  # fitted on a GPU, loaded where there is none
+                device = torch.device("cpu")
             self.problem_ = problem.requires_grad_(False).to(device)
 
     # what fit is made of
@@ -256,7 +257,8 @@ class BaseTransport(OneToOneFeatureMixin, TransformerMixin, BaseEstimator, ABC):
         # what the networks of this fit are made from; a later set_params must not change them
         self._fitted_params = {
             **self.get_params(deep=False),
-            **self._resolved(torch.unique(x, dim=0)),
+            **self._resolved(torch.unique_consecutive(x, dim=0)),
+            "random_state": None,
             "callbacks": None,
         }
         problem = self._build(generator)
@@ -338,7 +340,7 @@ class BaseTransport(OneToOneFeatureMixin, TransformerMixin, BaseEstimator, ABC):
     def _transport_cost(self, X: np.ndarray, weights: np.ndarray) -> float:
         """Mean cost of the learned plan on at most 10 000 training rows, in the user's units."""
         rows, weights = _at_most(X, ROWS_FOR_COST), _at_most(weights, ROWS_FOR_COST)
-        images = self.sample(rows, random_state=0)[0]
+        images = self._draws(rows, 1, random_state=0)[0]
         cost = as_cost(self.cost)(torch.from_numpy(rows).double(), torch.from_numpy(images).double())
         return float(np.average(cost.detach().numpy(), weights=weights))
 
@@ -347,6 +349,10 @@ class BaseTransport(OneToOneFeatureMixin, TransformerMixin, BaseEstimator, ABC):
     @property
     def _device(self) -> torch.device:
         return next(self.problem_.parameters()).device
+
+    def _draws(self, rows: np.ndarray, n_draws: int, random_state: Any) -> np.ndarray:
+        generator = _generator(random_state, self._device)
+        return np.stack([self._to_target(rows, lambda problem, x: problem.draw(x, generator)) for _ in range(n_draws)])
 
     def _to_target(self, rows: np.ndarray, image: Callable[[SemiDual, Tensor], Tensor]) -> np.ndarray:
         x = self.units_.from_source(rows)

@@ -135,7 +135,7 @@ class Potential(nn.Module):
         self.residual = mlp(n_features, 1, hidden_layer_sizes, activation)
         self.quadratic = nn.Parameter(torch.zeros(n_features, n_features))
 
-        self.derivative = DERIVATIVES.get(activation)
+        self.activation = activation
 
     def forward(self, x: Tensor) -> Tensor:
         """Value at the rows `x`, shape (n,)."""
@@ -146,14 +146,14 @@ class Potential(nn.Module):
 
         Needs an activation with an entry in `DERIVATIVES`.
         """
-        assert self.derivative is not None
+        derivative = DERIVATIVES[self.activation]
         *hidden, last = [layer for layer in self.residual if isinstance(layer, nn.Linear)]
         activation = self.residual[1]
         slopes, h = [], x
         for layer in hidden:
             a = layer(h)
             h = activation(a)
-            slopes.append(self.derivative(a))
+            slopes.append(derivative(a))
         back = last.weight * slopes[-1]
         for layer, slope in zip(hidden[:0:-1], slopes[-2::-1], strict=True):
             back = (back @ layer.weight) * slope

@@ -56,11 +56,12 @@ def plot_transport(
     source, image = np.asarray(X), np.asarray(images)
     ax = plt.subplots()[1] if ax is None else ax
     if target is not None:
-        ax.scatter(*np.asarray(target)[:, :2].T, s=14, color=TARGET, linewidths=0, label="target")
+        behind = np.asarray(target)
+        ax.scatter(behind[:, 0], behind[:, 1], s=14, color=TARGET, linewidths=0, label="target")
     some = np.linspace(0, len(source) - 1, min(n_segments, len(source))).astype(int)
     ends = np.stack([source[some, :2], image[some, :2]])
     ax.plot(ends[..., 0], ends[..., 1], color="black", linewidth=0.4, alpha=0.35)
-    ax.scatter(*source[:, :2].T, s=4, color=SOURCE, linewidths=0, label="source")
-    ax.scatter(*image[:, :2].T, s=4, color=IMAGE, linewidths=0, label="image")
+    ax.scatter(source[:, 0], source[:, 1], s=4, color=SOURCE, linewidths=0, label="source")
+    ax.scatter(image[:, 0], image[:, 1], s=4, color=IMAGE, linewidths=0, label="image")
     ax.set_aspect("equal")
     return ax

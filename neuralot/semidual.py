@@ -18,7 +18,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from neuralot.costs import Cost
-from neuralot.networks import Potential
+from neuralot.networks import DERIVATIVES, Potential
 from neuralot.sampling import Sampler
 
 
@@ -99,8 +99,8 @@ class CriticLoss:
     Attributes
     ----------
     expectile, expectile_weight : float
-        tau and lambda of ``lambda E L_tau(u)``, with u = c(x, T(x)) - V(T(x)) - c(x, y) + V(y) the excess of the
-        image over another answer y to x, which no optimal pair has, and ``L_tau(u) = |tau - 1[u <= 0]| u^2``. It keeps V
+        tau and lambda of ``lambda E L_tau(u)``, with ``L_tau(u) = |tau - 1[u <= 0]| u^2`` and u = c(x, T(x)) - V(T(x))
+        - c(x, y) + V(y), the excess of the image over another answer y to x, which no optimal pair has. It keeps V
         near its c-transform. Weight 0 is the plain objective.
     gradient_penalty : float
         Weight of E|grad V(y)|^2.
@@ -136,7 +136,7 @@ def evaluate(potential: nn.Module, x: Tensor) -> Tensor:
 def gradient(potential: nn.Module, x: Tensor, create_graph: bool = False) -> Tensor:
     """Gradient of a potential at each row, shape (n, d); with `create_graph` it can be differentiated in turn."""
     with torch.set_grad_enabled(create_graph):
-        if isinstance(potential, Potential) and potential.derivative is not None:
+        if isinstance(potential, Potential) and potential.activation in DERIVATIVES:
             return potential.gradient(x)
     with torch.enable_grad():
         if not x.requires_grad:

@@ -12,9 +12,10 @@ from neuralot import methods
 from neuralot.datasets import small_pairs
 from neuralot.forms import make_form
 from neuralot.methods import SNOT
+from neuralot.metrics import d_target
 from neuralot.sampling import as_sampler
 from neuralot.schedules import intrinsic_dimension
-from neuralot.semidual import Batch, SemiDual, energy_distance
+from neuralot.semidual import Batch, SemiDual
 from neuralot.solve import solve
 
 METHODS = [getattr(methods, name) for name in methods.__all__]
@@ -107,11 +108,11 @@ def test_a_short_fit_beats_the_identity(method, form, pair):
     options = {"max_iter": 500, "averaging": 0.95} if thin(pair) else {"max_iter": 150, "averaging": 0.9}
     solution = learn(build(method, form, sizes=(32, 32, 32)), pair, batch_size=128, generator=seeded(), **options)
     assert solution.status.ok
-    x, y = standardised(pair, seed=1)
+    x, y = (rows[:500] for rows in standardised(pair, seed=1))
     with torch.no_grad():
         image = solution.problem.draw(x, seeded())
-    # a thin source may have to split its mass, or to turn by a right angle, which takes longer
-    assert energy_distance(image, y) < (0.9 if thin(pair) else 0.3) * energy_distance(x, y)
+    # both sides hold the sampling floor, so the share is an upper bound; 0.52 is the worst of two seeds measured
+    assert d_target(image, y) < 0.75 * d_target(x, y)
 
 
 @each_pair
