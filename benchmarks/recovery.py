@@ -38,7 +38,7 @@ from neuralot.metrics import (
 N_FIT, N_SCORE, N_PAIRS, N_COST = 4096, 2000, 5, 20_000
 # the papers' objective, with the steps that it needs
 PLAIN = {"map_form": "network", "expectile_weight": 0.0, "n_map_steps": 10, "optimizer": "adam", "weight_decay": 0.0}
-PLAIN |= {"learning_rate_init": 1e-3, "max_iter": 4000}
+PLAIN |= {"learning_rate_init": 1e-3, "max_iter": 3000}
 
 Result = dict[str, float]
 

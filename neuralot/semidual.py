@@ -18,7 +18,6 @@ import torch
 from torch import Generator, Tensor, nn
 
 from neuralot.costs import Cost
-from neuralot.networks import DERIVATIVES, Potential
 from neuralot.sampling import Sampler
 
 
@@ -135,9 +134,6 @@ def evaluate(potential: nn.Module, x: Tensor) -> Tensor:
 
 def gradient(potential: nn.Module, x: Tensor, create_graph: bool = False) -> Tensor:
     """Gradient of a potential at each row, shape (n, d); with `create_graph` it can be differentiated in turn."""
-    with torch.set_grad_enabled(create_graph):
-        if isinstance(potential, Potential) and potential.activation in DERIVATIVES:
-            return potential.gradient(x)
     with torch.enable_grad():
         if not x.requires_grad:
             x = x.detach().requires_grad_()
