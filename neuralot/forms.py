@@ -252,7 +252,7 @@ def resolve_map_form(map_form: str, cost: Cost, noise_dim: int, map_network: Net
     if map_form not in ("auto", "gradient", "network"):
         raise ValueError(f"map_form must be 'auto', 'gradient' or 'network', got {map_form!r}")
     if map_form == "auto":
-        # measured: gradients of Lp potentials are not smooth where nothing moves, a free network does not care
+        # Lp(3) diverges in the gradient form: its map has an infinite slope where nothing moves
         gradient_fits = isinstance(cost, SquaredEuclidean) and not noise_dim and map_network is None
         return "gradient" if gradient_fits else "network"
     if map_form == "gradient" and not cost.has_transport:
