@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from neuralot.networks import ACTIVATIONS, DERIVATIVES, ConvexPotential, MLPMap, NoiseMap, Potential
+from neuralot.networks import ACTIVATIONS, ConvexPotential, MLPMap, NoiseMap, Potential
 from neuralot.semidual import evaluate, gradient
 
 activation = pytest.mark.parametrize("activation", ACTIVATIONS)
@@ -70,27 +70,13 @@ def test_noise_reaches_the_image():
     assert not torch.allclose(network(x, rows(d=2, seed=1)), network(x, rows(d=2, seed=2)))
 
 
-@sizes
-@pytest.mark.parametrize("activation", DERIVATIVES)
-def test_the_written_out_gradient_of_a_potential_is_autograds(activation, sizes):
-    potential = shaken(Potential(3, sizes, activation)).double()
-    x = rows().double().requires_grad_()
-    expected = torch.autograd.grad(potential(x).sum(), x, create_graph=True)[0]
-    torch.testing.assert_close(potential.gradient(x), expected)
-    # and so are its derivatives in the weights, which train the map
-    weights = list(potential.parameters())
-    by_hand = torch.autograd.grad(potential.gradient(x).square().sum(), weights, allow_unused=True)
-    by_autograd = torch.autograd.grad(expected.square().sum(), weights, allow_unused=True)
-    for weight, ours, theirs in zip(weights, by_hand, by_autograd, strict=True):
-        zero = torch.zeros_like(weight)
-        torch.testing.assert_close(zero if ours is None else ours, zero if theirs is None else theirs)
-
-
-@pytest.mark.parametrize("name", DERIVATIVES)
-def test_derivatives_of_activations_are_autograds(name):
-    a = torch.linspace(-4, 4, 101, dtype=torch.double, requires_grad=True)
-    expected = torch.autograd.grad(ACTIVATIONS[name]()(a).sum(), a)[0]
-    torch.testing.assert_close(DERIVATIVES[name](a), expected)
+def test_the_quadratic_of_a_potential_carries_an_affine_map():
+    potential, x = Potential(3), rows()
+    B = rows(3, seed=1)
+    with torch.no_grad():
+        potential.quadratic.copy_(B)
+    torch.testing.assert_close(potential(x), (x * (x @ B)).sum(1))
+    torch.testing.assert_close(gradient(potential, x), x @ (B + B.T))
 
 
 @pytest.mark.parametrize("seed", range(5))
