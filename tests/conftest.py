@@ -9,15 +9,19 @@ import torch
 import neuralot
 from neuralot.base import BaseTransport
 
-TRANSPORTS = [
-    cls for cls in vars(neuralot).values() if inspect.isclass(cls) and issubclass(cls, BaseTransport)
-]
+TRANSPORTS = [cls for cls in vars(neuralot).values() if inspect.isclass(cls) and issubclass(cls, BaseTransport)]
 TINY = {"max_iter": 3, "batch_size": 16, "hidden_layer_sizes": (8, 8, 8), "random_state": 0}
 
 
 @pytest.fixture(autouse=True, scope="session")
 def one_thread():
     torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def seeded_globally():
+    """Networks that a test builds itself start from the same weights every time."""
+    torch.manual_seed(0)
 
 
 @pytest.fixture(scope="session")

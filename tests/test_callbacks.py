@@ -124,9 +124,7 @@ def test_both_work_in_the_loop():
     problem = SNOT(2, make_form(2, hidden_layer_sizes=(8, 8)))
     stopping = EarlyStopping(X, X, tol=1.0, n_iter_no_change=10)
     with ProgressBar(io.StringIO()) as bar:
-        solution = solve(
-            problem, as_sampler(X), as_sampler(X), max_iter=50, batch_size=16, callbacks=[stopping, bar]
-        )
+        solution = solve(problem, as_sampler(X), as_sampler(X), max_iter=50, batch_size=16, callbacks=[stopping, bar])
     assert solution.status is Status.STOPPED
     assert solution.n_iter == 11
     assert "validation" in solution.history[-1]

@@ -160,7 +160,9 @@ def test_default_sizes_grow_with_the_dimension():
 @pytest.mark.parametrize("options", [{"map_form": "gradient"}, {"map_form": "network"}, {"noise_dim": 2}])
 def test_the_generator_seeds_the_weights_and_nothing_else_does(options):
     def weights(seed):
-        return torch.cat([each.ravel() for each in make_form(2, **options, generator=seeded(seed)).state_dict().values()])
+        return torch.cat(
+            [each.ravel() for each in make_form(2, **options, generator=seeded(seed)).state_dict().values()]
+        )
 
     before = torch.get_rng_state()
     assert torch.equal(weights(0), weights(0))

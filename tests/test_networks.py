@@ -96,7 +96,9 @@ def test_u_of_a_convex_potential_is_convex_along_segments(seed):
     assert (u[0] + u[1] - 2 * u[2]).min() > 0
 
 
-@pytest.mark.parametrize("network", [torch.nn.Linear(3, 1), torch.nn.Sequential(torch.nn.Linear(3, 1), torch.nn.ReLU())])
+@pytest.mark.parametrize(
+    "network", [torch.nn.Linear(3, 1), torch.nn.Sequential(torch.nn.Linear(3, 1), torch.nn.ReLU())]
+)
 def test_a_users_potential_may_return_a_column(network):
     x = rows()
     assert evaluate(network, x).shape == (20,)

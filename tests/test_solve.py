@@ -47,7 +47,7 @@ class Mean(SemiDual):
 
 def test_a_method_is_any_players_with_losses():
     problem = Mean()
-    solution = run(problem, max_iter=200, learning_rate=0.05)
+    solution = run(problem, max_iter=200, learning_rate=0.05, batch_size=256, averaging=0.9)
     torch.testing.assert_close(solution.problem.transport(X).mean(0), Y.mean(0), atol=0.1, rtol=0)
     assert problem.played == 3 * 200
     assert problem.prepared == [((2, 2), (2, 2), 0)]

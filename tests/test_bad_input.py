@@ -1,0 +1,388 @@
+"""Bad input is named and refused before anything changes; awkward but valid input gives finite numbers."""
+
+import contextlib
+import inspect
+
+import numpy as np
+import pytest
+import scipy.sparse
+import torch
+from conftest import TRANSPORTS
+from torch import nn
+
+from neuralot.costs import Lp
+
+N, D = 30, 2
+
+
+def with_entry(value):
+    rows = np.ones((N, D))
+    rows[3, 1] = value
+    return rows
+
+
+BAD_ROWS = {
+    "nan": with_entry(np.nan),
+    "infinite": with_entry(-np.inf),
+    "nan tensor": torch.tensor(with_entry(np.nan)),
+    "no rows": np.ones((0, D)),
+    "no columns": np.ones((N, 0)),
+    "scalar": 3.0,
+    "3-D": np.ones((N, D, 1)),
+    "3-D tensor": torch.ones(N, D, 1),
+    "complex": np.ones((N, D)) + 1j,
+    "strings": np.full((N, D), "a"),
+    "object": np.full((N, D), None),
+    "mixed": [[1.0, "a"]] * N,
+    "ragged": [[1.0, 2.0], [3.0]],
+    "dict": {"a": 1},
+    "text": "rows",
+    "sparse": scipy.sparse.csr_array(np.eye(N, D)),
+}
+bad_rows = pytest.mark.parametrize("bad", BAD_ROWS.values(), ids=BAD_ROWS)
+one_dimensional = np.arange(float(N))
+
+
+@contextlib.contextmanager
+def refused(estimator, argument, says=""):
+    """Expect an error that names the argument, and an estimator that is as it was."""
+    before = dict(vars(estimator))
+    with pytest.raises((TypeError, ValueError), match=rf"^{argument}\b(?s:.*){says}") as error:
+        yield
+    assert len(str(error.value)) > len(argument) + 10
+    assert vars(estimator).keys() == before.keys()
+    assert all(value is before[name] for name, value in vars(estimator).items())
+
+
+@pytest.fixture(params=["unfitted", "fitted"])
+def estimator(request, tiny, samples):
+    return tiny().fit(*samples) if request.param == "fitted" else tiny()
+
+
+# rows
+
+
+@bad_rows
+def test_fit_refuses_bad_rows_and_stays_as_it_was(estimator, samples, bad):
+    X, Y = samples
+    for argument, fit in {
+        "X": lambda: estimator.fit(bad, Y),
+        "y": lambda: estimator.fit(X, bad),
+        "X_target": lambda: estimator.fit(X, X_target=bad),
+    }.items():
+        with refused(estimator, argument, says="Pass"):
+            fit()
+
+
+@bad_rows
+def test_fitted_methods_refuse_bad_rows(fitted, samples, bad):
+    X, Y = samples
+    for call in (fitted.transform, fitted.sample, fitted.inverse_transform, lambda rows: fitted.score(rows, Y)):
+        with refused(fitted, "X", says="Pass"):
+            call(bad)
+    for argument, call in (("y", fitted.score), ("X_target", lambda X, rows: fitted.score(X, X_target=rows))):
+        with refused(fitted, argument, says="Pass"):
+            call(X, bad)
+
+
+@pytest.mark.parametrize("like", [np.asarray, torch.tensor, list])
+def test_one_dimensional_rows(estimator, fitted, samples, like):
+    X, Y = samples
+    rows = like(one_dimensional)
+    with refused(estimator, "X", says="Pass"):
+        estimator.fit(rows, Y)
+    with refused(estimator, "X_target", says="Pass"):
+        estimator.fit(X, X_target=rows)
+    with refused(fitted, "X", says="Pass"):
+        fitted.transform(rows)
+
+
+def test_other_feature_counts(estimator, fitted, samples):
+    X, Y = samples
+    wide = np.ones((N, D + 1))
+    with refused(estimator, "y", says="3 features, but the source has 2; pass"):
+        estimator.fit(X, wide)
+    with refused(estimator, "X_target", says="3 features, but the source has 2; pass"):
+        estimator.fit(X, X_target=wide)
+    for call in (fitted.transform, fitted.sample, fitted.inverse_transform, lambda rows: fitted.score(rows, Y)):
+        with refused(fitted, "X", says="3 features"):
+            call(wide)
+    with refused(fitted, "y", says="3 features"):
+        fitted.score(X, wide)
+
+
+def test_no_target(estimator, fitted, samples):
+    labels = np.arange(N) % 2
+    for call in (estimator.fit, fitted.score):
+        for given in ((), (labels,), (labels.tolist(),), (torch.tensor(labels),)):
+            with refused(call.__self__, "X_target is missing", says="pass fit"):
+                call(samples[0], *given)
+
+
+def test_two_targets(estimator, fitted, samples):
+    X, Y = samples
+    for call in (estimator.fit, fitted.score):
+        with refused(call.__self__, "y and X_target", says="pass one of them"):
+            call(X, Y, X_target=Y)
+
+
+# weights
+
+BAD_WEIGHTS = {
+    "too few": np.ones(N - 1),
+    "too many": np.ones(N + 1),
+    "scalar": 1.0,
+    "column": np.ones((N, 1)),
+    "negative": np.r_[-1.0, np.ones(N - 1)],
+    "nan": np.r_[np.nan, np.ones(N - 1)],
+    "infinite": np.r_[np.inf, np.ones(N - 1)],
+    "zero": np.zeros(N),
+    "overflowing": np.full(N, 1e308),
+    "complex": np.ones(N) + 1j,
+    "strings": ["a"] * N,
+    "none": [None] * N,
+    "sparse": scipy.sparse.csr_array(np.ones((N, 1))),
+}
+
+
+@pytest.mark.parametrize("argument", ["sample_weight", "sample_weight_target"])
+@pytest.mark.parametrize("bad", BAD_WEIGHTS.values(), ids=BAD_WEIGHTS)
+def test_bad_weights(estimator, samples, bad, argument):
+    X = samples[0]
+    with refused(estimator, argument, says="must"):
+        estimator.fit(X, X + 1, **{argument: bad})
+
+
+@pytest.mark.parametrize("weights", [np.ones(N, int), np.ones(N, bool), [1] * N, torch.ones(N), np.arange(N)])
+def test_weights_of_any_kind_of_number(tiny, samples, weights):
+    X = samples[0]
+    assert np.isfinite(tiny().fit(X, X + 1, sample_weight=weights, sample_weight_target=weights).transform(X)).all()
+
+
+# parameters
+
+NO_INTEGER = (0, -1, 2.0, "3", None, True, float("nan"))
+NO_POSITIVE = (0, -1.0, "1", None, True, float("nan"), float("inf"))
+NO_WEIGHT = (-1e-9, "1", None, True, float("nan"), float("inf"))
+NO_BOOL = (None, "yes", 1, 0.0)
+NO_FACTORY = (nn.Linear(2, 2).state_dict(), "mlp", 3)
+
+BAD_PARAMETERS = {
+    "map_form": ("convex", "", None, 1, ["auto"]),
+    "hidden_layer_sizes": ((), 8, (8, 0), (8, 2.0), (8, "8"), (True,), "8", None, np.array([8])),
+    "activation": ("cos", None, torch.tanh, 1),
+    "map_network": NO_FACTORY,
+    "potential_network": NO_FACTORY,
+    "n_map_steps": NO_INTEGER,
+    "noise_dim": (-1, 2.0, "3", None, True),
+    "n_transform_draws": NO_INTEGER,
+    "bidirectional": NO_BOOL,
+    "expectile": (0.4, 1.0, *NO_WEIGHT),
+    "expectile_weight": NO_WEIGHT,
+    "gradient_penalty": NO_WEIGHT,
+    "eps_max": NO_POSITIVE,
+    "eps_min": NO_POSITIVE,
+    "schedule": ("cosine", None, 1),
+    "anneal_fraction": (1.01, *NO_POSITIVE),
+    "cost": ("l2", "", None, 2, (1, 2)),
+    "batch_size": NO_INTEGER,
+    "max_iter": NO_INTEGER,
+    "max_time": tuple(value for value in NO_POSITIVE if value is not None),
+    "learning_rate_init": NO_POSITIVE,
+    "weight_decay": NO_WEIGHT,
+    "optimizer": ("sgd", None, torch.optim.Adam),
+    "early_stopping": NO_BOOL,
+    "validation_fraction": (1.0, *NO_POSITIVE),
+    "n_iter_no_change": NO_INTEGER,
+    "tol": NO_WEIGHT,
+    "warm_start": NO_BOOL,
+    "device": ("gpu", "", 0, None, "cpu:x", "meta", "mps", "xpu"),
+    "random_state": ("seed", -1, 2.5, np.random.default_rng(0)),
+    "verbose": (-1, 1.5, "yes", None),
+    "callbacks": (print, [3], "bar", {}),
+}
+CASES = [
+    pytest.param(cls, name, bad, id=f"{cls.__name__}-{name}-{bad!r:.30}")
+    for cls in TRANSPORTS
+    for name in inspect.signature(cls).parameters
+    for bad in BAD_PARAMETERS.get(name, ())
+]
+
+
+@pytest.mark.parametrize("cls", TRANSPORTS)
+def test_every_parameter_has_bad_values_here(cls):
+    assert set(inspect.signature(cls).parameters) <= set(BAD_PARAMETERS)
+
+
+@pytest.mark.parametrize(("cls", "name", "bad"), CASES)
+def test_bad_parameters(cls, name, bad, samples):
+    estimator = cls(**{"max_iter": 3, "hidden_layer_sizes": (4,), name: bad})
+    with refused(estimator, name, says="must"):
+        estimator.fit(*samples)
+
+
+def test_a_bad_parameter_leaves_a_fitted_estimator_as_it_was(fitted, samples):
+    X = samples[0]
+    before = fitted.transform(X)
+    fitted.set_params(max_iter=0)
+    with refused(fitted, "max_iter"):
+        fitted.fit(*samples)
+    assert np.array_equal(fitted.transform(X), before)
+
+
+def test_an_interrupted_fit_leaves_a_fitted_estimator_as_it_was(fitted, samples):
+    def interrupt(step, problem, record):
+        raise KeyboardInterrupt
+
+    X = samples[0]
+    before = fitted.transform(X)
+    fitted.set_params(callbacks=[interrupt], warm_start=True)
+    with pytest.raises(KeyboardInterrupt):
+        fitted.fit(X, X + 5)
+    assert np.array_equal(fitted.transform(X), before)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"map_form": "gradient", "cost": lambda x, y: (x - y).abs().sum(-1)}, "map_form='gradient' needs a cost"),
+        ({"map_form": "gradient", "map_network": lambda d: nn.Linear(d, d)}, "map_network must be None"),
+        ({"map_form": "gradient", "noise_dim": 2}, "noise_dim must be 0"),
+        ({"eps_min": 0.5, "eps_max": 0.1}, "eps_min and eps_max must"),
+        ({"schedule": "vp", "eps_max": 1.5}, "eps_max must be below 1"),
+    ],
+    ids=lambda value: ",".join(value) if isinstance(value, dict) else "",
+)
+def test_parameters_that_do_not_go_together(tiny, transport_class, samples, options, says):
+    if not set(options) <= set(inspect.signature(transport_class).parameters):
+        pytest.skip("not a parameter of this estimator")
+    estimator = tiny(**options)
+    with refused(estimator, says):
+        estimator.fit(*samples)
+
+
+@pytest.mark.parametrize(
+    ("name", "factory"),
+    [
+        ("map_network", lambda d: 3),
+        ("map_network", lambda d: nn.Linear(d, d + 1)),
+        ("map_network", lambda d: nn.Linear(d + 1, d)),
+        ("potential_network", lambda d: None),
+        ("potential_network", lambda d: nn.Linear(d, 2)),
+        ("cost", lambda x, y: x - y),
+        ("cost", lambda x, y: (x - y).square().sum()),
+    ],
+)
+def test_users_functions_of_the_wrong_shape(tiny, samples, name, factory):
+    estimator = tiny(**{name: factory})
+    with refused(estimator, name):
+        estimator.fit(*samples)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+@pytest.mark.parametrize("device", ["cuda", "cuda:0", torch.device("cuda"), torch.device("cuda:1")])
+def test_an_absent_cuda_device(tiny, samples, device):
+    estimator = tiny(device=device)
+    with refused(estimator, "device", says="CUDA devices; pass device='cpu'"):
+        estimator.fit(*samples)
+
+
+@pytest.mark.parametrize("n_draws", NO_INTEGER)
+def test_numbers_of_draws(fitted, samples, n_draws):
+    with refused(fitted, "n_draws", says="must be an integer of at least 1"):
+        fitted.sample(samples[0], n_draws=n_draws)
+
+
+@pytest.mark.parametrize("random_state", BAD_PARAMETERS["random_state"])
+def test_seeds_of_draws(fitted, samples, random_state):
+    with refused(fitted, "random_state", says="must"):
+        fitted.sample(samples[0], random_state=random_state)
+
+
+@pytest.mark.parametrize("options", [{"hidden_layer_sizes": (5,)}, {"map_form": "network"}], ids=str)
+def test_a_warm_start_needs_the_same_networks(tiny, samples, options):
+    estimator = tiny(warm_start=True).fit(*samples).set_params(**options)
+    with refused(estimator, "warm_start", says="pass warm_start=False"):
+        estimator.fit(*samples)
+
+
+def test_a_warm_start_needs_the_same_columns(tiny, samples):
+    estimator = tiny(warm_start=True).fit(*samples)
+    with refused(estimator, "warm_start", says="pass warm_start=False"):
+        estimator.fit(*(np.c_[rows, rows] for rows in samples))
+
+
+def test_early_stopping_needs_rows_to_hold_out(tiny, samples):
+    estimator = tiny(early_stopping=True)
+    with refused(estimator, "early_stopping", says="at least 2 rows"):
+        estimator.fit(samples[0][:1], samples[1])
+
+
+# awkward but valid
+
+
+def rows(n=N, d=D, seed=0):
+    return np.random.default_rng(seed).normal(size=(n, d))
+
+
+AWKWARD = {
+    "offset": (rows() + 1e8, rows(seed=1) + 1e8),
+    "opposite offsets": (rows() + 1e8, rows(seed=1) - 1e8),
+    "small": (1e-8 * rows(), 1e-8 * rows(seed=1)),
+    "large": (1e8 * rows(), 1e8 * rows(seed=1)),
+    "tiny": (1e-150 * rows(), 1e-150 * rows(seed=1)),
+    "huge": (1e150 * rows(), 1e150 * rows(seed=1)),
+    "uneven columns": (rows() * [1e-6, 1e6], rows(seed=1) * [1e-6, 1e6]),
+    "constant columns": (rows() * [1, 0], rows(seed=1) * [0, 1] + 3),
+    "equal rows": (np.full((5, 2), 7.0), np.full((6, 2), 9.0)),
+    "equal source rows": (np.full((5, 2), 7.0), rows()),
+    "equal target rows": (rows(), np.full((5, 2), 7.0)),
+    "duplicates": (np.repeat(rows(3), 9, axis=0), np.repeat(rows(2, seed=1), 9, axis=0)),
+    "one row each": (rows(1), rows(1, seed=1)),
+    "one source row": (rows(1), rows()),
+    "one target row": (rows(), rows(1, seed=1)),
+    "one column": (rows(d=1), rows(d=1, seed=1)),
+    "more columns than rows": (rows(5, 50), rows(5, 50, seed=1)),
+    "integers": (np.arange(20).reshape(10, 2), np.arange(20, 40).reshape(10, 2)),
+    "small integers": (np.arange(20, dtype=np.uint8).reshape(10, 2), np.arange(20, dtype=np.int8).reshape(10, 2)),
+    "booleans": (rows() > 0, rows(seed=1) > 0),
+    "half precision": (rows().astype(np.float16), rows(seed=1).astype(np.float16)),
+    "single precision, offset": (rows().astype(np.float32) + 1000, rows(seed=1).astype(np.float32) + 1000),
+    "an outlier": (np.r_[rows(), [[1e6, 1e6]]], rows(seed=1)),
+}
+FORMS = [{}, {"map_form": "network"}, {"cost": Lp(1.5)}]
+
+
+@pytest.mark.parametrize("options", FORMS, ids=["gradient", "network", "Lp"])
+@pytest.mark.parametrize("case", AWKWARD)
+def test_awkward_rows_give_finite_images(tiny, case, options):
+    X, Y = AWKWARD[case]
+    estimator = tiny(**options).fit(X, Y)
+    assert estimator.status_.ok
+    for images in (estimator.transform(X), estimator.sample(X, 2)[1]):
+        assert images.shape == X.shape
+        assert np.isfinite(images).all()
+    assert np.isfinite(estimator.transport_cost_)
+    assert np.isfinite(estimator.units_.scale)
+    if hasattr(estimator, "inverse_transform"):
+        assert np.isfinite(estimator.inverse_transform(Y)).all()
+
+
+@pytest.mark.parametrize("case", ["offset", "opposite offsets", "small", "large", "tiny", "huge", "half precision"])
+def test_units_do_not_change_the_map(tiny, case):
+    # the same rows up to a shift and a scale: the images must sit on the target's mean
+    X, Y = AWKWARD[case]
+    images = tiny().fit(X, Y).transform(X)
+    assert np.abs(images.mean(0) - Y.mean(0)).max() < 0.02 * Y.std()
+
+
+@pytest.mark.parametrize("point", [-3.0, 1e8])
+def test_a_target_of_one_point_attracts_everything(tiny, samples, point):
+    X = samples[0]
+    images = tiny(max_iter=200, learning_rate_init=0.01).fit(X, np.full((9, D), point)).transform(X)
+    assert (np.abs(images - point).mean(0) < 0.4 * np.abs(X - X.mean(0)).mean(0)).all()
+
+
+def test_a_single_row_can_be_mapped(fitted, samples):
+    X = samples[0]
+    np.testing.assert_allclose(fitted.transform(X[:1]), fitted.transform(X)[:1], rtol=1e-12)

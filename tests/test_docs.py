@@ -1,0 +1,153 @@
+"""Docstrings say what the signatures say, and what is shown runs."""
+
+import ast
+import importlib
+import inspect
+import pkgutil
+import re
+from pathlib import Path
+
+import pytest
+from conftest import TRANSPORTS
+from numpydoc.docscrape import NumpyDocString
+
+import neuralot
+
+ROOT = Path(__file__).parent.parent
+
+
+def modules():
+    found = [neuralot]
+    for info in pkgutil.walk_packages(neuralot.__path__, "neuralot."):
+        found.append(importlib.import_module(info.name))
+    return found
+
+
+def public():
+    """Every public class, function and method, by its dotted name."""
+    objects = {}
+    for module in modules():
+        for name, value in vars(module).items():
+            if name.startswith("_") or getattr(value, "__module__", None) != module.__name__:
+                continue
+            if inspect.isclass(value) or inspect.isfunction(value):
+                objects[f"{module.__name__}.{name}"] = value
+            if inspect.isclass(value):
+                methods = {n: m for n, m in vars(value).items() if inspect.isfunction(m) and not n.startswith("_")}
+                objects |= {f"{module.__name__}.{name}.{n}": m for n, m in methods.items()}
+    return objects
+
+
+PUBLIC = public()
+TYPES_AND_FUNCTIONS = {
+    name: value for name, value in PUBLIC.items() if inspect.isclass(value) or value.__qualname__ == value.__name__
+}
+EXPORTED = {
+    f"{module.__name__}.{name}": getattr(module, name)
+    for module in modules()
+    for name in getattr(module, "__all__", ())
+    if not name.startswith("_") and not inspect.ismodule(getattr(module, name))
+}
+
+
+def documented(value, section="Parameters"):
+    """Names and types of a section, in order; ``a, b : type`` are two."""
+    entries = NumpyDocString(inspect.cleandoc(value.__doc__ or ""))[section]
+    return [(name.strip(), entry.type) for entry in entries for name in entry.name.split(",")]
+
+
+def parameters(value):
+    names = inspect.signature(value).parameters
+    return [name for name in names if name not in ("self", "cls")]
+
+
+@pytest.mark.parametrize("name", TYPES_AND_FUNCTIONS)
+def test_every_public_class_and_function_has_a_summary(name):
+    summary = NumpyDocString(inspect.cleandoc(PUBLIC[name].__doc__ or ""))["Summary"]
+    assert summary
+    assert " ".join(summary).endswith((".", ":", "?")) or "." in " ".join(summary)
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_documented_parameters_are_those_of_the_signature_in_order(name):
+    found = [parameter for parameter, _ in documented(PUBLIC[name])]
+    if found:
+        assert found == parameters(PUBLIC[name])
+
+
+@pytest.mark.parametrize("name", EXPORTED)
+def test_every_exported_name_documents_all_of_its_parameters(name):
+    value = EXPORTED[name]
+    found = documented(value) or documented(value, "Attributes")  # a record documents its fields
+    assert [parameter for parameter, _ in found] == parameters(value)
+
+
+EXAMPLES_ELSEWHERE = {"neuralot.methods.OTP", "neuralot.methods.SNOT"}  # in neuralot.solve, and in the gallery
+
+
+@pytest.mark.parametrize("name", sorted(set(EXPORTED) - EXAMPLES_ELSEWHERE))
+def test_every_exported_name_has_an_example(name):
+    value = EXPORTED[name]
+    if issubclass(value, tuple) if inspect.isclass(value) else False:
+        return
+    assert ">>>" in (value.__doc__ or "")
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_documented_defaults_are_those_of_the_signature(name):
+    signature = inspect.signature(PUBLIC[name]).parameters
+    for parameter, kind in documented(PUBLIC[name]):
+        match = re.search(r"default=(.+)$", kind)
+        if match and " and " not in match[1]:  # "default=2.0 and 0.002" is for two
+            assert ast.literal_eval(match[1]) == signature[parameter].default, parameter
+
+
+@pytest.mark.parametrize("cls", TRANSPORTS)
+def test_every_parameter_of_an_estimator_states_its_default(cls):
+    assert all("default=" in kind for _, kind in documented(cls))
+
+
+@pytest.mark.parametrize("cls", TRANSPORTS)
+def test_every_choice_of_an_estimator_is_documented(cls):
+    from neuralot.networks import ACTIVATIONS
+    from neuralot.optimizers import OPTIMIZERS
+    from neuralot.schedules import SCHEDULES
+
+    kinds = dict(documented(cls))
+    for name, choices in {"activation": ACTIVATIONS, "optimizer": OPTIMIZERS, "schedule": SCHEDULES}.items():
+        if name in kinds:
+            listed = ast.literal_eval(re.search(r"\{.*\}", kinds[name])[0])
+            assert listed == set(choices)
+
+
+@pytest.mark.parametrize("cls", TRANSPORTS)
+def test_every_fitted_attribute_of_an_estimator_is_documented(cls, samples):
+    transport = cls(max_iter=1, hidden_layer_sizes=(4,)).fit(*samples)
+    fitted = {name for name in vars(transport) if name.endswith("_") and not name.startswith("_")}
+    fitted |= {name for name, value in vars(cls).items() if isinstance(value, property) and name.endswith("_")}
+    assert {name for name, _ in documented(cls, "Attributes")} == fitted | {"feature_names_in_"}
+
+
+def test_every_exported_name_is_in_the_api_pages():
+    pages = "\n".join(path.read_text() for path in (ROOT / "docs").glob("*.rst"))
+    for name in EXPORTED:
+        assert re.search(rf"^\s+(\w+\.)*{name.split('.')[-1]}$", pages, re.MULTILINE), name
+
+
+@pytest.mark.parametrize("module", [module.__name__ for module in modules()])
+def test_every_module_says_what_it_is(module):
+    assert importlib.import_module(module).__doc__
+
+
+def blocks(path):
+    return re.findall(r"^```python\n(.*?)^```", path.read_text(), re.DOTALL | re.MULTILINE)
+
+
+def test_the_python_of_the_readme_runs(monkeypatch, tmp_path):
+    code = blocks(ROOT / "README.md")
+    assert code
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MPLBACKEND", "Agg")
+    namespace = {}
+    for block in code:
+        exec(compile(block, "README.md", "exec"), namespace)

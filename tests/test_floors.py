@@ -1,0 +1,179 @@
+"""The floors of the house: who may import whom, and that importing does nothing but define names."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import neuralot
+
+ROOT = Path(neuralot.__file__).parent
+FLOORS = {
+    "costs": 0,
+    "networks": 0,
+    "sampling": 0,
+    "schedules": 0,
+    "divergences": 0,
+    "semidual": 1,
+    "forms": 1,
+    "optimizers": 1,
+    "solve": 1,
+    "callbacks": 1,
+    "methods": 2,
+    "scaling": 3,
+    "validation": 3,
+    "base": 3,
+    "estimators": 3,
+}
+# beside the floors: what they may use of the house; the floors never use them
+SIDE = {"datasets": {"costs"}, "metrics": {"costs", "divergences"}, "plots": {"metrics"}}
+OUTSIDE = {0: {"torch", "numpy"}, 1: {"torch"}, 2: {"torch"}, 3: {"torch", "numpy", "sklearn"}}
+OUTSIDE_OF_SIDE = {"datasets": {"numpy", "torch"}, "metrics": {"numpy", "torch", "scipy"}, "plots": {"numpy"}}
+INSIDE_FUNCTIONS = {"divergences": {"ot"}, "metrics": {"ot"}, "callbacks": {"rich"}, "plots": {"matplotlib"}}
+
+
+def top(path):
+    """The module of `neuralot` that a file belongs to; '' for the package itself."""
+    part = path.relative_to(ROOT).parts[0]
+    return "" if part == "__init__.py" else part.removesuffix(".py")
+
+
+FILES = {str(path.relative_to(ROOT)): path for path in sorted(ROOT.rglob("*.py"))}
+MODULES = sorted({top(path) for path in FILES.values()} - {""})
+each_file = pytest.mark.parametrize("file", FILES)
+
+
+def imports(path):
+    """Each import of a file as (full dotted name, whether it happens on import)."""
+    package = ["neuralot", *path.relative_to(ROOT).parts[:-1]]
+    found = []
+
+    def visit(node, at_import):
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            return
+        if isinstance(node, ast.Import):
+            found.extend((alias.name, at_import) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            name = ".".join([*base, *([node.module] if node.module else [])])
+            if name in ("neuralot", "neuralot.methods"):  # from neuralot import datasets: each name is a module
+                found.extend((f"{name}.{alias.name}", at_import) for alias in node.names)
+            else:
+                found.append((name, at_import))
+        inside = isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))
+        for child in ast.iter_child_nodes(node):
+            visit(child, at_import and not inside)
+
+    visit(ast.parse(path.read_text()), True)
+    return found
+
+
+def house_imports(path):
+    return {name.split(".")[1] for name, _ in imports(path) if name.startswith("neuralot.")} - {top(path)}
+
+
+def foreign_imports(path, at_import):
+    names = {name.split(".")[0] for name, now in imports(path) if now == at_import}
+    return names - {"neuralot"} - sys.stdlib_module_names
+
+
+def test_every_module_has_a_place():
+    assert set(MODULES) == set(FLOORS) | set(SIDE)
+
+
+@each_file
+def test_imports_point_down_only(file):
+    module, used = top(FILES[file]), house_imports(FILES[file])
+    if module in SIDE:
+        assert used <= SIDE[module]
+    elif module:
+        assert not used & set(SIDE), "a solver must not know its exam"
+        assert all(FLOORS[other] <= FLOORS[module] for other in used)
+
+
+def test_imports_have_no_cycles():
+    graph = {}
+    for path in FILES.values():
+        graph.setdefault(top(path), set()).update(house_imports(path))
+    while graph:
+        free = [module for module, used in graph.items() if not used & set(graph)]
+        assert free, f"a cycle among {sorted(graph)}"
+        for module in free:
+            del graph[module]
+
+
+@pytest.mark.parametrize("file", [file for file in FILES if file.startswith("methods/") and "__init__" not in file])
+def test_methods_import_no_sibling(file):
+    assert not [name for name, _ in imports(FILES[file]) if name.startswith("neuralot.methods")]
+
+
+@each_file
+def test_a_file_imports_only_the_packages_of_its_floor(file):
+    module = top(FILES[file])
+    allowed = OUTSIDE_OF_SIDE.get(module) or OUTSIDE.get(FLOORS.get(module), set())
+    assert foreign_imports(FILES[file], at_import=True) <= allowed
+    assert foreign_imports(FILES[file], at_import=False) <= allowed | INSIDE_FUNCTIONS.get(module, set())
+
+
+@each_file
+def test_nothing_prints(file):
+    calls = [node for node in ast.walk(ast.parse(FILES[file].read_text())) if isinstance(node, ast.Call)]
+    assert not [call for call in calls if isinstance(call.func, ast.Name) and call.func.id == "print"]
+
+
+@each_file
+def test_only_the_loop_calls_optimizers(file):
+    if top(FILES[file]) in ("solve", "optimizers"):
+        return
+    names = {node.attr for node in ast.walk(ast.parse(FILES[file].read_text())) if isinstance(node, ast.Attribute)}
+    assert not names & {"backward", "step", "zero_grad"}
+
+
+@each_file
+def test_no_global_seed_is_touched(file):
+    source = FILES[file].read_text()
+    for call in ("np.random.seed", "torch.set_default", "random.seed("):
+        assert call not in source
+    if "torch.manual_seed" in source:  # only for a moment, on a copy of the state
+        assert "fork_rng" in source
+
+
+def test_importing_changes_nothing_and_loads_no_optional_package():
+    code = """
+import sys, numpy as np, torch
+def state():
+    numpy_state = np.random.get_state()[1].tolist()
+    return (torch.get_num_threads(), torch.get_num_interop_threads(), torch.get_default_dtype(),
+            torch.get_rng_state().tolist(), numpy_state, torch.is_grad_enabled(),
+            torch.are_deterministic_algorithms_enabled())
+before = state()
+import neuralot, neuralot.methods, neuralot.plots
+assert state() == before
+loaded = {"jax", "matplotlib", "rich", "ot"} & set(sys.modules)
+assert not loaded, loaded
+"""
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == done.stderr == ""
+
+
+def test_the_core_works_without_scikit_learn_being_used():
+    code = """
+import sys
+sys.modules["sklearn"] = None
+sys.path.insert(0, ".")
+import importlib.machinery, types
+package = types.ModuleType("neuralot")  # the package without its own __init__, which offers the estimators
+package.__path__ = [%r]
+sys.modules["neuralot"] = package
+import torch
+from neuralot.methods import OTP
+from neuralot.sampling import as_sampler
+from neuralot.solve import solve
+x = torch.randn(20, 2, generator=torch.Generator().manual_seed(0))
+assert solve(OTP(2), as_sampler(x), as_sampler(x), max_iter=2).n_iter == 2
+"""
+    done = subprocess.run([sys.executable, "-c", code % str(ROOT)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,96 @@
+"""The same on a GPU; skipped where there is none."""
+
+import os
+import pickle
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from conftest import TINY, TRANSPORTS
+
+from neuralot.datasets import make_gaussians
+from neuralot.metrics import d_target, l2_uvp
+from neuralot.sampling import as_sampler
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"),
+]
+FORMS = [{"map_form": "gradient"}, {"map_form": "network"}]
+
+
+def on(device, cls, samples, **parameters):
+    return cls(**{**TINY, "device": device, **parameters}).fit(*samples)
+
+
+@pytest.mark.parametrize("form", FORMS, ids=str)
+@pytest.mark.parametrize("cls", TRANSPORTS)
+def test_a_gpu_fit_is_as_good_as_a_cpu_fit(cls, form):
+    # weights and noise come from the device's own generator: the fits agree in quality, not in bits
+    pair = make_gaussians(2)
+    X, Y = pair.sample(1000, random_state=0)
+    images = {}
+    for device in ("cpu", "cuda"):
+        transport = cls(max_iter=600, batch_size=128, random_state=0, device=device, **form).fit(X, Y)
+        assert next(transport.problem_.parameters()).device.type == device
+        images[device] = transport.transform(X)
+    exact = pair.exact_map(X)
+    assert l2_uvp(images["cuda"], exact, pair.target_variance) < 2 * l2_uvp(images["cpu"], exact) + 2
+    assert d_target(images["cuda"], images["cpu"]) < 0.1
+
+
+def test_the_same_seed_gives_the_same_map_on_the_same_gpu(transport_class, samples):
+    one, other = (on("cuda", transport_class, samples).transform(samples[0]) for _ in range(2))
+    np.testing.assert_allclose(one, other, atol=1e-4)
+
+
+@pytest.mark.parametrize("device", ["auto", "cuda", "cuda:0", torch.device("cuda"), torch.device("cuda", 0)])
+def test_every_name_of_the_gpu(transport_class, samples, device):
+    transport = on(device, transport_class, samples)
+    assert next(transport.problem_.parameters()).is_cuda
+    loaded = pickle.loads(pickle.dumps(transport))
+    assert next(loaded.problem_.parameters()).is_cuda
+    np.testing.assert_allclose(loaded.transform(samples[0]), transport.transform(samples[0]), atol=1e-5)
+
+
+def test_a_gpu_fit_loads_where_there_is_none(transport_class, samples, tmp_path):
+    transport = on("cuda", transport_class, samples)
+    (tmp_path / "transport.pkl").write_bytes(pickle.dumps(transport))
+    code = f"""
+import pickle, numpy as np, torch
+assert not torch.cuda.is_available()
+transport = pickle.load(open({str(tmp_path / "transport.pkl")!r}, "rb"))
+np.save({str(tmp_path / "images.npy")!r}, transport.transform(np.ones((3, 2))))
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, "CUDA_VISIBLE_DEVICES": ""})
+    expected = transport.transform(np.ones((3, 2)))
+    np.testing.assert_allclose(np.load(tmp_path / "images.npy"), expected, atol=1e-4)
+
+
+def test_cuda_tensors_in_cuda_tensors_out(transport_class, samples):
+    X, Y = (torch.tensor(rows, dtype=torch.float32, device="cuda") for rows in samples)
+    for device in ("cpu", "cuda"):
+        transport = on(device, transport_class, (X, Y))
+        for found in (transport.transform(X), transport.sample(X, 2, 0)[1], transport.inverse_transform(Y)[:30]):
+            assert found.is_cuda
+            assert found.dtype == torch.float32
+            assert found.shape == (30, 2)
+            assert torch.isfinite(found).all()
+        assert isinstance(transport.transform(samples[0]), np.ndarray)
+        assert transport.transform(X.cpu()).device.type == "cpu"
+
+
+def test_the_global_generator_of_the_gpu_is_left_alone(transport_class, samples):
+    before = torch.cuda.get_rng_state()
+    on("cuda", transport_class, samples).sample(samples[0])
+    assert torch.equal(torch.cuda.get_rng_state(), before)
+
+
+def test_rows_are_drawn_on_the_gpu():
+    generator = torch.Generator("cuda").manual_seed(0)
+    for weights in (None, [1.0, 0.0, 3.0]):
+        draws = as_sampler(np.arange(3.0).reshape(3, 1), weights, device="cuda")(100, generator)
+        assert draws.is_cuda
+        assert weights is None or not (draws == 1).any()

@@ -1,0 +1,93 @@
+"""Whatever the shapes, dtypes and weights: finite images of the right kind, and no dependence on units."""
+
+import numpy as np
+import pytest
+import torch
+from conftest import TRANSPORTS
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from neuralot.costs import Lp
+from neuralot.sampling import ArraySampler
+
+quick = settings(derandomize=True, deadline=None, max_examples=20, suppress_health_check=list(HealthCheck))
+each_transport = pytest.mark.parametrize("cls", TRANSPORTS)
+
+dtypes = st.sampled_from([np.float32, np.float64])
+counts, columns, seeds = st.integers(1, 40), st.integers(1, 5), st.integers(0, 2**16)
+options = st.sampled_from([{}, {"map_form": "network"}, {"cost": Lp(3)}, {"optimizer": "adam"}])
+
+
+def tiny(cls, **parameters):
+    return cls(**{"max_iter": 2, "batch_size": 16, "hidden_layer_sizes": (6, 6, 6), "random_state": 0, **parameters})
+
+
+def normal(seed, n, d, dtype=np.float64):
+    return np.random.default_rng(seed).normal(size=(n, d)).astype(dtype)
+
+
+@each_transport
+@quick
+@given(n=counts, m=counts, d=columns, k=counts, dtype=dtypes, seed=seeds, option=options)
+def test_images_are_finite_and_of_the_right_kind(cls, n, m, d, k, dtype, seed, option):
+    X, Y, new = normal(seed, n, d, dtype), 1 + normal(seed + 1, m, d, dtype), normal(seed + 2, k, d, dtype)
+    with np.errstate(all="raise"):
+        transport = tiny(cls, **option).fit(X, Y)
+        images, draws = transport.transform(new), transport.sample(new, 2, random_state=seed)
+    assert images.shape == (k, d)
+    assert draws.shape == (2, k, d)
+    assert images.dtype == draws.dtype == dtype
+    assert np.isfinite(images).all()
+    assert np.isfinite(draws).all()
+    assert np.isfinite(transport.transport_cost_)
+
+
+@each_transport
+@quick
+@given(d=columns, seed=seeds, rows=st.lists(st.integers(0, 29), min_size=1, max_size=30), dtype=dtypes)
+def test_a_part_is_mapped_as_in_the_whole(cls, d, seed, rows, dtype):
+    X = normal(seed, 30, d, dtype)
+    transport = tiny(cls).fit(X, X + 1)
+    tolerance = 100 * np.finfo(dtype).eps
+    np.testing.assert_allclose(
+        transport.transform(X[rows]), transport.transform(X)[rows], rtol=tolerance, atol=tolerance
+    )
+
+
+@each_transport
+@quick
+@given(
+    d=columns,
+    seed=seeds,
+    scale=st.floats(1e-3, 1e3),
+    shifts=arrays(np.float64, (2,), elements=st.floats(-100, 100)),
+)
+def test_the_map_follows_the_units_and_places_of_the_samples(cls, d, seed, scale, shifts):
+    X, Y = normal(seed, 30, d), 1 + normal(seed + 1, 40, d)
+    moved = tiny(cls).fit(scale * X + shifts[0], scale * Y + shifts[1]).transform(scale * X + shifts[0])
+    expected = scale * tiny(cls).fit(X, Y).transform(X) + shifts[1]
+    np.testing.assert_allclose(moved, expected, atol=5e-3 * scale)
+
+
+@each_transport
+@quick
+@given(seed=seeds, weights=arrays(np.float64, (12,), elements=st.floats(0, 1e6)))
+def test_any_weights_with_a_positive_one_fit(cls, seed, weights):
+    X = normal(seed, 12, 2)
+    transport = tiny(cls)
+    if weights.sum() == 0:
+        with pytest.raises(ValueError, match="sample_weight must"):
+            transport.fit(X, X + 1, sample_weight=weights)
+    else:
+        assert np.isfinite(transport.fit(X, X + 1, sample_weight=weights).transform(X)).all()
+
+
+@quick
+@given(n=st.integers(1, 50), data=st.data())
+def test_only_rows_with_weight_are_drawn(n, data):
+    weights = torch.tensor(data.draw(st.lists(st.floats(0, 1e9), min_size=n, max_size=n)), dtype=torch.double)
+    if weights.sum() == 0:
+        return
+    draws = ArraySampler(torch.arange(float(n)).reshape(n, 1), weights)(200, torch.Generator().manual_seed(0))
+    assert (weights[draws.long().ravel()] > 0).all()
