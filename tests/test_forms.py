@@ -33,7 +33,7 @@ def potentials(activation):
     return [Potential(2, (6, 6), activation) for _ in range(2)]
 
 
-@pytest.mark.parametrize("cost", [SquaredEuclidean(), Lp(1.5), Lp(3)], ids=repr)
+@pytest.mark.parametrize("cost", [SquaredEuclidean(), Lp(1.5), Lp(3)], ids=["squared", "1.5", "3"])
 @pytest.mark.parametrize("networks", [potentials("silu"), potentials("gelu"), [ConvexPotential(2, (6, 6))] * 2])
 def test_the_gradient_forms_maps_follow_autograds_gradient(cost, networks):
     form = trained(GradientForm(*networks, cost))
