@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import check_array, check_random_state
+from sklearn.utils import check_array
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Generator, Tensor
@@ -30,8 +30,10 @@ from neuralot.solve import Callback, Solution, Status, solve
 from neuralot.validation import (
     as_array,
     check_device,
+    check_functions,
     check_n_draws,
     check_parameters,
+    check_random_state_of,
     check_weights,
     naming,
     pick_target,
@@ -57,6 +59,9 @@ def _has_inverse(estimator: BaseTransport) -> bool:
 
 class BaseTransport(OneToOneFeatureMixin, TransformerMixin, BaseEstimator, ABC):
     """Base class of the transport estimators; a subclass stores its parameters and names its method."""
+
+    units_: Units
+    problem_: SemiDual
 
     @abstractmethod
     def _method(self, params: Any, form: Form, generator: Generator) -> SemiDual:
@@ -217,8 +222,8 @@ class BaseTransport(OneToOneFeatureMixin, TransformerMixin, BaseEstimator, ABC):
         """
         check_is_fitted(self)
         target, name = pick_target(y, X_target)
-        target = _at_most(self._check_target(target, name), ROWS_FOR_SCORE)
         source = _at_most(self._check_source(X, reset=False), ROWS_FOR_SCORE)
+        target = _at_most(self._check_target(target, name), ROWS_FOR_SCORE)
         return -sinkhorn_divergence(self._draws(source, 1, random_state=0)[0], target)
 
     def __sklearn_tags__(self) -> Any:
@@ -230,7 +235,7 @@ class BaseTransport(OneToOneFeatureMixin, TransformerMixin, BaseEstimator, ABC):
         # arrays only: what is pickled loads anywhere, also a GPU fit on a CPU
         state = dict(super().__getstate__())
         if "problem_" in state:
-            state["problem_"] = {name: weight.cpu().numpy() for name, weight in self.problem_.state_dict().items()}
+            state["problem_"] = {name: weight.cpu().numpy() for name, weight in _weights(self.problem_).items()}
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -238,7 +243,7 @@ class BaseTransport(OneToOneFeatureMixin, TransformerMixin, BaseEstimator, ABC):
         if "problem_" in state:
             weights = {name: torch.as_tensor(array) for name, array in state["problem_"].items()}
             problem = self._build(_generator(0, torch.device("cpu")))
-            problem.load_state_dict(weights)
+            problem.load_state_dict(weights, strict=False)  # a weight that has two names is there once
             try:
                 device = check_device(self.device)
             except ValueError:  # fitted on a GPU, loaded where there is none
@@ -251,6 +256,11 @@ class BaseTransport(OneToOneFeatureMixin, TransformerMixin, BaseEstimator, ABC):
         """Fit on two weighted samples in canonical order."""
         generator = _generator(self.random_state, check_device(self.device))
         warm = self.warm_start and hasattr(self, "problem_")
+        if warm and len(self.units_.source_centre) != self.n_features_in_:
+            raise ValueError(
+                f"warm_start=True needs the {len(self.units_.source_centre)} columns of the previous fit, got "
+                f"{self.n_features_in_}; pass warm_start=False"
+            )
         if not warm:
             self.units_ = Units.of(X, Y, v, w, as_cost(self.cost))
         x, y = _tensor(self.units_.from_source(X), generator), _tensor(self.units_.from_target(Y), generator)
@@ -296,6 +306,7 @@ class BaseTransport(OneToOneFeatureMixin, TransformerMixin, BaseEstimator, ABC):
             potential_network=params.potential_network,
             generator=generator,
         )
+        check_functions(form, as_cost(params.cost), self.n_features_in_)
         return self._method(params, form, generator).to(generator.device)
 
     def _solve(
@@ -394,7 +405,7 @@ def _canonical(rows: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.nd
     Samplers invert the cumulative weights, so a fit then depends on the weighted law alone: neither on the order of
     the rows, nor on whether a row stands twice or weighs two.
     """
-    direction: np.ndarray = np.random.default_rng(0).standard_normal(rows.shape[1], dtype=rows.dtype)
+    direction = np.asarray(np.random.default_rng(0).standard_normal(rows.shape[1]), dtype=rows.dtype)
     with np.errstate(over="ignore", invalid="ignore"):
         # not a matrix product: BLAS may sum equal rows in different orders
         order = np.argsort(np.einsum("ij,j->i", rows, direction), kind="stable")
@@ -403,7 +414,7 @@ def _canonical(rows: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.nd
 
 
 def _generator(random_state: Any, device: torch.device) -> Generator:
-    return Generator(device).manual_seed(int(check_random_state(random_state).randint(np.iinfo(np.int32).max)))
+    return Generator(device).manual_seed(int(check_random_state_of(random_state).randint(np.iinfo(np.int32).max)))
 
 
 def _tensor(rows: np.ndarray, generator: Generator) -> Tensor:
@@ -417,6 +428,11 @@ def _at_most(rows: np.ndarray, n_rows: int) -> np.ndarray:
 def _like(X: Any, rows: np.ndarray) -> Any:
     """Return `rows` as the kind of thing that `X` is."""
     return torch.from_numpy(rows).to(X.device) if isinstance(X, Tensor) else rows
+
+
+def _weights(problem: SemiDual) -> dict[str, Tensor]:
+    """Parameters and buffers, each once."""
+    return {**dict(problem.named_parameters()), **dict(problem.named_buffers())}
 
 
 def _load(problem: SemiDual, previous: SemiDual) -> None:

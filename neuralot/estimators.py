@@ -121,7 +121,7 @@ class SNOTTransport(BaseTransport):
     >>> transport = SNOTTransport(max_iter=50, random_state=0).fit(X, Y)
     >>> transport.transform(X).shape
     (500, 2)
-    >>> np.abs(transport.transform(X).mean(axis=0) - Y.mean(axis=0)).max() < 0.5
+    >>> bool(np.abs(transport.transform(X).mean(axis=0) - Y.mean(axis=0)).max() < 0.5)
     True
 
     The papers' plain settings:

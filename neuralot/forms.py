@@ -30,12 +30,15 @@ class Form(nn.Module, ABC):
         Updates of each player in one step, in playing order.
     cost : Cost
     invertible : bool
+    noise_dim : int
+        Width of the noise that the map takes beside x.
     """
 
     networks: nn.ModuleDict
     players: dict[str, int]
     cost: Cost
     invertible: bool = False
+    noise_dim: int = 0
 
     @abstractmethod
     def loss(self, player: str, x: Tensor, y: Tensor, generator: Generator) -> Tensor:
@@ -148,6 +151,7 @@ class NetworkForm(Form):
         self.players = {"map": n_map_steps, "potential": 1}
         self.cost = cost
         self.critic_loss = critic_loss
+        self.noise_dim = 0 if noise is None else noise.shape[1]
         self.register_buffer("noise", noise)
 
     def loss(self, player: str, x: Tensor, y: Tensor, generator: Generator) -> Tensor:
@@ -223,7 +227,9 @@ def make_form(
     sizes = default_sizes(n_features) if hidden_layer_sizes is None else tuple(hidden_layer_sizes)
 
     def potential() -> nn.Module:
-        return potential_network(n_features) if potential_network else Potential(n_features, sizes, activation)
+        if potential_network is None:
+            return Potential(n_features, sizes, activation)
+        return _module(potential_network(n_features), "potential_network")
 
     with seeded(generator):
         if form == "gradient":
@@ -236,7 +242,7 @@ def make_form(
                 bidirectional=bidirectional,
             )
         if map_network is not None:
-            network = map_network(n_features)
+            network = _module(map_network(n_features), "map_network")
         elif noise_dim:
             network = NoiseMap(n_features, noise_dim, sizes, activation)
         else:
@@ -245,6 +251,12 @@ def make_form(
         return NetworkForm(
             network, potential(), cost, critic_loss=critic_loss, n_map_steps=n_map_steps or 2, noise=noise
         )
+
+
+def _module(network: object, name: str) -> nn.Module:
+    if not isinstance(network, nn.Module):
+        raise ValueError(f"{name} must be a callable n_features -> torch.nn.Module, but returned {network!r}")
+    return network
 
 
 def resolve_map_form(map_form: str, cost: Cost, noise_dim: int, map_network: NetworkFactory | None) -> str:

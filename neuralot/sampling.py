@@ -74,7 +74,7 @@ class LoaderSampler:
         seed = int(torch.randint(2**62, (), generator=generator, device=generator.device))
         # a loader without a generator of its own shuffles from the global state: lend it ours, give that back
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+            torch.default_generator.manual_seed(seed)  # the CPU's alone
             try:
                 batch = next(self._batches)
             except StopIteration:

@@ -172,5 +172,5 @@ def seeded(generator: Generator) -> Iterator[None]:
     """Draw from torch's global generator as if seeded by `generator`, and leave its state untouched."""
     seed = int(torch.randint(2**62, (), generator=generator, device=generator.device))
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)  # the CPU's alone: torch.manual_seed would seed GPUs too
         yield

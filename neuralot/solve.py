@@ -150,7 +150,7 @@ def solve(
             clock.tick()
             if clock.record_due:
                 record = clock.record() | {name: float(loss) for name, loss in losses.items()}
-                record |= problem.levels(clock.progress) | {"discrepancy": guard.discrepancy(clock.progress)}
+                record |= problem.levels(clock.progress) | {"discrepancy": guard.discrepancy()}
                 history.append(record)
                 diverged = guard.diverged(record)
                 # every callback hears of every record, also when an earlier one wants to stop
@@ -246,17 +246,21 @@ class _Guard:
 
     def __init__(self, problem: SemiDual, source: Sampler, target: Sampler, generator: Generator) -> None:
         # a generator of its own: what is watched must not change what is learned
-        self.generator = torch.Generator(generator.device).manual_seed(0)
+        self.generator = torch.Generator(generator.device)
         self.problem = problem
         self.x, self.y = source(N_MONITORED, generator), target(N_MONITORED, generator)
-        self.spread = float(torch.cdist(self.y, self.y).mean())
         self.best = math.inf
         self.best_weights: dict[str, Tensor] | None = None
-        self.first = self.last = self.discrepancy(progress=0.0)
+        self.first = self.last = self.discrepancy()
+        within = max(float(torch.cdist(rows, rows).mean()) for rows in (self.x, self.y))
+        # the size of what can be told apart; the floor is for laws of one point, in standardised units
+        self.spread = max(within + self.first, 1e-2)
 
-    def discrepancy(self, progress: float) -> float:
+    def discrepancy(self) -> float:
+        """Energy distance between images, at the last smoothing level and under the same noise every time, and y."""
+        self.generator.manual_seed(0)
         with torch.no_grad():
-            image = self.problem.draw(self.x, self.generator, progress)
+            image = self.problem.draw(self.x, self.generator)
             self.last = float(energy_distance(image, self.y))
         if self.last < self.best:
             self.best, self.best_weights = self.last, copy.deepcopy(self.problem.state_dict())
@@ -264,7 +268,7 @@ class _Guard:
 
     def diverged(self, record: Record) -> bool:
         finite = all(math.isfinite(value) for value in record.values())
-        return not finite or record["discrepancy"] > 4 * (self.spread + self.first)
+        return not finite or record["discrepancy"] > 4 * self.spread
 
     def settle(self, diverged: bool, status: Status) -> Status:
         if self.best_weights is None:

@@ -10,7 +10,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from sklearn.utils import check_random_state
 
+from neuralot.costs import Cost
+from neuralot.forms import Form
 from neuralot.networks import ACTIVATIONS
 from neuralot.optimizers import OPTIMIZERS
 from neuralot.schedules import SCHEDULES
@@ -119,14 +122,17 @@ def check_weights(weights: Any, name: str, n_rows: int) -> np.ndarray:
     if weights.shape != (n_rows,):
         raise ValueError(f"{name} must have shape ({n_rows},), one weight per row, got {weights.shape}")
     weights = weights.astype(np.float64)
-    if not (np.isfinite(weights).all() and (weights >= 0).all() and weights.sum() > 0):
-        raise ValueError(f"{name} must be finite, non-negative and not all zero")
+    with np.errstate(over="ignore", invalid="ignore"):
+        total = weights.sum()
+    if not (np.isfinite(total) and (weights >= 0).all() and total > 0):
+        raise ValueError(f"{name} must be non-negative and not all zero, with a finite sum")
     return weights
 
 
 def pick_target(y: Any, X_target: Any) -> tuple[Any, str]:
     """Return the target sample of ``fit(X, y, X_target=...)`` and its argument's name: a 2-D `y` is a target."""
-    is_sample = y is not None and (y.ndim if hasattr(y, "ndim") else np.asarray(y).ndim) != 1
+    with naming("y"):
+        is_sample = y is not None and (y.ndim if hasattr(y, "ndim") else np.asarray(y).ndim) != 1
     if is_sample and X_target is not None:
         raise ValueError("y and X_target both hold a target sample; pass one of them")
     if is_sample:
@@ -149,7 +155,42 @@ def naming(argument: str) -> Iterator[None]:
         yield
     except (TypeError, ValueError) as error:
         kind = TypeError if isinstance(error, TypeError) else ValueError
-        raise kind(f"{argument}: {error} Pass finite numbers of shape (n_rows, n_features) as {argument}.") from error
+        raise kind(
+            f"{argument}: {str(error).rstrip('. ')}. Pass finite numbers of shape (n_rows, n_features) as {argument}."
+        ) from error
+
+
+def check_random_state_of(random_state: Any) -> np.random.RandomState:
+    """Return the numpy RandomState of a seed; scikit-learn's check, with the argument's name."""
+    try:
+        return check_random_state(random_state)
+    except ValueError as error:
+        raise ValueError(
+            f"random_state must be None, an integer in [0, 2**32) or a numpy RandomState, got {random_state!r}"
+        ) from error
+
+
+def check_functions(form: Form, cost: Cost, n_features: int) -> None:
+    """Try a form's networks and the cost on two rows; raise a ValueError that names the one with a wrong result."""
+    x = torch.zeros(2, n_features)
+    noise = () if form.noise_dim == 0 else (torch.zeros(2, form.noise_dim),)
+    _try("cost", cost, (x, x + 1), {(2,)})
+    for name, network in form.networks.items():
+        if name == "map":
+            _try("map_network", network, (x, *noise), {(2, n_features)})
+        else:
+            _try("potential_network", network, (x,), {(2,), (2, 1)})
+
+
+def _try(argument: str, function: Callable[..., Any], rows: tuple[torch.Tensor, ...], shapes: set[Any]) -> None:
+    try:
+        with torch.no_grad():
+            result = function(*rows)
+    except Exception as error:
+        raise ValueError(f"{argument} must take rows of shape (n, {rows[0].shape[1]}), but raised: {error}") from error
+    if not isinstance(result, torch.Tensor) or tuple(result.shape) not in shapes:
+        found = tuple(result.shape) if isinstance(result, torch.Tensor) else repr(result)
+        raise ValueError(f"{argument} must return a tensor of shape {min(shapes)} for 2 rows, got {found}")
 
 
 def check_device(device: Any) -> torch.device:
@@ -163,6 +204,8 @@ def check_device(device: Any) -> torch.device:
         found = torch.device(device)
     except RuntimeError:
         raise ValueError(f"device must be {words}, got {device!r}") from None
+    if found.type not in ("cpu", "cuda"):
+        raise ValueError(f"device must be {words}, got {device!r}")
     n_cuda = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if found.type == "cuda" and (found.index or 0) >= n_cuda:
         raise ValueError(f"device={device!r} was asked for, but torch sees {n_cuda} CUDA devices; pass device='cpu'")
