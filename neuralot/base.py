@@ -60,6 +60,9 @@ def _has_inverse(estimator: BaseTransport) -> bool:
 class BaseTransport(OneToOneFeatureMixin, TransformerMixin, BaseEstimator, ABC):
     """Base class of the transport estimators; a subclass stores its parameters and names its method."""
 
+    # what a meta-estimator may pass on to fit without being asked, for Pipeline(transform_input=["X_target"])
+    __metadata_request__fit = {"X_target": True, "sample_weight": True, "sample_weight_target": True}  # noqa: RUF012
+
     units_: Units
     problem_: SemiDual
 
@@ -123,7 +126,8 @@ class BaseTransport(OneToOneFeatureMixin, TransformerMixin, BaseEstimator, ABC):
             target = self._check_target(target, name)
             v = check_weights(sample_weight, "sample_weight", len(source))
             w = check_weights(sample_weight_target, "sample_weight_target", len(target))
-            self._fit_laws(*_canonical(source, v), *_canonical(target, w))
+            with torch.inference_mode(False), torch.enable_grad():  # whatever the caller has switched off
+                self._fit_laws(*_canonical(source, v), *_canonical(target, w))
         except BaseException:
             self.__dict__.clear()
             self.__dict__.update(before)
@@ -133,7 +137,7 @@ class BaseTransport(OneToOneFeatureMixin, TransformerMixin, BaseEstimator, ABC):
         return self
 
     def transform(self, X: Any) -> Any:
-        """Map source rows: deterministic, row by row, in the dtype of `X`.
+        """Map source rows: deterministic, row by row, in float32 for float32 rows, else in float64.
 
         Parameters
         ----------
@@ -305,9 +309,9 @@ class BaseTransport(OneToOneFeatureMixin, TransformerMixin, BaseEstimator, ABC):
             map_network=params.map_network,
             potential_network=params.potential_network,
             generator=generator,
-        )
+        ).to(torch.float32)
         check_functions(form, as_cost(params.cost), self.n_features_in_)
-        return self._method(params, form, generator).to(generator.device)
+        return self._method(params, form, generator).to(generator.device, torch.float32).eval()
 
     def _solve(
         self,
@@ -341,7 +345,10 @@ class BaseTransport(OneToOneFeatureMixin, TransformerMixin, BaseEstimator, ABC):
         """Split off the rows for early stopping; return the others, their weights (None if equal), and those."""
         n_held = int(np.ceil(self.validation_fraction * len(rows))) if self.early_stopping else 0
         if n_held == len(rows):
-            raise ValueError(f"early_stopping=True needs at least 2 rows in each sample, got {len(rows)}")
+            raise ValueError(
+                f"early_stopping=True needs at least 2 rows in each sample and a validation_fraction that leaves some, "
+                f"got {len(rows)} rows and {self.validation_fraction}"
+            )
         order = torch.randperm(len(rows), generator=generator, device=generator.device) if n_held else slice(None)
         shuffled, shuffled_weights = rows[order], torch.as_tensor(weights, device=generator.device)[order]
         kept = shuffled_weights[n_held:]
@@ -372,13 +379,13 @@ class BaseTransport(OneToOneFeatureMixin, TransformerMixin, BaseEstimator, ABC):
     def _in_blocks(self, x: np.ndarray, image: Callable[[SemiDual, Tensor], Tensor]) -> np.ndarray:
         """Apply `image` to standardised rows, block by block, in their own precision (float32 on a GPU)."""
         dtype = torch.float64 if x.dtype == np.float64 and self._device.type == "cpu" else torch.float32
-        problem = copy.deepcopy(self.problem_).to(dtype)
         images = np.empty_like(x)
-        for start in range(0, len(x), ROWS_PER_BLOCK):
-            block = slice(start, start + ROWS_PER_BLOCK)
-            with torch.no_grad():
+        with torch.inference_mode(False), torch.no_grad():
+            problem = copy.deepcopy(self.problem_).to(dtype)
+            for start in range(0, len(x), ROWS_PER_BLOCK):
+                block = slice(start, start + ROWS_PER_BLOCK)
                 moved = image(problem, torch.from_numpy(x[block]).to(self._device, dtype))
-            images[block] = moved.cpu().numpy()
+                images[block] = moved.cpu().numpy()
         return images
 
     def _check_source(self, X: Any, *, reset: bool) -> np.ndarray:

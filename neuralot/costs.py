@@ -99,8 +99,12 @@ class Lp(Cost):
     has_transport = True
 
     def __init__(self, p: float) -> None:
-        if not p > 1:
-            raise ValueError(f"p must be greater than 1, got {p}; pass for example Lp(1.5)")
+        try:
+            valid = 1 < float(p) < float("inf")
+        except (TypeError, ValueError):
+            valid = False
+        if not valid:
+            raise ValueError(f"p must be a finite number greater than 1, got {p!r}; pass for example Lp(1.5)")
         self.p = float(p)
 
     def __call__(self, x: Tensor, y: Tensor) -> Tensor:
@@ -158,7 +162,7 @@ def as_cost(cost: str | Cost | PairedCost) -> Cost:
         return cost
     if cost == "sqeuclidean":
         return SquaredEuclidean()
-    if not isinstance(cost, str) and callable(cost):
+    if not isinstance(cost, (str, type)) and callable(cost):
         return CallableCost(cost)
     raise ValueError(
         f"cost must be 'sqeuclidean', a neuralot.costs.Cost such as Lp(1.5), or a function of paired rows "

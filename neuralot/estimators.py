@@ -72,7 +72,7 @@ class SNOTTransport(BaseTransport):
     validation_fraction : float, default=0.1
         Share of each sample held out for early stopping.
     n_iter_no_change : int, default=500
-        Steps without an improvement of at least `tol` after which the fit ends early.
+        Steps without an improvement of at least `tol` after which the fit ends early; looked at in every record.
     tol : float, default=1e-4
         In standardised units.
     warm_start : bool, default=False
@@ -84,7 +84,7 @@ class SNOTTransport(BaseTransport):
     verbose : bool or int, default=False
         Show a progress bar (with rich, where installed).
     callbacks : list of callable ``(step, problem, record) -> bool`` or None, default=None
-        Called fifty times per fit; True ends it.
+        Called at every record, about fifty times per fit; True ends it.
 
     Attributes
     ----------
@@ -93,7 +93,7 @@ class SNOTTransport(BaseTransport):
     units_ : neuralot.scaling.Units
         The centres and the common scale that standardise source and target.
     history_ : list of dict
-        Fifty records: ``step``, ``seconds``, ``progress``, the players' losses, and ``discrepancy``, the
+        About fifty records: ``step``, ``seconds``, ``progress``, the players' losses, and ``discrepancy``, the
         energy distance between images and target rows, in standardised units.
     n_iter_ : int
         Steps made.
@@ -266,7 +266,7 @@ class OTPTransport(BaseTransport):
     validation_fraction : float, default=0.1
         Share of each sample held out for early stopping.
     n_iter_no_change : int, default=500
-        Steps without an improvement of at least `tol` after which the fit ends early.
+        Steps without an improvement of at least `tol` after which the fit ends early; looked at in every record.
     tol : float, default=1e-4
         In standardised units.
     warm_start : bool, default=False
@@ -278,7 +278,7 @@ class OTPTransport(BaseTransport):
     verbose : bool or int, default=False
         Show a progress bar (with rich, where installed).
     callbacks : list of callable ``(step, problem, record) -> bool`` or None, default=None
-        Called fifty times per fit; True ends it.
+        Called at every record, about fifty times per fit; True ends it.
 
     Attributes
     ----------
@@ -287,7 +287,7 @@ class OTPTransport(BaseTransport):
     units_ : neuralot.scaling.Units
         The centres and the common scale that standardise source and target.
     history_ : list of dict
-        Fifty records: ``step``, ``seconds``, ``progress``, the players' losses, ``eps``, and ``discrepancy``, the
+        About fifty records: ``step``, ``seconds``, ``progress``, the players' losses, ``eps``, and ``discrepancy``, the
         energy distance between images and target rows, in standardised units.
     n_iter_ : int
         Steps made.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Generator, Tensor, nn
@@ -229,8 +230,10 @@ def make_form(
     def potential() -> nn.Module:
         if potential_network is None:
             return Potential(n_features, sizes, activation)
-        return _module(potential_network(n_features), "potential_network")
+        return _module(potential_network, n_features, "potential_network")
 
+    if form == "gradient" and activation == "relu" and potential_network is None:
+        raise ValueError("activation='relu' has no second derivative; pass a smooth one with map_form='gradient'")
     with seeded(generator):
         if form == "gradient":
             return GradientForm(
@@ -242,7 +245,7 @@ def make_form(
                 bidirectional=bidirectional,
             )
         if map_network is not None:
-            network = _module(map_network(n_features), "map_network")
+            network = _module(map_network, n_features, "map_network")
         elif noise_dim:
             network = NoiseMap(n_features, noise_dim, sizes, activation)
         else:
@@ -253,9 +256,13 @@ def make_form(
         )
 
 
-def _module(network: object, name: str) -> nn.Module:
-    if not isinstance(network, nn.Module):
-        raise ValueError(f"{name} must be a callable n_features -> torch.nn.Module, but returned {network!r}")
+def _module(factory: NetworkFactory, n_features: int, name: str) -> nn.Module:
+    try:
+        network: Any = factory(n_features)
+    except Exception as error:
+        raise ValueError(f"{name} must be a callable n_features -> torch.nn.Module, but raised: {error}") from error
+    if not isinstance(network, nn.Module) or not any(weight.requires_grad for weight in network.parameters()):
+        raise ValueError(f"{name} must return a torch.nn.Module with weights to train, got {network!r}")
     return network
 
 

@@ -7,6 +7,8 @@ from typing import Any
 from torch import Tensor, nn
 from torch.optim import AdamW, Muon, Optimizer
 
+from neuralot.networks import ConvexPotential
+
 OPTIMIZERS = ("auto", "adam", "muon")
 
 DEFAULT_RATE = 4e-3
@@ -50,6 +52,11 @@ def make_optimizers(
 
 
 def hidden_matrices(network: nn.Module) -> list[Tensor]:
-    """Weights of the linear layers that are neither the first nor the last."""
+    """Weights of the linear layers that are neither the first nor the last; none of an input-convex network.
+
+    Its matrices are positive through a softplus and its other layers all take the input, so that none is one.
+    """
+    if isinstance(network, ConvexPotential):
+        return []
     weights = [module.weight for module in network.modules() if isinstance(module, nn.Linear)]
     return [weight for weight in weights[1:-1] if weight.requires_grad]

@@ -33,6 +33,12 @@ class ArraySampler:
     """
 
     def __init__(self, data: Tensor, weights: Tensor | None = None) -> None:
+        if data.ndim != 2 or not len(data):
+            raise ValueError(f"data must be rows of shape (n_rows, n_features), got {tuple(data.shape)}")
+        if weights is not None and weights.shape != (len(data),):
+            raise ValueError(f"weights must have shape ({len(data)},), one per row, got {tuple(weights.shape)}")
+        if weights is not None and not (weights.isfinite().all() and (weights >= 0).all() and weights.sum() > 0):
+            raise ValueError("weights must be finite, non-negative and not all zero")
         self.data = data
         self._upper = None if weights is None else torch.cumsum(weights.double(), 0).to(data.device)
 
@@ -79,8 +85,11 @@ class LoaderSampler:
                 batch = next(self._batches)
             except StopIteration:
                 self._batches = iter(self.loader)
-                batch = next(self._batches)
-        return batch[0] if isinstance(batch, (tuple, list)) else batch
+                batch = next(self._batches, None)
+        if batch is None:
+            raise ValueError("the DataLoader is empty; pass one that yields rows")
+        rows: Tensor = batch[0] if isinstance(batch, (tuple, list)) else batch
+        return rows.to(torch.float32)
 
 
 def as_sampler(source: Any, weights: Any = None, device: torch.device | str | None = None) -> Sampler:
@@ -97,7 +106,8 @@ def as_sampler(source: Any, weights: Any = None, device: torch.device | str | No
     Raises
     ------
     ValueError
-        If `weights` are given for something that is not an array of rows.
+        If the rows are none, or if the weights do not belong to them: not one per row, negative, not finite, all zero,
+        or given for something that is not an array of rows.
 
     Examples
     --------
@@ -112,7 +122,7 @@ def as_sampler(source: Any, weights: Any = None, device: torch.device | str | No
     if isinstance(source, DataLoader):
         return LoaderSampler(source)
     if not rows_given:
-        return source
+        return lambda n, generator: source(n, generator).to(generator.device, torch.float32)
     rows = source if isinstance(source, Tensor) else torch.from_numpy(np.asarray(source))
     data = rows.to(device=device, dtype=torch.float32)
     return ArraySampler(data, None if weights is None else torch.as_tensor(weights))

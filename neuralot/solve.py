@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Generator, Tensor
@@ -17,8 +17,8 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from neuralot.optimizers import make_optimizers
-from neuralot.sampling import Sampler
+from neuralot.optimizers import OPTIMIZERS, make_optimizers
+from neuralot.sampling import Sampler, as_sampler
 from neuralot.semidual import Batch, SemiDual, energy_distance
 
 Record = dict[str, float]
@@ -37,8 +37,8 @@ class Status(Enum):
     STOPPED = "A callback ended the fit."
     DIVERGED = (
         "The fit diverged: its weights were no longer finite, or its images left the target's law. The best weights "
-        "were restored. Use OTP where the source lies on a thin set; else lower learning_rate_init, or keep "
-        "expectile_weight above 0."
+        "were restored. Lower learning_rate_init or keep expectile_weight above 0; where the source lies on a thin "
+        "set, SNOT has spurious solutions, and OTP is the method to use."
     )
     FAILED = "The fit never had finite weights. Check the networks and the cost, or lower learning_rate_init."
 
@@ -63,7 +63,7 @@ class Solution:
         With the averaged weights; the one that was passed is trained in place and keeps its last raw weights.
     status : Status
     history : list of dict
-        One record per fiftieth of the run: ``step``, ``seconds``, ``progress``, ``discrepancy``, one
+        About one record per fiftieth of the run: ``step``, ``seconds``, ``progress``, ``discrepancy``, one
         ``<player>_loss`` each, and what the method adds (``eps``).
     n_iter : int
         Steps made.
@@ -77,8 +77,8 @@ class Solution:
 
 def solve(
     problem: SemiDual,
-    source: Sampler,
-    target: Sampler,
+    source: Sampler | Any,
+    target: Sampler | Any,
     *,
     max_iter: int = 1200,
     max_time: float | None = None,
@@ -98,7 +98,7 @@ def solve(
     ----------
     problem : SemiDual
         Its networks live on the device of `generator`.
-    source, target : callable (n, generator) -> Tensor of shape (n, n_features)
+    source, target : rows, DataLoader, or callable (n, generator) -> Tensor of shape (n, n_features)
         See `neuralot.sampling.as_sampler`.
     max_iter : int
         Steps: in each, every player makes its number of updates, on fresh rows each time.
@@ -120,6 +120,11 @@ def solve(
     -------
     Solution
 
+    Raises
+    ------
+    ValueError
+        If a budget, the batch size or the optimiser is none.
+
     Examples
     --------
     >>> import torch
@@ -131,19 +136,21 @@ def solve(
     >>> solution.problem.transport(x).shape, solution.status.sentence
     (torch.Size([100, 2]), 'The fit made all of its max_iter steps.')
     """
+    _check_arguments(max_iter, max_time, batch_size, optimizer)
     generator = torch.Generator().manual_seed(0) if generator is None else generator
-    problem.prepare(source, target, generator)
+    source, target = as_sampler(source, device=generator.device), as_sampler(target, device=generator.device)
+    problem.train().prepare(source, target, generator)
     clock = _Clock(max_iter, max_time)
     players = []
     for name in problem.players:
         optimizers = make_optimizers(problem.networks[name], optimizer, learning_rate, weight_decay)
         players.append(_Player(problem, name, optimizers, clock))
     averaged = AveragedModel(problem, multi_avg_fn=get_ema_multi_avg_fn(averaging))
-    learned = cast(SemiDual, averaged.module)
+    learned = cast(SemiDual, averaged.module.eval())
     guard = _Guard(learned, source, target, generator)
     history: list[Record] = []
     diverged = stopped = False
-    with _threads_for(problem):
+    with _threads_for(problem), _randomness_of(generator):
         while not (clock.over or diverged or stopped):
             losses = {f"{each.name}_loss": each.play(source, target, batch_size, generator) for each in players}
             averaged.update_parameters(problem)
@@ -175,6 +182,27 @@ def _threads_for(problem: SemiDual) -> Iterator[None]:
     finally:
         if small:
             torch.set_num_threads(before)
+
+
+@contextmanager
+def _randomness_of(generator: Generator) -> Iterator[None]:
+    """Let layers that draw from torch's global generators, such as dropout, follow `generator` and leave no trace."""
+    cuda = generator.device.type == "cuda"
+    with torch.random.fork_rng(devices=[generator.device] if cuda else []):
+        torch.default_generator.manual_seed(generator.initial_seed())
+        if cuda:
+            with torch.cuda.device(generator.device):
+                torch.cuda.manual_seed(generator.initial_seed())
+        yield
+
+
+def _check_arguments(max_iter: int, max_time: float | None, batch_size: int, optimizer: str) -> None:
+    if max_iter < 1 or batch_size < 1:
+        raise ValueError(f"max_iter and batch_size must be at least 1, got {max_iter} and {batch_size}")
+    if max_time is not None and not max_time > 0:
+        raise ValueError(f"max_time must be None or above 0 seconds, got {max_time}")
+    if optimizer not in OPTIMIZERS:
+        raise ValueError(f"optimizer must be one of {', '.join(OPTIMIZERS)}, got {optimizer!r}")
 
 
 class _Clock:

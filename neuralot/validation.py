@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import numbers
 from collections.abc import Callable, Iterator, Mapping
@@ -144,8 +145,12 @@ def pick_target(y: Any, X_target: Any) -> tuple[Any, str]:
 
 
 def as_array(X: Any) -> Any:
-    """Return a tensor as a numpy array, and anything else as it is."""
-    return X.detach().cpu().numpy() if isinstance(X, torch.Tensor) else X
+    """Return a tensor as a numpy array, and anything else as it is; refuse strings, also those of digits."""
+    if isinstance(X, torch.Tensor):
+        return (X.float() if X.dtype in (torch.float16, torch.bfloat16) else X).detach().cpu().numpy()
+    if isinstance(X, np.ndarray) and X.dtype.kind in "US":
+        raise ValueError("expected numbers, got strings")
+    return X
 
 
 @contextmanager
@@ -172,10 +177,10 @@ def check_random_state_of(random_state: Any) -> np.random.RandomState:
 
 def check_functions(form: Form, cost: Cost, n_features: int) -> None:
     """Try a form's networks and the cost on two rows; raise a ValueError that names the one with a wrong result."""
-    x = torch.zeros(2, n_features)
-    noise = () if form.noise_dim == 0 else (torch.zeros(2, form.noise_dim),)
+    x = torch.zeros(2, n_features, dtype=torch.float32)
+    noise = () if form.noise_dim == 0 else (torch.zeros(2, form.noise_dim, dtype=torch.float32),)
     _try("cost", cost, (x, x + 1), {(2,)})
-    for name, network in form.networks.items():
+    for name, network in copy.deepcopy(form.networks).eval().items():
         if name == "map":
             _try("map_network", network, (x, *noise), {(2, n_features)})
         else:

@@ -525,8 +525,7 @@ def test_a_better_fit_scores_higher(transport_class):
 def test_in_a_pipeline_the_target_takes_the_same_steps(tiny, samples):
     X, Y = samples
     with sklearn.config_context(enable_metadata_routing=True):
-        transport = tiny().set_fit_request(X_target=True)
-        pipe = Pipeline([("scale", StandardScaler()), ("transport", transport)], transform_input=["X_target"])
+        pipe = Pipeline([("scale", StandardScaler()), ("transport", tiny())], transform_input=["X_target"])
         images = pipe.fit(X, X_target=Y).transform(X)
     scaler = StandardScaler().fit(X)
     expected = tiny().fit(scaler.transform(X), scaler.transform(Y)).transform(scaler.transform(X))
