@@ -52,7 +52,7 @@ def test_a_cost_without_a_map_says_what_to_do():
 
 @pytest.mark.parametrize("p", [1, 0.5, -1, float("nan")])
 def test_lp_needs_an_exponent_above_one(p):
-    with pytest.raises(ValueError, match="p must be greater than 1"):
+    with pytest.raises(ValueError, match="p must be a finite number greater than 1"):
         Lp(p)
 
 

@@ -559,3 +559,26 @@ def test_a_short_fit_recovers_the_plan(transport_class, pair):
     # measured: at most 0.22 and 0.08; test_recovery.py has the full fits
     assert transport_cost(X, draws) == pytest.approx(exact, rel=0.3)
     assert d_target(draws, Y) < 0.12 * exact
+
+
+@pytest.mark.parametrize("layer", [lambda: nn.Dropout(0.5), lambda: nn.BatchNorm1d(8)], ids=["dropout", "batch norm"])
+def test_layers_that_train_and_map_differently(tiny, samples, layer):
+    X = samples[0]
+    before = torch.get_rng_state()
+    first, second = (
+        tiny(map_network=lambda d: nn.Sequential(nn.Linear(d, 8), layer(), nn.Linear(8, d))).fit(*samples)
+        for _ in range(2)
+    )
+    images = first.transform(X)
+    assert np.array_equal(images, first.transform(X))
+    np.testing.assert_allclose(images[:5], first.transform(X[:5]), atol=1e-12)
+    assert np.array_equal(images, copy.deepcopy(first).transform(X))
+    assert np.array_equal(images, second.transform(X))
+    assert torch.equal(before, torch.get_rng_state())
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_the_callers_gradient_mode_does_not_matter(tiny, samples, mode):
+    expected = tiny().fit(*samples).transform(samples[0])
+    with mode():
+        assert np.array_equal(tiny().fit(*samples).transform(samples[0]), expected)

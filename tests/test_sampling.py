@@ -55,11 +55,28 @@ def test_any_array_of_rows_gives_float32_rows(rows):
     assert draws.dtype == torch.float32
 
 
-def test_a_callable_is_a_sampler_already():
-    def sampler(n, generator):
-        return torch.zeros(n, 2)
+def test_a_callable_is_a_sampler_of_float32_rows():
+    rows = as_sampler(lambda n, generator: torch.full((n, 2), 0.5, dtype=torch.double))(3, torch.Generator())
+    assert rows.dtype == torch.float32
+    assert rows.tolist() == [[0.5, 0.5]] * 3
 
-    assert as_sampler(sampler) is sampler
+
+@pytest.mark.parametrize("weights", [[1.0, 2.0], [-1.0] * 10, [0.0] * 10, [float("nan")] * 10])
+def test_weights_belong_to_the_rows(weights):
+    with pytest.raises(ValueError, match="weights must"):
+        as_sampler(torch.zeros(10, 2), weights)
+
+
+@pytest.mark.parametrize("rows", [torch.zeros(0, 2), torch.zeros(3)])
+def test_rows_are_rows(rows):
+    with pytest.raises(ValueError, match="data must be rows"):
+        as_sampler(rows)
+
+
+def test_an_empty_loader_is_an_error():
+    sampler = as_sampler(DataLoader(TensorDataset(torch.zeros(3, 2)), batch_size=4, drop_last=True))
+    with pytest.raises(ValueError, match="DataLoader is empty"):
+        sampler(1, torch.Generator())
 
 
 def loader(**options):

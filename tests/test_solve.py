@@ -268,3 +268,11 @@ def test_the_number_of_threads_is_given_back(fails):
         after = torch.get_num_threads()
         torch.set_num_threads(1)
     assert after == 2
+
+
+@pytest.mark.parametrize(
+    "options", [{"max_iter": 0}, {"batch_size": 0}, {"max_time": -1.0}, {"optimizer": "sgd"}], ids=str
+)
+def test_bad_arguments(options):
+    with pytest.raises(ValueError, match=next(iter(options))):
+        run(**options)
