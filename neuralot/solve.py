@@ -123,7 +123,7 @@ def solve(
     Raises
     ------
     ValueError
-        If a budget, the batch size or the optimiser is none.
+        If a budget or the batch size is not positive, or the optimiser is unknown.
 
     Examples
     --------
