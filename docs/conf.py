@@ -51,7 +51,7 @@ html_theme_options = {
     "show_prev_next": False,
     "secondary_sidebar_items": ["page-toc"],
 }
-html_sidebars = {"index": [], "user_guide": []}
+html_sidebars = {"index": [], "user_guide": [], "extending": []}
 
 
 def skip_foreign(app, what, name, obj, skip, options):

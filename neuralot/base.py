@@ -23,7 +23,7 @@ from neuralot.callbacks import EarlyStopping, ProgressBar
 from neuralot.costs import as_cost
 from neuralot.divergences import sinkhorn_divergence
 from neuralot.forms import Form, make_form
-from neuralot.sampling import ArraySampler
+from neuralot.sampling import ArraySampler, canonical
 from neuralot.scaling import Units
 from neuralot.semidual import CriticLoss, SemiDual
 from neuralot.solve import Callback, Solution, Status, solve
@@ -127,7 +127,7 @@ class BaseTransport(OneToOneFeatureMixin, TransformerMixin, BaseEstimator, ABC):
             v = check_weights(sample_weight, "sample_weight", len(source))
             w = check_weights(sample_weight_target, "sample_weight_target", len(target))
             with torch.inference_mode(False), torch.enable_grad():  # whatever the caller has switched off
-                self._fit_laws(*_canonical(source, v), *_canonical(target, w))
+                self._fit_laws(*canonical(source, v), *canonical(target, w))
         except BaseException:
             self.__dict__.clear()
             self.__dict__.update(before)
@@ -404,20 +404,6 @@ class BaseTransport(OneToOneFeatureMixin, TransformerMixin, BaseEstimator, ABC):
             with naming(name):
                 validate_data(self, target, reset=False, skip_check_array=True)  # the same column names
         return rows
-
-
-def _canonical(rows: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Order the rows by a fixed random projection and drop those without weight.
-
-    Samplers invert the cumulative weights, so a fit then depends on the weighted law alone: neither on the order of
-    the rows, nor on whether a row stands twice or weighs two.
-    """
-    direction = np.asarray(np.random.default_rng(0).standard_normal(rows.shape[1]), dtype=rows.dtype)
-    with np.errstate(over="ignore", invalid="ignore"):
-        # not a matrix product: BLAS may sum equal rows in different orders
-        order = np.argsort(np.einsum("ij,j->i", rows, direction), kind="stable")
-    order = order[weights[order] > 0]
-    return rows[order], weights[order]
 
 
 def _generator(random_state: Any, device: torch.device) -> Generator:

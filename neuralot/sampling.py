@@ -126,3 +126,17 @@ def as_sampler(source: Any, weights: Any = None, device: torch.device | str | No
     rows = source if isinstance(source, Tensor) else torch.from_numpy(np.asarray(source))
     data = rows.to(device=device, dtype=torch.float32)
     return ArraySampler(data, None if weights is None else torch.as_tensor(weights))
+
+
+def canonical(rows: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Order the rows by a fixed random projection and drop those without weight.
+
+    Samplers invert the cumulative weights, so a fit then depends on the weighted law alone: neither on the order of
+    the rows, nor on whether a row stands twice or weighs two.
+    """
+    direction = np.asarray(np.random.default_rng(0).standard_normal(rows.shape[1]), dtype=rows.dtype)
+    with np.errstate(over="ignore", invalid="ignore"):
+        # not a matrix product: BLAS may sum equal rows in different orders
+        order = np.argsort(np.einsum("ij,j->i", rows, direction), kind="stable")
+    order = order[weights[order] > 0]
+    return rows[order], weights[order]

@@ -119,8 +119,8 @@ def terminal_level(x: Tensor) -> float:
 
     Noise below the typical distance between the N sample points, in their intrinsic dimension m, only worsens the
     conditioning: steeper maps are needed for nothing. That such a level exists is shown by the reference; the rule
-    is this package's own. Factor 1 left the plan of One-to-Many 5 % too cheap, because the map could not be steep
-    enough at the crease.
+    is this package's own. With factor 1 the plan of One-to-Many came out 2 to 7 % too cheap, because the map could
+    not be steep enough at the crease.
 
     Parameters
     ----------
