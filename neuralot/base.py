@@ -71,8 +71,8 @@ class BaseTransport(OneToOneFeatureMixin, TransformerMixin, BaseEstimator, ABC):
         """Build the method from the parameters of a fit (attributes of `params`) and a form."""
 
     @abstractmethod
-    def _resolved(self, rows: Tensor) -> dict[str, Any]:
-        """Values of the parameters given as ``'auto'``, from the distinct standardised source rows."""
+    def _resolved(self, x: Tensor, y: Tensor) -> dict[str, Any]:
+        """Values of the parameters given as ``'auto'``, from the distinct standardised rows of both sides."""
 
     def fit(
         self: Self,
@@ -271,7 +271,7 @@ class BaseTransport(OneToOneFeatureMixin, TransformerMixin, BaseEstimator, ABC):
         # what the networks of this fit are made from; a later set_params must not change them
         self._fitted_params = {
             **self.get_params(deep=False),
-            **self._resolved(torch.unique_consecutive(x, dim=0)),
+            **self._resolved(torch.unique_consecutive(x, dim=0), torch.unique_consecutive(y, dim=0)),
             "random_state": None,
             "callbacks": None,
         }
@@ -322,6 +322,7 @@ class BaseTransport(OneToOneFeatureMixin, TransformerMixin, BaseEstimator, ABC):
         stopping: EarlyStopping | None,
     ) -> Solution:
         callbacks: list[Callback] = [] if stopping is None else [stopping]
+        params = SimpleNamespace(**self._fitted_params)
         with contextlib.ExitStack() as stack:
             if self.verbose:
                 callbacks.append(stack.enter_context(ProgressBar()))
@@ -329,12 +330,12 @@ class BaseTransport(OneToOneFeatureMixin, TransformerMixin, BaseEstimator, ABC):
                 problem,
                 source,
                 target,
-                max_iter=self.max_iter,
-                max_time=self.max_time,
-                batch_size=self.batch_size,
-                optimizer=self.optimizer,
-                learning_rate=self.learning_rate_init,
-                weight_decay=self.weight_decay,
+                max_iter=params.max_iter,
+                max_time=params.max_time,
+                batch_size=params.batch_size,
+                optimizer=params.optimizer,
+                learning_rate=params.learning_rate_init,
+                weight_decay=params.weight_decay,
                 generator=generator,
                 callbacks=[*callbacks, *(self.callbacks or ())],
             )

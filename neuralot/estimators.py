@@ -11,7 +11,8 @@ from torch import Generator, Tensor
 
 from neuralot.base import BaseTransport
 from neuralot.costs import Cost, PairedCost
-from neuralot.forms import Form, NetworkFactory, default_sizes
+from neuralot.defaults import default_batch, default_decay, default_rate, default_sizes
+from neuralot.forms import Form, NetworkFactory
 from neuralot.methods import OTP, SNOT
 from neuralot.schedules import Smoothing, terminal_level
 from neuralot.semidual import SemiDual
@@ -33,7 +34,7 @@ class SNOTTransport(BaseTransport):
         exists. ``'network'``: a free network, the papers' form, for any cost. ``'auto'`` takes the gradient form for
         the squared Euclidean cost without noise input or map network, else the network.
     hidden_layer_sizes : tuple of int or 'auto', default='auto'
-        Of every network; ``'auto'`` is (64, 64) up to 16 features, then (128, 128).
+        Of every network; ``'auto'`` is (64, 64, 64) below 16 features, else (128, 128, 128).
     activation : {'celu', 'gelu', 'relu', 'silu', 'softplus', 'tanh'}, default='silu'
     map_network, potential_network : callable ``n_features -> torch.nn.Module`` or None, default=None
         Your own networks. A map sends (n, d) to (n, d), or (n, d), (n, noise_dim) to (n, d); a potential sends (n, d)
@@ -54,18 +55,21 @@ class SNOTTransport(BaseTransport):
         Weight of ``E|grad V(y)|^2``.
     cost : 'sqeuclidean', `neuralot.costs.Cost` or callable, default='sqeuclidean'
         ``Lp(1.5)``, or a function of paired rows (n, d), (n, d) -> (n,) in torch and in the data's units.
-    batch_size : int, default=256
+    batch_size : int or 'auto', default='auto'
+        Rows of each side per update; ``'auto'`` is 256, and 512 from 32 768 rows on.
     max_iter : int, default=1200
         Updates of the potential.
     max_time : float or None, default=None
         Seconds after which the fit ends; its schedules follow the budget that is used up first. Two fits that it ends
         are not bit-equal.
-    learning_rate_init : float, default=0.004
-        Adam's first rate; Muon's is 15 times that. Both follow a cosine to zero.
+    learning_rate_init : float or 'auto', default='auto'
+        Adam's first rate; Muon's is 10 times that. Both follow a cosine to zero. ``'auto'`` is .016 n_features^(-1/3),
+        at most .008.
     optimizer : {'auto', 'adam', 'muon'}, default='auto'
-        ``'muon'``, and ``'auto'``: Muon on the weights between hidden layers, Adam on the rest.
-    weight_decay : float, default=0.1
-        Decoupled decay of the weights between hidden layers, against overfitting; too much of it bends the map.
+        ``'muon'``, and ``'auto'``: Muon on all matrices but the last, Adam on the rest.
+    weight_decay : float or 'auto', default='auto'
+        Decoupled decay of all matrices but the last, against overfitting; too much of it bends the map. ``'auto'`` is
+        0.2 up to 4096 rows, and falls as n^(-2/3) after that.
     early_stopping : bool, default=False
         End the fit when the energy distance between held-out images and held-out target rows stops falling, and
         keep the best weights.
@@ -145,12 +149,12 @@ class SNOTTransport(BaseTransport):
         expectile_weight: float = 0.3,
         gradient_penalty: float = 0.0,
         cost: str | Cost | PairedCost = "sqeuclidean",
-        batch_size: int = 256,
+        batch_size: int | str = "auto",
         max_iter: int = 1200,
         max_time: float | None = None,
-        learning_rate_init: float = 0.004,
+        learning_rate_init: float | str = "auto",
         optimizer: str = "auto",
-        weight_decay: float = 0.1,
+        weight_decay: float | str = "auto",
         early_stopping: bool = False,
         validation_fraction: float = 0.1,
         n_iter_no_change: int = 500,
@@ -190,9 +194,8 @@ class SNOTTransport(BaseTransport):
         self.verbose = verbose
         self.callbacks = callbacks
 
-    def _resolved(self, rows: Tensor) -> dict[str, Any]:
-        # measured on 4096 rows: a third layer follows the sample instead of its law
-        return {"hidden_layer_sizes": _sizes(self.hidden_layer_sizes, rows, n_layers=2)}
+    def _resolved(self, x: Tensor, y: Tensor) -> dict[str, Any]:
+        return _training(self, x, y, most_decay=0.2)
 
     def _method(self, params: Any, form: Form, generator: Generator) -> SemiDual:
         return SNOT(self.n_features_in_, form)
@@ -220,7 +223,7 @@ class OTPTransport(BaseTransport):
         exists. ``'network'``: a free network, the papers' form, for any cost. ``'auto'`` takes the gradient form for
         the squared Euclidean cost without map network, else the network.
     hidden_layer_sizes : tuple of int or 'auto', default='auto'
-        Of every network; ``'auto'`` is (64, 64, 64) up to 16 features, then (128, 128, 128).
+        Of every network; ``'auto'`` is (64, 64, 64) below 16 features, else (128, 128, 128).
     activation : {'celu', 'gelu', 'relu', 'silu', 'softplus', 'tanh'}, default='silu'
     map_network, potential_network : callable ``n_features -> torch.nn.Module`` or None, default=None
         Your own networks. A map sends (n, d) to (n, d); a potential sends (n, d) to (n,) or (n, 1). Potentials are
@@ -248,18 +251,21 @@ class OTPTransport(BaseTransport):
         Weight of ``E|grad V(y)|^2``.
     cost : 'sqeuclidean', `neuralot.costs.Cost` or callable, default='sqeuclidean'
         ``Lp(1.5)``, or a function of paired rows (n, d), (n, d) -> (n,) in torch and in the data's units.
-    batch_size : int, default=256
+    batch_size : int or 'auto', default='auto'
+        Rows of each side per update; ``'auto'`` is 256, and 512 from 32 768 rows on.
     max_iter : int, default=1200
         Updates of the potential.
     max_time : float or None, default=None
         Seconds after which the fit ends; its schedules follow the budget that is used up first. Two fits that it ends
         are not bit-equal.
-    learning_rate_init : float, default=0.004
-        Adam's first rate; Muon's is 15 times that. Both follow a cosine to zero.
+    learning_rate_init : float or 'auto', default='auto'
+        Adam's first rate; Muon's is 10 times that. Both follow a cosine to zero. ``'auto'`` is .016 n_features^(-1/3),
+        at most .008.
     optimizer : {'auto', 'adam', 'muon'}, default='auto'
-        ``'muon'``, and ``'auto'``: Muon on the weights between hidden layers, Adam on the rest.
-    weight_decay : float, default=0.0
-        Decoupled decay of the weights between hidden layers, against overfitting; too much of it bends the map.
+        ``'muon'``, and ``'auto'``: Muon on all matrices but the last, Adam on the rest.
+    weight_decay : float or 'auto', default='auto'
+        Decoupled decay of all matrices but the last, against overfitting; too much of it bends the map. ``'auto'`` is
+        0.05 up to 4096 rows, and falls as n^(-2/3) after that.
     early_stopping : bool, default=False
         End the fit when the energy distance between held-out images and held-out target rows stops falling, and
         keep the best weights.
@@ -343,12 +349,12 @@ class OTPTransport(BaseTransport):
         expectile_weight: float = 0.3,
         gradient_penalty: float = 0.0,
         cost: str | Cost | PairedCost = "sqeuclidean",
-        batch_size: int = 256,
+        batch_size: int | str = "auto",
         max_iter: int = 1200,
         max_time: float | None = None,
-        learning_rate_init: float = 0.004,
+        learning_rate_init: float | str = "auto",
         optimizer: str = "auto",
-        weight_decay: float = 0.0,
+        weight_decay: float | str = "auto",
         early_stopping: bool = False,
         validation_fraction: float = 0.1,
         n_iter_no_change: int = 500,
@@ -396,12 +402,12 @@ class OTPTransport(BaseTransport):
         """The last smoothing level of the fit."""
         return self._fitted_params["eps_min"]
 
-    def _resolved(self, rows: Tensor) -> dict[str, Any]:
+    def _resolved(self, x: Tensor, y: Tensor) -> dict[str, Any]:
         level = self.eps_min
         if level == "auto":
-            level = min(terminal_level(rows), self.eps_max)
-        # three layers: the plan of a thin source needs a map that is steep where mass splits
-        return {"eps_min": level, "hidden_layer_sizes": _sizes(self.hidden_layer_sizes, rows, n_layers=3)}
+            level = min(terminal_level(x), self.eps_max)
+        # less decay than SNOT's: where mass splits, the map must be steep
+        return {"eps_min": level, **_training(self, x, y, most_decay=0.05)}
 
     def _method(self, params: Any, form: Form, generator: Generator) -> SemiDual:
         return OTP(
@@ -413,5 +419,15 @@ class OTPTransport(BaseTransport):
         )
 
 
-def _sizes(sizes: Sequence[int] | str, rows: Tensor, n_layers: int) -> Sequence[int]:
-    return default_sizes(rows.shape[1], n_layers) if isinstance(sizes, str) else sizes
+def _training(estimator: BaseTransport, x: Tensor, y: Tensor, most_decay: float) -> dict[str, Any]:
+    """How to train networks on these distinct rows, where the user leaves it to us."""
+    (n_source, n_features), n_target = x.shape, len(y)
+    n_rows = min(n_source, n_target)
+    auto = {
+        "hidden_layer_sizes": default_sizes(n_features),
+        "learning_rate_init": default_rate(n_features),
+        "weight_decay": default_decay(n_rows, most_decay),
+        "batch_size": default_batch(n_rows),
+    }
+    given = {name: getattr(estimator, name) for name in auto}
+    return {name: auto[name] if isinstance(value, str) else value for name, value in given.items()}

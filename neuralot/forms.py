@@ -14,9 +14,10 @@ import torch
 from torch import Generator, Tensor, nn
 
 from neuralot.costs import Cost, SquaredEuclidean
+from neuralot.defaults import default_sizes
 from neuralot.networks import MLPMap, NoiseMap, Potential
 from neuralot.schedules import antithetic_noise
-from neuralot.semidual import CriticLoss, gradient, map_loss, mean_over, normal, seeded
+from neuralot.semidual import CriticLoss, gradient, map_loss, mean_over, normal, seeded, value_and_gradient
 
 NetworkFactory = Callable[[int], nn.Module]
 
@@ -31,6 +32,8 @@ class Form(nn.Module, ABC):
         Updates of each player in one step, in playing order.
     cost : Cost
     invertible : bool
+    together : bool
+        Whether the players move at once, by `losses`; else each in its turn, by `loss`.
     noise_dim : int
         Width of the noise that the map takes beside x.
     """
@@ -39,11 +42,16 @@ class Form(nn.Module, ABC):
     players: dict[str, int]
     cost: Cost
     invertible: bool = False
+    together: bool = False
     noise_dim: int = 0
 
     @abstractmethod
     def loss(self, player: str, x: Tensor, y: Tensor, generator: Generator) -> Tensor:
         """Return what `player` minimises on rows `x` of the source and `y` of the target."""
+
+    def losses(self, x: Tensor, y: Tensor) -> dict[str, Tensor]:
+        """Return what each player minimises on the same rows; the gradient of the sum in its weights is its own."""
+        raise NotImplementedError(f"the players of {type(self).__name__} move in turn")
 
     @abstractmethod
     def map(self, x: Tensor) -> Tensor:
@@ -63,7 +71,8 @@ class GradientForm(Form):
 
     The map solves grad_x c(x, T(x)) = grad f(x), which is T(x) = x - grad f(x) / 2 for the squared Euclidean cost; g
     gives the map back. Each potential is the map of one direction and the critic of the other, and minimises the
-    sum of its two parts; with one direction only, f is just a map and g just a critic.
+    sum of its two parts; with one direction only, f is just a map and g just a critic. With both, and one update
+    each, the two move together: they share their images, which saves a third of the work.
 
     Parameters
     ----------
@@ -94,6 +103,7 @@ class GradientForm(Form):
         self.critic_loss = critic_loss
         self.bidirectional = bidirectional
         self.invertible = bidirectional
+        self.together = bidirectional and n_map_steps == 1
 
     def loss(self, player: str, x: Tensor, y: Tensor, generator: Generator) -> Tensor:
         f, g = self.networks["source_potential"], self.networks["target_potential"]
@@ -108,6 +118,21 @@ class GradientForm(Form):
             loss = loss + self.critic_loss(self.cost, f, y, self._image(g, y), x)
         return loss
 
+    def losses(self, x: Tensor, y: Tensor) -> dict[str, Tensor]:
+        f, g = self.networks["source_potential"], self.networks["target_potential"]
+        f_x, slope_x = value_and_gradient(f, x, create_graph=True)
+        g_y, slope_y = value_and_gradient(g, y, create_graph=True)
+        T, S = self.cost.transport(x, slope_x), self.cost.transport(y, slope_y)
+        cost_T, cost_S = self.cost(x, T), self.cost(y, S)
+        # of the other's value at an image, the map feels the slope and the critic the value
+        g_T, slope_T = value_and_gradient(g, T, create_graph=False)
+        f_S, slope_S = value_and_gradient(f, S, create_graph=False)
+        T_loss = cost_T.mean() - _linear(g_T, slope_T, T)
+        S_loss = cost_S.mean() - _linear(f_S, slope_S, S)
+        f_loss = self.critic_loss.of_values(f_S, f_x, cost_S.detach(), self.cost(y, x), slope_x)
+        g_loss = self.critic_loss.of_values(g_T, g_y, cost_T.detach(), self.cost(x, y), slope_y)
+        return {"source_potential": T_loss + f_loss, "target_potential": S_loss + g_loss}
+
     def map(self, x: Tensor) -> Tensor:
         return self._image(self.networks["source_potential"], x)
 
@@ -116,6 +141,11 @@ class GradientForm(Form):
 
     def _image(self, potential: nn.Module, x: Tensor, create_graph: bool = False) -> Tensor:
         return self.cost.transport(x, gradient(potential, x, create_graph))
+
+
+def _linear(value: Tensor, slope: Tensor, point: Tensor) -> Tensor:
+    """Mean of fixed values that varies with `point` along their fixed slopes."""
+    return value.detach().mean() + ((point - point.detach()) * slope).sum(-1).mean()
 
 
 class NetworkForm(Form):
@@ -202,7 +232,7 @@ def make_form(
     map_form : {'auto', 'gradient', 'network'}
         ``'auto'``: the gradient form where the cost allows it and neither noise nor a map network asks for the other.
     hidden_layer_sizes : sequence of int, optional
-        None: see `default_sizes`.
+        None: see `neuralot.defaults.default_sizes`.
     activation : str
     n_map_steps : int, optional
         None: 1 in the gradient form, 2 in the network form.
@@ -281,8 +311,3 @@ def resolve_map_form(map_form: str, cost: Cost, noise_dim: int, map_network: Net
     if map_form == "gradient" and map_network is not None:
         raise ValueError("map_network must be None with map_form='gradient'; pass potential_network instead")
     return map_form
-
-
-def default_sizes(n_features: int, n_layers: int = 3) -> tuple[int, ...]:
-    """Hidden layer sizes for `n_features` columns: 64 wide up to 16 columns, then 128."""
-    return (64 if n_features <= 16 else 128,) * n_layers

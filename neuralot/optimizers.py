@@ -1,4 +1,4 @@
-"""Optimisers of one player: Adam, or Muon on the hidden matrices with Adam on the rest."""
+"""Optimisers of one player: Adam, or Muon on the matrices with Adam on the rest."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from neuralot.networks import ConvexPotential
 OPTIMIZERS = ("auto", "adam", "muon")
 
 DEFAULT_RATE = 4e-3
-MUON_FACTOR = 15.0
+MUON_FACTOR = 10.0
 
 
 def make_optimizers(
@@ -24,12 +24,12 @@ def make_optimizers(
     ----------
     network : torch.nn.Module
     kind : {'auto', 'adam', 'muon'}
-        ``'muon'``: orthogonalised momentum on the weights between hidden layers, at `MUON_FACTOR` times the rate, and
-        Adam on the rest; ``'auto'`` is ``'muon'``.
+        ``'muon'``: orthogonalised momentum on all matrices of linear layers but the last, at `MUON_FACTOR` times the
+        rate, and Adam on the rest; ``'auto'`` is ``'muon'``.
     learning_rate : float, optional
         Adam's; None: `DEFAULT_RATE`.
     weight_decay : float
-        Decoupled decay of the weights between hidden layers; the others are left alone.
+        Decoupled decay of these matrices; the other weights are left alone.
 
     References
     ----------
@@ -52,11 +52,11 @@ def make_optimizers(
 
 
 def hidden_matrices(network: nn.Module) -> list[Tensor]:
-    """Weights of the linear layers that are neither the first nor the last; none of an input-convex network.
+    """Weights of the linear layers that lead into a hidden one; none of an input-convex network.
 
     Its matrices are positive through a softplus and its other layers all take the input, so that none is one.
     """
     if isinstance(network, ConvexPotential):
         return []
     weights = [module.weight for module in network.modules() if isinstance(module, nn.Linear)]
-    return [weight for weight in weights[1:-1] if weight.requires_grad]
+    return [weight for weight in weights[:-1] if weight.requires_grad]

@@ -54,16 +54,26 @@ class SemiDual(nn.Module, ABC):
     cost : Cost
     invertible : bool
         Whether `inverse` is available.
+    together : bool
+        Whether the players move at once, by `losses`; else each in its turn, by `loss`.
     """
 
     networks: nn.ModuleDict
     players: dict[str, int]
     cost: Cost
     invertible: bool = False
+    together: bool = False
 
     @abstractmethod
     def loss(self, player: str, batch: Batch) -> Tensor:
         """Return what `player` minimises, a scalar; only the weights of `networks[player]` will be moved."""
+
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        """Return the losses of all players on one batch, what they have in common computed once.
+
+        The gradient of their sum with respect to one player's weights is that of its own loss.
+        """
+        raise NotImplementedError(f"the players of {type(self).__name__} move in turn")
 
     @abstractmethod
     def transport(self, x: Tensor) -> Tensor:
@@ -117,13 +127,20 @@ class CriticLoss:
     def __call__(self, cost: Cost, V: nn.Module, x: Tensor, image: Tensor, y: Tensor) -> Tensor:
         """Loss of the potential `V`, a scalar; all rows have shape (n, d)."""
         V_image, V_y = evaluate(V, torch.cat([image, y])).split([len(image), len(y)])
+        gradient_y = gradient(V, y, create_graph=True) if self.gradient_penalty else None
+        return self.of_values(V_image, V_y, cost(x, image), cost(x, y), gradient_y)
+
+    def of_values(
+        self, V_image: Tensor, V_y: Tensor, cost_image: Tensor, cost_y: Tensor, gradient_y: Tensor | None
+    ) -> Tensor:
+        """Loss from the values V(T(x)), V(y), c(x, T(x)) and c(x, y), shape (n,), and grad V(y), shape (n, d)."""
         loss = V_image.mean() - V_y.mean()
         if self.expectile_weight:
-            u = cost(x, image) - V_image - cost(x, y) + V_y
+            u = cost_image - V_image - cost_y + V_y
             weight = torch.where(u > 0, self.expectile, 1 - self.expectile)
             loss = loss + self.expectile_weight * (weight * u.square()).mean()
-        if self.gradient_penalty:
-            loss = loss + self.gradient_penalty * gradient(V, y, create_graph=True).square().sum(-1).mean()
+        if self.gradient_penalty and gradient_y is not None:
+            loss = loss + self.gradient_penalty * gradient_y.square().sum(-1).mean()
         return loss
 
 
@@ -138,6 +155,13 @@ def gradient(potential: nn.Module, x: Tensor, create_graph: bool = False) -> Ten
         if not x.requires_grad:
             x = x.detach().requires_grad_()
         return torch.autograd.grad(evaluate(potential, x).sum(), x, create_graph=create_graph)[0]
+
+
+def value_and_gradient(potential: nn.Module, x: Tensor, create_graph: bool) -> tuple[Tensor, Tensor]:
+    """Values at fixed rows, differentiable in the weights, and gradients, so too with `create_graph`."""
+    x = x.detach().requires_grad_()
+    value = evaluate(potential, x)
+    return value, torch.autograd.grad(value.sum(), x, create_graph=create_graph, retain_graph=True)[0]
 
 
 def energy_distance(a: Tensor, b: Tensor) -> Tensor:

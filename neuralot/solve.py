@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
+from itertools import islice
 from typing import Any, cast
 
 import torch
@@ -145,6 +146,11 @@ def solve(
     for name in problem.players:
         optimizers = make_optimizers(problem.networks[name], optimizer, learning_rate, weight_decay)
         players.append(_Player(problem, name, optimizers, clock))
+    play = _play_together if problem.together else _play_in_turn
+
+    def draw() -> Batch:
+        return Batch(source(batch_size, generator), target(batch_size, generator), clock.progress, generator)
+
     averaged = AveragedModel(problem, multi_avg_fn=get_ema_multi_avg_fn(averaging))
     learned = cast(SemiDual, averaged.module.eval())
     guard = _Guard(learned, source, target, generator)
@@ -152,11 +158,11 @@ def solve(
     diverged = stopped = False
     with _threads_for(problem), _randomness_of(generator):
         while not (clock.over or diverged or stopped):
-            losses = {f"{each.name}_loss": each.play(source, target, batch_size, generator) for each in players}
+            losses = play(problem, players, draw)
             averaged.update_parameters(problem)
             clock.tick()
             if clock.record_due:
-                record = clock.record() | {name: float(loss) for name, loss in losses.items()}
+                record = clock.record() | {f"{name}_loss": float(loss) for name, loss in losses.items()}
                 record |= problem.levels(clock.progress) | {"discrepancy": guard.discrepancy()}
                 history.append(record)
                 diverged = guard.diverged(record)
@@ -246,27 +252,48 @@ class _Clock:
 
 
 class _Player:
-    """One player's weights, their optimisers and rates, and its updates."""
+    """One player's weights, their optimisers and rates."""
 
     def __init__(self, problem: SemiDual, name: str, optimizers: list[Optimizer], clock: _Clock) -> None:
-        self.problem, self.name, self.clock = problem, name, clock
+        self.name = name
         self.weights = [p for p in problem.networks[name].parameters() if p.requires_grad]
         self.optimizers = optimizers
         self.schedulers = [LambdaLR(each, clock.cosine) for each in self.optimizers]
 
-    def play(self, source: Sampler, target: Sampler, batch_size: int, generator: Generator) -> Tensor:
-        for _ in range(self.problem.players[self.name]):
-            batch = Batch(source(batch_size, generator), target(batch_size, generator), self.clock.progress, generator)
-            loss = self.problem.loss(self.name, batch)
-            # gradients of this player alone: the others' weights are neither moved nor differentiated
-            gradients = torch.autograd.grad(loss, self.weights, allow_unused=True)
-            for weight, gradient in zip(self.weights, gradients, strict=True):
-                weight.grad = gradient
-            for optimizer in self.optimizers:
-                optimizer.step()
+    def move(self, gradients: Sequence[Tensor | None]) -> None:
+        for weight, gradient in zip(self.weights, gradients, strict=True):
+            weight.grad = gradient
+        for optimizer in self.optimizers:
+            optimizer.step()
+
+    def cool(self) -> None:
         for scheduler in self.schedulers:
             scheduler.step()
-        return loss.detach()
+
+
+def _play_in_turn(problem: SemiDual, players: list[_Player], draw: Callable[[], Batch]) -> dict[str, Tensor]:
+    """Let each player make its updates, each on a batch of its own; return the last losses."""
+    losses = {}
+    for player in players:
+        for _ in range(problem.players[player.name]):
+            loss = problem.loss(player.name, draw())
+            # gradients of this player alone: the others' weights are neither moved nor differentiated
+            player.move(torch.autograd.grad(loss, player.weights, allow_unused=True))
+        player.cool()
+        losses[player.name] = loss.detach()
+    return losses
+
+
+def _play_together(problem: SemiDual, players: list[_Player], draw: Callable[[], Batch]) -> dict[str, Tensor]:
+    """Let all players make one update on the same batch."""
+    losses = problem.losses(draw())
+    total = torch.stack([losses[player.name] for player in players]).sum()
+    weights = [weight for player in players for weight in player.weights]
+    gradients = iter(torch.autograd.grad(total, weights, allow_unused=True))
+    for player in players:
+        player.move(list(islice(gradients, len(player.weights))))
+        player.cool()
+    return {name: loss.detach() for name, loss in losses.items()}
 
 
 class _Guard:

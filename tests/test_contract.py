@@ -102,6 +102,26 @@ def test_a_players_step_moves_its_own_weights_only(method, form, pair):
 
 @each_pair
 @each_case
+def test_players_that_move_together_have_the_losses_and_gradients_that_they_have_in_turn(method, form, pair):
+    problem = started(method, form, pair)
+    if not problem.together:
+        with pytest.raises(NotImplementedError):
+            problem.losses(a_batch(pair))
+        return
+    losses = problem.losses(a_batch(pair))
+    assert set(losses) == set(problem.players)
+    total = torch.stack(list(losses.values())).sum()
+    for player, loss in losses.items():
+        alone = problem.loss(player, a_batch(pair))
+        torch.testing.assert_close(loss, alone)
+        weights = list(problem.networks[player].parameters())
+        shared = torch.autograd.grad(total, weights, retain_graph=True)
+        for got, expected in zip(shared, torch.autograd.grad(alone, weights), strict=True):
+            torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-4)
+
+
+@each_pair
+@each_case
 def test_a_short_fit_beats_the_identity(method, form, pair):
     if method is SNOT and thin(pair):
         pytest.skip("the game of a thin source has spurious solutions: that is what OTP is for")
@@ -195,6 +215,7 @@ def test_a_method_keeps_to_the_contract(method):
 
 def test_pairs_and_methods_were_found():
     assert len(METHODS) >= 2
+    assert {form for method, form in CASES if build(method, form).together} == {"gradient"}
     assert len(PAIRS) >= 8
     assert {pair for pair in PAIRS if thin(pair)} == {
         "perpendicular", "parallel", "one_to_many", "multi_perpendicular"

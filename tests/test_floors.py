@@ -12,6 +12,7 @@ import neuralot
 ROOT = Path(neuralot.__file__).parent
 FLOORS = {
     "costs": 0,
+    "defaults": 0,
     "networks": 0,
     "sampling": 0,
     "schedules": 0,

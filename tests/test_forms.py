@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from neuralot.costs import CallableCost, Lp, SquaredEuclidean
-from neuralot.forms import GradientForm, NetworkForm, default_sizes, make_form, resolve_map_form
+from neuralot.forms import GradientForm, NetworkForm, make_form, resolve_map_form
 from neuralot.networks import ConvexPotential, MLPMap, NoiseMap, Potential
 from neuralot.semidual import CriticLoss
 
@@ -151,10 +151,10 @@ def test_updates_per_step(form, expected):
     assert list(make_form(2, map_form=form, n_map_steps=10).players.values()) == [10, 1]
 
 
-def test_default_sizes_grow_with_the_dimension():
-    assert default_sizes(2) == (64, 64, 64)
-    assert default_sizes(100, n_layers=2) == (128, 128)
-    assert make_form(2, map_form="network", hidden_layer_sizes=(5,)).networks["map"].residual[0].out_features == 5
+def test_sizes_are_the_default_ones_or_those_given():
+    for sizes, width in ((None, 64), ((5,), 5)):
+        form = make_form(2, map_form="network", hidden_layer_sizes=sizes)
+        assert form.networks["map"].residual[0].out_features == width
 
 
 @pytest.mark.parametrize("options", [{"map_form": "gradient"}, {"map_form": "network"}, {"noise_dim": 2}])

@@ -54,6 +54,7 @@ class OTP(SemiDual):
         self.players = self.form.players
         self.cost = self.form.cost
         self.invertible = self.form.invertible
+        self.together = self.form.together
         self.smoothing = smoothing
         generator = torch.Generator().manual_seed(0) if generator is None else generator
         self.register_buffer("noise", antithetic_noise(n_transform_draws, n_features, generator))
@@ -61,6 +62,9 @@ class OTP(SemiDual):
     def loss(self, player: str, batch: Batch) -> Tensor:
         x = self._smooth(batch.x, batch.generator, batch.progress)
         return self.form.loss(player, x, batch.y, batch.generator)
+
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        return self.form.losses(self._smooth(batch.x, batch.generator, batch.progress), batch.y)
 
     def transport(self, x: Tensor) -> Tensor:
         return mean_over(self.noise, lambda z: self.form.map(self.smoothing.smooth(x, z, progress=1.0)))

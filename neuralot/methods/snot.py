@@ -35,9 +35,13 @@ class SNOT(SemiDual):
         self.players = self.form.players
         self.cost = self.form.cost
         self.invertible = self.form.invertible
+        self.together = self.form.together
 
     def loss(self, player: str, batch: Batch) -> Tensor:
         return self.form.loss(player, batch.x, batch.y, batch.generator)
+
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        return self.form.losses(batch.x, batch.y)
 
     def transport(self, x: Tensor) -> Tensor:
         return self.form.map(x)

@@ -1,0 +1,31 @@
+"""What ``'auto'`` means: sizes, rates and decays that follow the dimension and the number of rows.
+
+The rules were fitted to the runs in ``benchmarks/README.md``.
+"""
+
+from __future__ import annotations
+
+MANY_ROWS = 2**15
+
+
+def default_sizes(n_features: int) -> tuple[int, ...]:
+    """Hidden layer sizes: three layers, 64 wide below 16 features, else 128."""
+    return (64 if n_features < 16 else 128,) * 3
+
+
+def default_rate(n_features: int) -> float:
+    """Adam's first learning rate: ``.016 n_features^(-1/3)``, at most .008; costs, and so gradients, grow with it."""
+    return min(0.008, 0.016 * n_features ** (-1 / 3))
+
+
+def default_decay(n_rows: int, most: float) -> float:
+    """Weight decay against overfitting: `most` up to 4096 distinct rows in the smaller sample, then falling.
+
+    With n^(-2/3), slower than the sampling noise: without any decay the weights of a long fit grow until it diverges.
+    """
+    return most * min(1.0, (4096 / n_rows) ** (2 / 3))
+
+
+def default_batch(n_rows: int) -> int:
+    """Rows per batch: 256, and 512 where the smaller sample has 2^15 distinct rows, which take longer fits."""
+    return 256 if n_rows < MANY_ROWS else 512

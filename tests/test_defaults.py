@@ -1,0 +1,24 @@
+"""What 'auto' means: every rule follows what it is told to follow, within its bounds."""
+
+import pytest
+
+from neuralot.defaults import MANY_ROWS, default_batch, default_decay, default_rate, default_sizes
+
+
+def test_wider_networks_from_sixteen_features_on():
+    assert default_sizes(2) == default_sizes(15) == (64, 64, 64)
+    assert default_sizes(16) == default_sizes(1000) == (128, 128, 128)
+
+
+def test_the_rate_falls_with_the_dimension():
+    rates = [default_rate(n_features) for n_features in (1, 8, 64, 512)]
+    assert rates == [0.008, pytest.approx(0.008), pytest.approx(0.004), pytest.approx(0.002)]
+
+
+def test_decay_is_constant_on_small_samples_and_falls_slower_than_one_over_n():
+    assert default_decay(1, most=0.2) == default_decay(4096, most=0.2) == 0.2
+    assert default_decay(8 * 4096, most=0.2) == pytest.approx(0.05)
+
+
+def test_batches_grow_once():
+    assert [default_batch(n_rows) for n_rows in (1, MANY_ROWS - 1, MANY_ROWS)] == [256, 256, 512]
