@@ -139,12 +139,13 @@ COLUMNS = ("D_target", "floor", "cost", "exact", "branch", "L2-UVP", "cosine", "
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--only", default="", help="methods whose name ends so: 'OTP', 'SNOT', '(OTM)', 'plain'")
     parser.add_argument("--quick", action="store_true", help="one seed and fits of 100 steps")
     options = parser.parse_args()
     seeds, settings = (1, {"max_iter": 100}) if options.quick else (options.seeds, {})
     print(f"| pair | method | {' | '.join(COLUMNS)} | seeds that reach the goal |")
     print("|---" * (len(COLUMNS) + 3) + "|")
-    for case in cases():
+    for case in (case for case in cases() if case.name.endswith(options.only)):
         floor = target_floor(case.pair.target, n=N_SCORE, n_pairs=2 * N_PAIRS, random_state=0).mean
         results = [run(case, seed, settings, floor) for seed in range(seeds)]
         reached = "" if case.goal is None else f"{sum(map(case.goal, results))} of {seeds}"

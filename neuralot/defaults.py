@@ -19,11 +19,11 @@ def default_rate(n_features: int) -> float:
 
 
 def default_decay(n_rows: int, most: float) -> float:
-    """Weight decay against overfitting: `most` up to 4096 distinct rows in the smaller sample, then falling.
+    """Weight decay against overfitting: `most` up to 4096 rows in the smaller sample, then falling as 1 / n to .01.
 
-    With n^(-2/3), slower than the sampling noise: without any decay the weights of a long fit grow until it diverges.
+    Not to zero: without decay the weights of a long fit grow until it diverges.
     """
-    return most * min(1.0, (4096 / n_rows) ** (2 / 3))
+    return max(0.01, most * min(1.0, 4096 / n_rows))
 
 
 def default_batch(n_rows: int) -> int:

@@ -110,7 +110,8 @@ class CriticLoss:
     expectile, expectile_weight : float
         tau and lambda of ``lambda E L_tau(u)``, with ``L_tau(u) = |tau - 1[u <= 0]| u^2`` and u = c(x, T(x)) - V(T(x))
         - c(x, y) + V(y), the excess of the image over another answer y to x, which no optimal pair has. It keeps V
-        near its c-transform. Weight 0 is the plain objective.
+        near its c-transform. Weight 0 is the plain objective. For u <= 0, which is no violation, the weight is 1 - tau:
+        a bias, so tau is close to 1.
     gradient_penalty : float
         Weight of E|grad V(y)|^2.
 
@@ -120,8 +121,8 @@ class CriticLoss:
     NeurIPS 2024.
     """
 
-    expectile: float = 0.99
-    expectile_weight: float = 0.3
+    expectile: float = 0.999
+    expectile_weight: float = 1.0
     gradient_penalty: float = 0.0
 
     def __call__(self, cost: Cost, V: nn.Module, x: Tensor, image: Tensor, y: Tensor) -> Tensor:

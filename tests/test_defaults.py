@@ -15,9 +15,10 @@ def test_the_rate_falls_with_the_dimension():
     assert rates == [0.008, pytest.approx(0.008), pytest.approx(0.004), pytest.approx(0.002)]
 
 
-def test_decay_is_constant_on_small_samples_and_falls_slower_than_one_over_n():
+def test_decay_is_constant_on_small_samples_and_falls_as_one_over_n_to_a_floor():
     assert default_decay(1, most=0.2) == default_decay(4096, most=0.2) == 0.2
-    assert default_decay(8 * 4096, most=0.2) == pytest.approx(0.05)
+    assert default_decay(4 * 4096, most=0.2) == pytest.approx(0.05)
+    assert default_decay(10**7, most=0.2) == 0.01
 
 
 def test_batches_grow_once():
