@@ -9,6 +9,7 @@ result is a line of the CSV file as soon as it is there, and a run goes on where
 """
 
 import argparse
+import contextlib
 import csv
 import itertools
 import multiprocessing
@@ -126,10 +127,8 @@ def _ott(solver, X: np.ndarray, Y: np.ndarray, budget: float, seed: int) -> Fitt
             raise _Over
 
     source, target = batches(X), batches(Y)
-    try:
+    with contextlib.suppress(_Over):
         solver(source, target, source, target, callback=watch)
-    except _Over:
-        pass
     # the first two steps compile, one for each direction
     fit, setup = times[-1] - times[2], times[2] - times[0]
     potentials = solver.to_dual_potentials()

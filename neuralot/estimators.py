@@ -265,7 +265,7 @@ class OTPTransport(BaseTransport):
         ``'muon'``, and ``'auto'``: Muon on all matrices but the last, Adam on the rest.
     weight_decay : float or 'auto', default='auto'
         Decoupled decay of all matrices but the last, against overfitting; too much of it bends the map. ``'auto'`` is
-        0.05 up to 4096 rows, then falls as 1 / n to .01.
+        0.02 up to 4096 rows, then falls as 1 / n to .01.
     early_stopping : bool, default=False
         End the fit when the energy distance between held-out images and held-out target rows stops falling, and
         keep the best weights.
@@ -407,7 +407,7 @@ class OTPTransport(BaseTransport):
         if level == "auto":
             level = min(terminal_level(x), self.eps_max)
         # less decay than SNOT's: where mass splits, the map must be steep
-        return {"eps_min": level, **_training(self, x, y, most_decay=0.05)}
+        return {"eps_min": level, **_training(self, x, y, most_decay=0.02)}
 
     def _method(self, params: Any, form: Form, generator: Generator) -> SemiDual:
         return OTP(

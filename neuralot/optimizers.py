@@ -13,6 +13,7 @@ OPTIMIZERS = ("auto", "adam", "muon")
 
 DEFAULT_RATE = 4e-3
 MUON_FACTOR = 10.0
+FEWEST_INPUTS = 8
 
 
 def make_optimizers(
@@ -52,11 +53,13 @@ def make_optimizers(
 
 
 def hidden_matrices(network: nn.Module) -> list[Tensor]:
-    """Weights of the linear layers that lead into a hidden one; none of an input-convex network.
+    """Weights of the linear layers that lead into a hidden one and have at least `FEWEST_INPUTS` inputs.
 
-    Its matrices are positive through a softplus and its other layers all take the input, so that none is one.
+    With fewer, as in the first layer in the plane, orthogonal updates keep a map from being steep in one direction:
+    OTP then missed the small shares of mass that must cross in Multi-perpendicular. An input-convex network has no
+    such weights: its matrices are positive through a softplus, and its other layers all take the input.
     """
     if isinstance(network, ConvexPotential):
         return []
     weights = [module.weight for module in network.modules() if isinstance(module, nn.Linear)]
-    return [weight for weight in weights[:-1] if weight.requires_grad]
+    return [weight for weight in weights[:-1] if weight.requires_grad and weight.shape[1] >= FEWEST_INPUTS]
