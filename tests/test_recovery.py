@@ -2,6 +2,7 @@
 
 import warnings
 
+import numpy as np
 import pytest
 
 from neuralot import OTPTransport, SNOTTransport
@@ -11,7 +12,7 @@ from neuralot.metrics import cosine_similarity, d_target, l2_uvp, mode_coverage,
 pytestmark = pytest.mark.slow
 
 PAIRS = {pair.name: pair for pair in small_pairs()}
-N_FIT, N_TEST = 4096, 2000
+N_FIT, N_TEST, N_PAIRS = 4096, 2000, 5
 
 
 def fit(cls, pair, **options):
@@ -20,10 +21,12 @@ def fit(cls, pair, **options):
 
 
 def assert_image_is_the_target(transport, pair):
-    X, Y = pair.sample(N_TEST, random_state=1)
+    # means: between two samples of moons the distance alone varies from .003 to .02
+    X, Y = pair.sample(N_PAIRS * N_TEST, random_state=1)
     draws = transport.sample(X, random_state=0)[0]
-    floor = target_floor(pair.target, N_TEST, random_state=2).mean
-    assert d_target(draws, Y) <= pair.tolerance.target_factor * floor + pair.tolerance.target_offset
+    distance = np.mean([d_target(*rows) for rows in zip(np.split(draws, N_PAIRS), np.split(Y, N_PAIRS), strict=True)])
+    floor = target_floor(pair.target, N_TEST, n_pairs=2 * N_PAIRS, random_state=2).mean
+    assert distance <= pair.tolerance.target_factor * floor + pair.tolerance.target_offset
 
 
 def assert_cost_is_exact(transport, pair):
