@@ -45,8 +45,9 @@ lint: $(INSTALLED)  ## check style, format, types and spelling
 docs: $(INSTALLED)  ## build the site in build/docs, with every warning an error
 	MPLBACKEND=Agg $(BIN)/sphinx-build -W --keep-going -b html -d build/doctrees docs build/docs
 
-bench: $(INSTALLED_BENCH)  ## run the short form of the recovery benchmark
+bench: $(INSTALLED_BENCH)  ## run the short forms of the benchmarks
 	MPLBACKEND=Agg $(BIN)/python benchmarks/recovery.py --quick
+	MPLBACKEND=Agg $(BIN)/python benchmarks/w2.py --quick
 
 check: lint test docs  ## lint, test and docs
 
