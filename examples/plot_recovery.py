@@ -60,8 +60,8 @@ for pair in (make_perpendicular(), make_one_to_many()):
 
 # %%
 # Sources in blue, images in red on the grey target, and some of the pairs as segments. SNOT's images miss the target:
-# a low cost, and no transport. Where its images even moved away from the target's law, the guard gave back the best
-# weights that it had seen, which may be the first ones, and the fit ended as DIVERGED.
+# they are no transport. Where its images even moved away from the target's law, the guard gave back the best weights
+# that it had seen, which may be the first ones, and the fit ended as DIVERGED.
 figure, axes = plt.subplots(2, 2, figsize=(9, 7), layout="constrained")
 for row, (pair_name, (X, Y, rows)) in zip(axes, results.items(), strict=True):
     for ax, name in zip(row, ("SNOT", "OTP"), strict=True):
