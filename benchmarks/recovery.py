@@ -82,6 +82,7 @@ def cases() -> list[Case]:
         Case(one_to_many, "OTP, plain", otp, PLAIN | {"schedule": "linear"}),
         Case(one_to_many, "SNOT", snot, {}),
         Case(one_to_many, "SNOT, network", snot, {"map_form": "network"}),
+        Case(one_to_many, "SNOT, noise (OTM-s)", snot, {"noise_dim": 2}),
         Case(one_to_many, "SNOT, plain (OTM)", snot, PLAIN),
         Case(one_to_many, "SNOT, plain, noise (OTM-s)", snot, PLAIN | {"noise_dim": 2}),
     ]
@@ -139,7 +140,7 @@ COLUMNS = ("D_target", "floor", "cost", "exact", "branch", "L2-UVP", "cosine", "
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--only", default="", help="methods whose name ends so: 'OTP', 'SNOT', '(OTM)', 'plain'")
+    parser.add_argument("--only", default="", help="methods whose name ends so: 'OTP', 'SNOT', '(OTM-s)', 'plain'")
     parser.add_argument("--quick", action="store_true", help="one seed and fits of 100 steps")
     options = parser.parse_args()
     seeds, settings = (1, {"max_iter": 100}) if options.quick else (options.seeds, {})

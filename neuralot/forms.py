@@ -72,7 +72,7 @@ class GradientForm(Form):
     The map solves grad_x c(x, T(x)) = grad f(x), which is T(x) = x - grad f(x) / 2 for the squared Euclidean cost; g
     gives the map back. Each potential is the map of one direction and the critic of the other, and minimises the
     sum of its two parts; with one direction only, f is just a map and g just a critic. With both, and one update
-    each, the two move together: they share their images, which saves a third of the work.
+    each, the two move together: they share their images, which saves a fifth of the time.
 
     Parameters
     ----------
