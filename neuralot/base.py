@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import copy
+import time
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any, TypeVar
 
@@ -23,7 +22,8 @@ from neuralot.callbacks import EarlyStopping, ProgressBar
 from neuralot.costs import as_cost
 from neuralot.divergences import sinkhorn_divergence
 from neuralot.forms import Form, make_form
-from neuralot.sampling import ArraySampler, canonical
+from neuralot.mapping import Image, map_rows, standardised
+from neuralot.sampling import ArraySampler, canonical_order, distinct
 from neuralot.scaling import Units
 from neuralot.semidual import CriticLoss, SemiDual
 from neuralot.solve import Callback, Solution, Status, solve
@@ -32,6 +32,7 @@ from neuralot.validation import (
     check_device,
     check_functions,
     check_n_draws,
+    check_out,
     check_parameters,
     check_random_state_of,
     check_weights,
@@ -42,7 +43,6 @@ from neuralot.validation import (
 Self = TypeVar("Self", bound="BaseTransport")
 
 DTYPES = (np.float64, np.float32)
-ROWS_PER_BLOCK = 16_384
 ROWS_FOR_COST = 10_000
 ROWS_FOR_SCORE = 2_000
 
@@ -118,7 +118,7 @@ class BaseTransport(OneToOneFeatureMixin, TransformerMixin, BaseEstimator, ABC):
         ConvergenceWarning
             If the fit diverged; the best weights are restored.
         """
-        before = dict(self.__dict__)
+        before, start = dict(self.__dict__), time.perf_counter()
         try:
             check_parameters(self.get_params(deep=False))
             target, name = pick_target(y, X_target)
@@ -127,7 +127,7 @@ class BaseTransport(OneToOneFeatureMixin, TransformerMixin, BaseEstimator, ABC):
             v = check_weights(sample_weight, "sample_weight", len(source))
             w = check_weights(sample_weight_target, "sample_weight_target", len(target))
             with torch.inference_mode(False), torch.enable_grad():  # whatever the caller has switched off
-                self._fit_laws(*canonical(source, v), *canonical(target, w))
+                self._fit_laws(source, v, target, w, start)
         except BaseException:
             self.__dict__.clear()
             self.__dict__.update(before)
@@ -136,12 +136,14 @@ class BaseTransport(OneToOneFeatureMixin, TransformerMixin, BaseEstimator, ABC):
             warnings.warn(self.status_.sentence, ConvergenceWarning, stacklevel=2)
         return self
 
-    def transform(self, X: Any) -> Any:
+    def transform(self, X: Any, out: np.ndarray | None = None) -> Any:
         """Map source rows: deterministic, row by row, in float32 for float32 rows, else in float64.
 
         Parameters
         ----------
         X : array-like or Tensor of shape (k, n_features)
+        out : ndarray of shape (k, n_features), optional
+            Where the images are written and what is returned; a `numpy.memmap` for more rows than fit into memory.
 
         Returns
         -------
@@ -151,15 +153,17 @@ class BaseTransport(OneToOneFeatureMixin, TransformerMixin, BaseEstimator, ABC):
         Raises
         ------
         ValueError
-            If `X` is not finite, not two-dimensional, or has other columns than in `fit`.
+            If `X` is not finite, not two-dimensional, or has other columns than in `fit`, or if `out` has another
+            shape or dtype than the images.
         NotFittedError
             Before `fit`.
         """
         check_is_fitted(self)
         rows = self._check_source(X, reset=False)
-        return _like(X, self._to_target(rows, lambda problem, x: problem.transport(x)))
+        out = check_out(out, rows.shape, rows.dtype)
+        return _like(X, self._to_target(rows, lambda problem, x: problem.transport(x), out))
 
-    def sample(self, X: Any, n_draws: int = 1, random_state: Any = None) -> Any:
+    def sample(self, X: Any, n_draws: int = 1, random_state: Any = None, out: np.ndarray | None = None) -> Any:
         """Draw images of source rows from the learned plan pi(y | x).
 
         Parameters
@@ -168,6 +172,8 @@ class BaseTransport(OneToOneFeatureMixin, TransformerMixin, BaseEstimator, ABC):
         n_draws : int
             Independent draws per row. For a deterministic map all draws are equal.
         random_state : int, RandomState instance or None
+        out : ndarray of shape (n_draws, k, n_features), optional
+            Where the draws are written, as in `transform`.
 
         Returns
         -------
@@ -181,7 +187,8 @@ class BaseTransport(OneToOneFeatureMixin, TransformerMixin, BaseEstimator, ABC):
         check_is_fitted(self)
         check_n_draws(n_draws)
         rows = self._check_source(X, reset=False)
-        return _like(X, self._draws(rows, n_draws, random_state))
+        out = check_out(out, (n_draws, *rows.shape), rows.dtype)
+        return _like(X, self._draws(rows, n_draws, random_state, out))
 
     @available_if(_has_inverse)
     def inverse_transform(self, X: Any) -> Any:
@@ -203,8 +210,15 @@ class BaseTransport(OneToOneFeatureMixin, TransformerMixin, BaseEstimator, ABC):
         """
         check_is_fitted(self)
         rows = self._check_source(X, reset=False)
-        moved = self._in_blocks(self.units_.from_target(rows), lambda problem, y: problem.inverse(y))
-        return _like(X, self.units_.to_source(moved))
+        moved = map_rows(
+            self.problem_,
+            rows,
+            lambda problem, y: problem.inverse(y),
+            enter=self.units_.from_target,
+            leave=self.units_.to_source,
+            out=np.empty_like(rows),
+        )
+        return _like(X, moved)
 
     def score(self, X: Any, y: Any = None, *, X_target: Any = None) -> float:
         """Minus the debiased Sinkhorn divergence between the images of source rows and target rows.
@@ -256,8 +270,8 @@ class BaseTransport(OneToOneFeatureMixin, TransformerMixin, BaseEstimator, ABC):
 
     # what fit is made of
 
-    def _fit_laws(self, X: np.ndarray, v: np.ndarray, Y: np.ndarray, w: np.ndarray) -> None:
-        """Fit on two weighted samples in canonical order."""
+    def _fit_laws(self, X: np.ndarray, v: np.ndarray, Y: np.ndarray, w: np.ndarray, start: float) -> None:
+        """Fit on two weighted samples; `start` is when the fit's time began."""
         generator = _generator(self.random_state, check_device(self.device))
         warm = self.warm_start and hasattr(self, "problem_")
         if warm and len(self.units_.source_centre) != self.n_features_in_:
@@ -267,11 +281,14 @@ class BaseTransport(OneToOneFeatureMixin, TransformerMixin, BaseEstimator, ABC):
             )
         if not warm:
             self.units_ = Units.of(X, Y, v, w, as_cost(self.cost))
-        x, y = _tensor(self.units_.from_source(X), generator), _tensor(self.units_.from_target(Y), generator)
+        order, order_target = canonical_order(X, v), canonical_order(Y, w)
+        v, w = v[order], w[order_target]
+        x = standardised(X, order, self.units_.from_source, generator)
+        y = standardised(Y, order_target, self.units_.from_target, generator)
         # what the networks of this fit are made from; a later set_params must not change them
         self._fitted_params = {
             **self.get_params(deep=False),
-            **self._resolved(torch.unique_consecutive(x, dim=0), torch.unique_consecutive(y, dim=0)),
+            **self._resolved(distinct(x), distinct(y)),
             "random_state": None,
             "callbacks": None,
         }
@@ -283,14 +300,15 @@ class BaseTransport(OneToOneFeatureMixin, TransformerMixin, BaseEstimator, ABC):
         stopping = None
         if self.early_stopping:
             stopping = EarlyStopping(x_held, y_held, tol=self.tol, n_iter_no_change=self.n_iter_no_change)
-        solution = self._solve(problem, ArraySampler(x, v_kept), ArraySampler(y, w_kept), generator, stopping)
+        source, target = ArraySampler(x, v_kept), ArraySampler(y, w_kept)
+        solution = self._solve(problem, source, target, generator, stopping, start)
         if solution.status is Status.FAILED:
             raise FloatingPointError(solution.status.sentence)
         if stopping is not None and solution.status.ok:
             stopping.restore(solution.problem)
         self.problem_ = solution.problem.requires_grad_(False)
         self.status_, self.history_, self.n_iter_ = solution.status, solution.history, solution.n_iter
-        self.transport_cost_ = self._transport_cost(X, v)
+        self.transport_cost_ = self._transport_cost(X[_at_most(order, ROWS_FOR_COST)], _at_most(v, ROWS_FOR_COST))
 
     def _build(self, generator: Generator) -> SemiDual:
         """Build the problem of `_fitted_params`, on the device of `generator`."""
@@ -320,6 +338,7 @@ class BaseTransport(OneToOneFeatureMixin, TransformerMixin, BaseEstimator, ABC):
         target: ArraySampler,
         generator: Generator,
         stopping: EarlyStopping | None,
+        start: float,
     ) -> Solution:
         callbacks: list[Callback] = [] if stopping is None else [stopping]
         params = SimpleNamespace(**self._fitted_params)
@@ -331,7 +350,7 @@ class BaseTransport(OneToOneFeatureMixin, TransformerMixin, BaseEstimator, ABC):
                 source,
                 target,
                 max_iter=params.max_iter,
-                max_time=params.max_time,
+                max_time=_seconds_left(params.max_time, start),
                 batch_size=params.batch_size,
                 optimizer=params.optimizer,
                 learning_rate=params.learning_rate_init,
@@ -356,38 +375,23 @@ class BaseTransport(OneToOneFeatureMixin, TransformerMixin, BaseEstimator, ABC):
         uniform = bool((kept == kept[0]).all())
         return shuffled[n_held:], None if uniform else kept, shuffled[:n_held][:ROWS_FOR_SCORE]
 
-    def _transport_cost(self, X: np.ndarray, weights: np.ndarray) -> float:
-        """Mean cost of the learned plan on at most 10 000 training rows, in the user's units."""
-        rows, weights = _at_most(X, ROWS_FOR_COST), _at_most(weights, ROWS_FOR_COST)
+    def _transport_cost(self, rows: np.ndarray, weights: np.ndarray) -> float:
+        """Mean cost of the learned plan on weighted rows, in the user's units."""
         images = self._draws(rows, 1, random_state=0)[0]
         cost = as_cost(self.cost)(torch.from_numpy(rows).double(), torch.from_numpy(images).double())
         return float(np.average(cost.detach().numpy(), weights=weights))
 
     # what maps rows
 
-    @property
-    def _device(self) -> torch.device:
-        return next(self.problem_.parameters()).device
+    def _draws(self, rows: np.ndarray, n_draws: int, random_state: Any, out: np.ndarray | None = None) -> np.ndarray:
+        out = np.empty((n_draws, *rows.shape), dtype=rows.dtype) if out is None else out
+        generator = _generator(random_state, next(self.problem_.parameters()).device)
+        for images in out:
+            self._to_target(rows, lambda problem, x: problem.draw(x, generator), images)
+        return out
 
-    def _draws(self, rows: np.ndarray, n_draws: int, random_state: Any) -> np.ndarray:
-        generator = _generator(random_state, self._device)
-        return np.stack([self._to_target(rows, lambda problem, x: problem.draw(x, generator)) for _ in range(n_draws)])
-
-    def _to_target(self, rows: np.ndarray, image: Callable[[SemiDual, Tensor], Tensor]) -> np.ndarray:
-        x = self.units_.from_source(rows)
-        return self.units_.to_target(self._in_blocks(x, image))
-
-    def _in_blocks(self, x: np.ndarray, image: Callable[[SemiDual, Tensor], Tensor]) -> np.ndarray:
-        """Apply `image` to standardised rows, block by block, in their own precision (float32 on a GPU)."""
-        dtype = torch.float64 if x.dtype == np.float64 and self._device.type == "cpu" else torch.float32
-        images = np.empty_like(x)
-        with torch.inference_mode(False), torch.no_grad():
-            problem = copy.deepcopy(self.problem_).to(dtype)
-            for start in range(0, len(x), ROWS_PER_BLOCK):
-                block = slice(start, start + ROWS_PER_BLOCK)
-                moved = image(problem, torch.from_numpy(x[block]).to(self._device, dtype))
-                images[block] = moved.cpu().numpy()
-        return images
+    def _to_target(self, rows: np.ndarray, image: Image, out: np.ndarray) -> np.ndarray:
+        return map_rows(self.problem_, rows, image, enter=self.units_.from_source, leave=self.units_.to_target, out=out)
 
     def _check_source(self, X: Any, *, reset: bool) -> np.ndarray:
         with naming("X"):
@@ -411,8 +415,8 @@ def _generator(random_state: Any, device: torch.device) -> Generator:
     return Generator(device).manual_seed(int(check_random_state_of(random_state).randint(np.iinfo(np.int32).max)))
 
 
-def _tensor(rows: np.ndarray, generator: Generator) -> Tensor:
-    return torch.from_numpy(rows.astype(np.float32, copy=False)).to(generator.device)
+def _seconds_left(max_time: float | None, start: float) -> float | None:
+    return None if max_time is None else max(max_time - (time.perf_counter() - start), 1e-3)
 
 
 def _at_most(rows: np.ndarray, n_rows: int) -> np.ndarray:

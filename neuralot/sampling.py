@@ -128,8 +128,8 @@ def as_sampler(source: Any, weights: Any = None, device: torch.device | str | No
     return ArraySampler(data, None if weights is None else torch.as_tensor(weights))
 
 
-def canonical(rows: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Order the rows by a fixed random projection and drop those without weight.
+def canonical_order(rows: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Indices that order the rows by a fixed random projection, without those of no weight.
 
     Samplers invert the cumulative weights, so a fit then depends on the weighted law alone: neither on the order of
     the rows, nor on whether a row stands twice or weighs two.
@@ -138,5 +138,11 @@ def canonical(rows: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.nda
     with np.errstate(over="ignore", invalid="ignore"):
         # not a matrix product: BLAS may sum equal rows in different orders
         order = np.argsort(np.einsum("ij,j->i", rows, direction), kind="stable")
-    order = order[weights[order] > 0]
-    return rows[order], weights[order]
+    return order[weights[order] > 0]
+
+
+def distinct(rows: Tensor) -> Tensor:
+    """Rows without their repetitions, where equal rows stand together; the same tensor where there are none."""
+    is_new = torch.ones(len(rows), dtype=torch.bool, device=rows.device)
+    is_new[1:] = (rows[1:] != rows[:-1]).any(dim=1)
+    return rows if is_new.all() else rows[is_new]

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from sklearn.utils import gen_batches
 
 from neuralot.costs import CallableCost, Cost
+from neuralot.sampling import canonical_order
 
 # centres and scales are rounded to this many binary digits, so that sums taken in another order give the same units
 BITS = 12
+# sums go block by block: a float64 copy of a large sample would be larger than the sample
+ROWS_PER_BLOCK = 16_384
 
 
 @dataclass(frozen=True)
@@ -68,27 +73,46 @@ class Units:
         return (Y * self.scale + self.target_centre).astype(Y.dtype, copy=False)
 
 
+def _blocks(X: np.ndarray, weights: np.ndarray, centre: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Rows of positive weight, minus the centre, in float64, and their weights, some thousand at a time."""
+    for block in gen_batches(len(X), ROWS_PER_BLOCK):
+        kept = weights[block] > 0
+        yield X[block][kept] - centre, weights[block][kept]
+
+
 def _mean(X: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    # the first row is taken out, so that a huge common offset costs no digits
-    first = X[0].astype(np.float64)
-    return first + np.average(X - first, axis=0, weights=weights)
+    # a first row is taken out, so that a huge common offset costs no digits
+    first = X[np.argmax(weights > 0)].astype(np.float64)
+    total = sum(w @ rows for rows, w in _blocks(X, weights, first))
+    return first + total / weights.sum()
 
 
 def _spread(samples: list[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> float:
     """Root of the mean variance per column over the samples; 1 where nothing varies."""
-    largest = max(float(np.abs(X - centre).max()) for X, _, centre in samples)
+    largest = max(float(np.abs(rows).max(initial=0.0)) for sample in samples for rows, _ in _blocks(*sample))
     if largest == 0:
         return 1.0
-    squares = [np.average(((X - centre) / largest) ** 2, axis=0, weights=weights) for X, weights, centre in samples]
+    squares = [
+        sum(float(w @ ((rows / largest) ** 2).mean(axis=1)) for rows, w in _blocks(*sample)) / sample[1].sum()
+        for sample in samples
+    ]
     spread = largest * float(np.sqrt(np.mean(squares)))
     return spread if spread > 0 else 1.0
 
 
 def _level(cost: Cost, X: np.ndarray, Y: np.ndarray, v: np.ndarray, w: np.ndarray) -> float:
-    rng = np.random.default_rng(0)
-    x, y = (A[rng.choice(len(A), 1000, p=p / p.sum())] for A, p in ((X, v), (Y, w)))
-    level = float(cost(torch.from_numpy(x).float(), torch.from_numpy(y).float()).abs().mean())
+    x, y = (torch.from_numpy(rows).float() for rows in _some([(X, v), (Y, w)]))
+    level = float(cost(x, y).abs().mean())
     return level if level > 0 else 1.0
+
+
+def _some(samples: list[tuple[np.ndarray, np.ndarray]]) -> Iterator[np.ndarray]:
+    """A thousand rows of each weighted sample, whatever the order of its rows."""
+    rng = np.random.default_rng(0)
+    for rows, weights in samples:
+        order = canonical_order(rows, weights)
+        weights = weights[order]
+        yield rows[rng.choice(order, 1000, p=weights / weights.sum())]
 
 
 def _rounded(value: float) -> float:

@@ -113,6 +113,16 @@ def check_n_draws(n_draws: Any) -> None:
         raise ValueError(f"n_draws must be an integer of at least 1, got {n_draws!r}")
 
 
+def check_out(out: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
+    """Return an array to write into: `out`, if it has this shape and dtype, or a new one when None."""
+    if out is None:
+        return np.empty(shape, dtype=dtype)
+    if not isinstance(out, np.ndarray) or out.shape != shape or out.dtype != dtype or not out.flags.writeable:
+        found = f"{out.dtype} of shape {out.shape}" if isinstance(out, np.ndarray) else f"a {type(out).__name__}"
+        raise ValueError(f"out must be a writeable numpy array of {dtype} and shape {shape}, got {found}")
+    return out
+
+
 def check_weights(weights: Any, name: str, n_rows: int) -> np.ndarray:
     """Return float64 weights of shape (n_rows,), ones when None."""
     if weights is None:

@@ -23,6 +23,7 @@ FLOORS = {
     "solve": 1,
     "callbacks": 1,
     "methods": 2,
+    "mapping": 3,
     "scaling": 3,
     "validation": 3,
     "base": 3,

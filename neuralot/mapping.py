@@ -1,0 +1,40 @@
+"""Rows through a fitted problem, block by block: from the user's units to the networks' and back, in flat memory."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from sklearn.utils import gen_batches
+from torch import Generator, Tensor
+
+from neuralot.semidual import SemiDual
+
+ROWS_PER_BLOCK = 16_384
+
+Image = Callable[[SemiDual, Tensor], Tensor]
+Change = Callable[[np.ndarray], np.ndarray]
+
+
+def standardised(rows: np.ndarray, order: np.ndarray, enter: Change, generator: Generator) -> Tensor:
+    """Return `enter(rows[order])` as float32 on the device of `generator`, the one copy that a fit keeps."""
+    x = np.empty((len(order), rows.shape[1]), dtype=np.float32)
+    for block in gen_batches(len(order), ROWS_PER_BLOCK):
+        x[block] = enter(rows[order[block]])
+    return torch.from_numpy(x).to(generator.device)
+
+
+def map_rows(
+    problem: SemiDual, rows: np.ndarray, image: Image, *, enter: Change, leave: Change, out: np.ndarray
+) -> np.ndarray:
+    """Fill `out` with `leave(image(problem, enter(rows)))`, in the rows' own precision (float32 on a GPU)."""
+    device = next(problem.parameters()).device
+    dtype = torch.float64 if rows.dtype == np.float64 and device.type == "cpu" else torch.float32
+    with torch.inference_mode(False), torch.no_grad():
+        problem = copy.deepcopy(problem).to(dtype)
+        for block in gen_batches(len(rows), ROWS_PER_BLOCK):
+            moved = image(problem, torch.from_numpy(enter(rows[block])).to(device, dtype))
+            out[block] = leave(moved.cpu().numpy().astype(rows.dtype, copy=False))
+    return out
