@@ -324,6 +324,7 @@ class BaseTransport(OneToOneFeatureMixin, TransformerMixin, BaseEstimator, ABC):
             n_transform_draws=params.n_transform_draws,
             bidirectional=params.bidirectional,
             critic_loss=CriticLoss(params.expectile, params.expectile_weight, params.gradient_penalty),
+            gap_weight=params.gap_weight,
             map_network=params.map_network,
             potential_network=params.potential_network,
             generator=generator,

@@ -29,3 +29,8 @@ def default_decay(n_rows: int, most: float) -> float:
 def default_batch(n_rows: int) -> int:
     """Rows per batch: 256, and 512 where the smaller sample has at least 2^15 distinct rows."""
     return 256 if n_rows < MANY_ROWS else 512
+
+
+def default_gap_weight(n_features: int) -> float:
+    """Weight of the squared duality gap: ``1.6 / n_features``, at most .1; the gap itself grows with the dimension."""
+    return min(0.1, 1.6 / n_features)

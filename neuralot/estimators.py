@@ -11,7 +11,7 @@ from torch import Generator, Tensor
 
 from neuralot.base import BaseTransport
 from neuralot.costs import Cost, PairedCost
-from neuralot.defaults import default_batch, default_decay, default_rate, default_sizes
+from neuralot.defaults import default_batch, default_decay, default_gap_weight, default_rate, default_sizes
 from neuralot.forms import Form, NetworkFactory
 from neuralot.methods import OTP, SNOT
 from neuralot.schedules import Smoothing, terminal_level
@@ -47,10 +47,13 @@ class SNOTTransport(BaseTransport):
         Noise vectors that `transform` averages over, when there is a noise input.
     bidirectional : bool, default=True
         Learn the way back along with the map; gradient form only.
-    expectile : float, default=0.999
+    expectile : float, default=0.9999
         tau in [0.5, 1) of the expectile regulariser, which keeps a potential near its c-transform.
     expectile_weight : float, default=1.0
         Its weight; 0 is the plain objective of the papers.
+    gap_weight : float or 'auto', default='auto'
+        Weight of the squared duality gap ``c(x, T(x)) - f(x) - g(T(x))`` and that of the way back, zero for optimal
+        potentials f and g; gradient form with both directions only. ``'auto'`` is 1.6 / n_features, at most .1.
     gradient_penalty : float, default=0.0
         Weight of ``E|grad V(y)|^2``.
     cost : 'sqeuclidean', `neuralot.costs.Cost` or callable, default='sqeuclidean'
@@ -145,8 +148,9 @@ class SNOTTransport(BaseTransport):
         noise_dim: int = 0,
         n_transform_draws: int = 16,
         bidirectional: bool = True,
-        expectile: float = 0.999,
+        expectile: float = 0.9999,
         expectile_weight: float = 1.0,
+        gap_weight: float | str = "auto",
         gradient_penalty: float = 0.0,
         cost: str | Cost | PairedCost = "sqeuclidean",
         batch_size: int | str = "auto",
@@ -176,6 +180,7 @@ class SNOTTransport(BaseTransport):
         self.bidirectional = bidirectional
         self.expectile = expectile
         self.expectile_weight = expectile_weight
+        self.gap_weight = gap_weight
         self.gradient_penalty = gradient_penalty
         self.cost = cost
         self.batch_size = batch_size
@@ -243,10 +248,13 @@ class OTPTransport(BaseTransport):
         Noise vectors that `transform` averages over, in antithetic pairs.
     bidirectional : bool, default=True
         Learn the way back along with the map; gradient form only.
-    expectile : float, default=0.999
+    expectile : float, default=0.9999
         tau in [0.5, 1) of the expectile regulariser, which keeps a potential near its c-transform.
     expectile_weight : float, default=1.0
         Its weight; 0 is the plain objective of the papers.
+    gap_weight : float or 'auto', default='auto'
+        Weight of the squared duality gap ``c(x, T(x)) - f(x) - g(T(x))`` and that of the way back, zero for optimal
+        potentials f and g; gradient form with both directions only. ``'auto'`` is 1.6 / n_features, at most .1.
     gradient_penalty : float, default=0.0
         Weight of ``E|grad V(y)|^2``.
     cost : 'sqeuclidean', `neuralot.costs.Cost` or callable, default='sqeuclidean'
@@ -345,8 +353,9 @@ class OTPTransport(BaseTransport):
         anneal_fraction: float = 0.7,
         n_transform_draws: int = 16,
         bidirectional: bool = True,
-        expectile: float = 0.999,
+        expectile: float = 0.9999,
         expectile_weight: float = 1.0,
+        gap_weight: float | str = "auto",
         gradient_penalty: float = 0.0,
         cost: str | Cost | PairedCost = "sqeuclidean",
         batch_size: int | str = "auto",
@@ -379,6 +388,7 @@ class OTPTransport(BaseTransport):
         self.bidirectional = bidirectional
         self.expectile = expectile
         self.expectile_weight = expectile_weight
+        self.gap_weight = gap_weight
         self.gradient_penalty = gradient_penalty
         self.cost = cost
         self.batch_size = batch_size
@@ -428,6 +438,7 @@ def _training(estimator: BaseTransport, x: Tensor, y: Tensor, most_decay: float)
         "learning_rate_init": default_rate(n_features),
         "weight_decay": default_decay(n_rows, most_decay),
         "batch_size": default_batch(n_rows),
+        "gap_weight": default_gap_weight(n_features),
     }
     given = {name: getattr(estimator, name) for name in auto}
     return {name: auto[name] if isinstance(value, str) else value for name, value in given.items()}

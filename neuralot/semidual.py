@@ -121,7 +121,7 @@ class CriticLoss:
     NeurIPS 2024.
     """
 
-    expectile: float = 0.999
+    expectile: float = 0.9999
     expectile_weight: float = 1.0
     gradient_penalty: float = 0.0
 

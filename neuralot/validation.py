@@ -75,6 +75,7 @@ RULES: Mapping[str, Rule] = {
     "bidirectional": _BOOL,
     "expectile": _number(0.5, 1.0, closed=True),
     "expectile_weight": _number(0, closed=True),
+    "gap_weight": _or("auto", _number(0, closed=True)),
     "gradient_penalty": _number(0, closed=True),
     "eps_max": _number(0),
     "eps_min": _or("auto", _number(0)),

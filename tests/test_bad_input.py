@@ -179,6 +179,7 @@ BAD_PARAMETERS = {
     "bidirectional": NO_BOOL,
     "expectile": (0.4, 1.0, *NO_WEIGHT),
     "expectile_weight": NO_WEIGHT,
+    "gap_weight": (*NO_WEIGHT, "big"),
     "gradient_penalty": NO_WEIGHT,
     "eps_max": NO_POSITIVE,
     "eps_min": NO_POSITIVE,

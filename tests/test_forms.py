@@ -88,6 +88,26 @@ def test_the_gradient_form_in_both_directions_is_the_sum_of_two_games():
     torch.testing.assert_close(both.loss("target_potential", x, y, seeded()), expected)
 
 
+def test_the_gap_is_zero_for_optimal_potentials_and_charged_where_it_is_not():
+    # f = |x|^2 - 2 u, g = |y|^2 - 2 u*, with u = |x|^2 / 4 and u* = |y|^2: the map is x / 2
+    f, g = Quadratic(0.5), Quadratic(-1.0)
+    x, y = rows(), rows(seed=1)
+    for offset, expected in ((0.0, 0.0), (3.0, 2 * 0.7 * 9.0)):
+        f.offset = torch.nn.Parameter(torch.tensor(offset, dtype=torch.double))
+        with_gap, without = (GradientForm(f, g, SquaredEuclidean(), critic_loss=PLAIN, gap_weight=w) for w in (0.7, 0))
+        for player, loss in with_gap.losses(x, y).items():
+            torch.testing.assert_close(loss - without.losses(x, y)[player], torch.tensor(expected).double())
+
+
+class Quadratic(nn.Module):
+    def __init__(self, factor):
+        super().__init__()
+        self.factor, self.offset = nn.Parameter(torch.tensor(factor, dtype=torch.double)), 0.0
+
+    def forward(self, x):
+        return self.factor * x.square().sum(-1) + self.offset
+
+
 def test_the_map_of_a_noisy_network_is_the_mean_over_its_own_noise():
     T, noise = NoiseMap(2, 3, (6, 6)), torch.randn(5, 3, generator=seeded()).double()
     form = trained(NetworkForm(T, Potential(2, (6, 6)), SquaredEuclidean(), noise=noise))
