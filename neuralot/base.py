@@ -325,6 +325,7 @@ class BaseTransport(OneToOneFeatureMixin, TransformerMixin, BaseEstimator, ABC):
             bidirectional=params.bidirectional,
             critic_loss=CriticLoss(params.expectile, params.expectile_weight, params.gradient_penalty),
             gap_weight=params.gap_weight,
+            affine_base=getattr(params, "affine_base", False),
             map_network=params.map_network,
             potential_network=params.potential_network,
             generator=generator,

@@ -11,10 +11,16 @@ from torch import Generator, Tensor
 
 from neuralot.base import BaseTransport
 from neuralot.costs import Cost, PairedCost
-from neuralot.defaults import default_batch, default_decay, default_gap_weight, default_rate, default_sizes
+from neuralot.defaults import (
+    MANY_FEATURES,
+    default_batch,
+    default_decay,
+    default_rate,
+    default_sizes,
+)
 from neuralot.forms import Form, NetworkFactory
 from neuralot.methods import OTP, SNOT
-from neuralot.schedules import Smoothing, terminal_level
+from neuralot.schedules import Smoothing, fills_its_span, terminal_level
 from neuralot.semidual import SemiDual
 from neuralot.solve import Callback
 
@@ -51,9 +57,9 @@ class SNOTTransport(BaseTransport):
         tau in [0.5, 1) of the expectile regulariser, which keeps a potential near its c-transform.
     expectile_weight : float, default=1.0
         Its weight; 0 is the plain objective of the papers.
-    gap_weight : float or 'auto', default='auto'
+    gap_weight : float, default=0.1
         Weight of the squared duality gap ``c(x, T(x)) - f(x) - g(T(x))`` and that of the way back, zero for optimal
-        potentials f and g; gradient form with both directions only. ``'auto'`` is 1.6 / n_features, at most .1.
+        potentials f and g; gradient form with both directions only.
     gradient_penalty : float, default=0.0
         Weight of ``E|grad V(y)|^2``.
     cost : 'sqeuclidean', `neuralot.costs.Cost` or callable, default='sqeuclidean'
@@ -66,8 +72,8 @@ class SNOTTransport(BaseTransport):
         Seconds after which the fit ends; its schedules follow the budget that is used up first. Two fits that it ends
         are not bit-equal.
     learning_rate_init : float or 'auto', default='auto'
-        Adam's first rate; Muon's is 10 times that. Both follow a cosine to zero. ``'auto'`` is .016 n_features^(-1/3),
-        at most .008.
+        Adam's first rate; Muon's is 10 times that. Both follow a cosine to zero. ``'auto'`` is .008 below 16
+        features, .006 up to 64, and then falls as 1 / n_features.
     optimizer : {'auto', 'adam', 'muon'}, default='auto'
         ``'muon'``, and ``'auto'``: Muon on all matrices but the last, Adam on the rest.
     weight_decay : float or 'auto', default='auto'
@@ -150,7 +156,7 @@ class SNOTTransport(BaseTransport):
         bidirectional: bool = True,
         expectile: float = 0.9999,
         expectile_weight: float = 1.0,
-        gap_weight: float | str = "auto",
+        gap_weight: float = 0.1,
         gradient_penalty: float = 0.0,
         cost: str | Cost | PairedCost = "sqeuclidean",
         batch_size: int | str = "auto",
@@ -235,11 +241,16 @@ class OTPTransport(BaseTransport):
         Kantorovich's: in the gradient form the map is ``x - grad f(x) / 2``.
     n_map_steps : int or 'auto', default='auto'
         K_T, updates of the map for each of the potential; ``'auto'`` is 1 in the gradient form, 2 in the network form.
+    noise_shape : {'auto', 'isotropic', 'thin'}, default='auto'
+        Where the noise goes: everywhere alike, or only where the source is thin, filling the variance of each direction
+        up to eps (see `neuralot.methods.OTP`). ``'auto'`` is ``'thin'`` from 16 features on where the source fills the
+        span of its covariance (`neuralot.schedules.fills_its_span`), else ``'isotropic'``.
     eps_max : float, default=0.25
         First variance of the noise, in units of the common scale squared.
     eps_min : float or 'auto', default='auto'
         Last variance, above 0. ``'auto'`` follows the sample size n and an estimate m of the source's intrinsic
-        dimension, see `neuralot.schedules.terminal_level`; at most `eps_max`.
+        dimension, see `neuralot.schedules.terminal_level`; at most `eps_max`, and `eps_max` itself with thin noise,
+        which biases nothing.
     schedule : {'geometric', 'linear', 'vp'}, default='geometric'
         How the level falls; ``'vp'`` (variance preserving) also shrinks x by sqrt(1 - eps).
     anneal_fraction : float, default=0.7
@@ -252,9 +263,9 @@ class OTPTransport(BaseTransport):
         tau in [0.5, 1) of the expectile regulariser, which keeps a potential near its c-transform.
     expectile_weight : float, default=1.0
         Its weight; 0 is the plain objective of the papers.
-    gap_weight : float or 'auto', default='auto'
+    gap_weight : float, default=0.1
         Weight of the squared duality gap ``c(x, T(x)) - f(x) - g(T(x))`` and that of the way back, zero for optimal
-        potentials f and g; gradient form with both directions only. ``'auto'`` is 1.6 / n_features, at most .1.
+        potentials f and g; gradient form with both directions only.
     gradient_penalty : float, default=0.0
         Weight of ``E|grad V(y)|^2``.
     cost : 'sqeuclidean', `neuralot.costs.Cost` or callable, default='sqeuclidean'
@@ -267,8 +278,8 @@ class OTPTransport(BaseTransport):
         Seconds after which the fit ends; its schedules follow the budget that is used up first. Two fits that it ends
         are not bit-equal.
     learning_rate_init : float or 'auto', default='auto'
-        Adam's first rate; Muon's is 10 times that. Both follow a cosine to zero. ``'auto'`` is .016 n_features^(-1/3),
-        at most .008.
+        Adam's first rate; Muon's is 10 times that. Both follow a cosine to zero. ``'auto'`` is .008 below 16
+        features, .006 up to 64, and then falls as 1 / n_features.
     optimizer : {'auto', 'adam', 'muon'}, default='auto'
         ``'muon'``, and ``'auto'``: Muon on all matrices but the last, Adam on the rest.
     weight_decay : float or 'auto', default='auto'
@@ -347,6 +358,7 @@ class OTPTransport(BaseTransport):
         map_network: NetworkFactory | None = None,
         potential_network: NetworkFactory | None = None,
         n_map_steps: int | str = "auto",
+        noise_shape: str = "auto",
         eps_max: float = 0.25,
         eps_min: float | str = "auto",
         schedule: str = "geometric",
@@ -355,7 +367,7 @@ class OTPTransport(BaseTransport):
         bidirectional: bool = True,
         expectile: float = 0.9999,
         expectile_weight: float = 1.0,
-        gap_weight: float | str = "auto",
+        gap_weight: float = 0.1,
         gradient_penalty: float = 0.0,
         cost: str | Cost | PairedCost = "sqeuclidean",
         batch_size: int | str = "auto",
@@ -380,6 +392,7 @@ class OTPTransport(BaseTransport):
         self.map_network = map_network
         self.potential_network = potential_network
         self.n_map_steps = n_map_steps
+        self.noise_shape = noise_shape
         self.eps_max = eps_max
         self.eps_min = eps_min
         self.schedule = schedule
@@ -413,17 +426,22 @@ class OTPTransport(BaseTransport):
         return self._fitted_params["eps_min"]
 
     def _resolved(self, x: Tensor, y: Tensor) -> dict[str, Any]:
-        level = self.eps_min
+        many = x.shape[1] >= MANY_FEATURES
+        shape, level = self.noise_shape, self.eps_min
+        if shape == "auto":
+            shape = "thin" if many and fills_its_span(x) else "isotropic"
         if level == "auto":
-            level = min(terminal_level(x), self.eps_max)
+            level = self.eps_max if shape == "thin" else min(terminal_level(x), self.eps_max)
+        chosen = {"noise_shape": shape, "eps_min": level, "affine_base": many}
         # less decay than SNOT's: where mass splits, the map must be steep
-        return {"eps_min": level, **_training(self, x, y, most_decay=0.02)}
+        return {**chosen, **_training(self, x, y, most_decay=0.02)}
 
     def _method(self, params: Any, form: Form, generator: Generator) -> SemiDual:
         return OTP(
             self.n_features_in_,
             form,
             smoothing=Smoothing(params.eps_max, params.eps_min, params.schedule, params.anneal_fraction),
+            thin=params.noise_shape == "thin",
             n_transform_draws=params.n_transform_draws,
             generator=generator,
         )
@@ -438,7 +456,6 @@ def _training(estimator: BaseTransport, x: Tensor, y: Tensor, most_decay: float)
         "learning_rate_init": default_rate(n_features),
         "weight_decay": default_decay(n_rows, most_decay),
         "batch_size": default_batch(n_rows),
-        "gap_weight": default_gap_weight(n_features),
     }
     given = {name: getattr(estimator, name) for name in auto}
     return {name: auto[name] if isinstance(value, str) else value for name, value in given.items()}

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Generator, Tensor, nn
 
+from neuralot.affine import Affine
 from neuralot.costs import Cost, SquaredEuclidean
-from neuralot.defaults import default_gap_weight, default_sizes
-from neuralot.networks import MLPMap, NoiseMap, Potential
+from neuralot.defaults import default_sizes
+from neuralot.networks import AffineBase, BasedMap, BasedPotential, MLPMap, NoiseMap, Potential
 from neuralot.schedules import antithetic_noise
 from neuralot.semidual import CriticLoss, gradient, map_loss, mean_over, normal, seeded, value_and_gradient
 
@@ -36,6 +37,8 @@ class Form(nn.Module, ABC):
         Whether the players move at once, by `losses`; else each in its turn, by `loss`.
     noise_dim : int
         Width of the noise that the map takes beside x.
+    affine_base : bool
+        Whether the networks add to affine maps, which `set_base` sets.
     """
 
     networks: nn.ModuleDict
@@ -44,6 +47,15 @@ class Form(nn.Module, ABC):
     invertible: bool = False
     together: bool = False
     noise_dim: int = 0
+
+    @property
+    def affine_base(self) -> bool:
+        return all(isinstance(network, AffineBase) for network in self.networks.values())
+
+    def set_base(self, there: Affine, back: Affine) -> None:
+        """Let the map start from `there`, and the potential on the target's side from the way `back`."""
+        for network, base in zip(self.networks.values(), (there, back), strict=True):
+            cast(AffineBase, network).set_base(base.matrix, base.offset)
 
     @abstractmethod
     def loss(self, player: str, x: Tensor, y: Tensor, generator: Generator) -> Tensor:
@@ -101,7 +113,7 @@ class GradientForm(Form):
         critic_loss: CriticLoss = CriticLoss(),  # noqa: B008 (frozen)
         n_map_steps: int = 1,
         bidirectional: bool = True,
-        gap_weight: float = 0.0,
+        gap_weight: float = 0.1,
     ) -> None:
         super().__init__()
         self.networks = nn.ModuleDict({"source_potential": source_potential, "target_potential": target_potential})
@@ -231,7 +243,8 @@ def make_form(
     n_transform_draws: int = 16,
     bidirectional: bool = True,
     critic_loss: CriticLoss = CriticLoss(),  # noqa: B008 (frozen)
-    gap_weight: float | None = None,
+    gap_weight: float = 0.1,
+    affine_base: bool = False,
     map_network: NetworkFactory | None = None,
     potential_network: NetworkFactory | None = None,
     generator: Generator | None = None,
@@ -257,8 +270,11 @@ def make_form(
     bidirectional : bool
         Gradient form only.
     critic_loss : CriticLoss
-    gap_weight : float, optional
-        Gradient form only; None: see `neuralot.defaults.default_gap_weight`.
+    gap_weight : float
+        Gradient form with both directions only.
+    affine_base : bool
+        Networks that add to an affine base instead of learning a quadratic; only for the squared Euclidean cost and
+        without noise, and a user's own networks have none.
     map_network, potential_network : callable n_features -> torch.nn.Module, optional
     generator : torch.Generator, optional
         Seeds the weights.
@@ -273,9 +289,12 @@ def make_form(
     form = resolve_map_form(map_form, cost, noise_dim, map_network)
     sizes = default_sizes(n_features) if hidden_layer_sizes is None else tuple(hidden_layer_sizes)
 
+    own = map_network is None and potential_network is None
+    based = affine_base and own and not noise_dim and isinstance(cost, SquaredEuclidean)
+
     def potential() -> nn.Module:
         if potential_network is None:
-            return Potential(n_features, sizes, activation)
+            return (BasedPotential if based else Potential)(n_features, sizes, activation)
         return _module(potential_network, n_features, "potential_network")
 
     if form == "gradient" and activation == "relu" and potential_network is None:
@@ -289,14 +308,14 @@ def make_form(
                 critic_loss=critic_loss,
                 n_map_steps=n_map_steps or 1,
                 bidirectional=bidirectional,
-                gap_weight=default_gap_weight(n_features) if gap_weight is None else gap_weight,
+                gap_weight=gap_weight,
             )
         if map_network is not None:
             network = _module(map_network, n_features, "map_network")
         elif noise_dim:
             network = NoiseMap(n_features, noise_dim, sizes, activation)
         else:
-            network = MLPMap(n_features, sizes, activation)
+            network = (BasedMap if based else MLPMap)(n_features, sizes, activation)
         noise = antithetic_noise(n_transform_draws, noise_dim, generator) if noise_dim else None
         return NetworkForm(
             network, potential(), cost, critic_loss=critic_loss, n_map_steps=n_map_steps or 2, noise=noise

@@ -128,6 +128,82 @@ class Potential(nn.Module):
         return ((x @ self.quadratic) * x).sum(-1) + self.residual(x).squeeze(-1)
 
 
+class AffineBase(nn.Module):
+    """A base for a network to add to: the affine map x -> A x + b, set from outside, the identity at first.
+
+    Parameters
+    ----------
+    n_features : int
+    """
+
+    matrix: Tensor
+    offset: Tensor
+
+    def __init__(self, n_features: int) -> None:
+        super().__init__()
+        self.register_buffer("matrix", torch.eye(n_features))
+        self.register_buffer("offset", torch.zeros(n_features))
+
+    def set_base(self, matrix: Tensor, offset: Tensor) -> None:
+        """Let the base be x -> `matrix` x + `offset`."""
+        self.matrix.copy_(matrix)
+        self.offset.copy_(offset)
+
+
+class BasedPotential(AffineBase):
+    """Kantorovich potential f(x) = |x|^2 - x' A x - 2 b' x + MLP(x), with the map A x + b - grad MLP(x) / 2.
+
+    In high dimension this base replaces the learned quadratic of `Potential`, whose many small errors add up.
+
+    Parameters
+    ----------
+    n_features : int
+    hidden_layer_sizes : sequence of int
+    activation : {'celu', 'gelu', 'silu', 'softplus', 'tanh'}
+
+    Examples
+    --------
+    >>> import torch
+    >>> from neuralot.networks import BasedPotential
+    >>> BasedPotential(2)(torch.ones(3, 2)).tolist()
+    [0.0, 0.0, 0.0]
+    """
+
+    def __init__(self, n_features: int, hidden_layer_sizes: Sequence[int] = (64, 64), activation: str = "silu") -> None:
+        super().__init__(n_features)
+        self.residual = mlp(n_features, 1, hidden_layer_sizes, activation)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Value at the rows `x`, shape (n,)."""
+        return (x * (x - x @ self.matrix - 2 * self.offset)).sum(-1) + self.residual(x).squeeze(-1)
+
+
+class BasedMap(AffineBase):
+    """Map T(x) = A x + b + MLP(x).
+
+    Parameters
+    ----------
+    n_features : int
+    hidden_layer_sizes : sequence of int
+    activation : {'celu', 'gelu', 'relu', 'silu', 'softplus', 'tanh'}
+
+    Examples
+    --------
+    >>> import torch
+    >>> from neuralot.networks import BasedMap
+    >>> BasedMap(2)(torch.ones(1, 2)).tolist()
+    [[1.0, 1.0]]
+    """
+
+    def __init__(self, n_features: int, hidden_layer_sizes: Sequence[int] = (64, 64), activation: str = "silu") -> None:
+        super().__init__(n_features)
+        self.residual = mlp(n_features, n_features, hidden_layer_sizes, activation)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Image of the rows `x`, shape (n, d)."""
+        return x @ self.matrix + self.offset + self.residual(x)
+
+
 class ConvexPotential(nn.Module):
     """Kantorovich potential ``f = |x|^2 - 2 u`` of a convex u: the map ``x - grad f(x) / 2 = grad u(x)`` is monotone.
 

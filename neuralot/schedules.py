@@ -114,6 +114,32 @@ def intrinsic_dimension(x: Tensor, n_neighbors: int = 10) -> float:
     return float((1 / inverse).clamp(1, n_features)) if inverse > 0 else float(n_features)
 
 
+def fills_its_span(x: Tensor) -> bool:
+    """Whether rows have a density in the span of their covariance: not so on a curve, a sphere or several segments.
+
+    They have if their intrinsic dimension is at least four fifths of that of normal rows with the same covariance; the
+    comparison removes the bias of the estimate, which is large in high dimension.
+
+    Parameters
+    ----------
+    x : Tensor of shape (n_rows, n_features)
+        Distinct rows; at most 2000 of them are used.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from neuralot.schedules import fills_its_span
+    >>> t = torch.rand(500, generator=torch.Generator().manual_seed(0))
+    >>> fills_its_span(torch.stack([t, 0 * t], dim=1)), fills_its_span(torch.stack([t, t * t], dim=1))
+    (True, False)
+    """
+    x = _some(x)
+    variances, axes = torch.linalg.eigh(torch.cov(x.double().T).reshape(x.shape[1], -1))
+    z = torch.randn(x.shape, generator=torch.Generator().manual_seed(0), dtype=torch.double).to(x.device)
+    normal = (z * variances.clamp(min=0).sqrt()) @ axes.T
+    return intrinsic_dimension(x) >= 0.8 * intrinsic_dimension(normal)
+
+
 def terminal_level(x: Tensor) -> float:
     """Heuristic for the last smoothing level: eps_min = sigma^2, sigma = min(1.5 N^(-1 / max(m, 4)), 1 / 3).
 
@@ -138,9 +164,12 @@ def terminal_level(x: Tensor) -> float:
     >>> round(terminal_level(torch.randn(4096, 2, generator=torch.Generator().manual_seed(0))), 4)
     0.0352
     """
-    subset = x[torch.linspace(0, len(x) - 1, min(len(x), 2000)).long()]
-    dimension = intrinsic_dimension(subset)
+    dimension = intrinsic_dimension(_some(x))
     return min(1.5 * len(x) ** (-1 / max(dimension, 4.0)), 1 / 3) ** 2
+
+
+def _some(x: Tensor) -> Tensor:
+    return x[torch.linspace(0, len(x) - 1, min(len(x), 2000)).long()]
 
 
 def antithetic_noise(n_draws: int, n_features: int, generator: Generator) -> Tensor:

@@ -140,8 +140,8 @@ def solve(
     _check_arguments(max_iter, max_time, batch_size, optimizer)
     generator = torch.Generator().manual_seed(0) if generator is None else generator
     source, target = as_sampler(source, device=generator.device), as_sampler(target, device=generator.device)
-    problem.train().prepare(source, target, generator)
     clock = _Clock(max_iter, max_time)
+    problem.train().prepare(source, target, generator)
     players = []
     for name in problem.players:
         optimizers = make_optimizers(problem.networks[name], optimizer, learning_rate, weight_decay)

@@ -3,6 +3,7 @@
 import copy
 import inspect
 import pickle
+import tracemalloc
 
 import numpy as np
 import pandas as pd
@@ -159,6 +160,37 @@ def test_transform_is_row_by_row_also_across_blocks(fitted):
     some = [0, 16_383, 16_384, 20_000, 39_999]
     np.testing.assert_allclose(fitted.transform(X[some]), images[some], rtol=1e-12, atol=1e-12)
     assert np.array_equal(fitted.transform(X), images)
+
+
+def test_out_takes_the_images(fitted, samples, tmp_path):
+    X = samples[0].astype(np.float32)
+    for name, shape, images in (("transform", X.shape, fitted.transform(X)), ("sample", (1, *X.shape), None)):
+        images = fitted.sample(X, random_state=0) if images is None else images
+        options = {} if name == "transform" else {"random_state": 0}
+        out = np.lib.format.open_memmap(tmp_path / name, mode="w+", dtype=np.float32, shape=shape)
+        assert getattr(fitted, name)(X, out=out, **options) is out
+        assert np.array_equal(np.load(tmp_path / name), images)
+        for wrong in (np.empty(shape), np.empty((*shape, 1), np.float32), [0.0]):
+            with pytest.raises(ValueError, match="out must be a writeable numpy array of float32 and shape"):
+                getattr(fitted, name)(X, out=wrong)
+
+
+def test_memory_is_one_copy_for_a_fit_and_blocks_for_a_map(tiny):
+    # of what numpy allocates: the standardised rows, and nothing else that grows with n but an index and weights
+    X = np.random.default_rng(0).normal(size=(200_000, 32)).astype(np.float32)
+    transport, Y, out = tiny(), X + 1, np.empty_like(X)
+    tracemalloc.start()
+    try:
+        transport.fit(X, Y)
+        of_fit = tracemalloc.get_traced_memory()[1]
+        tracemalloc.reset_peak()
+        transport.transform(X, out=out)
+        transport.sample(X, out=out[None])
+        of_maps = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert of_fit < 1.5 * (X.nbytes + Y.nbytes)
+    assert of_maps < 0.6 * X.nbytes  # blocks of 16 384 rows, half of them in float64
 
 
 def test_before_fit(tiny, samples):

@@ -11,6 +11,7 @@ import neuralot
 
 ROOT = Path(neuralot.__file__).parent
 FLOORS = {
+    "affine": 0,
     "costs": 0,
     "defaults": 0,
     "networks": 0,
@@ -33,7 +34,13 @@ FLOORS = {
 SIDE = {"datasets": {"costs"}, "metrics": {"costs", "divergences"}, "plots": {"metrics"}}
 OUTSIDE = {0: {"torch", "numpy"}, 1: {"torch"}, 2: {"torch"}, 3: {"torch", "numpy", "sklearn"}}
 OUTSIDE_OF_SIDE = {"datasets": {"numpy", "torch"}, "metrics": {"numpy", "torch", "scipy"}, "plots": {"numpy"}}
-INSIDE_FUNCTIONS = {"divergences": {"ot"}, "metrics": {"ot"}, "callbacks": {"rich"}, "plots": {"matplotlib"}}
+INSIDE_FUNCTIONS = {
+    "affine": {"ot"},
+    "divergences": {"ot"},
+    "metrics": {"ot"},
+    "callbacks": {"rich"},
+    "plots": {"matplotlib"},
+}
 
 
 def top(path):

@@ -5,8 +5,11 @@ import math
 import pytest
 import torch
 
+from neuralot.costs import Lp
 from neuralot.forms import make_form
 from neuralot.methods import OTP, SNOT
+from neuralot.networks import Potential
+from neuralot.sampling import as_sampler
 from neuralot.schedules import SCHEDULES, Smoothing
 from neuralot.semidual import Batch, CriticLoss
 
@@ -91,3 +94,45 @@ def test_otp_without_noise_is_snot():
 @pytest.mark.parametrize("method", [OTP, SNOT])
 def test_the_default_form_is_there_without_being_asked_for(method, map_form):
     assert method(3).transport(torch.randn(5, 3, generator=seeded())).shape == (5, 3)
+
+
+def rotation(d, seed=0):
+    return torch.linalg.qr(torch.randn(d, d, generator=seeded(seed)))[0]
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_thin_noise_fills_each_direction_up_to_eps(schedule):
+    axes, deviations = rotation(3), torch.tensor([1.5, 0.4, 0.0])
+    source = as_sampler((torch.randn(20_000, 3, generator=seeded()) * deviations) @ axes.T)
+    method = OTP(3, smoothing=Smoothing(0.5, 0.25, schedule), thin=True)  # its map is still the identity
+    method.prepare(source, source, seeded())
+    noise = method.draw(torch.zeros(100_000, 3), seeded())
+    missing = (1 - deviations**2 / 0.25).clamp(min=0) * 0.25
+    torch.testing.assert_close(torch.cov(noise.T), (axes * missing) @ axes.T, atol=0.01, rtol=0)
+    assert torch.equal(method.transport(torch.ones(2, 3))[0], method.transport(torch.ones(1, 3))[0])
+
+
+@pytest.mark.parametrize("map_form", ["gradient", "network"])
+@pytest.mark.parametrize("thin", [False, True])
+def test_an_affine_base_is_the_gaussian_map_of_the_smoothed_source_and_follows_eps(map_form, thin):
+    deviations = torch.tensor([1.0, 0.3])
+    source = as_sampler(torch.randn(20_000, 2, generator=seeded()) * deviations)
+    target = as_sampler(torch.randn(20_000, 2, generator=seeded(1)) * torch.tensor([0.5, 2.0]) + 1)
+    form = make_form(2, map_form=map_form, affine_base=True)
+    method = OTP(2, form, smoothing=Smoothing(1.0, 0.25, "linear", 0.5), thin=thin).train()
+    method.prepare(source, target, seeded())
+    x = rows()
+    for progress, eps in ((0.0, 1.0), (0.25, 0.625), (0.9, 0.25)):
+        for player in method.players:
+            method.loss(player, batch(progress))
+        smoothed = (deviations**2).clamp(min=eps) if thin else deviations**2 + eps
+        expected = x * torch.tensor([0.5, 2.0]) / smoothed.sqrt() + 1
+        torch.testing.assert_close(form.map(x).detach(), expected, atol=0.1, rtol=0)
+        if form.invertible:
+            torch.testing.assert_close(form.inverse(form.map(x)).detach(), x, atol=1e-4, rtol=0)
+
+
+def test_a_base_is_for_our_own_networks_and_the_squared_cost():
+    assert make_form(2, affine_base=True).affine_base
+    for options in ({}, {"noise_dim": 1}, {"cost": Lp(3)}, {"potential_network": Potential}):
+        assert not make_form(2, **{"affine_base": bool(options), **options}).affine_base

@@ -69,6 +69,15 @@ def test_a_weight_of_two_is_a_row_that_stands_twice():
     assert np.array_equal(weighted.source_centre, repeated.source_centre)
 
 
+def test_a_row_without_weight_does_not_matter():
+    X, Y = samples()
+    far = np.vstack([np.full((1, 3), 1e30), X])
+    v = np.r_[0.0, np.ones(50)]
+    one, other = units_of(far, Y, v=v), units_of(X, Y)
+    assert one.scale == other.scale
+    assert np.array_equal(one.source_centre, other.source_centre)
+
+
 @each_cost
 @pytest.mark.parametrize("factor", [1e-8, 1.0, 1e8])
 def test_the_unit_of_the_data_disappears(factor, cost):

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Generator, Tensor
 
+from neuralot.affine import Moments, affine_transport
 from neuralot.forms import Form, make_form
+from neuralot.sampling import Sampler
 from neuralot.schedules import Smoothing, antithetic_noise
 from neuralot.semidual import Batch, SemiDual, mean_over, normal
 
@@ -19,6 +23,14 @@ class OTP(SemiDual):
     saddle point is unique, and its plans converge to one of the true source as eps goes to 0. The noise stays in
     place afterwards: :math:`T(x + \sqrt{\epsilon_{min}} z)` *draws* from the plan :math:`\pi(y | x)`.
 
+    With `thin` the noise goes only where the source is thin, :math:`\tilde x = x + (\epsilon_k I - \Sigma)_+^{1/2} z`
+    with the source's covariance :math:`\Sigma`: it fills the variance of every direction up to eps. Where the source
+    has that much already, noise is bias and nothing else. It needs a source that fills the span of its covariance: a
+    curved one is thin in directions that vary from place to place.
+
+    Where the form has an affine base, that is the optimal map between Gaussians with the moments of the smoothed
+    source and of the target, and it follows eps.
+
     Parameters
     ----------
     n_features : int
@@ -26,6 +38,8 @@ class OTP(SemiDual):
         How the map is represented; `make_form(n_features)` when None.
     smoothing : Smoothing
         Levels and their schedule.
+    thin : bool
+        Noise where the source is thin, instead of everywhere.
     n_transform_draws : int
         Noise vectors that `transport` averages over, in antithetic pairs.
     generator : torch.Generator, optional
@@ -38,6 +52,8 @@ class OTP(SemiDual):
     """
 
     noise: Tensor
+    axes: Tensor
+    variances: Tensor
 
     def __init__(
         self,
@@ -45,6 +61,7 @@ class OTP(SemiDual):
         form: Form | None = None,
         *,
         smoothing: Smoothing = Smoothing(),  # noqa: B008 (frozen)
+        thin: bool = False,
         n_transform_draws: int = 16,
         generator: Generator | None = None,
     ) -> None:
@@ -56,6 +73,11 @@ class OTP(SemiDual):
         self.invertible = self.form.invertible
         self.together = self.form.together
         self.smoothing = smoothing
+        self.thin = thin
+        self.register_buffer("axes", torch.eye(n_features))
+        self.register_buffer("variances", torch.zeros(n_features))
+        self._laws: tuple[Moments, Moments] | None = None
+        self._base_level = 0.0
         generator = torch.Generator().manual_seed(0) if generator is None else generator
         self.register_buffer("noise", antithetic_noise(n_transform_draws, n_features, generator))
 
@@ -67,7 +89,7 @@ class OTP(SemiDual):
         return self.form.losses(self._smooth(batch.x, batch.generator, batch.progress), batch.y)
 
     def transport(self, x: Tensor) -> Tensor:
-        return mean_over(self.noise, lambda z: self.form.map(self.smoothing.smooth(x, z, progress=1.0)))
+        return mean_over(self.noise, lambda z: self.form.map(self.smoothing.smooth(x, self._shape(z, 1.0), 1.0)))
 
     def draw(self, x: Tensor, generator: Generator, progress: float = 1.0) -> Tensor:
         return self.form.draw(self._smooth(x, generator, progress), generator)
@@ -78,5 +100,41 @@ class OTP(SemiDual):
     def levels(self, progress: float) -> dict[str, float]:
         return {"eps": self.smoothing.level(progress)}
 
+    def prepare(self, source: Sampler, target: Sampler, generator: Generator) -> None:
+        if not (self.thin or self.form.affine_base):
+            return
+        self._laws = Moments.of(source, generator), Moments.of(target, generator)
+        if self.thin:
+            variances, axes = torch.linalg.eigh(self._laws[0].covariance)
+            self.variances.copy_(variances.clamp(min=0))
+            self.axes.copy_(axes)
+        self._follow(self.smoothing.level(0.0))
+
     def _smooth(self, x: Tensor, generator: Generator, progress: float) -> Tensor:
-        return self.smoothing.smooth(x, normal(len(x), x.shape[1], generator, like=x), progress)
+        if self.training:
+            self._follow(self.smoothing.level(progress))
+        z = normal(len(x), x.shape[1], generator, like=x)
+        return self.smoothing.smooth(x, self._shape(z, progress), progress)
+
+    def _shape(self, z: Tensor, progress: float) -> Tensor:
+        """Give standard normal rows the directions in which the source is to be smoothed."""
+        if not self.thin:
+            return z
+        missing = (1 - self.variances / self.smoothing.level(progress)).clamp(min=0)
+        return (z * missing.sqrt()) @ self.axes.T
+
+    def _follow(self, level: float) -> None:
+        """Set the affine base for the smoothing `level`, if that has changed by a twentieth or is the last."""
+        if self._laws is None or not self.form.affine_base or level == self._base_level:
+            return
+        if self._base_level and level != self.smoothing.eps_min and abs(math.log(level / self._base_level)) < 0.05:
+            return
+        self._base_level = level
+        source, target = self._laws
+        added = level * torch.eye(len(source.mean), dtype=torch.double, device=source.mean.device)
+        if self.thin:
+            axes, variances = self.axes.double(), self.variances.double()
+            added = (axes * (level - variances).clamp(min=0)) @ axes.T
+        kept = 1 - level if self.smoothing.kind == "vp" else 1.0
+        smoothed = Moments(math.sqrt(kept) * source.mean, kept * source.covariance + added, source.n_rows)
+        self.form.set_base(*affine_transport(smoothed, target))

@@ -1,0 +1,64 @@
+"""Moments from draws alone, and the optimal map between Gaussians."""
+
+import ot
+import pytest
+import torch
+
+from neuralot.affine import Moments, affine_transport
+from neuralot.sampling import as_sampler
+
+
+def seeded(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def covariance(d, seed, scale=1.0):
+    root = torch.randn(d, d, dtype=torch.double, generator=seeded(seed))
+    return scale * (root @ root.T / d + 0.1 * torch.eye(d))
+
+
+def moments(d, seed, scale=1.0, n_rows=10**9):
+    mean = torch.randn(d, dtype=torch.double, generator=seeded(seed + 1))
+    return Moments(mean, covariance(d, seed, scale), n_rows)
+
+
+def test_moments_are_those_of_the_rows():
+    rows = torch.randn(500, 3, generator=seeded()) @ torch.randn(3, 3, generator=seeded(1)) + 2
+    found = Moments.of(as_sampler(rows), seeded())
+    assert found.n_rows == pytest.approx(500, rel=0.01)
+    torch.testing.assert_close(found.mean, rows.double().mean(0), atol=0.03, rtol=0)
+    torch.testing.assert_close(found.covariance, torch.cov(rows.double().T), atol=0.05, rtol=0)
+
+
+def test_the_map_pushes_one_gaussian_to_the_other_and_back():
+    source, target = moments(4, 0), moments(4, 2, scale=3.0)
+    there, back = affine_transport(source, target)
+    torch.testing.assert_close(there.matrix, there.matrix.T)
+    assert torch.linalg.eigvalsh(there.matrix).min() > 0  # symmetric, positive, right moments: the optimal map
+    for one, other, image in ((source, target, there), (target, source, back)):
+        torch.testing.assert_close(image.matrix @ one.covariance @ image.matrix, other.covariance, rtol=1e-3, atol=1e-3)
+        torch.testing.assert_close(image.matrix @ one.mean + image.offset, other.mean)
+    cost = (there.matrix @ source.mean + there.offset - source.mean).square().sum() + torch.trace(
+        source.covariance @ (torch.eye(4) - there.matrix).matrix_power(2)
+    )
+    expected = ot.gaussian.bures_wasserstein_distance(
+        *(each.numpy() for each in (source.mean, target.mean, source.covariance, target.covariance))
+    )
+    assert float(cost) == pytest.approx(float(expected) ** 2, rel=1e-3)
+
+
+def test_a_singular_covariance_gives_finite_maps():
+    flat = Moments(torch.zeros(3).double(), torch.diag(torch.tensor([1.0, 1.0, 0.0])).double(), 10**6)
+    for source, target in ((flat, moments(3, 0)), (moments(3, 0), flat), (flat, flat)):
+        for affine in affine_transport(source, target):
+            assert torch.isfinite(affine.matrix).all()
+
+
+def test_between_two_samples_of_one_law_the_map_is_a_shift():
+    rows = torch.randn(4000, 20, generator=seeded())
+    one, other = (Moments.of(as_sampler(half), seeded()) for half in rows.split(2000))
+    there, _ = affine_transport(one, other)
+    assert torch.equal(there.matrix.round(decimals=9), torch.eye(20).double())
+    # and not so for a law that differs
+    wider = Moments(other.mean, 4 * other.covariance, other.n_rows)
+    torch.testing.assert_close(affine_transport(one, wider)[0].matrix, 2 * torch.eye(20).double(), atol=0.5, rtol=0)
