@@ -48,6 +48,7 @@ docs: $(INSTALLED)  ## build the site in build/docs, with every warning an error
 bench: $(INSTALLED_BENCH)  ## run the short forms of the benchmarks
 	MPLBACKEND=Agg $(BIN)/python benchmarks/recovery.py --quick
 	MPLBACKEND=Agg $(BIN)/python benchmarks/w2.py --quick
+	$(BIN)/python benchmarks/high_dimension.py --quick
 
 check: lint test docs  ## lint, test and docs
 

@@ -14,6 +14,11 @@ def default_sizes(n_features: int) -> tuple[int, ...]:
     return (64 if n_features < MANY_FEATURES else 128,) * 3
 
 
+def default_activation(n_features: int, n_rows: int) -> str:
+    """Tanh in the plane from 2^15 rows on, where it halves the error; elsewhere it is no better or worse than SiLU."""
+    return "tanh" if n_features <= 2 and n_rows >= MANY_ROWS else "silu"
+
+
 def default_rate(n_features: int) -> float:
     """Adam's first learning rate: .008 below 16 features, .006 up to 64, and then falling as 1 / n_features."""
     return min(0.008 if n_features < MANY_FEATURES else 0.006, 0.384 / n_features)

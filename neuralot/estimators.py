@@ -13,6 +13,7 @@ from neuralot.base import BaseTransport
 from neuralot.costs import Cost, PairedCost
 from neuralot.defaults import (
     MANY_FEATURES,
+    default_activation,
     default_batch,
     default_decay,
     default_rate,
@@ -41,7 +42,8 @@ class SNOTTransport(BaseTransport):
         the squared Euclidean cost without noise input or map network, else the network.
     hidden_layer_sizes : tuple of int or 'auto', default='auto'
         Of every network; ``'auto'`` is (64, 64, 64) below 16 features, else (128, 128, 128).
-    activation : {'celu', 'gelu', 'relu', 'silu', 'softplus', 'tanh'}, default='silu'
+    activation : {'auto', 'celu', 'gelu', 'relu', 'silu', 'softplus', 'tanh'}, default='auto'
+        ``'auto'`` is ``'tanh'`` for two features and at least 32 768 rows, else ``'silu'``.
     map_network, potential_network : callable ``n_features -> torch.nn.Module`` or None, default=None
         Your own networks. A map sends (n, d) to (n, d), or (n, d), (n, noise_dim) to (n, d); a potential sends (n, d)
         to (n,) or (n, 1). Potentials are Kantorovich's: in the gradient form the map is ``x - grad f(x) / 2``.
@@ -147,7 +149,7 @@ class SNOTTransport(BaseTransport):
         *,
         map_form: str = "auto",
         hidden_layer_sizes: Sequence[int] | str = "auto",
-        activation: str = "silu",
+        activation: str = "auto",
         map_network: NetworkFactory | None = None,
         potential_network: NetworkFactory | None = None,
         n_map_steps: int | str = "auto",
@@ -235,7 +237,8 @@ class OTPTransport(BaseTransport):
         the squared Euclidean cost without map network, else the network.
     hidden_layer_sizes : tuple of int or 'auto', default='auto'
         Of every network; ``'auto'`` is (64, 64, 64) below 16 features, else (128, 128, 128).
-    activation : {'celu', 'gelu', 'relu', 'silu', 'softplus', 'tanh'}, default='silu'
+    activation : {'auto', 'celu', 'gelu', 'relu', 'silu', 'softplus', 'tanh'}, default='auto'
+        ``'auto'`` is ``'tanh'`` for two features and at least 32 768 rows, else ``'silu'``.
     map_network, potential_network : callable ``n_features -> torch.nn.Module`` or None, default=None
         Your own networks. A map sends (n, d) to (n, d); a potential sends (n, d) to (n,) or (n, 1). Potentials are
         Kantorovich's: in the gradient form the map is ``x - grad f(x) / 2``.
@@ -354,7 +357,7 @@ class OTPTransport(BaseTransport):
         *,
         map_form: str = "auto",
         hidden_layer_sizes: Sequence[int] | str = "auto",
-        activation: str = "silu",
+        activation: str = "auto",
         map_network: NetworkFactory | None = None,
         potential_network: NetworkFactory | None = None,
         n_map_steps: int | str = "auto",
@@ -453,9 +456,10 @@ def _training(estimator: BaseTransport, x: Tensor, y: Tensor, most_decay: float)
     n_rows = min(n_source, n_target)
     auto = {
         "hidden_layer_sizes": default_sizes(n_features),
+        "activation": default_activation(n_features, n_rows),
         "learning_rate_init": default_rate(n_features),
         "weight_decay": default_decay(n_rows, most_decay),
         "batch_size": default_batch(n_rows),
     }
     given = {name: getattr(estimator, name) for name in auto}
-    return {name: auto[name] if isinstance(value, str) else value for name, value in given.items()}
+    return {name: auto[name] if isinstance(value, str) and value == "auto" else value for name, value in given.items()}

@@ -134,7 +134,7 @@ def fills_its_span(x: Tensor) -> bool:
     (True, False)
     """
     x = _some(x)
-    variances, axes = torch.linalg.eigh(torch.cov(x.double().T).reshape(x.shape[1], -1))
+    variances, axes = torch.linalg.eigh(torch.cov(x.double().T, correction=0).reshape(x.shape[1], -1))
     z = torch.randn(x.shape, generator=torch.Generator().manual_seed(0), dtype=torch.double).to(x.device)
     normal = (z * variances.clamp(min=0).sqrt()) @ axes.T
     return intrinsic_dimension(x) >= 0.8 * intrinsic_dimension(normal)

@@ -67,7 +67,7 @@ _FACTORY: Rule = (callable, "a callable n_features -> torch.nn.Module")
 RULES: Mapping[str, Rule] = {
     "map_form": _one_of("auto", "gradient", "network"),
     "hidden_layer_sizes": _or("auto", (_is_sizes, "a non-empty tuple of integers of at least 1")),
-    "activation": _one_of(*ACTIVATIONS),
+    "activation": _one_of("auto", *ACTIVATIONS),
     "map_network": _or(None, _FACTORY),
     "potential_network": _or(None, _FACTORY),
     "n_map_steps": _or("auto", _integer(1)),

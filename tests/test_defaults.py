@@ -2,7 +2,7 @@
 
 import pytest
 
-from neuralot.defaults import MANY_ROWS, default_batch, default_decay, default_rate, default_sizes
+from neuralot.defaults import MANY_ROWS, default_activation, default_batch, default_decay, default_rate, default_sizes
 
 
 def test_wider_networks_from_sixteen_features_on():
@@ -19,6 +19,11 @@ def test_decay_is_constant_on_small_samples_and_falls_as_one_over_n_to_a_floor()
     assert default_decay(1, most=0.2) == default_decay(4096, most=0.2) == 0.2
     assert default_decay(4 * 4096, most=0.2) == pytest.approx(0.05)
     assert default_decay(10**7, most=0.2) == 0.01
+
+
+def test_tanh_is_for_many_rows_in_the_plane():
+    assert default_activation(2, MANY_ROWS) == "tanh"
+    assert default_activation(2, MANY_ROWS - 1) == default_activation(3, MANY_ROWS) == "silu"
 
 
 def test_batches_grow_once():

@@ -114,7 +114,7 @@ def test_every_choice_of_an_estimator_is_documented(cls):
     from neuralot.schedules import SCHEDULES
 
     kinds = dict(documented(cls))
-    for name, choices in {"activation": ACTIVATIONS, "optimizer": OPTIMIZERS, "schedule": SCHEDULES}.items():
+    for name, choices in {"activation": ["auto", *ACTIVATIONS], "optimizer": OPTIMIZERS, "schedule": SCHEDULES}.items():
         if name in kinds:
             listed = ast.literal_eval(re.search(r"\{.*\}", kinds[name])[0])
             assert listed == set(choices)

@@ -162,6 +162,17 @@ def test_transform_is_row_by_row_also_across_blocks(fitted):
     assert np.array_equal(fitted.transform(X), images)
 
 
+@pytest.mark.parametrize("n_rows", [1, 3, 40])
+@pytest.mark.parametrize("map_form", ["gradient", "network"])
+def test_many_features_and_few_rows(tiny, n_rows, map_form):
+    X = np.random.default_rng(0).normal(size=(n_rows, 20))
+    transport = tiny(map_form=map_form).fit(X, np.r_[X, X] + 1)
+    loaded = pickle.loads(pickle.dumps(transport))
+    for images in (transport.transform(X), transport.sample(X, random_state=0)[0]):
+        assert np.isfinite(images).all()
+    assert np.array_equal(loaded.transform(X), transport.transform(X))
+
+
 def test_out_takes_the_images(fitted, samples, tmp_path):
     X = samples[0].astype(np.float32)
     for name, shape, images in (("transform", X.shape, fitted.transform(X)), ("sample", (1, *X.shape), None)):

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from neuralot.networks import ACTIVATIONS, ConvexPotential, MLPMap, NoiseMap, Potential
+from neuralot.networks import ACTIVATIONS, BasedMap, BasedPotential, ConvexPotential, MLPMap, NoiseMap, Potential
 from neuralot.semidual import evaluate, gradient
 
 activation = pytest.mark.parametrize("activation", ACTIVATIONS)
@@ -103,3 +103,14 @@ def test_a_users_potential_may_return_a_column(network):
     x = rows()
     assert evaluate(network, x).shape == (20,)
     assert gradient(network, x).shape == (20, 3)
+
+
+def test_based_networks_add_to_the_affine_map_that_was_set():
+    matrix, offset, x = torch.tensor([[2.0, 0.5], [0.5, 1.0]]), torch.tensor([1.0, -1.0]), torch.randn(5, 2)
+    potential, image = BasedPotential(2, (6, 6)), BasedMap(2, (6, 6))
+    for network in (potential, image):
+        network.set_base(matrix, offset)
+    expected = x @ matrix + offset  # their own part starts at zero
+    torch.testing.assert_close(x - gradient(potential, x) / 2, expected)
+    torch.testing.assert_close(image(x), expected)
+    assert not {id(weight) for weight in image.parameters()} & {id(image.matrix), id(image.offset)}

@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 
 from neuralot import OTPTransport, SNOTTransport
-from neuralot.datasets import make_convex_potential, make_gaussians, small_pairs
+from neuralot.datasets import (
+    make_convex_potential,
+    make_gaussians,
+    make_one_to_many,
+    make_perpendicular,
+    small_pairs,
+)
 from neuralot.metrics import cosine_similarity, d_target, l2_uvp, mode_coverage, target_floor, transport_cost
 
 pytestmark = pytest.mark.slow
@@ -87,6 +93,22 @@ def test_snot_reaches_the_cosine_of_the_convex_potential_in_eight_dimensions():
 def test_otp_in_eight_dimensions(make):
     pair = make(8)
     assert_map_is_exact(fit(OTPTransport, pair), pair, pair.tolerance.otp_l2_uvp, cosine_needed=0.95)
+
+
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize("make", [make_perpendicular, make_one_to_many])
+def test_otp_in_sixty_four_dimensions(make, turned):
+    pair = make(64)
+    turn = np.linalg.qr(np.random.default_rng(0).normal(size=(64, 64)))[0] if turned else np.eye(64)
+    X, Y = pair.sample(2**15, random_state=0)
+    transport = OTPTransport(max_iter=600, random_state=0).fit(X @ turn, Y @ turn)
+    X, Y = pair.sample(2 * N_TEST, random_state=1)
+    draws = transport.sample(X @ turn, random_state=0)[0] @ turn.T
+    distance = np.mean([d_target(*rows) for rows in zip(np.split(draws, 2), np.split(Y, 2), strict=True)])
+    assert distance < 1.05 * target_floor(pair.target, N_TEST, n_pairs=2, random_state=2).mean
+    assert transport_cost(X, draws) == pytest.approx(pair.cost, rel=0.05 if make is make_perpendicular else 0.1)
+    varying = Y.std(axis=0) > 0
+    assert np.abs(draws[:, varying].std(axis=0) / Y[:, varying].std(axis=0) - 1).max() < 0.1
 
 
 def test_the_way_back_is_the_inverse_where_both_laws_have_a_density():

@@ -5,7 +5,14 @@ import math
 import pytest
 import torch
 
-from neuralot.schedules import SCHEDULES, Smoothing, antithetic_noise, intrinsic_dimension, terminal_level
+from neuralot.schedules import (
+    SCHEDULES,
+    Smoothing,
+    antithetic_noise,
+    fills_its_span,
+    intrinsic_dimension,
+    terminal_level,
+)
 
 
 def seeded(seed=0):
@@ -94,6 +101,26 @@ def test_intrinsic_dimension_does_not_depend_on_units():
 def test_rows_that_say_nothing_about_dimension_get_the_ambient_one(x):
     assert 1 <= intrinsic_dimension(x) <= 3
     assert 0 < terminal_level(x) < math.inf
+    assert fills_its_span(x) in (True, False)
+
+
+@pytest.mark.parametrize(("d", "ambient"), [(1, 2), (2, 2), (2, 5), (8, 8), (40, 64)])
+def test_a_flat_law_fills_its_span_however_it_is_turned(d, ambient):
+    turn = torch.linalg.qr(torch.randn(ambient, ambient, generator=seeded()))[0]
+    assert fills_its_span(cube(2000, d, ambient))
+    assert fills_its_span(cube(2000, d, ambient) @ turn)
+
+
+def test_curves_spheres_and_several_segments_do_not():
+    t = 6 * torch.rand(2000, 1, generator=seeded())
+    side = torch.randint(2, (2000, 1), generator=seeded())
+    direction = torch.randn(2000, 3, generator=seeded())
+    for x in (
+        torch.cat([t.cos(), t.sin()], 1),
+        torch.cat([t, side], 1),
+        direction / direction.norm(dim=1, keepdim=True),
+    ):
+        assert not fills_its_span(x)
 
 
 @pytest.mark.parametrize("d", [1, 2, 6])
