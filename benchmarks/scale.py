@@ -1,0 +1,98 @@
+"""Does memory stay flat, and does a step's cost not grow with the sample?
+
+python benchmarks/scale.py            # 10 million rows through files; steps for 1e3 to 1e6 rows; a fit of 1e6 x 64
+python benchmarks/scale.py --quick    # does it run? (make bench)
+
+Memory is what the process itself allocated (RssAnon of /proc/self/status, Linux), files mapped into memory left out.
+"""
+
+import argparse
+import statistics
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+
+from neuralot import SNOTTransport
+
+GIB = 2**30
+
+
+def allocated() -> float:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(1024 * int(line.split()[1]) for line in lines if line.startswith("RssAnon"))
+
+
+def peak_beyond(work: Callable[[], object]) -> tuple[float, float]:
+    """Seconds that `work` takes, and the most memory that it held beyond what was there before, in GiB."""
+    before, peak, over = allocated(), 0.0, threading.Event()
+
+    def watch() -> None:
+        nonlocal peak
+        while not over.wait(0.01):
+            peak = max(peak, allocated() - before)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    start = time.perf_counter()
+    work()
+    seconds = time.perf_counter() - start
+    over.set()
+    watcher.join()
+    return seconds, peak / GIB
+
+
+def rows(n: int, d: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).standard_normal((n, d), dtype=np.float32)
+
+
+def through_files(n_rows: int) -> None:
+    transport = SNOTTransport(max_iter=50, random_state=0).fit(rows(4096, 16), rows(4096, 16, seed=1) + 1)
+    with tempfile.TemporaryDirectory() as folder:
+        shape = (n_rows, 16)
+        X = np.lib.format.open_memmap(f"{folder}/in.npy", mode="w+", dtype=np.float32, shape=shape)
+        for start in range(0, n_rows, 10**5):
+            X[start : start + 10**5] = rows(min(10**5, n_rows - start), 16, seed=start)
+        out = np.lib.format.open_memmap(f"{folder}/out.npy", mode="w+", dtype=np.float32, shape=shape)
+        for name, work in (
+            ("transform", lambda: transport.transform(X, out=out)),
+            ("sample", lambda: transport.sample(X, random_state=0, out=out[None])),
+        ):
+            seconds, peak = peak_beyond(work)
+            print(f"{name}, {n_rows} x 16: {n_rows / seconds:.3g} rows a second, {peak:.3f} GiB beyond the arrays")
+
+
+def steps(sizes: list[int], n_steps: int) -> None:
+    for n in sizes:
+        X, Y = rows(n, 16), rows(n, 16, seed=1)
+        transport = SNOTTransport(max_iter=n_steps, batch_size=256, random_state=0).fit(X, Y)
+        each = statistics.median(
+            (after["seconds"] - before["seconds"]) / (after["step"] - before["step"])
+            for before, after in pairwise(transport.history_)
+        )
+        print(f"n = {n}: {1000 * each:.2f} ms a step")
+
+
+def fit(n_rows: int) -> None:
+    X, Y = rows(n_rows, 64), rows(n_rows, 64, seed=1)
+    seconds, peak = peak_beyond(lambda: SNOTTransport(max_iter=10, random_state=0).fit(X, Y))
+    copies = peak * GIB / (X.nbytes + Y.nbytes)
+    print(f"fit, {n_rows} x 64, 10 steps: {seconds:.1f} s, {peak:.3f} GiB, or {copies:.2f} copies of the data")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="a hundredth of the rows")
+    options = parser.parse_args()
+    small = 100 if options.quick else 1
+    through_files(10**7 // small)
+    steps([10**3, 10**4, 10**5, 10**6][: 3 if options.quick else 4], 100 // (4 if options.quick else 1))
+    fit(10**6 // small)
+
+
+if __name__ == "__main__":
+    main()
