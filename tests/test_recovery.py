@@ -18,7 +18,7 @@ from neuralot.metrics import cosine_similarity, d_target, l2_uvp, mode_coverage,
 pytestmark = pytest.mark.slow
 
 PAIRS = {pair.name: pair for pair in small_pairs()}
-N_FIT, N_TEST, N_PAIRS = 4096, 2000, 5
+N_FIT, N_TEST, N_PAIRS = 4096, 2000, 20
 
 
 def fit(cls, pair, **options):
@@ -27,7 +27,7 @@ def fit(cls, pair, **options):
 
 
 def assert_image_is_the_target(transport, pair):
-    # means: between two samples of moons the distance alone varies from .003 to .02
+    # means over many pairs of samples: on One-to-Many, where shares of branches vary, one distance has an error of .04
     X, Y = pair.sample(N_PAIRS * N_TEST, random_state=1)
     draws = transport.sample(X, random_state=0)[0]
     distance = np.mean([d_target(*rows) for rows in zip(np.split(draws, N_PAIRS), np.split(Y, N_PAIRS), strict=True)])
@@ -101,7 +101,7 @@ def test_otp_in_sixty_four_dimensions(make, turned):
     pair = make(64)
     turn = np.linalg.qr(np.random.default_rng(0).normal(size=(64, 64)))[0] if turned else np.eye(64)
     X, Y = pair.sample(2**15, random_state=0)
-    transport = OTPTransport(max_iter=600, random_state=0).fit(X @ turn, Y @ turn)
+    transport = OTPTransport(random_state=0).fit(X @ turn, Y @ turn)
     X, Y = pair.sample(2 * N_TEST, random_state=1)
     draws = transport.sample(X @ turn, random_state=0)[0] @ turn.T
     distance = np.mean([d_target(*rows) for rows in zip(np.split(draws, 2), np.split(Y, 2), strict=True)])
