@@ -151,7 +151,7 @@ class AffineBase(nn.Module):
 
 
 class BasedPotential(AffineBase):
-    """Kantorovich potential f(x) = |x|^2 - x' A x - 2 b' x + MLP(x), with the map A x + b - grad MLP(x) / 2.
+    """Kantorovich potential ``f(x) = |x|^2 - x' A x - 2 b' x + MLP(x)``: the map is ``A x + b - grad MLP(x) / 2``.
 
     In high dimension this base replaces the learned quadratic of `Potential`, whose many small errors add up.
 
