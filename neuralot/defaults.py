@@ -15,7 +15,7 @@ def default_sizes(n_features: int) -> tuple[int, ...]:
 
 
 def default_activation(n_features: int, n_rows: int) -> str:
-    """Tanh in the plane from 2^15 rows on, where it halves the error; elsewhere it is no better or worse than SiLU."""
+    """Tanh in the plane from 2^15 rows on, where its error was .5 to .7 of SiLU's; else SiLU, better at d = 4."""
     return "tanh" if n_features <= 2 and n_rows >= MANY_ROWS else "silu"
 
 
