@@ -132,6 +132,14 @@ def test_an_affine_base_is_the_gaussian_map_of_the_smoothed_source_and_follows_e
             torch.testing.assert_close(form.inverse(form.map(x)).detach(), x, atol=1e-4, rtol=0)
 
 
+def test_new_laws_get_a_new_base():
+    method = OTP(2, make_form(2, affine_base=True), smoothing=Smoothing(0.25, 0.25), thin=True)
+    source = as_sampler(rows(2000))
+    for shift in (0.0, 5.0):
+        method.prepare(source, as_sampler(rows(2000) + shift), seeded())
+        torch.testing.assert_close(method.form.map(rows()).mean(0), rows().mean(0) + shift, atol=0.1, rtol=0)
+
+
 def test_a_base_is_for_our_own_networks_and_the_squared_cost():
     assert make_form(2, affine_base=True).affine_base
     for options in ({}, {"noise_dim": 1}, {"cost": Lp(3)}, {"potential_network": Potential}):

@@ -108,6 +108,7 @@ class OTP(SemiDual):
             variances, axes = torch.linalg.eigh(self._laws[0].covariance)
             self.variances.copy_(variances.clamp(min=0))
             self.axes.copy_(axes)
+        self._base_level = 0.0  # no base for these laws yet
         self._follow(self.smoothing.level(0.0))
 
     def _smooth(self, x: Tensor, generator: Generator, progress: float) -> Tensor:
