@@ -23,15 +23,16 @@ from neuralot.costs import as_cost
 from neuralot.divergences import sinkhorn_divergence
 from neuralot.forms import Form, make_form
 from neuralot.mapping import Image, map_rows, standardised
-from neuralot.sampling import ArraySampler, canonical_order, distinct
+from neuralot.sampling import ArraySampler, canonical_order, distinct, hold_out, spaced
 from neuralot.scaling import Units
 from neuralot.semidual import CriticLoss, SemiDual
 from neuralot.solve import Callback, Solution, Status, solve
 from neuralot.validation import (
     as_array,
+    check_cost,
     check_device,
-    check_functions,
     check_n_draws,
+    check_networks,
     check_out,
     check_parameters,
     check_random_state_of,
@@ -191,13 +192,15 @@ class BaseTransport(OneToOneFeatureMixin, TransformerMixin, BaseEstimator, ABC):
         return _like(X, self._draws(rows, n_draws, random_state, out))
 
     @available_if(_has_inverse)
-    def inverse_transform(self, X: Any) -> Any:
+    def inverse_transform(self, X: Any, out: np.ndarray | None = None) -> Any:
         """Map target rows back to the source; only where the fitted method learned the way back.
 
         Parameters
         ----------
         X : array-like or Tensor of shape (k, n_features)
             Rows of the target.
+        out : ndarray of shape (k, n_features), optional
+            As in `transform`.
 
         Returns
         -------
@@ -210,15 +213,10 @@ class BaseTransport(OneToOneFeatureMixin, TransformerMixin, BaseEstimator, ABC):
         """
         check_is_fitted(self)
         rows = self._check_source(X, reset=False)
-        moved = map_rows(
-            self.problem_,
-            rows,
-            lambda problem, y: problem.inverse(y),
-            enter=self.units_.from_target,
-            leave=self.units_.to_source,
-            out=np.empty_like(rows),
-        )
-        return _like(X, moved)
+        out = check_out(out, rows.shape, rows.dtype)
+        enter, leave = self.units_.from_target, self.units_.to_source
+        image: Image = lambda problem, y: problem.inverse(y)  # noqa: E731
+        return _like(X, map_rows(self.problem_, rows, image, enter, leave, out, exact=self._is_exact))
 
     def score(self, X: Any, y: Any = None, *, X_target: Any = None) -> float:
         """Minus the debiased Sinkhorn divergence between the images of source rows and target rows.
@@ -279,6 +277,7 @@ class BaseTransport(OneToOneFeatureMixin, TransformerMixin, BaseEstimator, ABC):
                 f"warm_start=True needs the {len(self.units_.source_centre)} columns of the previous fit, got "
                 f"{self.n_features_in_}; pass warm_start=False"
             )
+        check_cost(as_cost(self.cost), self.n_features_in_)
         if not warm:
             self.units_ = Units.of(X, Y, v, w, as_cost(self.cost))
         order, order_target = canonical_order(X, v), canonical_order(Y, w)
@@ -295,12 +294,11 @@ class BaseTransport(OneToOneFeatureMixin, TransformerMixin, BaseEstimator, ABC):
         problem = self._build(generator)
         if warm:
             _load(problem, self.problem_)
-        x, v_kept, x_held = self._hold_out(x, v, generator)
-        y, w_kept, y_held = self._hold_out(y, w, generator)
+        source, x_held = self._hold_out(x, v, generator)
+        target, y_held = self._hold_out(y, w, generator)
         stopping = None
-        if self.early_stopping:
+        if x_held is not None and y_held is not None:
             stopping = EarlyStopping(x_held, y_held, tol=self.tol, n_iter_no_change=self.n_iter_no_change)
-        source, target = ArraySampler(x, v_kept), ArraySampler(y, w_kept)
         solution = self._solve(problem, source, target, generator, stopping, start)
         if solution.status is Status.FAILED:
             raise FloatingPointError(solution.status.sentence)
@@ -330,7 +328,7 @@ class BaseTransport(OneToOneFeatureMixin, TransformerMixin, BaseEstimator, ABC):
             potential_network=params.potential_network,
             generator=generator,
         ).to(torch.float32)
-        check_functions(form, as_cost(params.cost), self.n_features_in_)
+        check_networks(form, self.n_features_in_)
         return self._method(params, form, generator).to(generator.device, torch.float32).eval()
 
     def _solve(
@@ -361,27 +359,28 @@ class BaseTransport(OneToOneFeatureMixin, TransformerMixin, BaseEstimator, ABC):
                 callbacks=[*callbacks, *(self.callbacks or ())],
             )
 
-    def _hold_out(
-        self, rows: Tensor, weights: np.ndarray, generator: Generator
-    ) -> tuple[Tensor, Tensor | None, Tensor]:
-        """Split off the rows for early stopping; return the others, their weights (None if equal), and those."""
-        n_held = int(np.ceil(self.validation_fraction * len(rows))) if self.early_stopping else 0
-        if n_held == len(rows):
-            raise ValueError(
-                f"early_stopping=True needs at least 2 rows in each sample and a validation_fraction that leaves some, "
-                f"got {len(rows)} rows and {self.validation_fraction}"
-            )
-        order = torch.randperm(len(rows), generator=generator, device=generator.device) if n_held else slice(None)
-        shuffled, shuffled_weights = rows[order], torch.as_tensor(weights, device=generator.device)[order]
-        kept = shuffled_weights[n_held:]
-        uniform = bool((kept == kept[0]).all())
-        return shuffled[n_held:], None if uniform else kept, shuffled[:n_held][:ROWS_FOR_SCORE]
+    def _hold_out(self, rows: Tensor, weights: np.ndarray, generator: Generator) -> tuple[ArraySampler, Tensor | None]:
+        """Return a sampler of the rows, without what early stopping holds out, and some rows of that."""
+        held_rows = None
+        if self.early_stopping:
+            weights, held = hold_out(weights, len(distinct(rows)), self.validation_fraction, generator)
+            if not weights.any():
+                raise ValueError(
+                    f"early_stopping=True needs at least 2 rows in each sample and a validation_fraction that leaves "
+                    f"some, got {len(rows)} rows and {self.validation_fraction}"
+                )
+            held_rows = rows[torch.from_numpy(spaced(held, min(int(np.count_nonzero(held)), ROWS_FOR_SCORE)))]
+        uniform = bool((weights == weights[0]).all())
+        return ArraySampler(rows, None if uniform else torch.as_tensor(weights)), held_rows
 
     def _transport_cost(self, rows: np.ndarray, weights: np.ndarray) -> float:
         """Mean cost of the learned plan on weighted rows, in the user's units."""
         images = self._draws(rows, 1, random_state=0)[0]
-        cost = as_cost(self.cost)(torch.from_numpy(rows).double(), torch.from_numpy(images).double())
-        return float(np.average(cost.detach().numpy(), weights=weights))
+        cost = as_cost(self.cost)
+        # a user's own function is used in the precision in which it was trained
+        dtype = torch.double if cost.homogeneous else torch.float
+        values = cost(torch.from_numpy(rows).to(dtype), torch.from_numpy(images).to(dtype))
+        return float(np.average(values.detach().numpy(), weights=weights))
 
     # what maps rows
 
@@ -393,7 +392,14 @@ class BaseTransport(OneToOneFeatureMixin, TransformerMixin, BaseEstimator, ABC):
         return out
 
     def _to_target(self, rows: np.ndarray, image: Image, out: np.ndarray) -> np.ndarray:
-        return map_rows(self.problem_, rows, image, enter=self.units_.from_source, leave=self.units_.to_target, out=out)
+        enter, leave = self.units_.from_source, self.units_.to_target
+        return map_rows(self.problem_, rows, image, enter, leave, out, exact=self._is_exact)
+
+    @property
+    def _is_exact(self) -> bool:
+        """Whether rows may be mapped in double precision; a user's own functions may hold constants in single."""
+        own = self._fitted_params["map_network"] or self._fitted_params["potential_network"]
+        return own is None and as_cost(self._fitted_params["cost"]).homogeneous
 
     def _check_source(self, X: Any, *, reset: bool) -> np.ndarray:
         with naming("X"):

@@ -18,7 +18,8 @@ class EarlyStopping:
     """End a fit when the images of held-out source rows stop coming closer to held-out target rows.
 
     The value watched is the energy distance between the two, in standardised units, written into the record as
-    ``validation``. No exact map or plan is needed. Call `restore` after the fit to go back to the best weights.
+    ``validation``. No exact map or plan is needed. It counts from where the problem has `settled`: before its last
+    smoothing level, OTP solves another problem. Call `restore` after the fit to go back to the best weights.
 
     Parameters
     ----------
@@ -43,7 +44,9 @@ class EarlyStopping:
         with torch.no_grad():
             image = problem.draw(self.x, self.generator, record["progress"])
             record["validation"] = float(energy_distance(image, self.y))
-        if record["validation"] < self.best - self.tol:
+        if not problem.settled(record["progress"]):
+            self.best_step = step
+        elif record["validation"] < self.best - self.tol:
             self.best, self.best_step = record["validation"], step
             self.weights = copy.deepcopy(problem.state_dict())
         return step - self.best_step >= self.n_iter_no_change

@@ -21,10 +21,14 @@ class Cost(ABC):
     shift_invariant_plan : bool
         Whether moving the source and the target by *different* vectors leaves the optimal plan unchanged. True for
         the squared Euclidean cost only.
+    homogeneous : bool
+        Whether moving and scaling both laws alike only multiplies the cost by a constant. Any other cost is evaluated
+        in the data's own units, though networks see standardised rows.
     """
 
     has_transport: bool = False
     shift_invariant_plan: bool = False
+    homogeneous: bool = False
 
     @abstractmethod
     def __call__(self, x: Tensor, y: Tensor) -> Tensor:
@@ -46,7 +50,23 @@ class Cost(ABC):
 
     def in_units(self, centre: Tensor, scale: float, level: float) -> Cost:
         """Return the cost of standardised rows: c(scale x + centre, scale y + centre) / level, or a multiple of it."""
-        return self
+        return self if self.homogeneous else _InUnits(self, centre, scale, level)
+
+
+class _InUnits(Cost):
+    def __init__(self, cost: Cost, centre: Tensor, scale: float, level: float) -> None:
+        self.cost, self.centre, self.scale, self.level = cost, centre, scale, level
+        self.has_transport = cost.has_transport
+
+    def __call__(self, x: Tensor, y: Tensor) -> Tensor:
+        return self.cost(self._rows(x), self._rows(y)) / self.level
+
+    def transport(self, x: Tensor, gradient: Tensor) -> Tensor:
+        image = self.cost.transport(self._rows(x), gradient * (self.level / self.scale))
+        return (image - self.centre) / self.scale
+
+    def _rows(self, x: Tensor) -> Tensor:
+        return x * self.scale + self.centre
 
 
 class SquaredEuclidean(Cost):
@@ -62,6 +82,7 @@ class SquaredEuclidean(Cost):
 
     has_transport = True
     shift_invariant_plan = True
+    homogeneous = True
 
     def __call__(self, x: Tensor, y: Tensor) -> Tensor:
         return (x - y).square().sum(-1)
@@ -76,7 +97,9 @@ class SquaredEuclidean(Cost):
 class Lp(Cost):
     """The p-th power of the Lp distance, ``c(x, y) = sum_i |x_i - y_i|^p``, for p > 1.
 
-    The map is ``x - sign(g) (|g| / p)^(1 / (p - 1))``, coordinate by coordinate, with g the potential's gradient.
+    The map is ``x - sign(g) (|g| / p)^(1 / (p - 1))``, coordinate by coordinate, with g the potential's gradient. For
+    p > 2 its slope is infinite where nothing moves, and fits in the gradient form diverge: take ``map_form='network'``,
+    which is also what ``'auto'`` does.
 
     Parameters
     ----------
@@ -97,6 +120,7 @@ class Lp(Cost):
     """
 
     has_transport = True
+    homogeneous = True
 
     def __init__(self, p: float) -> None:
         try:
@@ -118,7 +142,7 @@ class Lp(Cost):
 
 
 class CallableCost(Cost):
-    """A user's own cost: a differentiable function of paired rows, (n, d), (n, d) -> (n,).
+    """A user's own cost: a differentiable function of paired rows, (n, d), (n, d) -> (n,), strictly convex in x - y.
 
     Parameters
     ----------
@@ -129,8 +153,9 @@ class CallableCost(Cost):
     --------
     >>> import torch
     >>> from neuralot.costs import CallableCost
-    >>> CallableCost(lambda x, y: (x - y).abs().sum(-1))(torch.zeros(1, 2), torch.ones(1, 2))
-    tensor([2.])
+    >>> weights = torch.tensor([1.0, 3.0])
+    >>> CallableCost(lambda x, y: ((x - y) ** 2 * weights).sum(-1))(torch.zeros(1, 2), torch.ones(1, 2))
+    tensor([4.])
     """
 
     def __init__(self, function: PairedCost) -> None:
@@ -138,10 +163,6 @@ class CallableCost(Cost):
 
     def __call__(self, x: Tensor, y: Tensor) -> Tensor:
         return self.function(x, y)
-
-    def in_units(self, centre: Tensor, scale: float, level: float) -> Cost:
-        function = self.function
-        return CallableCost(lambda x, y: function(x * scale + centre, y * scale + centre) / level)
 
 
 def as_cost(cost: str | Cost | PairedCost) -> Cost:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from sklearn.utils.validation import check_is_fitted
 from torch import Generator, Tensor
 
 from neuralot.base import BaseTransport
@@ -77,9 +78,10 @@ class SNOTTransport(BaseTransport):
         Adam's first rate; Muon's is 10 times that. Both follow a cosine to zero. ``'auto'`` is .008 below 16
         features, .006 up to 64, and then falls as 1 / n_features.
     optimizer : {'auto', 'adam', 'muon'}, default='auto'
-        ``'muon'``, and ``'auto'``: Muon on all matrices but the last, Adam on the rest.
+        ``'muon'``, and ``'auto'``: Muon on the matrices of the layers before the last, those with fewer than 8 inputs
+        excepted, and Adam on the rest.
     weight_decay : float or 'auto', default='auto'
-        Decoupled decay of all matrices but the last, against overfitting; too much of it bends the map. ``'auto'`` is
+        Decoupled decay of the matrices that Muon would move, against overfitting; too much bends the map. ``'auto'`` is
         0.3 up to 4096 rows, then falls as 1 / n to .01.
     early_stopping : bool, default=False
         End the fit when the energy distance between held-out images and held-out target rows stops falling, and
@@ -141,7 +143,15 @@ class SNOTTransport(BaseTransport):
 
     The papers' plain settings:
 
-    >>> plain = SNOTTransport(map_form="network", expectile_weight=0, n_map_steps=10, optimizer="adam")
+    >>> plain = SNOTTransport(
+    ...     map_form="network",
+    ...     expectile_weight=0,
+    ...     n_map_steps=10,
+    ...     optimizer="adam",
+    ...     learning_rate_init=0.001,
+    ...     weight_decay=0,
+    ...     max_iter=3000,
+    ... )
     """
 
     def __init__(
@@ -284,13 +294,14 @@ class OTPTransport(BaseTransport):
         Adam's first rate; Muon's is 10 times that. Both follow a cosine to zero. ``'auto'`` is .008 below 16
         features, .006 up to 64, and then falls as 1 / n_features.
     optimizer : {'auto', 'adam', 'muon'}, default='auto'
-        ``'muon'``, and ``'auto'``: Muon on all matrices but the last, Adam on the rest.
+        ``'muon'``, and ``'auto'``: Muon on the matrices of the layers before the last, those with fewer than 8 inputs
+        excepted, and Adam on the rest.
     weight_decay : float or 'auto', default='auto'
-        Decoupled decay of all matrices but the last, against overfitting; too much of it bends the map. ``'auto'`` is
+        Decoupled decay of the matrices that Muon would move, against overfitting; too much bends the map. ``'auto'`` is
         0.02 up to 4096 rows, then falls as 1 / n to .01.
     early_stopping : bool, default=False
         End the fit when the energy distance between held-out images and held-out target rows stops falling, and
-        keep the best weights.
+        keep the best weights; it counts from where eps has reached `eps_min`.
     validation_fraction : float, default=0.1
         Share of each sample held out for early stopping.
     n_iter_no_change : int, default=500
@@ -348,7 +359,14 @@ class OTPTransport(BaseTransport):
     The papers' plain settings:
 
     >>> plain = OTPTransport(
-    ...     map_form="network", expectile_weight=0, n_map_steps=10, optimizer="adam", schedule="linear"
+    ...     map_form="network",
+    ...     expectile_weight=0,
+    ...     n_map_steps=10,
+    ...     schedule="linear",
+    ...     optimizer="adam",
+    ...     learning_rate_init=0.001,
+    ...     weight_decay=0,
+    ...     max_iter=3000,
     ... )
     """
 
@@ -426,6 +444,7 @@ class OTPTransport(BaseTransport):
     @property
     def eps_min_(self) -> float:
         """The last smoothing level of the fit."""
+        check_is_fitted(self)
         return self._fitted_params["eps_min"]
 
     def _resolved(self, x: Tensor, y: Tensor) -> dict[str, Any]:

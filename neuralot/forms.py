@@ -298,7 +298,10 @@ def make_form(
         return _module(potential_network, n_features, "potential_network")
 
     if form == "gradient" and activation == "relu" and potential_network is None:
-        raise ValueError("activation='relu' has no second derivative; pass a smooth one with map_form='gradient'")
+        raise ValueError(
+            "activation='relu' has no second derivative, which the gradient form needs; pass a smooth one, or "
+            "map_form='network'"
+        )
     with seeded(generator):
         if form == "gradient":
             return GradientForm(

@@ -27,11 +27,11 @@ def standardised(rows: np.ndarray, order: np.ndarray, enter: Change, generator: 
 
 
 def map_rows(
-    problem: SemiDual, rows: np.ndarray, image: Image, *, enter: Change, leave: Change, out: np.ndarray
+    problem: SemiDual, rows: np.ndarray, image: Image, enter: Change, leave: Change, out: np.ndarray, *, exact: bool
 ) -> np.ndarray:
-    """Fill `out` with `leave(image(problem, enter(rows)))`, in the rows' own precision (float32 on a GPU)."""
+    """Fill `out` with `leave(image(problem, enter(rows)))`; with `exact`, in float64 for float64 rows on a CPU."""
     device = next(problem.parameters()).device
-    dtype = torch.float64 if rows.dtype == np.float64 and device.type == "cpu" else torch.float32
+    dtype = torch.float64 if exact and rows.dtype == np.float64 and device.type == "cpu" else torch.float32
     with torch.inference_mode(False), torch.no_grad():
         problem = copy.deepcopy(problem).to(dtype)
         for block in gen_batches(len(rows), ROWS_PER_BLOCK):

@@ -25,8 +25,8 @@ def make_optimizers(
     ----------
     network : torch.nn.Module
     kind : {'auto', 'adam', 'muon'}
-        ``'muon'``: orthogonalised momentum on all matrices of linear layers but the last, at `MUON_FACTOR` times the
-        rate, and Adam on the rest; ``'auto'`` is ``'muon'``.
+        ``'muon'``: orthogonalised momentum on the `hidden_matrices`, at `MUON_FACTOR` times the rate, and Adam on the
+        rest; ``'auto'`` is ``'muon'``.
     learning_rate : float, optional
         Adam's; None: `DEFAULT_RATE`.
     weight_decay : float

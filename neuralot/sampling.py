@@ -146,3 +146,26 @@ def distinct(rows: Tensor) -> Tensor:
     is_new = torch.ones(len(rows), dtype=torch.bool, device=rows.device)
     is_new[1:] = (rows[1:] != rows[:-1]).any(dim=1)
     return rows if is_new.all() else rows[is_new]
+
+
+def hold_out(weights: np.ndarray, n_cells: int, fraction: float, generator: Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Split the weight of each row in two, what is kept and what is held out.
+
+    The total weight is cut into `n_cells` equal cells, side by side along the rows, and a `fraction` of them is held
+    out. With as many cells as equally weighted rows each cell is a row; a row that weighs more, or stands more than
+    once, is held out in part. Returns both weights, in units of a cell.
+    """
+    is_held = np.zeros(n_cells)
+    order = torch.randperm(n_cells, generator=generator, device=generator.device).cpu().numpy()
+    is_held[order[: int(np.ceil(fraction * n_cells))]] = 1
+    # rounded, so that where a row ends with a cell, rounding errors do not give a bit of it to the next
+    upper = (np.cumsum(weights) * (n_cells / weights.sum())).round(9)
+    held_below = np.interp(upper, np.arange(n_cells + 1), np.concatenate([[0], np.cumsum(is_held)]))
+    held = np.diff(held_below, prepend=0.0).round(9)
+    return np.diff(upper, prepend=0.0).round(9) - held, held
+
+
+def spaced(weights: np.ndarray, n_rows: int) -> np.ndarray:
+    """Indices of `n_rows` rows at equal distances along the cumulative weight: a small sample of the weighted law."""
+    upper = np.cumsum(weights)
+    return np.searchsorted(upper, (np.arange(n_rows) + 0.5) * (upper[-1] / n_rows), side="right")

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from sklearn.utils import gen_batches
 
-from neuralot.costs import CallableCost, Cost
+from neuralot.costs import Cost
 from neuralot.sampling import canonical_order
 
 # centres and scales are rounded to this many binary digits, so that sums taken in another order give the same units
@@ -31,7 +31,7 @@ class Units:
     scale : float
         About the root of the mean variance per column, over source and target.
     cost_level : float
-        Mean cost of random pairs, for a callable cost, whose size nothing else tells; else 1.
+        Mean cost of random pairs, for a cost whose size nothing else tells; 1 for a homogeneous one.
     """
 
     source_centre: np.ndarray
@@ -48,7 +48,7 @@ class Units:
         scale = _rounded(_spread([(X, v, centres[0]), (Y, w, centres[1])]))
         grid = scale * 2.0**-BITS
         source_centre, target_centre = (np.round(centre / grid) * grid for centre in centres)
-        level = _level(cost, X, Y, v, w) if isinstance(cost, CallableCost) else 1.0
+        level = 1.0 if cost.homogeneous else _level(cost, X, Y, v, w)
         return cls(source_centre, target_centre, scale, level)
 
     def cost(self, cost: Cost, device: torch.device) -> Cost:

@@ -95,6 +95,10 @@ class SemiDual(nn.Module, ABC):
         """Values that follow the progress and belong into the history, such as the smoothing level."""
         return {}
 
+    def settled(self, progress: float) -> bool:
+        """Whether the problem is the one to solve, or still one on the way to it, as before a last smoothing level."""
+        return True
+
 
 def map_loss(cost: Cost, x: Tensor, image: Tensor, V: nn.Module) -> Tensor:
     """E[c(x, T(x)) - V(T(x))], what a map minimises."""

@@ -35,7 +35,7 @@ class Status(Enum):
 
     MAX_ITER = "The fit made all of its max_iter steps."
     MAX_TIME = "The fit used all of its max_time seconds."
-    STOPPED = "A callback ended the fit."
+    STOPPED = "The fit ended early, by early_stopping or a callback."
     DIVERGED = (
         "The fit diverged: its weights were no longer finite, or its images left the target's law. The best weights "
         "were restored. Lower learning_rate_init or keep expectile_weight above 0; where the source lies on a thin "

@@ -62,7 +62,10 @@ def _is_callables(value: Any) -> bool:
 
 
 _BOOL: Rule = (lambda value: isinstance(value, (bool, np.bool_)), "True or False")
-_FACTORY: Rule = (callable, "a callable n_features -> torch.nn.Module")
+_FACTORY: Rule = (
+    lambda value: callable(value) and not isinstance(value, torch.nn.Module),
+    "a callable n_features -> torch.nn.Module, such as a class of networks and not one network",
+)
 
 RULES: Mapping[str, Rule] = {
     "map_form": _one_of("auto", "gradient", "network"),
@@ -187,11 +190,16 @@ def check_random_state_of(random_state: Any) -> np.random.RandomState:
         ) from error
 
 
-def check_functions(form: Form, cost: Cost, n_features: int) -> None:
-    """Try a form's networks and the cost on two rows; raise a ValueError that names the one with a wrong result."""
+def check_cost(cost: Cost, n_features: int) -> None:
+    """Try a cost on two rows; raise a ValueError if its result is no cost."""
+    x = torch.zeros(2, n_features, dtype=torch.float32)
+    _try("cost", cost, (x, x + 1), {(2,)})
+
+
+def check_networks(form: Form, n_features: int) -> None:
+    """Try a form's networks on two rows; raise a ValueError that names the one with a wrong result."""
     x = torch.zeros(2, n_features, dtype=torch.float32)
     noise = () if form.noise_dim == 0 else (torch.zeros(2, form.noise_dim, dtype=torch.float32),)
-    _try("cost", cost, (x, x + 1), {(2,)})
     for name, network in copy.deepcopy(form.networks).eval().items():
         if name == "map":
             _try("map_network", network, (x, *noise), {(2, n_features)})
@@ -204,7 +212,10 @@ def _try(argument: str, function: Callable[..., Any], rows: tuple[torch.Tensor, 
         with torch.no_grad():
             result = function(*rows)
     except Exception as error:
-        raise ValueError(f"{argument} must take rows of shape (n, {rows[0].shape[1]}), but raised: {error}") from error
+        shapes_of = " and ".join(f"(n, {each.shape[1]})" for each in rows)
+        raise ValueError(
+            f"{argument} must be made of torch operations on rows of shape {shapes_of}, but raised: {error}"
+        ) from error
     if not isinstance(result, torch.Tensor) or tuple(result.shape) not in shapes:
         found = tuple(result.shape) if isinstance(result, torch.Tensor) else repr(result)
         raise ValueError(f"{argument} must return a tensor of shape {min(shapes)} for 2 rows, got {found}")

@@ -272,6 +272,7 @@ def test_parameters_that_do_not_go_together(tiny, transport_class, samples, opti
         ("potential_network", lambda d: None),
         ("potential_network", lambda d: nn.Linear(d, 2)),
         ("cost", lambda x, y: x - y),
+        ("cost", lambda x, y: np.sum((x - y) ** 2, 1)),
         ("cost", lambda x, y: (x - y).square().sum()),
     ],
 )

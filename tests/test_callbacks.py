@@ -25,6 +25,7 @@ class Shift(SemiDual):
         self.networks = nn.ModuleDict()
         self.players = {}
         self.distance = nn.Parameter(torch.tensor(0.0))
+        self.settles = 0.0
 
     def loss(self, player, batch):
         raise AssertionError("never played")
@@ -32,14 +33,18 @@ class Shift(SemiDual):
     def transport(self, x):
         return x + self.distance
 
+    def settled(self, progress):
+        return progress >= self.settles
 
-def follow(distances, every=10, **options):
+
+def follow(distances, every=10, settles=0.0, **options):
     """Feed distances, one per record; return the callback, the problem and the record at which it stopped."""
     stopping, problem = EarlyStopping(X, X, **options), Shift()
+    problem.settles = settles
     for i, distance in enumerate(distances):
         with torch.no_grad():
             problem.distance.fill_(distance)
-        if stopping(every * i, problem, {"progress": 0.0}):
+        if stopping(every * i, problem, {"progress": i / len(distances)}):
             return stopping, problem, i
     return stopping, problem, None
 
@@ -59,6 +64,15 @@ def test_an_improvement_below_tol_is_none():
     distances = [1 - 0.01 * i for i in range(20)]
     assert follow(distances, tol=1e-6, n_iter_no_change=30)[2] is None
     assert follow(distances, tol=0.1, n_iter_no_change=30)[2] == 3
+
+
+def test_counts_from_where_the_problem_has_settled():
+    distances = [0, 1, 2, 3, 4, 2.5, 3, 3, 3, 3]
+    assert follow(distances, tol=0.0, n_iter_no_change=30)[2] == 3
+    stopping, problem, stopped = follow(distances, settles=0.4, tol=0.0, n_iter_no_change=30)
+    assert stopped == 8
+    stopping.restore(problem)
+    assert problem.distance == 2.5
 
 
 def test_restores_the_best_weights():

@@ -87,3 +87,23 @@ def test_a_callable_cost_sees_the_users_units():
     torch.testing.assert_close(seen[0][0], 3 * x + centre)
     torch.testing.assert_close(seen[0][1], 3 * y + centre)
     torch.testing.assert_close(level, 9 / 7 * (x - y).square().sum(-1))
+
+
+class Quartic(Cost):
+    """Not homogeneous: |x - y|^2 + |x|^4, whose map is that of the first term, the gradient of the second removed."""
+
+    has_transport = True
+
+    def __call__(self, x, y):
+        return (x - y).square().sum(-1) + x.square().sum(-1).square()
+
+    def transport(self, x, gradient):
+        return x - (gradient - 4 * x * x.square().sum(-1, keepdim=True)) / 2
+
+
+def test_a_cost_of_the_users_own_is_seen_in_the_users_units():
+    x, y, centre = rows(6).requires_grad_(), rows(6, seed=1), torch.tensor([1.0, -2.0, 5.0])
+    cost = Quartic().in_units(centre, 3.0, 7.0)
+    torch.testing.assert_close(cost(x, y), Quartic()(3 * x + centre, 3 * y + centre) / 7)
+    gradient = torch.autograd.grad(cost(x, y).sum(), x)[0]
+    torch.testing.assert_close(cost.transport(x.detach(), gradient), y)

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, TensorDataset
 
-from neuralot.sampling import ArraySampler, as_sampler
+from neuralot.sampling import ArraySampler, as_sampler, hold_out, spaced
 
 
 def seeded(seed=0):
@@ -120,3 +120,38 @@ def test_drawing_leaves_the_global_generators_alone(source):
     as_sampler(source)(25, seeded())
     assert torch.equal(torch.get_rng_state(), before)
     assert np.array_equal(np.random.get_state()[1], before_numpy)  # noqa: NPY002
+
+
+def held(weights, n_cells, fraction=0.25, seed=0):
+    return hold_out(np.asarray(weights, dtype=float), n_cells, fraction, torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("weight", [1.0, 0.1, 1e-9, 1e9])
+def test_rows_of_equal_weight_are_held_out_whole(weight):
+    kept, out = held(np.full(1000, weight), 1000)
+    assert np.isin(out, [0, 1]).all()
+    assert out.sum() == 250
+    assert np.array_equal(kept, 1 - out)
+
+
+def test_a_weight_is_held_out_like_repetitions():
+    weights, copies = np.array([3.0, 1.0, 2.0, 5.0, 1.0]), np.array([3, 1, 2, 5, 1])
+    for seed in range(5):
+        for found, repeated in zip(held(weights, 5, seed=seed), held(np.ones(12), 5, seed=seed), strict=True):
+            of_rows = [part.sum() for part in np.split(repeated, np.cumsum(copies)[:-1])]
+            np.testing.assert_allclose(found, of_rows, atol=1e-8)
+        assert sum(of_rows) == pytest.approx(2)
+
+
+def test_what_is_held_out_follows_the_law():
+    # of one row with half of the weight among a thousand, half of what is held out and half of what is kept
+    weights = np.ones(1001)
+    weights[500] = 1000
+    for seed in range(5):
+        for part in held(weights, 1001, seed=seed):
+            assert part[500] / part.sum() == pytest.approx(0.5, abs=0.1)
+
+
+def test_spaced_rows_follow_the_weights():
+    assert spaced(np.ones(10), 5).tolist() == [1, 3, 5, 7, 9]
+    assert spaced(np.array([0.0, 3.0, 0.0, 1.0]), 4).tolist() == [1, 1, 1, 3]

@@ -100,6 +100,9 @@ class OTP(SemiDual):
     def levels(self, progress: float) -> dict[str, float]:
         return {"eps": self.smoothing.level(progress)}
 
+    def settled(self, progress: float) -> bool:
+        return self.smoothing.level(progress) == self.smoothing.eps_min
+
     def prepare(self, source: Sampler, target: Sampler, generator: Generator) -> None:
         if not (self.thin or self.form.affine_base):
             return
