@@ -19,6 +19,7 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
+import ot
 from sklearn.exceptions import ConvergenceWarning
 
 from neuralot import OTPTransport, SNOTTransport
@@ -51,22 +52,30 @@ for pair in (make_perpendicular(), make_one_to_many()):
         name = type(estimator).__name__.removesuffix("Transport")
         rows[name] = (estimator.sample(X, random_state=3)[0], f"{seconds:.0f} s", estimator.status_.name)
     for name, (images, fit, ended) in rows.items():
-        branches = "" if pair.modes is None else np.array2string(mode_coverage(images, pair.modes), precision=2)
+        shares = [] if pair.modes is None else mode_coverage(images, pair.modes)
+        branches = " ".join(f"{share:.3f}" for share in shares)
         numbers = [f"{mean_d_target(images, Y):.4f}", f"{floor:.4f}", f"{transport_cost(X, images):.3f}"]
         print(LINE.format(pair.name, name, *numbers, f"{pair.cost:.3f}", branches, fit, ended))
-    exact = f"{exact_cost(X[:N_SCORE], Y[:N_SCORE]):.3f}"
-    print(LINE.format(pair.name, "exact OT", "0", f"{floor:.4f}", exact, f"{pair.cost:.3f}", "", "", ""))
-    results[pair.name] = X[:N_SCORE], Y[:N_SCORE], {name: images[:N_SCORE] for name, (images, *_) in rows.items()}
+    X, Y = X[:N_SCORE], Y[:N_SCORE]
+    print(
+        LINE.format(
+            pair.name, "exact OT", "0", f"{floor:.4f}", f"{exact_cost(X, Y):.3f}", f"{pair.cost:.3f}", *3 * [""]
+        )
+    )
+    results[pair.name] = X, Y, {name: images[:N_SCORE] for name, (images, *_) in rows.items()}
+    results[pair.name][2]["exact OT"] = Y[ot.emd([], [], ot.dist(X, Y)).argmax(axis=1)]
 
 # %%
-# Sources in blue, images in red on the grey target, and some of the pairs as segments. SNOT's images miss the target:
-# they are no transport. Where its images even moved away from the target's law, the guard gave back the best weights
-# that it had seen, which may be the first ones, and the fit ended as DIVERGED.
-figure, axes = plt.subplots(2, 2, figsize=(9, 7), layout="constrained")
+# Sources in blue, images in red on the grey target, and some of the pairs as segments; on the right the exact plan
+# between two samples (POT). SNOT's images miss the target: they are no transport. Where they even moved away from the
+# target's law, the guard gave back the best weights that it had seen, which may be the first ones, and the fit ended as
+# DIVERGED. OTP's draws follow the plan, up to a few per cent between the two branches, where its map is steep but has
+# no jump.
+figure, axes = plt.subplots(2, 3, figsize=(10, 6.4), sharex=True, sharey=True, layout="constrained")
 for row, (pair_name, (X, Y, rows)) in zip(axes, results.items(), strict=True):
-    for ax, name in zip(row, ("SNOT", "OTP"), strict=True):
+    for ax, name in zip(row, ("SNOT", "OTP", "exact OT"), strict=True):
         plot_transport(X, rows[name], Y, ax=ax)
-        ax.set_title(f"{pair_name}, {name}")
+        ax.set_title(f"{pair_name.replace('_', '-').title()}, {name}")
 axes[0, 0].legend(loc="lower left", markerscale=2)
 if folder := os.environ.get("NEURALOT_FIGURES"):
     figure.savefig(Path(folder) / "recovery.png", dpi=110)

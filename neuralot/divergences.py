@@ -19,7 +19,10 @@ def as_points(points: Samples, name: str) -> np.ndarray:
     """Turn a sample into a float64 array, or raise a ValueError that names the argument."""
     if isinstance(points, torch.Tensor):
         points = points.detach().to("cpu", torch.float64).numpy()
-    array = np.asarray(points, dtype=np.float64)
+    array = np.asarray(points)
+    if array.dtype.kind not in "biuf":
+        raise ValueError(f"{name} must be real numbers, got dtype {array.dtype}.")
+    array = array.astype(np.float64, copy=False)
     if array.ndim != 2 or array.size == 0:
         raise ValueError(f"{name} must be a non-empty sample of shape (n, d), got shape {array.shape}.")
     if not np.isfinite(array).all():

@@ -93,7 +93,8 @@ def solve(
 ) -> Solution:
     """Let the players of a problem play until a budget is used up.
 
-    Rates follow a cosine from their first value to zero, and the weights are averaged exponentially.
+    Rates follow a cosine from their first value to zero, and the weights are averaged exponentially. The estimators
+    choose rate, decay and batch by the data, see `neuralot.defaults`.
 
     Parameters
     ----------

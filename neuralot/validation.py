@@ -202,7 +202,7 @@ def check_networks(form: Form, n_features: int) -> None:
     noise = () if form.noise_dim == 0 else (torch.zeros(2, form.noise_dim, dtype=torch.float32),)
     for name, network in copy.deepcopy(form.networks).eval().items():
         if name == "map":
-            _try("map_network", network, (x, *noise), {(2, n_features)})
+            _try("map_network" if noise else "map_network (noise_dim=0)", network, (x, *noise), {(2, n_features)})
         else:
             _try("potential_network", network, (x,), {(2,), (2, 1)})
 

@@ -282,7 +282,16 @@ UNPAIRED = {
     "mode_coverage": (metrics.mode_coverage, ("points", "modes")),
 }
 EVERY = {**ALIGNED, **UNPAIRED}
-BAD_SAMPLES = [[[np.nan, 0.0]], [[np.inf, 0.0]], [1.0, 2.0], np.zeros((0, 2)), 3.0, np.zeros((2, 2, 2))]
+BAD_SAMPLES = [
+    [[np.nan, 0.0]],
+    [[np.inf, 0.0]],
+    [["a", "b"]],
+    [[1j, 0.0]],
+    [1.0, 2.0],
+    np.zeros((0, 2)),
+    3.0,
+    np.zeros((2, 2, 2)),
+]
 
 
 def test_every_metric_is_checked_here():
