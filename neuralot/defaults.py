@@ -24,14 +24,21 @@ def default_rate(n_features: int) -> float:
     return min(0.008 if n_features < MANY_FEATURES else 0.006, 0.384 / n_features)
 
 
-def default_decay(n_rows: int, most: float) -> float:
+def default_decay(n_features: int, n_rows: int, most: float) -> float:
     """Weight decay against overfitting: `most` up to 4096 rows in the smaller sample, then falling as 1 / n to .01.
 
-    Not to zero: without decay the weights of a long fit grow until it diverges.
+    Below 16 features it falls further, to a multiple of n_features. Not to zero: without decay the weights of a long
+    fit grow until it diverges.
     """
-    return max(0.01, most * min(1.0, 4096 / n_rows))
+    least = 0.01 * min(1.0, n_features / MANY_FEATURES)
+    return max(least, most * min(1.0, 4096 / n_rows))
 
 
-def default_batch(n_rows: int) -> int:
-    """Rows per batch: 256, and 512 where the smaller sample has at least 2^15 distinct rows."""
-    return 256 if n_rows < MANY_ROWS else 512
+def default_batch(n_features: int, n_rows: int) -> int:
+    """Rows per batch: 256, and where the smaller sample has at least 2^15 distinct rows 1024, or 512 from 64 features.
+
+    Long fits end at the noise of their batches, and in high dimension more steps are worth more than larger ones.
+    """
+    if n_rows < MANY_ROWS:
+        return 256
+    return 1024 if n_features < 64 else 512

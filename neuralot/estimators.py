@@ -49,7 +49,7 @@ class SNOTTransport(BaseTransport):
         Your own networks. A map sends (n, d) to (n, d), or (n, d), (n, noise_dim) to (n, d); a potential sends (n, d)
         to (n,) or (n, 1). Potentials are Kantorovich's: in the gradient form the map is ``x - grad f(x) / 2``.
     n_map_steps : int or 'auto', default='auto'
-        K_T, updates of the map for each of the potential; ``'auto'`` is 1 in the gradient form, 2 in the network form.
+        K_T, updates of the map for each of the potential; ``'auto'`` is 1 in the gradient form, 4 in the network form.
     noise_dim : int, default=0
         Width of the map's noise input; above 0 the method is OTM-s, in the network form.
     n_transform_draws : int, default=16
@@ -68,7 +68,7 @@ class SNOTTransport(BaseTransport):
     cost : 'sqeuclidean', `neuralot.costs.Cost` or callable, default='sqeuclidean'
         ``Lp(1.5)``, or a function of paired rows (n, d), (n, d) -> (n,) in torch and in the data's units.
     batch_size : int or 'auto', default='auto'
-        Rows of each side per update; ``'auto'`` is 256, and 512 from 32 768 rows on.
+        Rows of each side per update; ``'auto'`` is 256, and from 32 768 rows on 1024, or 512 from 64 features on.
     max_iter : int, default=1200
         Updates of the potential.
     max_time : float or None, default=None
@@ -82,7 +82,7 @@ class SNOTTransport(BaseTransport):
         excepted, and Adam on the rest.
     weight_decay : float or 'auto', default='auto'
         Decoupled decay of the matrices that Muon would move, against overfitting; too much bends the map. ``'auto'`` is
-        0.3 up to 4096 rows, then falls as 1 / n to .01.
+        0.3 up to 4096 rows, then falls as 1 / n to .01, or further below 16 features.
     early_stopping : bool, default=False
         End the fit when the energy distance between held-out images and held-out target rows stops falling, and
         keep the best weights.
@@ -253,7 +253,7 @@ class OTPTransport(BaseTransport):
         Your own networks. A map sends (n, d) to (n, d); a potential sends (n, d) to (n,) or (n, 1). Potentials are
         Kantorovich's: in the gradient form the map is ``x - grad f(x) / 2``.
     n_map_steps : int or 'auto', default='auto'
-        K_T, updates of the map for each of the potential; ``'auto'`` is 1 in the gradient form, 2 in the network form.
+        K_T, updates of the map for each of the potential; ``'auto'`` is 1 in the gradient form, 4 in the network form.
     noise_shape : {'auto', 'isotropic', 'thin'}, default='auto'
         Where the noise goes: everywhere alike, or only where the source is thin, filling the variance of each direction
         up to eps (see `neuralot.methods.OTP`). ``'auto'`` is ``'thin'`` from 16 features on where the source fills the
@@ -284,7 +284,7 @@ class OTPTransport(BaseTransport):
     cost : 'sqeuclidean', `neuralot.costs.Cost` or callable, default='sqeuclidean'
         ``Lp(1.5)``, or a function of paired rows (n, d), (n, d) -> (n,) in torch and in the data's units.
     batch_size : int or 'auto', default='auto'
-        Rows of each side per update; ``'auto'`` is 256, and 512 from 32 768 rows on.
+        Rows of each side per update; ``'auto'`` is 256, and from 32 768 rows on 1024, or 512 from 64 features on.
     max_iter : int, default=1200
         Updates of the potential.
     max_time : float or None, default=None
@@ -298,7 +298,7 @@ class OTPTransport(BaseTransport):
         excepted, and Adam on the rest.
     weight_decay : float or 'auto', default='auto'
         Decoupled decay of the matrices that Muon would move, against overfitting; too much bends the map. ``'auto'`` is
-        0.02 up to 4096 rows, then falls as 1 / n to .01.
+        0.02 up to 4096 rows, then falls as 1 / n to .01, or further below 16 features.
     early_stopping : bool, default=False
         End the fit when the energy distance between held-out images and held-out target rows stops falling, and
         keep the best weights; it counts from where eps has reached `eps_min`.
@@ -477,8 +477,8 @@ def _training(estimator: BaseTransport, x: Tensor, y: Tensor, most_decay: float)
         "hidden_layer_sizes": default_sizes(n_features),
         "activation": default_activation(n_features, n_rows),
         "learning_rate_init": default_rate(n_features),
-        "weight_decay": default_decay(n_rows, most_decay),
-        "batch_size": default_batch(n_rows),
+        "weight_decay": default_decay(n_features, n_rows, most_decay),
+        "batch_size": default_batch(n_features, n_rows),
     }
     given = {name: getattr(estimator, name) for name in auto}
     return {name: auto[name] if isinstance(value, str) and value == "auto" else value for name, value in given.items()}

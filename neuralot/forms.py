@@ -31,6 +31,8 @@ class Form(nn.Module, ABC):
     networks : torch.nn.ModuleDict
     players : dict of str to int
         Updates of each player in one step, in playing order.
+    critics : frozenset of str
+        The players that are no map.
     cost : Cost
     invertible : bool
     together : bool
@@ -43,6 +45,7 @@ class Form(nn.Module, ABC):
 
     networks: nn.ModuleDict
     players: dict[str, int]
+    critics: frozenset[str] = frozenset()
     cost: Cost
     invertible: bool = False
     together: bool = False
@@ -118,6 +121,7 @@ class GradientForm(Form):
         super().__init__()
         self.networks = nn.ModuleDict({"source_potential": source_potential, "target_potential": target_potential})
         self.players = {"source_potential": n_map_steps, "target_potential": 1}
+        self.critics = frozenset() if bidirectional else frozenset({"target_potential"})
         self.cost = cost
         self.critic_loss = critic_loss
         self.bidirectional = bidirectional
@@ -199,12 +203,13 @@ class NetworkForm(Form):
         cost: Cost,
         *,
         critic_loss: CriticLoss = CriticLoss(),  # noqa: B008 (frozen)
-        n_map_steps: int = 2,
+        n_map_steps: int = 4,
         noise: Tensor | None = None,
     ) -> None:
         super().__init__()
         self.networks = nn.ModuleDict({"map": map_network, "potential": potential})
         self.players = {"map": n_map_steps, "potential": 1}
+        self.critics = frozenset({"potential"})
         self.cost = cost
         self.critic_loss = critic_loss
         self.noise_dim = 0 if noise is None else noise.shape[1]
@@ -262,7 +267,7 @@ def make_form(
         None: see `neuralot.defaults.default_sizes`.
     activation : str
     n_map_steps : int, optional
-        None: 1 in the gradient form, 2 in the network form.
+        None: 1 in the gradient form, 4 in the network form.
     noise_dim : int
         Width of the noise input, network form only.
     n_transform_draws : int
@@ -321,7 +326,7 @@ def make_form(
             network = (BasedMap if based else MLPMap)(n_features, sizes, activation)
         noise = antithetic_noise(n_transform_draws, noise_dim, generator) if noise_dim else None
         return NetworkForm(
-            network, potential(), cost, critic_loss=critic_loss, n_map_steps=n_map_steps or 2, noise=noise
+            network, potential(), cost, critic_loss=critic_loss, n_map_steps=n_map_steps or 4, noise=noise
         )
 
 

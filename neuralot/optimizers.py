@@ -13,11 +13,19 @@ OPTIMIZERS = ("auto", "adam", "muon")
 
 DEFAULT_RATE = 4e-3
 MUON_FACTOR = 10.0
+MOMENTUM = 0.9
 FEWEST_INPUTS = 8
+CRITIC_FACTOR = 0.25
+CRITIC_DECAY = 0.1
 
 
 def make_optimizers(
-    network: nn.Module, kind: str = "auto", learning_rate: float | None = None, weight_decay: float = 0.0
+    network: nn.Module,
+    kind: str = "auto",
+    learning_rate: float | None = None,
+    weight_decay: float = 0.0,
+    *,
+    critic: bool = False,
 ) -> list[Optimizer]:
     """Return the optimisers that together move every weight of `network`.
 
@@ -31,12 +39,18 @@ def make_optimizers(
         Adam's; None: `DEFAULT_RATE`.
     weight_decay : float
         Decoupled decay of these matrices; the other weights are left alone.
+    critic : bool
+        Whether the player only criticises another's map. With Muon it then has a quarter of the rate, no momentum and a
+        decay of at least .1: a critic as fast as its map runs ahead of it, and with momentum the two circle around the
+        saddle point ever farther.
 
     References
     ----------
     Jordan et al., "Muon: an optimizer for hidden layers in neural networks", 2024.
     """
-    rate = DEFAULT_RATE if learning_rate is None else learning_rate
+    rate, momentum = DEFAULT_RATE if learning_rate is None else learning_rate, MOMENTUM
+    if critic and kind != "adam":
+        rate, momentum, weight_decay = CRITIC_FACTOR * rate, 0.0, max(CRITIC_DECAY, weight_decay)
     hidden = hidden_matrices(network)
     chosen = {id(weight) for weight in hidden}
     rest = [p for p in network.parameters() if p.requires_grad and id(p) not in chosen]
@@ -45,10 +59,10 @@ def make_optimizers(
     if hidden and kind == "adam":
         groups.append({"params": hidden, "weight_decay": weight_decay})
     elif hidden:
-        optimizers.append(Muon(hidden, lr=MUON_FACTOR * rate, momentum=0.9, weight_decay=weight_decay))
+        optimizers.append(Muon(hidden, lr=MUON_FACTOR * rate, momentum=momentum, weight_decay=weight_decay))
     if groups:
         # betas: momentum as short as Muon's, and a memory of sizes no longer than that
-        optimizers.append(AdamW(groups, lr=rate, betas=(0.9, 0.9), weight_decay=0.0, fused=True))
+        optimizers.append(AdamW(groups, lr=rate, betas=(momentum, MOMENTUM), weight_decay=0.0, fused=True))
     return optimizers
 
 

@@ -51,6 +51,9 @@ class SemiDual(nn.Module, ABC):
     ----------
     networks : torch.nn.ModuleDict
     players : dict of str to int
+    critics : frozenset of str
+        Players that criticise a map and are none themselves; they learn more slowly, see
+        `neuralot.optimizers.make_optimizers`.
     cost : Cost
     invertible : bool
         Whether `inverse` is available.
@@ -60,6 +63,7 @@ class SemiDual(nn.Module, ABC):
 
     networks: nn.ModuleDict
     players: dict[str, int]
+    critics: frozenset[str] = frozenset()
     cost: Cost
     invertible: bool = False
     together: bool = False

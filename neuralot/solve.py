@@ -145,7 +145,8 @@ def solve(
     problem.train().prepare(source, target, generator)
     players = []
     for name in problem.players:
-        optimizers = make_optimizers(problem.networks[name], optimizer, learning_rate, weight_decay)
+        critic = name in problem.critics
+        optimizers = make_optimizers(problem.networks[name], optimizer, learning_rate, weight_decay, critic=critic)
         players.append(_Player(problem, name, optimizers, clock))
     play = _play_together if problem.together else _play_in_turn
 

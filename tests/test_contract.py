@@ -123,9 +123,10 @@ def test_players_that_move_together_have_the_losses_and_gradients_that_they_have
 @each_pair
 @each_case
 def test_a_short_fit_beats_the_identity(method, form, pair):
-    if method is SNOT and thin(pair) and pair.name != "parallel":
+    if method is SNOT and thin(pair) and pair != "parallel":
         pytest.skip("the game of a thin source has spurious solutions: that is what OTP is for")
-    options = {"max_iter": 500, "averaging": 0.95} if thin(pair) else {"max_iter": 150, "averaging": 0.9}
+    steps = 150 if form == "gradient" else 300  # the critic of a free network is slow
+    options = {"max_iter": 500, "averaging": 0.95} if thin(pair) else {"max_iter": steps, "averaging": 0.9}
     solution = learn(build(method, form, sizes=(32, 32, 32)), pair, batch_size=128, generator=seeded(), **options)
     assert solution.status.ok
     x, y = (rows[:500] for rows in standardised(pair, seed=1))

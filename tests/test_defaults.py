@@ -16,9 +16,10 @@ def test_the_rate_falls_with_the_dimension():
 
 
 def test_decay_is_constant_on_small_samples_and_falls_as_one_over_n_to_a_floor():
-    assert default_decay(1, most=0.2) == default_decay(4096, most=0.2) == 0.2
-    assert default_decay(4 * 4096, most=0.2) == pytest.approx(0.05)
-    assert default_decay(10**7, most=0.2) == 0.01
+    assert default_decay(16, 1, most=0.2) == default_decay(16, 4096, most=0.2) == 0.2
+    assert default_decay(16, 4 * 4096, most=0.2) == pytest.approx(0.05)
+    assert default_decay(16, 10**7, most=0.2) == default_decay(64, 10**7, most=0.2) == 0.01
+    assert default_decay(2, 10**7, most=0.2) == 0.00125
 
 
 def test_tanh_is_for_many_rows_in_the_plane():
@@ -26,5 +27,6 @@ def test_tanh_is_for_many_rows_in_the_plane():
     assert default_activation(2, MANY_ROWS - 1) == default_activation(3, MANY_ROWS) == "silu"
 
 
-def test_batches_grow_once():
-    assert [default_batch(n_rows) for n_rows in (1, MANY_ROWS - 1, MANY_ROWS)] == [256, 256, 512]
+def test_many_rows_get_larger_batches():
+    for n_features, large in ((2, 1024), (63, 1024), (64, 512)):
+        assert [default_batch(n_features, n_rows) for n_rows in (1, MANY_ROWS - 1, MANY_ROWS)] == [256, 256, large]

@@ -165,7 +165,7 @@ def test_users_networks_take_their_places():
     assert form.networks["source_potential"] is not form.networks["target_potential"]
 
 
-@pytest.mark.parametrize(("form", "expected"), [("gradient", [1, 1]), ("network", [2, 1])])
+@pytest.mark.parametrize(("form", "expected"), [("gradient", [1, 1]), ("network", [4, 1])])
 def test_updates_per_step(form, expected):
     assert list(make_form(2, map_form=form).players.values()) == expected
     assert list(make_form(2, map_form=form, n_map_steps=10).players.values()) == [10, 1]

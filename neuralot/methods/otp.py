@@ -69,6 +69,7 @@ class OTP(SemiDual):
         self.form = make_form(n_features) if form is None else form
         self.networks = self.form.networks
         self.players = self.form.players
+        self.critics = self.form.critics
         self.cost = self.form.cost
         self.invertible = self.form.invertible
         self.together = self.form.together

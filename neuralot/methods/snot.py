@@ -33,6 +33,7 @@ class SNOT(SemiDual):
         self.form = make_form(n_features) if form is None else form
         self.networks = self.form.networks
         self.players = self.form.players
+        self.critics = self.form.critics
         self.cost = self.form.cost
         self.invertible = self.form.invertible
         self.together = self.form.together
