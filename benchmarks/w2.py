@@ -21,6 +21,7 @@ import warnings
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import astuple, dataclass, fields
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -76,8 +77,8 @@ def identity(X: np.ndarray, Y: np.ndarray, budget: float, seed: int) -> Fitted:
     return Fitted(lambda X_new: X_new, 0.0, 0.0, len(X))
 
 
-def neuralot(X: np.ndarray, Y: np.ndarray, budget: float, seed: int) -> Fitted:
-    transport = SNOTTransport(max_iter=10**9, max_time=budget, random_state=seed)
+def neuralot(X: np.ndarray, Y: np.ndarray, budget: float, seed: int, **settings) -> Fitted:
+    transport = SNOTTransport(max_iter=10**9, max_time=budget, random_state=seed, **settings)
     start = time.perf_counter()
     transport.fit(X, Y)
     return Fitted(transport.transform, time.perf_counter() - start, 0.0, len(X), transport.n_iter_)
@@ -174,6 +175,7 @@ def _largest(make: Callable, X: np.ndarray, Y: np.ndarray, budget: float, growth
 
 SOLVERS: dict[str, Callable[[np.ndarray, np.ndarray, float, int], Fitted]] = {
     "neuralot SNOT": neuralot,
+    "neuralot SNOT, free network": partial(neuralot, map_form="network", expectile_weight=0),
     "ott-jax ENOT": ott_enot,
     "ott-jax W2NeuralDual": ott_w2,
     "POT EMD": pot_emd,

@@ -216,7 +216,7 @@ class BaseTransport(OneToOneFeatureMixin, TransformerMixin, BaseEstimator, ABC):
         out = check_out(out, rows.shape, rows.dtype)
         enter, leave = self.units_.from_target, self.units_.to_source
         image: Image = lambda problem, y: problem.inverse(y)  # noqa: E731
-        return _like(X, map_rows(self.problem_, rows, image, enter, leave, out, exact=self._is_exact))
+        return _like(X, map_rows(self.problem_, rows, image, enter, leave, out, exact=self._is_ours))
 
     def score(self, X: Any, y: Any = None, *, X_target: Any = None) -> float:
         """Minus the debiased Sinkhorn divergence between the images of source rows and target rows.
@@ -357,6 +357,7 @@ class BaseTransport(OneToOneFeatureMixin, TransformerMixin, BaseEstimator, ABC):
                 weight_decay=params.weight_decay,
                 generator=generator,
                 callbacks=[*callbacks, *(self.callbacks or ())],
+                capture=self._is_ours,
             )
 
     def _hold_out(self, rows: Tensor, weights: np.ndarray, generator: Generator) -> tuple[ArraySampler, Tensor | None]:
@@ -393,11 +394,11 @@ class BaseTransport(OneToOneFeatureMixin, TransformerMixin, BaseEstimator, ABC):
 
     def _to_target(self, rows: np.ndarray, image: Image, out: np.ndarray) -> np.ndarray:
         enter, leave = self.units_.from_source, self.units_.to_target
-        return map_rows(self.problem_, rows, image, enter, leave, out, exact=self._is_exact)
+        return map_rows(self.problem_, rows, image, enter, leave, out, exact=self._is_ours)
 
     @property
-    def _is_exact(self) -> bool:
-        """Whether rows may be mapped in double precision; a user's own functions may hold constants in single."""
+    def _is_ours(self) -> bool:
+        """Whether networks and cost are this package's: they work in double precision, and on the device alone."""
         own = self._fitted_params["map_network"] or self._fitted_params["potential_network"]
         return own is None and as_cost(self._fitted_params["cost"]).homogeneous
 

@@ -62,7 +62,9 @@ def make_optimizers(
         optimizers.append(Muon(hidden, lr=MUON_FACTOR * rate, momentum=momentum, weight_decay=weight_decay))
     if groups:
         # betas: momentum as short as Muon's, and a memory of sizes no longer than that
-        optimizers.append(AdamW(groups, lr=rate, betas=(momentum, MOMENTUM), weight_decay=0.0, fused=True))
+        on_gpu = next(network.parameters()).is_cuda
+        betas = (momentum, MOMENTUM)
+        optimizers.append(AdamW(groups, lr=rate, betas=betas, weight_decay=0.0, fused=True, capturable=on_gpu))
     return optimizers
 
 

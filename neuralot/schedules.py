@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import overload
 
 import torch
 from torch import Generator, Tensor
@@ -63,18 +64,23 @@ class Smoothing:
         if not 0 < self.anneal_fraction <= 1:
             raise ValueError(f"anneal_fraction must lie in (0, 1], got {self.anneal_fraction}")
 
-    def level(self, progress: float) -> float:
-        """Variance eps of the noise at `progress` in [0, 1]."""
-        t = min(progress / self.anneal_fraction, 1.0)
+    @overload
+    def level(self, progress: float) -> float: ...
+    @overload
+    def level(self, progress: Tensor) -> Tensor: ...
+    def level(self, progress: float | Tensor) -> float | Tensor:
+        """Variance eps of the noise at `progress` in [0, 1], as a tensor for a tensor."""
+        t = progress / self.anneal_fraction
+        t = t.clamp(max=1.0) if isinstance(t, Tensor) else min(t, 1.0)
         if self.kind == "geometric":
             return self.eps_max * (self.eps_min / self.eps_max) ** t
         return self.eps_max + t * (self.eps_min - self.eps_max)
 
-    def smooth(self, x: Tensor, z: Tensor, progress: float) -> Tensor:
+    def smooth(self, x: Tensor, z: Tensor, progress: float | Tensor) -> Tensor:
         """Smoothed rows x~ at `progress`, from rows `x` and standard normal `z` that broadcasts to them."""
         eps = self.level(progress)
-        signal = math.sqrt(1 - eps) if self.kind == "vp" else 1.0
-        return signal * x + math.sqrt(eps) * z
+        signal = (1 - eps) ** 0.5 if self.kind == "vp" else 1.0
+        return signal * x + eps**0.5 * z
 
 
 def intrinsic_dimension(x: Tensor, n_neighbors: int = 10) -> float:

@@ -29,15 +29,16 @@ class Batch:
     ----------
     x, y : Tensor of shape (batch_size, n_features)
         Rows of the source and of the target.
-    progress : float
-        How much of the run is over, in [0, 1); it carries every schedule.
+    progress : float or Tensor of shape ()
+        How much of the run is over, in [0, 1); it carries every schedule. In the loop it is a tensor on the device, so
+        that a captured step can be replayed with another value.
     generator : torch.Generator
         Where a loss takes its noise from.
     """
 
     x: Tensor
     y: Tensor
-    progress: float
+    progress: float | Tensor
     generator: Generator
 
 
@@ -98,6 +99,10 @@ class SemiDual(nn.Module, ABC):
     def levels(self, progress: float) -> dict[str, float]:
         """Values that follow the progress and belong into the history, such as the smoothing level."""
         return {}
+
+    def follow(self, progress: float) -> None:
+        """Change what follows the progress on the host, before each step; a captured step repeats the rest only."""
+        return None
 
     def settled(self, progress: float) -> bool:
         """Whether the problem is the one to solve, or still one on the way to it, as before a last smoothing level."""

@@ -15,11 +15,11 @@ from typing import Any, cast
 import torch
 from torch import Generator, Tensor
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from neuralot.capture import Captured, tensor_cores
 from neuralot.optimizers import OPTIMIZERS, make_optimizers
-from neuralot.sampling import Sampler, as_sampler
+from neuralot.sampling import ArraySampler, Sampler, as_sampler
 from neuralot.semidual import Batch, SemiDual, energy_distance
 
 Record = dict[str, float]
@@ -90,6 +90,7 @@ def solve(
     averaging: float = 0.99,
     generator: Generator | None = None,
     callbacks: Sequence[Callback] = (),
+    capture: bool = False,
 ) -> Solution:
     """Let the players of a problem play until a budget is used up.
 
@@ -117,6 +118,9 @@ def solve(
         The only source of randomness; seeded with 0 when None.
     callbacks : sequence of callable (step, problem, record) -> bool
         Called at every record with the averaged problem; True ends the fit.
+    capture : bool
+        On a GPU, capture the step as a CUDA graph where both samplers are `ArraySampler`. What networks and costs
+        compute on the host is then computed once.
 
     Returns
     -------
@@ -147,21 +151,33 @@ def solve(
     for name in problem.players:
         critic = name in problem.critics
         optimizers = make_optimizers(problem.networks[name], optimizer, learning_rate, weight_decay, critic=critic)
-        players.append(_Player(problem, name, optimizers, clock))
+        players.append(_Player(problem, name, optimizers))
     play = _play_together if problem.together else _play_in_turn
+    # what a step reads of the clock, on the device
+    progress, rate = torch.zeros(2, device=generator.device)
 
     def draw() -> Batch:
-        return Batch(source(batch_size, generator), target(batch_size, generator), clock.progress, generator)
+        return Batch(source(batch_size, generator), target(batch_size, generator), progress, generator)
+
+    def step() -> dict[str, Tensor]:
+        losses = play(problem, players, draw, rate)
+        averaged.update_parameters(problem)
+        return losses
 
     averaged = AveragedModel(problem, multi_avg_fn=get_ema_multi_avg_fn(averaging))
     learned = cast(SemiDual, averaged.module.eval())
     guard = _Guard(learned, source, target, generator)
     history: list[Record] = []
     diverged = stopped = False
-    with _threads_for(problem), _randomness_of(generator):
+    of_arrays = isinstance(source, ArraySampler) and isinstance(target, ArraySampler)
+    if capture and of_arrays and generator.device.type == "cuda":
+        step = Captured(step, generator)
+    with _threads_for(problem), _randomness_of(generator), tensor_cores(generator.device):
         while not (clock.over or diverged or stopped):
-            losses = play(problem, players, draw)
-            averaged.update_parameters(problem)
+            problem.follow(clock.progress)
+            progress.fill_(clock.progress)
+            rate.fill_(clock.rate)
+            losses = step()
             clock.tick()
             if clock.record_due:
                 record = clock.record() | {f"{name}_loss": float(loss) for name, loss in losses.items()}
@@ -249,52 +265,60 @@ class _Clock:
     def record(self) -> Record:
         return {"step": self.step, "seconds": self.seconds, "progress": self.progress}
 
-    def cosine(self, _: int) -> float:
+    @property
+    def rate(self) -> float:
+        """Share of the first learning rate, a cosine from 1 to 0."""
         return (1 + math.cos(math.pi * self.progress)) / 2
 
 
 class _Player:
-    """One player's weights, their optimisers and rates."""
+    """One player's weights and their optimisers."""
 
-    def __init__(self, problem: SemiDual, name: str, optimizers: list[Optimizer], clock: _Clock) -> None:
+    def __init__(self, problem: SemiDual, name: str, optimizers: list[Optimizer]) -> None:
         self.name = name
         self.weights = [p for p in problem.networks[name].parameters() if p.requires_grad]
         self.optimizers = optimizers
-        self.schedulers = [LambdaLR(each, clock.cosine) for each in self.optimizers]
 
-    def move(self, gradients: Sequence[Tensor | None]) -> None:
+    def move(self, gradients: Sequence[Tensor | None], rate: Tensor) -> None:
+        """Make the share `rate` of an update.
+
+        The update of every optimiser used here is its learning rate times what does not depend on it, so that this is
+        an update with another rate; one set on the host would be fixed by a capture.
+        """
+        before = [weight.detach().clone() for weight in self.weights]
         for weight, gradient in zip(self.weights, gradients, strict=True):
             weight.grad = gradient
         for optimizer in self.optimizers:
             optimizer.step()
+        with torch.no_grad():
+            for weight, old in zip(self.weights, before, strict=True):
+                weight.copy_(old.lerp_(weight, rate))
 
-    def cool(self) -> None:
-        for scheduler in self.schedulers:
-            scheduler.step()
 
-
-def _play_in_turn(problem: SemiDual, players: list[_Player], draw: Callable[[], Batch]) -> dict[str, Tensor]:
+def _play_in_turn(
+    problem: SemiDual, players: list[_Player], draw: Callable[[], Batch], rate: Tensor
+) -> dict[str, Tensor]:
     """Let each player make its updates, each on a batch of its own; return the last losses."""
     losses = {}
     for player in players:
         for _ in range(problem.players[player.name]):
             loss = problem.loss(player.name, draw())
             # gradients of this player alone: the others' weights are neither moved nor differentiated
-            player.move(torch.autograd.grad(loss, player.weights, allow_unused=True))
-        player.cool()
+            player.move(torch.autograd.grad(loss, player.weights, allow_unused=True), rate)
         losses[player.name] = loss.detach()
     return losses
 
 
-def _play_together(problem: SemiDual, players: list[_Player], draw: Callable[[], Batch]) -> dict[str, Tensor]:
+def _play_together(
+    problem: SemiDual, players: list[_Player], draw: Callable[[], Batch], rate: Tensor
+) -> dict[str, Tensor]:
     """Let all players make one update on the same batch."""
     losses = problem.losses(draw())
     total = torch.stack([losses[player.name] for player in players]).sum()
     weights = [weight for player in players for weight in player.weights]
     gradients = iter(torch.autograd.grad(total, weights, allow_unused=True))
     for player in players:
-        player.move(list(islice(gradients, len(player.weights))))
-        player.cool()
+        player.move(list(islice(gradients, len(player.weights))), rate)
     return {name: loss.detach() for name, loss in losses.items()}
 
 

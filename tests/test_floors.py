@@ -12,6 +12,7 @@ import neuralot
 ROOT = Path(neuralot.__file__).parent
 FLOORS = {
     "affine": 0,
+    "capture": 0,
     "costs": 0,
     "defaults": 0,
     "networks": 0,

@@ -10,9 +10,13 @@ import pytest
 import torch
 from conftest import TINY, TRANSPORTS
 
+from neuralot.capture import Captured
 from neuralot.datasets import make_gaussians
+from neuralot.forms import make_form
+from neuralot.methods import OTP, SNOT
 from neuralot.metrics import d_target, l2_uvp
 from neuralot.sampling import as_sampler
+from neuralot.solve import solve
 
 pytestmark = [
     pytest.mark.gpu,
@@ -94,3 +98,59 @@ def test_rows_are_drawn_on_the_gpu():
         draws = as_sampler(np.arange(3.0).reshape(3, 1), weights, device="cuda")(100, generator)
         assert draws.is_cuda
         assert weights is None or not (draws == 1).any()
+
+
+def both_ways(max_iter=50, cls=SNOT):
+    rows = torch.randn(4096, 2, generator=torch.Generator().manual_seed(0))
+    for capture in (False, True):
+        problem = cls(2, make_form(2, hidden_layer_sizes=(32, 32))).to("cuda")
+        source, target = as_sampler(rows, device="cuda"), as_sampler(rows + 1, device="cuda")
+        generator = torch.Generator("cuda").manual_seed(0)
+        yield solve(problem, source, target, max_iter=max_iter, generator=generator, capture=capture)
+
+
+@pytest.mark.parametrize("cls", [SNOT, OTP])
+def test_a_captured_fit_is_as_good_as_an_eager_one(cls):
+    eager, captured = both_ways(cls=cls, max_iter=400)
+    assert captured.n_iter == eager.n_iter
+    assert captured.status.ok
+    assert captured.history[-1]["discrepancy"] < 2 * abs(eager.history[-1]["discrepancy"]) + 0.02
+
+
+def test_a_step_is_captured_and_reads_what_changes():
+    generator = torch.Generator("cuda").manual_seed(0)
+    scale = torch.ones((), device="cuda")
+    step = Captured(lambda: scale * torch.rand(100, generator=generator, device="cuda"), generator)
+    draws = []
+    for value in range(1, 8):
+        scale.fill_(value)
+        draws.append(step().clone() / value)
+    assert step.graph is not None
+    assert step.error is None
+    assert all(((draw >= 0) & (draw < 1)).all() for draw in draws)
+    assert len({float(draw[0]) for draw in draws}) == len(draws)
+
+
+def test_a_step_that_waits_for_the_device_stays_as_it_is():
+    generator = torch.Generator("cuda").manual_seed(0)
+    x = torch.ones(3, device="cuda")
+    step = Captured(lambda: float(x.sum()), generator)
+    assert [step() for _ in range(6)] == [3.0] * 6
+    assert step.graph is None
+    assert step.error is not None
+
+
+def test_memory_is_flat_over_steps():
+    def peak(max_iter):
+        torch.cuda.reset_peak_memory_stats()
+        list(both_ways(max_iter))
+        return torch.cuda.max_memory_allocated()
+
+    peak(50)
+    assert peak(1000) <= 1.05 * peak(50)
+
+
+def test_the_precision_of_products_is_given_back():
+    before = torch.backends.cuda.matmul.fp32_precision
+    list(both_ways(5))
+    assert torch.backends.cuda.matmul.fp32_precision == before

@@ -123,8 +123,7 @@ def test_an_affine_base_is_the_gaussian_map_of_the_smoothed_source_and_follows_e
     method.prepare(source, target, seeded())
     x = rows()
     for progress, eps in ((0.0, 1.0), (0.25, 0.625), (0.9, 0.25)):
-        for player in method.players:
-            method.loss(player, batch(progress))
+        method.follow(progress)
         smoothed = (deviations**2).clamp(min=eps) if thin else deviations**2 + eps
         expected = x * torch.tensor([0.5, 2.0]) / smoothed.sqrt() + 1
         torch.testing.assert_close(form.map(x).detach(), expected, atol=0.1, rtol=0)

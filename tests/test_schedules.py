@@ -31,6 +31,8 @@ def cube(n, d, ambient=None, seed=0):
 def test_levels_fall_from_the_first_to_the_last_and_stay(kind, fraction):
     smoothing = Smoothing(0.5, 0.02, kind, fraction)
     levels = [smoothing.level(progress / 100) for progress in range(101)]
+    as_tensors = torch.stack([smoothing.level(torch.tensor(progress / 100)) for progress in range(101)])
+    torch.testing.assert_close(as_tensors, torch.tensor(levels))
     assert levels[0] == 0.5
     assert levels == sorted(levels, reverse=True)
     assert len(set(levels)) == 100 * fraction + 1

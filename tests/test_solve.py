@@ -9,9 +9,10 @@ from torch import nn
 
 from neuralot.forms import make_form
 from neuralot.methods import OTP, SNOT
+from neuralot.optimizers import make_optimizers
 from neuralot.sampling import as_sampler
 from neuralot.semidual import SemiDual, energy_distance
-from neuralot.solve import Status, solve
+from neuralot.solve import Status, _Player, solve
 
 X = torch.randn(200, 2, generator=torch.Generator().manual_seed(0))
 Y = torch.randn(200, 2, generator=torch.Generator().manual_seed(1)) + 1
@@ -219,6 +220,27 @@ def test_steps_shrink_to_nothing_at_the_end(optimizer):
     sizes = torch.stack(raw).diff(dim=0).norm(dim=1)
     assert len(raw) == 40
     assert sizes[-1] < 0.02 * sizes.max()
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "muon"])
+def test_a_share_of_an_update_is_an_update_at_that_share_of_the_rate(optimizer):
+    rates = [1.0, 0.7, 0.25, 0.0]
+    one, other = (SNOT(2, make_form(2, hidden_layer_sizes=(8, 8, 8))) for _ in range(2))
+    name = "source_potential"
+    player = _Player(one, name, make_optimizers(one.networks[name], optimizer, 0.01, weight_decay=0.1))
+    scheduled = make_optimizers(other.networks[name], optimizer, 0.01, weight_decay=0.1)
+    weights = list(other.networks[name].parameters())
+    generator = torch.Generator().manual_seed(0)
+    for rate in rates:
+        gradients = [torch.randn(weight.shape, generator=generator) for weight in weights]
+        player.move(gradients, torch.tensor(rate))
+        for weight, gradient in zip(weights, gradients, strict=True):
+            weight.grad = gradient.clone()
+        for each in scheduled:
+            for group in each.param_groups:
+                group["lr"] = rate * group.setdefault("first", group["lr"])
+            each.step()
+        torch.testing.assert_close(player.weights, weights)
 
 
 def test_frozen_weights_stay():

@@ -113,22 +113,23 @@ class OTP(SemiDual):
             self.variances.copy_(variances.clamp(min=0))
             self.axes.copy_(axes)
         self._base_level = 0.0  # no base for these laws yet
-        self._follow(self.smoothing.level(0.0))
+        self.follow(0.0)
 
-    def _smooth(self, x: Tensor, generator: Generator, progress: float) -> Tensor:
-        if self.training:
-            self._follow(self.smoothing.level(progress))
+    def follow(self, progress: float) -> None:
+        self._set_base(self.smoothing.level(progress))
+
+    def _smooth(self, x: Tensor, generator: Generator, progress: float | Tensor) -> Tensor:
         z = normal(len(x), x.shape[1], generator, like=x)
         return self.smoothing.smooth(x, self._shape(z, progress), progress)
 
-    def _shape(self, z: Tensor, progress: float) -> Tensor:
+    def _shape(self, z: Tensor, progress: float | Tensor) -> Tensor:
         """Give standard normal rows the directions in which the source is to be smoothed."""
         if not self.thin:
             return z
         missing = (1 - self.variances / self.smoothing.level(progress)).clamp(min=0)
         return (z * missing.sqrt()) @ self.axes.T
 
-    def _follow(self, level: float) -> None:
+    def _set_base(self, level: float) -> None:
         """Set the affine base for the smoothing `level`, if that has changed by a twentieth or is the last."""
         if self._laws is None or not self.form.affine_base or level == self._base_level:
             return
