@@ -3,9 +3,11 @@
 import warnings
 
 import numpy as np
+import ot
 import pytest
 
 from neuralot import OTPTransport, SNOTTransport
+from neuralot.costs import Lp
 from neuralot.datasets import (
     make_convex_potential,
     make_gaussians,
@@ -93,6 +95,43 @@ def test_snot_reaches_the_cosine_of_the_convex_potential_in_eight_dimensions():
 def test_otp_in_eight_dimensions(make):
     pair = make(8)
     assert_map_is_exact(fit(OTPTransport, pair), pair, pair.tolerance.otp_l2_uvp, cosine_needed=0.95)
+
+
+def power_cost(A, B, p):
+    """|a - b|^p of all pairs; POT's exact plan needs the matrix."""
+    return (np.abs(A[:, None] - B[None]) ** p).sum(axis=-1)
+
+
+@pytest.mark.parametrize("p", [1.5, 3.0])
+@pytest.mark.parametrize("name", ["perpendicular", "one_to_many"])
+def test_otp_follows_the_exact_plan_of_other_costs(name, p):
+    transport = fit(OTPTransport, PAIRS[name], cost=Lp(p))
+    assert_image_is_the_target(transport, PAIRS[name])
+    X, Y = PAIRS[name].sample(N_TEST, random_state=1)
+    draws = transport.sample(X, random_state=0)[0]
+    exact = ot.emd2([], [], power_cost(X, Y, p), numItermax=10**8)
+    assert (np.abs(X - draws) ** p).sum(axis=1).mean() == pytest.approx(exact, rel=0.05)
+
+
+@pytest.mark.parametrize("p", [1.5, 3.0])
+@pytest.mark.parametrize("name", ["gaussians", "eight_gaussians"])
+def test_snot_pairs_rows_and_images_as_cheaply_as_the_exact_plan_of_other_costs(name, p):
+    # free of the bias of two samples: the exact plan is that between the rows and their own images
+    transport = fit(SNOTTransport, PAIRS[name], cost=Lp(p))
+    X, Y = PAIRS[name].sample(N_TEST, random_state=1)
+    images = transport.transform(X)
+    exact = ot.emd2([], [], power_cost(X, images, p), numItermax=10**8)
+    assert exact > 0.99 * (np.abs(X - images) ** p).sum(axis=1).mean()
+    floor = target_floor(PAIRS[name].target, N_TEST, n_pairs=4, random_state=2).mean
+    assert d_target(images, Y) < 2 * floor
+
+
+def test_a_free_network_needs_no_expectile_in_sixty_four_dimensions():
+    pair = make_gaussians(64)
+    X, Y = pair.sample(2**14, random_state=0)
+    transport = SNOTTransport(map_form="network", expectile_weight=0, random_state=0).fit(X, Y)
+    assert transport.status_.ok
+    assert_map_is_exact(transport, pair, 1.0, cosine_needed=0.99)
 
 
 @pytest.mark.parametrize("turned", [False, True])
