@@ -273,7 +273,7 @@ def figure(results: list[Result], path: Path) -> None:
     import matplotlib.pyplot as plt
 
     dims = sorted({result.n_features for result in results})
-    _, axes = plt.subplots(1, len(dims), figsize=(4.2 * len(dims), 3.8), squeeze=False, layout="constrained")
+    drawn, axes = plt.subplots(1, len(dims), figsize=(3.6 * len(dims) + 2.4, 3.8), squeeze=False, layout="constrained")
     for axis, d in zip(axes[0], dims, strict=True):
         for index, solver in enumerate(SOLVERS):
             budgets: dict[float, list[Result]] = {}
@@ -292,7 +292,7 @@ def figure(results: list[Result], path: Path) -> None:
             axis.fill_between(seconds, list(map(min, uvp)), list(map(max, uvp)), color=f"C{index}", alpha=0.2)
         axis.set(xscale="log", yscale="log", xlabel="seconds of fit, one core", title=f"d = {d}")
     axes[0, 0].set_ylabel("L2-UVP, %")
-    axes[0, -1].legend(fontsize="small")
+    drawn.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside right center")
     path.parent.mkdir(parents=True, exist_ok=True)
     plt.savefig(path, dpi=110)
 
