@@ -162,7 +162,7 @@ def hold_out(weights: np.ndarray, n_cells: int, fraction: float, generator: Gene
     upper = (np.cumsum(weights) * (n_cells / weights.sum())).round(9)
     held_below = np.interp(upper, np.arange(n_cells + 1), np.concatenate([[0], np.cumsum(is_held)]))
     held = np.diff(held_below, prepend=0.0).round(9)
-    return np.diff(upper, prepend=0.0).round(9) - held, held
+    return (np.diff(upper, prepend=0.0).round(9) - held).clip(min=0), held
 
 
 def spaced(weights: np.ndarray, n_rows: int) -> np.ndarray:

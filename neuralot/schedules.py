@@ -71,7 +71,10 @@ class Smoothing:
     def level(self, progress: float | Tensor) -> float | Tensor:
         """Variance eps of the noise at `progress` in [0, 1], as a tensor for a tensor."""
         t = progress / self.anneal_fraction
-        t = t.clamp(max=1.0) if isinstance(t, Tensor) else min(t, 1.0)
+        if isinstance(t, Tensor):
+            t = t.clamp(max=1.0)
+        elif t >= 1:
+            return self.eps_min  # to the bit, which the formulas are not
         if self.kind == "geometric":
             return self.eps_max * (self.eps_min / self.eps_max) ** t
         return self.eps_max + t * (self.eps_min - self.eps_max)

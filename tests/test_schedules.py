@@ -140,3 +140,10 @@ def test_antithetic_noise_has_mean_zero_and_comes_in_pairs(n):
     assert z.sum(0).abs().max() < 1e-5
     assert torch.equal(z[n // 2 : n // 2 * 2], -z[: n // 2])
     assert torch.equal(antithetic_noise(n, 3, seeded()), z)
+
+
+@pytest.mark.parametrize("kind", ["linear", "geometric", "vp"])
+def test_the_last_level_is_eps_min_to_the_bit(kind):
+    for eps_min in torch.linspace(0.003, 0.2, 50).tolist():
+        smoothing = Smoothing(0.3, eps_min, kind, 0.7)
+        assert smoothing.level(0.7) == smoothing.level(1.0) == eps_min
