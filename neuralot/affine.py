@@ -1,4 +1,4 @@
-"""Affine transport: the moments of a law that can only be drawn from, and the optimal map between two Gaussians."""
+"""Affine transport: moments of a law that can only be drawn from, optimal maps between Gaussians, preconditioning."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from neuralot.sampling import Sampler
 N_DRAWS = 2**17
 ROWS_PER_BLOCK = 2**14
 RIDGE = 1e-5
+SIZE_OF_THIN = 4.0
 
 
 @dataclass(frozen=True)
@@ -85,3 +86,36 @@ def affine_transport(source: Moments, target: Moments) -> tuple[Affine, Affine]:
         Affine(there, target.mean - there @ source.mean),
         Affine(back, source.mean - back @ target.mean),
     )
+
+
+def lenses(matrix: Tensor, covariance: Tensor, thin: Tensor) -> tuple[Tensor, Tensor]:
+    """Matrices through which two networks see source and target, so that neither is stiff nor blind.
+
+    With the affine transport A of the source, x -> A^(1/2) x and y -> A^(-1/2) y leave x'y, and with it the plan, as it
+    is, and give both laws one covariance: directions that the target has not got are small on both sides. Without,
+    their potentials are steep, and the first steps throw the network into a constant.
+
+    Directions in which the source is all noise are few or many. What happens there decides the plan, and gradient
+    descent does not find a single one among 255; so they are enlarged, to some sixteen times the variance of all
+    others. At last rows are scaled so that a layer with torch's weights has outputs of variance one.
+
+    Parameters
+    ----------
+    matrix, covariance : Tensor of shape (n_features, n_features)
+        A, symmetric and positive, and the covariance of the (smoothed) source.
+    thin : Tensor of shape (n_features, n_thin)
+        Orthonormal directions in which the source is all noise; there may be none.
+
+    References
+    ----------
+    Kuang and Tabak, "Preconditioning of optimal transport", SIAM J. Sci. Comput., 2017.
+    """
+    n_features, n_thin = thin.shape
+    values, vectors = torch.linalg.eigh(matrix)
+    root, inverse_root = ((vectors * values**power) @ vectors.T for power in (0.5, -0.5))
+    axes = torch.linalg.qr(root @ thin).Q
+    size = max(1.0, SIZE_OF_THIN * math.sqrt((n_features - n_thin) / max(n_thin, 1)))
+    enlarge = torch.eye(n_features, dtype=matrix.dtype, device=matrix.device) + (size - 1) * axes @ axes.T
+    seen = enlarge @ root
+    scale = math.sqrt(3 * n_features / float((seen @ covariance @ seen.T).trace()))
+    return scale * seen, scale * enlarge @ inverse_root

@@ -40,7 +40,7 @@ class Form(nn.Module, ABC):
     noise_dim : int
         Width of the noise that the map takes beside x.
     affine_base : bool
-        Whether the networks add to affine maps, which `set_base` sets.
+        Whether the networks add to affine maps, which `set_base` sets, and see rows as `set_lenses` says.
     """
 
     networks: nn.ModuleDict
@@ -59,6 +59,11 @@ class Form(nn.Module, ABC):
         """Let the map start from `there`, and the potential on the target's side from the way `back`."""
         for network, base in zip(self.networks.values(), (there, back), strict=True):
             cast(AffineBase, network).set_base(base.matrix, base.offset)
+
+    def set_lenses(self, source: Tensor, target: Tensor) -> None:
+        """Let the networks see their rows through these matrices, on the source's and on the target's side."""
+        for network, lens in zip(self.networks.values(), (source, target), strict=True):
+            cast(AffineBase, network).set_lens(lens)
 
     @abstractmethod
     def loss(self, player: str, x: Tensor, y: Tensor, generator: Generator) -> Tensor:

@@ -129,7 +129,9 @@ class Potential(nn.Module):
 
 
 class AffineBase(nn.Module):
-    """A base for a network to add to: the affine map x -> A x + b, set from outside, the identity at first.
+    """A base for a network to add to, the affine map x -> A x + b, and a lens x -> L x through which it sees its rows.
+
+    Both are set from outside, and the identity at first.
 
     Parameters
     ----------
@@ -138,20 +140,30 @@ class AffineBase(nn.Module):
 
     matrix: Tensor
     offset: Tensor
+    lens: Tensor
 
     def __init__(self, n_features: int) -> None:
         super().__init__()
         self.register_buffer("matrix", torch.eye(n_features))
         self.register_buffer("offset", torch.zeros(n_features))
+        self.register_buffer("lens", torch.eye(n_features))
 
     def set_base(self, matrix: Tensor, offset: Tensor) -> None:
-        """Let the base be x -> `matrix` x + `offset`."""
+        """Let the base be x -> `matrix` x + `offset`, with a symmetric matrix."""
         self.matrix.copy_(matrix)
         self.offset.copy_(offset)
 
+    def set_lens(self, lens: Tensor) -> None:
+        """Let the network see `lens` x."""
+        self.lens.copy_(lens)
+
+    def seen(self, x: Tensor) -> Tensor:
+        """The rows `x` through the lens."""
+        return x @ self.lens.T
+
 
 class BasedPotential(AffineBase):
-    """Kantorovich potential ``f(x) = |x|^2 - x' A x - 2 b' x + MLP(x)``: the map is ``A x + b - grad MLP(x) / 2``.
+    """Kantorovich potential ``|x|^2 - x' A x - 2 b' x + MLP(L x)``: its map is ``A x + b - L' grad MLP(L x) / 2``.
 
     In high dimension this base replaces the learned quadratic of `Potential`, whose many small errors add up.
 
@@ -175,11 +187,11 @@ class BasedPotential(AffineBase):
 
     def forward(self, x: Tensor) -> Tensor:
         """Value at the rows `x`, shape (n,)."""
-        return (x * (x - x @ self.matrix - 2 * self.offset)).sum(-1) + self.residual(x).squeeze(-1)
+        return (x * (x - x @ self.matrix - 2 * self.offset)).sum(-1) + self.residual(self.seen(x)).squeeze(-1)
 
 
 class BasedMap(AffineBase):
-    """Map T(x) = A x + b + MLP(x).
+    """Map T(x) = A x + b + MLP(L x).
 
     Parameters
     ----------
@@ -201,7 +213,7 @@ class BasedMap(AffineBase):
 
     def forward(self, x: Tensor) -> Tensor:
         """Image of the rows `x`, shape (n, d)."""
-        return x @ self.matrix + self.offset + self.residual(x)
+        return x @ self.matrix + self.offset + self.residual(self.seen(x))
 
 
 class ConvexPotential(nn.Module):

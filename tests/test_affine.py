@@ -1,10 +1,10 @@
-"""Moments from draws alone, and the optimal map between Gaussians."""
+"""Moments from draws alone, the optimal map between Gaussians, and what networks see of two laws."""
 
 import ot
 import pytest
 import torch
 
-from neuralot.affine import Moments, affine_transport
+from neuralot.affine import Moments, affine_transport, lenses
 from neuralot.sampling import as_sampler
 
 
@@ -62,3 +62,37 @@ def test_between_two_samples_of_one_law_the_map_is_a_shift():
     # and not so for a law that differs
     wider = Moments(other.mean, 4 * other.covariance, other.n_rows)
     torch.testing.assert_close(affine_transport(one, wider)[0].matrix, 2 * torch.eye(20).double(), atol=0.5, rtol=0)
+
+
+def test_lenses_keep_inner_products_and_give_both_laws_one_covariance():
+    source, target = moments(4, 0), moments(4, 2, scale=3.0)
+    there, _ = affine_transport(source, target)
+    for n_thin in (0, 1):
+        of_source, of_target = lenses(there.matrix, source.covariance, torch.eye(4).double()[:, :n_thin])
+        seen = [lens @ law.covariance @ lens.T for lens, law in ((of_source, source), (of_target, target))]
+        torch.testing.assert_close(*seen, rtol=1e-3, atol=1e-3)
+    of_source, of_target = lenses(there.matrix, source.covariance, torch.eye(4).double()[:, :0])
+    product = of_source.T @ of_target
+    torch.testing.assert_close(product, product[0, 0] * torch.eye(4).double())
+
+
+def test_a_direction_that_the_target_has_not_got_is_small_on_both_sides():
+    source = Moments(torch.zeros(2).double(), torch.eye(2).double(), 10**9)
+    target = Moments(torch.zeros(2).double(), torch.diag(torch.tensor([4.0, 0.0])).double(), 10**9)
+    there, _ = affine_transport(source, target)
+    of_both = lenses(there.matrix, source.covariance, torch.eye(2).double()[:, :0])
+    for lens, law in zip(of_both, (source, target), strict=True):
+        first, second = (lens @ law.covariance @ lens.T).diagonal()
+        assert second < 0.01 * first
+
+
+def test_a_lens_enlarges_the_one_thin_direction_and_leaves_a_layer_outputs_of_variance_one():
+    d, identity = 100, torch.eye(100).double()
+    lens, _ = lenses(identity, identity, identity[:, -1:])
+    seen = lens.square().sum(0)
+    assert float(seen[-1] / seen[:-1].sum()) == pytest.approx(16, rel=1e-6)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        layer = torch.nn.Linear(d, 1000, bias=False)
+    outputs = layer(torch.randn(1000, d, generator=seeded()) @ lens.float().T)
+    assert float(outputs.detach().var()) == pytest.approx(1, rel=0.1)

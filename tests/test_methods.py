@@ -131,6 +131,30 @@ def test_an_affine_base_is_the_gaussian_map_of_the_smoothed_source_and_follows_e
             torch.testing.assert_close(form.inverse(form.map(x)).detach(), x, atol=1e-4, rtol=0)
 
 
+@pytest.mark.parametrize("turn", [0.0, 0.6])
+def test_the_networks_see_the_one_direction_in_which_the_source_is_thin_enlarged(turn):
+    turn = torch.tensor([[math.cos(turn), -math.sin(turn)], [math.sin(turn), math.cos(turn)]])
+    source = as_sampler(torch.randn(20_000, 2, generator=seeded()) * torch.tensor([1.0, 1e-3]) @ turn)
+    target = as_sampler(torch.randn(20_000, 2, generator=seeded(1)) @ turn)
+    form = make_form(2, affine_base=True)
+    method = OTP(2, form, smoothing=Smoothing(0.25, 0.25), thin=True)
+    method.prepare(source, target, seeded())
+    f, g = form.networks.values()
+    x = method._smooth(source(20_000, seeded()), seeded(1), 1.0)
+    # both laws have deviations 1 and .5 ** .5 in the same coordinates; then the thin direction is made 4 times as long
+    for network, rows_seen in ((f, x), (g, target(20_000, seeded()))):
+        variances = torch.linalg.eigvalsh(torch.cov(network.seen(rows_seen).T))
+        assert float(variances[1] / variances[0]) == pytest.approx(8, rel=0.1)
+
+
+def test_isotropic_noise_has_no_thin_directions():
+    source = as_sampler(rows(2000) * torch.tensor([1.0, 0.0]))
+    form = make_form(2, affine_base=True)
+    OTP(2, form, smoothing=Smoothing(0.25, 0.01)).prepare(source, source, seeded())
+    f, _ = form.networks.values()
+    assert f.lens[1, 1] < 0.25 * f.lens[0, 0]  # the target has nothing there
+
+
 def test_new_laws_get_a_new_base():
     method = OTP(2, make_form(2, affine_base=True), smoothing=Smoothing(0.25, 0.25), thin=True)
     source = as_sampler(rows(2000))

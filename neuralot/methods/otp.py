@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Generator, Tensor
 
-from neuralot.affine import Moments, affine_transport
+from neuralot.affine import Moments, affine_transport, lenses
 from neuralot.forms import Form, make_form
 from neuralot.sampling import Sampler
 from neuralot.schedules import Smoothing, antithetic_noise
@@ -112,6 +112,8 @@ class OTP(SemiDual):
             variances, axes = torch.linalg.eigh(self._laws[0].covariance)
             self.variances.copy_(variances.clamp(min=0))
             self.axes.copy_(axes)
+        if self.form.affine_base:
+            self._set_lenses(*self._laws)
         self._base_level = 0.0  # no base for these laws yet
         self.follow(0.0)
 
@@ -137,10 +139,21 @@ class OTP(SemiDual):
             return
         self._base_level = level
         source, target = self._laws
+        self.form.set_base(*affine_transport(self._smoothed(source, level), target))
+
+    def _set_lenses(self, source: Moments, target: Moments) -> None:
+        """Let the networks see these laws in the coordinates that suit the last level."""
+        level = self.smoothing.eps_min
+        smoothed = self._smoothed(source, level)
+        there, _ = affine_transport(smoothed, target)
+        thin = (self.variances < level) & self.thin
+        self.form.set_lenses(*lenses(there.matrix, smoothed.covariance, self.axes[:, thin].double()))
+
+    def _smoothed(self, source: Moments, level: float) -> Moments:
+        """Moments of the source at a smoothing level."""
         added = level * torch.eye(len(source.mean), dtype=torch.double, device=source.mean.device)
         if self.thin:
             axes, variances = self.axes.double(), self.variances.double()
             added = (axes * (level - variances).clamp(min=0)) @ axes.T
         kept = 1 - level if self.smoothing.kind == "vp" else 1.0
-        smoothed = Moments(math.sqrt(kept) * source.mean, kept * source.covariance + added, source.n_rows)
-        self.form.set_base(*affine_transport(smoothed, target))
+        return Moments(math.sqrt(kept) * source.mean, kept * source.covariance + added, source.n_rows)
