@@ -1,6 +1,6 @@
-"""Does memory stay flat, and does a step's cost not grow with the sample?
+"""Does memory stay flat, does a step's cost not grow with the sample, and how fast are new points mapped?
 
-python benchmarks/scale.py            # 10 million rows through files; steps for 1e3 to 1e6 rows; a fit of 1e6 x 64
+python benchmarks/scale.py            # the tables of benchmarks/README.md
 python benchmarks/scale.py --quick    # does it run? (make bench)
 
 Memory is what the process itself allocated (RssAnon of /proc/self/status, Linux), files mapped into memory left out.
@@ -11,7 +11,9 @@ import statistics
 import tempfile
 import threading
 import time
+import timeit
 from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -77,6 +79,28 @@ def steps(sizes: list[int], n_steps: int) -> None:
         print(f"n = {n}: {1000 * each:.2f} ms a step")
 
 
+def beside_pot(sizes: list[int]) -> None:
+    """Rows a second that `transform` maps, and POT's on new points, which looks up the nearest of its fitted rows."""
+    import ot
+
+    new, peer = rows(10**5, 16, seed=2), {}
+    for n in sizes:
+        X, Y = rows(n, 16).astype(np.float64), rows(n, 16, seed=1).astype(np.float64) + 1
+        transport = ot.da.EMDTransport(max_iter=10**7).fit(Xs=X, Xt=Y)
+        for batch in (128, 4096):  # its default, and one that suits it better
+            peer[n, batch] = partial(transport.transform, new[:4096].astype(np.float64), batch_size=batch)
+    ours = SNOTTransport(max_iter=50, random_state=0).fit(rows(4096, 16), rows(4096, 16, seed=1) + 1)
+    per_second = len(new) / median_seconds(partial(ours.transform, new))
+    print(f"transform, d = 16: {per_second:.3g} rows a second")
+    for (n, batch), work in peer.items():
+        theirs = 4096 / median_seconds(work)
+        print(f"POT EMDTransport of {n} rows, batches of {batch}: {theirs:.3g}, ours {per_second / theirs:.0f} times")
+
+
+def median_seconds(work: Callable[[], object], n_repeats: int = 3) -> float:
+    return statistics.median(timeit.repeat(work, number=1, repeat=n_repeats))
+
+
 def fit(n_rows: int) -> None:
     X, Y = rows(n_rows, 64), rows(n_rows, 64, seed=1)
     seconds, peak = peak_beyond(lambda: SNOTTransport(max_iter=10, random_state=0).fit(X, Y))
@@ -92,6 +116,7 @@ def main() -> None:
     through_files(10**7 // small)
     steps([10**3, 10**4, 10**5, 10**6][: 3 if options.quick else 4], 100 // (4 if options.quick else 1))
     fit(10**6 // small)
+    beside_pot([1024] if options.quick else [1024, 4096, 8192])
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from neuralot.defaults import (
 )
 from neuralot.forms import Form, NetworkFactory
 from neuralot.methods import OTP, SNOT
-from neuralot.schedules import Smoothing, fills_its_span, terminal_level
+from neuralot.schedules import Smoothing, fills_its_span, noise_scale, terminal_level
 from neuralot.semidual import SemiDual
 from neuralot.solve import Callback
 
@@ -259,7 +259,8 @@ class OTPTransport(BaseTransport):
         up to eps (see `neuralot.methods.OTP`). ``'auto'`` is ``'thin'`` from 16 features on where the source fills the
         span of its covariance (`neuralot.schedules.fills_its_span`), else ``'isotropic'``.
     eps_max : float, default=0.25
-        First variance of the noise, in units of the common scale squared.
+        First variance of the noise, in units of the laws' variance in a direction in which they vary
+        (`neuralot.schedules.noise_scale`).
     eps_min : float or 'auto', default='auto'
         Last variance, above 0. ``'auto'`` follows the sample size n and an estimate m of the source's intrinsic
         dimension, see `neuralot.schedules.terminal_level`; at most `eps_max`, and `eps_max` itself with thin noise,
@@ -454,7 +455,7 @@ class OTPTransport(BaseTransport):
             shape = "thin" if many and fills_its_span(x) else "isotropic"
         if level == "auto":
             level = self.eps_max if shape == "thin" else min(terminal_level(x), self.eps_max)
-        chosen = {"noise_shape": shape, "eps_min": level, "affine_base": many}
+        chosen = {"noise_shape": shape, "eps_min": level, "noise_scale": noise_scale(x, y), "affine_base": many}
         # less decay than SNOT's: where mass splits, the map must be steep
         return {**chosen, **_training(self, x, y, most_decay=0.02)}
 
@@ -462,7 +463,9 @@ class OTPTransport(BaseTransport):
         return OTP(
             self.n_features_in_,
             form,
-            smoothing=Smoothing(params.eps_max, params.eps_min, params.schedule, params.anneal_fraction),
+            smoothing=Smoothing(
+                params.eps_max, params.eps_min, params.schedule, params.anneal_fraction, params.noise_scale
+            ),
             thin=params.noise_shape == "thin",
             n_transform_draws=params.n_transform_draws,
             generator=generator,

@@ -18,17 +18,19 @@ class Smoothing:
 
     With t = min(progress / anneal_fraction, 1) the level is
 
-    - ``'linear'``: eps = eps_max + t (eps_min - eps_max), and x~ = x + sqrt(eps) z;
+    - ``'linear'``: eps = eps_max + t (eps_min - eps_max), and x~ = x + scale sqrt(eps) z;
     - ``'geometric'``: eps = eps_max (eps_min / eps_max)^t, and the same x~;
-    - ``'vp'`` (variance preserving): eps linear as above, and x~ = sqrt(1 - eps) x + sqrt(eps) z.
+    - ``'vp'`` (variance preserving): eps linear as above, and x~ = sqrt(1 - eps) x + scale sqrt(eps) z.
 
     Parameters
     ----------
     eps_max, eps_min : float
-        Variances of the noise, eps_max >= eps_min > 0; below 1 for ``'vp'``.
+        Variances of the noise in units of `scale` squared, eps_max >= eps_min > 0; below 1 for ``'vp'``.
     kind : {'geometric', 'linear', 'vp'}
     anneal_fraction : float
         Share of the run, in (0, 1], after which eps stays at `eps_min`.
+    scale : float
+        Deviation of the noise at level 1, see `noise_scale`.
 
     Raises
     ------
@@ -51,6 +53,7 @@ class Smoothing:
     eps_min: float = 0.01
     kind: str = "geometric"
     anneal_fraction: float = 0.7
+    scale: float = 1.0
 
     def __post_init__(self) -> None:
         if self.kind not in SCHEDULES:
@@ -83,7 +86,7 @@ class Smoothing:
         """Smoothed rows x~ at `progress`, from rows `x` and standard normal `z` that broadcasts to them."""
         eps = self.level(progress)
         signal = (1 - eps) ** 0.5 if self.kind == "vp" else 1.0
-        return signal * x + eps**0.5 * z
+        return signal * x + self.scale * eps**0.5 * z
 
 
 def intrinsic_dimension(x: Tensor, n_neighbors: int = 10) -> float:
@@ -149,6 +152,30 @@ def fills_its_span(x: Tensor) -> bool:
     return intrinsic_dimension(x) >= 0.8 * intrinsic_dimension(normal)
 
 
+def noise_scale(x: Tensor, y: Tensor) -> float:
+    """Deviation of two laws in a direction in which they vary: (tr S^2 / tr S)^(1/2), with S their mean covariance.
+
+    It is that of a column where all columns are alike, and does not change when both laws lie flat in a larger space.
+
+    Parameters
+    ----------
+    x, y : Tensor of shape (n_rows, n_features)
+        At most 16 384 rows of each are used.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from neuralot.schedules import noise_scale
+    >>> x = torch.randn(1000, 2, generator=torch.Generator().manual_seed(0))
+    >>> flat = torch.cat([x, torch.zeros(1000, 6)], dim=1)
+    >>> round(noise_scale(x, -x), 1), round(noise_scale(flat, -flat), 1)
+    (1.0, 1.0)
+    """
+    of_x, of_y = (torch.cov(_some(rows, 2**14).double().T, correction=0).reshape(x.shape[1], -1) for rows in (x, y))
+    S = (of_x + of_y) / 2
+    return float((S.square().sum() / S.trace()).sqrt()) if S.trace() > 0 else 1.0
+
+
 def terminal_level(x: Tensor) -> float:
     """Heuristic for the last smoothing level: eps_min = sigma^2, sigma = min(1.5 N^(-1 / max(m, 4)), 1 / 3).
 
@@ -160,7 +187,7 @@ def terminal_level(x: Tensor) -> float:
     Parameters
     ----------
     x : Tensor of shape (n_rows, n_features)
-        Distinct rows of unit scale; m is estimated on at most 2000 of them.
+        Distinct rows; m is estimated on at most 2000 of them.
 
     References
     ----------
@@ -177,8 +204,8 @@ def terminal_level(x: Tensor) -> float:
     return min(1.5 * len(x) ** (-1 / max(dimension, 4.0)), 1 / 3) ** 2
 
 
-def _some(x: Tensor) -> Tensor:
-    return x[torch.linspace(0, len(x) - 1, min(len(x), 2000)).long()]
+def _some(x: Tensor, n_rows: int = 2000) -> Tensor:
+    return x[torch.linspace(0, len(x) - 1, min(len(x), n_rows), dtype=torch.double).long()]
 
 
 def antithetic_noise(n_draws: int, n_features: int, generator: Generator) -> Tensor:

@@ -128,8 +128,8 @@ class OTP(SemiDual):
         """Give standard normal rows the directions in which the source is to be smoothed."""
         if not self.thin:
             return z
-        missing = (1 - self.variances / self.smoothing.level(progress)).clamp(min=0)
-        return (z * missing.sqrt()) @ self.axes.T
+        variance = self.smoothing.scale**2 * self.smoothing.level(progress)
+        return (z * (1 - self.variances / variance).clamp(min=0).sqrt()) @ self.axes.T
 
     def _set_base(self, level: float) -> None:
         """Set the affine base for the smoothing `level`, if that has changed by a twentieth or is the last."""
@@ -146,14 +146,15 @@ class OTP(SemiDual):
         level = self.smoothing.eps_min
         smoothed = self._smoothed(source, level)
         there, _ = affine_transport(smoothed, target)
-        thin = (self.variances < level) & self.thin
+        thin = (self.variances < self.smoothing.scale**2 * level) & self.thin
         self.form.set_lenses(*lenses(there.matrix, smoothed.covariance, self.axes[:, thin].double()))
 
     def _smoothed(self, source: Moments, level: float) -> Moments:
         """Moments of the source at a smoothing level."""
-        added = level * torch.eye(len(source.mean), dtype=torch.double, device=source.mean.device)
+        noise = self.smoothing.scale**2 * level
+        added = noise * torch.eye(len(source.mean), dtype=torch.double, device=source.mean.device)
         if self.thin:
             axes, variances = self.axes.double(), self.variances.double()
-            added = (axes * (level - variances).clamp(min=0)) @ axes.T
+            added = (axes * (noise - variances).clamp(min=0)) @ axes.T
         kept = 1 - level if self.smoothing.kind == "vp" else 1.0
         return Moments(math.sqrt(kept) * source.mean, kept * source.covariance + added, source.n_rows)
