@@ -34,6 +34,11 @@ def default_decay(n_features: int, n_rows: int, most: float) -> float:
     return max(least, most * min(1.0, 4096 / n_rows))
 
 
+def default_gap_weight(n_features: int) -> float:
+    """Weight of the squared duality gap: 2 / n_features, between .1 and 1; potentials grow with the dimension."""
+    return min(1.0, max(0.1, 2 / n_features))
+
+
 def default_batch(n_features: int, n_rows: int) -> int:
     """Rows per batch: 256, and where the smaller sample has at least 2^15 distinct rows 1024, or 512 from 64 features.
 

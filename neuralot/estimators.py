@@ -17,6 +17,7 @@ from neuralot.defaults import (
     default_activation,
     default_batch,
     default_decay,
+    default_gap_weight,
     default_rate,
     default_sizes,
 )
@@ -60,9 +61,9 @@ class SNOTTransport(BaseTransport):
         tau in [0.5, 1) of the expectile regulariser, which keeps a potential near its c-transform.
     expectile_weight : float, default=1.0
         Its weight; 0 is the plain objective of the papers.
-    gap_weight : float, default=0.1
+    gap_weight : float or 'auto', default='auto'
         Weight of the squared duality gap ``c(x, T(x)) - f(x) - g(T(x))`` and that of the way back, zero for optimal
-        potentials f and g; gradient form with both directions only.
+        potentials f and g; gradient form with both directions only. ``'auto'`` is 2 / n_features, between 0.1 and 1.
     gradient_penalty : float, default=0.0
         Weight of ``E|grad V(y)|^2``.
     cost : 'sqeuclidean', `neuralot.costs.Cost` or callable, default='sqeuclidean'
@@ -168,7 +169,7 @@ class SNOTTransport(BaseTransport):
         bidirectional: bool = True,
         expectile: float = 0.9999,
         expectile_weight: float = 1.0,
-        gap_weight: float = 0.1,
+        gap_weight: float | str = "auto",
         gradient_penalty: float = 0.0,
         cost: str | Cost | PairedCost = "sqeuclidean",
         batch_size: int | str = "auto",
@@ -277,9 +278,9 @@ class OTPTransport(BaseTransport):
         tau in [0.5, 1) of the expectile regulariser, which keeps a potential near its c-transform.
     expectile_weight : float, default=1.0
         Its weight; 0 is the plain objective of the papers.
-    gap_weight : float, default=0.1
+    gap_weight : float or 'auto', default='auto'
         Weight of the squared duality gap ``c(x, T(x)) - f(x) - g(T(x))`` and that of the way back, zero for optimal
-        potentials f and g; gradient form with both directions only.
+        potentials f and g; gradient form with both directions only. ``'auto'`` is 2 / n_features, between 0.1 and 1.
     gradient_penalty : float, default=0.0
         Weight of ``E|grad V(y)|^2``.
     cost : 'sqeuclidean', `neuralot.costs.Cost` or callable, default='sqeuclidean'
@@ -389,7 +390,7 @@ class OTPTransport(BaseTransport):
         bidirectional: bool = True,
         expectile: float = 0.9999,
         expectile_weight: float = 1.0,
-        gap_weight: float = 0.1,
+        gap_weight: float | str = "auto",
         gradient_penalty: float = 0.0,
         cost: str | Cost | PairedCost = "sqeuclidean",
         batch_size: int | str = "auto",
@@ -482,6 +483,7 @@ def _training(estimator: BaseTransport, x: Tensor, y: Tensor, most_decay: float)
         "learning_rate_init": default_rate(n_features),
         "weight_decay": default_decay(n_features, n_rows, most_decay),
         "batch_size": default_batch(n_features, n_rows),
+        "gap_weight": default_gap_weight(n_features),
     }
     given = {name: getattr(estimator, name) for name in auto}
     return {name: auto[name] if isinstance(value, str) and value == "auto" else value for name, value in given.items()}

@@ -15,7 +15,7 @@ from torch import Generator, Tensor, nn
 
 from neuralot.affine import Affine
 from neuralot.costs import Cost, SquaredEuclidean
-from neuralot.defaults import default_sizes
+from neuralot.defaults import default_gap_weight, default_sizes
 from neuralot.networks import AffineBase, BasedMap, BasedPotential, MLPMap, NoiseMap, Potential
 from neuralot.schedules import antithetic_noise
 from neuralot.semidual import CriticLoss, gradient, map_loss, mean_over, normal, seeded, value_and_gradient
@@ -253,7 +253,7 @@ def make_form(
     n_transform_draws: int = 16,
     bidirectional: bool = True,
     critic_loss: CriticLoss = CriticLoss(),  # noqa: B008 (frozen)
-    gap_weight: float = 0.1,
+    gap_weight: float | None = None,
     affine_base: bool = False,
     map_network: NetworkFactory | None = None,
     potential_network: NetworkFactory | None = None,
@@ -280,8 +280,8 @@ def make_form(
     bidirectional : bool
         Gradient form only.
     critic_loss : CriticLoss
-    gap_weight : float
-        Gradient form with both directions only.
+    gap_weight : float, optional
+        Gradient form with both directions only. None: see `neuralot.defaults.default_gap_weight`.
     affine_base : bool
         Networks that add to an affine base instead of learning a quadratic; only for the squared Euclidean cost and
         without noise, and a user's own networks have none.
@@ -321,7 +321,7 @@ def make_form(
                 critic_loss=critic_loss,
                 n_map_steps=n_map_steps or 1,
                 bidirectional=bidirectional,
-                gap_weight=gap_weight,
+                gap_weight=default_gap_weight(n_features) if gap_weight is None else gap_weight,
             )
         if map_network is not None:
             network = _module(map_network, n_features, "map_network")

@@ -78,7 +78,7 @@ RULES: Mapping[str, Rule] = {
     "bidirectional": _BOOL,
     "expectile": _number(0.5, 1.0, closed=True),
     "expectile_weight": _number(0, closed=True),
-    "gap_weight": _number(0, closed=True),
+    "gap_weight": _or("auto", _number(0, closed=True)),
     "gradient_penalty": _number(0, closed=True),
     "noise_shape": _one_of("auto", "isotropic", "thin"),
     "eps_max": _number(0),

@@ -2,7 +2,15 @@
 
 import pytest
 
-from neuralot.defaults import MANY_ROWS, default_activation, default_batch, default_decay, default_rate, default_sizes
+from neuralot.defaults import (
+    MANY_ROWS,
+    default_activation,
+    default_batch,
+    default_decay,
+    default_gap_weight,
+    default_rate,
+    default_sizes,
+)
 
 
 def test_wider_networks_from_sixteen_features_on():
@@ -20,6 +28,10 @@ def test_decay_is_constant_on_small_samples_and_falls_as_one_over_n_to_a_floor()
     assert default_decay(16, 4 * 4096, most=0.2) == pytest.approx(0.05)
     assert default_decay(16, 10**7, most=0.2) == default_decay(64, 10**7, most=0.2) == 0.01
     assert default_decay(2, 10**7, most=0.2) == 0.00125
+
+
+def test_the_gap_weighs_less_in_high_dimension():
+    assert [default_gap_weight(n_features) for n_features in (1, 2, 8, 16, 64)] == [1, 1, 0.25, 0.125, 0.1]
 
 
 def test_tanh_is_for_many_rows_in_the_plane():
