@@ -300,7 +300,8 @@ class OTPTransport(BaseTransport):
         excepted, and Adam on the rest.
     weight_decay : float or 'auto', default='auto'
         Decoupled decay of the matrices that Muon would move, against overfitting; too much bends the map. ``'auto'`` is
-        0.02 up to 4096 rows, then falls as 1 / n to .01, or further below 16 features.
+        0.02 up to 4096 rows, or 0.5 with thin noise from 16 features on; then it falls as 1 / n to .01, or further
+        below 16 features.
     early_stopping : bool, default=False
         End the fit when the energy distance between held-out images and held-out target rows stops falling, and
         keep the best weights; it counts from where eps has reached `eps_min`.
@@ -457,8 +458,8 @@ class OTPTransport(BaseTransport):
         if level == "auto":
             level = self.eps_max if shape == "thin" else min(terminal_level(x), self.eps_max)
         chosen = {"noise_shape": shape, "eps_min": level, "noise_scale": noise_scale(x, y), "affine_base": many}
-        # less decay than SNOT's: where mass splits, the map must be steep
-        return {**chosen, **_training(self, x, y, most_decay=0.02)}
+        # where mass splits the map must be steep, which decay forbids; not so for enlarged thin directions
+        return {**chosen, **_training(self, x, y, most_decay=0.5 if many and shape == "thin" else 0.02)}
 
     def _method(self, params: Any, form: Form, generator: Generator) -> SemiDual:
         return OTP(
