@@ -260,7 +260,7 @@ class OTPTransport(BaseTransport):
         up to eps (see `neuralot.methods.OTP`). ``'auto'`` is ``'thin'`` from 16 features on where the source fills the
         span of its covariance (`neuralot.schedules.fills_its_span`), else ``'isotropic'``.
     eps_max : float, default=0.25
-        First variance of the noise, in units of the laws' variance in a direction in which they vary
+        First variance of the noise, in units of the mean variance over the directions in which the laws vary
         (`neuralot.schedules.noise_scale`).
     eps_min : float or 'auto', default='auto'
         Last variance, above 0. ``'auto'`` follows the sample size n and an estimate m of the source's intrinsic

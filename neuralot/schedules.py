@@ -153,9 +153,10 @@ def fills_its_span(x: Tensor) -> bool:
 
 
 def noise_scale(x: Tensor, y: Tensor) -> float:
-    """Deviation of two laws in a direction in which they vary: (tr S^2 / tr S)^(1/2), with S their mean covariance.
+    """Deviation of two laws in the directions in which they vary: (tr S / r)^(1/2), with S their mean covariance.
 
-    It is that of a column where all columns are alike, and does not change when both laws lie flat in a larger space.
+    r counts the eigenvalues of S above a hundredth of their mean. So it is the deviation of a column where all columns
+    vary, and does not change when both laws lie flat in a larger space.
 
     Parameters
     ----------
@@ -172,8 +173,9 @@ def noise_scale(x: Tensor, y: Tensor) -> float:
     (1.0, 1.0)
     """
     of_x, of_y = (torch.cov(_some(rows, 2**14).double().T, correction=0).reshape(x.shape[1], -1) for rows in (x, y))
-    S = (of_x + of_y) / 2
-    return float((S.square().sum() / S.trace()).sqrt()) if S.trace() > 0 else 1.0
+    variances = torch.linalg.eigvalsh((of_x + of_y) / 2)
+    size = variances.sum()
+    return float((size / (variances > 0.01 * variances.mean()).sum()).sqrt()) if size > 0 else 1.0
 
 
 def terminal_level(x: Tensor) -> float:

@@ -97,6 +97,43 @@ def test_otp_in_eight_dimensions(make):
     assert_map_is_exact(fit(OTPTransport, pair), pair, pair.tolerance.otp_l2_uvp, cosine_needed=0.95)
 
 
+def test_otp_fits_dense_laws_in_sixteen_dimensions():
+    pair = make_gaussians(16)
+    assert_map_is_exact(fit(OTPTransport, pair), pair, 1.0, cosine_needed=0.99)
+
+
+def turned(d):
+    return np.linalg.qr(np.random.default_rng(0).normal(size=(d, d)))[0]
+
+
+def test_otp_finds_the_one_thin_direction_among_many():
+    # without the lenses of `neuralot.affine` the share of draws near a branch stays that of a normal law, .3
+    pair, turn = make_one_to_many(64), turned(64)
+    X, Y = pair.sample(16_384, random_state=0)
+    transport = OTPTransport(max_iter=400, random_state=0).fit(X @ turn, Y @ turn)
+    X, _ = pair.sample(10 * N_TEST, random_state=1)
+    draws = transport.sample(X @ turn, random_state=0)[0] @ turn.T
+    assert np.mean(np.abs(np.abs(draws[:, -1]) - 1) < 0.3) > 0.9
+    assert mode_coverage(draws, pair.modes)[0] == pytest.approx(0.5, abs=0.05)
+    assert transport_cost(X, draws) == pytest.approx(pair.cost, rel=0.1)
+
+
+@pytest.mark.parametrize("n_features", [2, 16])
+def test_otp_splits_a_circle_in_a_larger_space(n_features):
+    # from radius 2 half of each point to radius 1 and 3: no plan is cheaper than 1, and radial ones attain it
+    plane, rng = turned(n_features)[:2], np.random.default_rng(0)
+    angles = rng.uniform(0, 2 * np.pi, (3, N_FIT))
+    X, Y, X_new = (np.stack([np.cos(angle), np.sin(angle)], axis=1) for angle in angles)
+    Y *= rng.choice([1.0, 3.0], size=(N_FIT, 1))
+    transport = OTPTransport(random_state=0).fit(2 * X @ plane, Y @ plane)
+    draws = transport.sample(2 * X_new @ plane, random_state=0)[0]
+    radius = np.linalg.norm(draws @ plane.T, axis=1)
+    assert np.mean(np.abs(np.abs(radius - 2) - 1) < 0.3) > 0.8
+    assert np.mean(radius < 2) == pytest.approx(0.5, abs=0.05)
+    assert transport_cost(2 * X_new @ plane, draws) == pytest.approx(1, abs=0.1)
+    assert np.linalg.norm(draws - draws @ plane.T @ plane, axis=1).mean() < 0.02
+
+
 def power_cost(A, B, p):
     """|a - b|^p of all pairs; POT's exact plan needs the matrix."""
     return (np.abs(A[:, None] - B[None]) ** p).sum(axis=-1)
