@@ -35,8 +35,11 @@ def default_decay(n_features: int, n_rows: int, most: float) -> float:
 
 
 def default_gap_weight(n_features: int) -> float:
-    """Weight of the squared duality gap: 2 / n_features, between .1 and 1; potentials grow with the dimension."""
-    return min(1.0, max(0.1, 2 / n_features))
+    """Weight of the squared duality gap: 2 / n_features, at most 1, below 16 features, else .1.
+
+    The gap grows with the dimension, as potentials do.
+    """
+    return min(1.0, 2 / n_features) if n_features < MANY_FEATURES else 0.1
 
 
 def default_batch(n_features: int, n_rows: int) -> int:

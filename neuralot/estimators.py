@@ -63,7 +63,8 @@ class SNOTTransport(BaseTransport):
         Its weight; 0 is the plain objective of the papers.
     gap_weight : float or 'auto', default='auto'
         Weight of the squared duality gap ``c(x, T(x)) - f(x) - g(T(x))`` and that of the way back, zero for optimal
-        potentials f and g; gradient form with both directions only. ``'auto'`` is 2 / n_features, between 0.1 and 1.
+        potentials f and g; gradient form with both directions only. ``'auto'`` is 2 / n_features, at
+        most 1, below 16 features, else 0.1.
     gradient_penalty : float, default=0.0
         Weight of ``E|grad V(y)|^2``.
     cost : 'sqeuclidean', `neuralot.costs.Cost` or callable, default='sqeuclidean'
@@ -280,7 +281,8 @@ class OTPTransport(BaseTransport):
         Its weight; 0 is the plain objective of the papers.
     gap_weight : float or 'auto', default='auto'
         Weight of the squared duality gap ``c(x, T(x)) - f(x) - g(T(x))`` and that of the way back, zero for optimal
-        potentials f and g; gradient form with both directions only. ``'auto'`` is 2 / n_features, between 0.1 and 1.
+        potentials f and g; gradient form with both directions only. ``'auto'`` is 2 / n_features, at
+        most 1, below 16 features, else 0.1.
     gradient_penalty : float, default=0.0
         Weight of ``E|grad V(y)|^2``.
     cost : 'sqeuclidean', `neuralot.costs.Cost` or callable, default='sqeuclidean'

@@ -31,7 +31,7 @@ def test_decay_is_constant_on_small_samples_and_falls_as_one_over_n_to_a_floor()
 
 
 def test_the_gap_weighs_less_in_high_dimension():
-    assert [default_gap_weight(n_features) for n_features in (1, 2, 8, 16, 64)] == [1, 1, 0.25, 0.125, 0.1]
+    assert [default_gap_weight(n_features) for n_features in (1, 2, 8, 16, 64)] == [1, 1, 0.25, 0.1, 0.1]
 
 
 def test_tanh_is_for_many_rows_in_the_plane():
