@@ -86,13 +86,10 @@ def test_a_direction_that_the_target_has_not_got_is_small_on_both_sides():
         assert second < 0.01 * first
 
 
-def test_a_lens_enlarges_the_one_thin_direction_and_leaves_a_layer_outputs_of_variance_one():
+def test_a_lens_enlarges_the_one_thin_direction_and_gives_a_layer_rows_of_mean_square_four():
     d, identity = 100, torch.eye(100).double()
     lens, _ = lenses(identity, identity, identity[:, -1:])
     seen = lens.square().sum(0)
     assert float(seen[-1] / seen[:-1].sum()) == pytest.approx(16, rel=1e-6)
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        layer = torch.nn.Linear(d, 1000, bias=False)
-    outputs = layer(torch.randn(1000, d, generator=seeded()) @ lens.float().T)
-    assert float(outputs.detach().var()) == pytest.approx(1, rel=0.1)
+    rows = torch.randn(1000, d, generator=seeded()).double() @ lens.T
+    assert float(rows.square().mean()) == pytest.approx(4, rel=0.1)

@@ -99,7 +99,7 @@ def test_otp_in_eight_dimensions(make):
 
 def test_otp_fits_dense_laws_in_sixteen_dimensions():
     pair = make_gaussians(16)
-    assert_map_is_exact(fit(OTPTransport, pair), pair, 1.0, cosine_needed=0.99)
+    assert_map_is_exact(fit(OTPTransport, pair), pair, pair.tolerance.otp_l2_uvp, cosine_needed=0.95)
 
 
 def turned(d):
@@ -110,7 +110,7 @@ def test_otp_finds_the_one_thin_direction_among_many():
     # without the lenses of `neuralot.affine` the share of draws near a branch stays that of a normal law, .3
     pair, turn = make_one_to_many(64), turned(64)
     X, Y = pair.sample(16_384, random_state=0)
-    transport = OTPTransport(max_iter=400, random_state=0).fit(X @ turn, Y @ turn)
+    transport = OTPTransport(max_iter=800, random_state=0).fit(X @ turn, Y @ turn)
     X, _ = pair.sample(10 * N_TEST, random_state=1)
     draws = transport.sample(X @ turn, random_state=0)[0] @ turn.T
     assert np.mean(np.abs(np.abs(draws[:, -1]) - 1) < 0.3) > 0.9
