@@ -14,7 +14,7 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 from neuralot import OTPTransport
-from neuralot.datasets import Tolerance, TransportPair, make_one_to_many, make_perpendicular
+from neuralot.datasets import TransportPair, make_circles, make_one_to_many, make_perpendicular
 from neuralot.metrics import d_target, spread_ratio, target_floor, transport_cost
 
 N_SCORE, N_PAIRS = 2000, 4
@@ -30,31 +30,6 @@ COLUMNS = (
     "steps",
     "s",
 )
-
-
-def make_circles(d: int) -> TransportPair:
-    """A circle of radius 2 to those of radii 1 and 3, half of every point to each, in a plane of d dimensions.
-
-    The plan is optimal because |x - y| >= ||x| - |y||, which is 1 almost surely, with equality for radial plans.
-    """
-
-    def circle(n: int, rng: np.random.Generator) -> np.ndarray:
-        angle = rng.uniform(0, 2 * np.pi, n)
-        return 2 * np.column_stack([np.cos(angle), np.sin(angle), np.zeros((n, d - 2))])
-
-    def exact_plan(X: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        return X * rng.choice([0.5, 1.5], size=(len(X), 1))
-
-    return TransportPair(
-        name="circles",
-        n_features=d,
-        source=circle,
-        target=lambda n, rng: exact_plan(circle(n, rng), rng),
-        exact_plan=exact_plan,
-        cost=1.0,
-        target_variance=5.0,
-        tolerance=Tolerance(),
-    )
 
 
 PAIRS: list[tuple[Callable[[int], TransportPair], Side | None]] = [

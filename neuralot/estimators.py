@@ -63,8 +63,8 @@ class SNOTTransport(BaseTransport):
         Its weight; 0 is the plain objective of the papers.
     gap_weight : float or 'auto', default='auto'
         Weight of the squared duality gap ``c(x, T(x)) - f(x) - g(T(x))`` and that of the way back, zero for optimal
-        potentials f and g; gradient form with both directions only. ``'auto'`` is 2 / n_features, at
-        most 1, below 16 features, else 0.1.
+        potentials f and g; gradient form with both directions only. ``'auto'`` is 2 / n_features,
+        at most 1, below 16 features, else 0.1.
     gradient_penalty : float, default=0.0
         Weight of ``E|grad V(y)|^2``.
     cost : 'sqeuclidean', `neuralot.costs.Cost` or callable, default='sqeuclidean'
@@ -266,7 +266,7 @@ class OTPTransport(BaseTransport):
     eps_min : float or 'auto', default='auto'
         Last variance, above 0. ``'auto'`` follows the sample size n and an estimate m of the source's intrinsic
         dimension, see `neuralot.schedules.terminal_level`; at most `eps_max`, and `eps_max` itself with thin noise,
-        which biases nothing.
+        which leaves directions of more variance alone.
     schedule : {'geometric', 'linear', 'vp'}, default='geometric'
         How the level falls; ``'vp'`` (variance preserving) also shrinks x by sqrt(1 - eps).
     anneal_fraction : float, default=0.7
@@ -281,8 +281,8 @@ class OTPTransport(BaseTransport):
         Its weight; 0 is the plain objective of the papers.
     gap_weight : float or 'auto', default='auto'
         Weight of the squared duality gap ``c(x, T(x)) - f(x) - g(T(x))`` and that of the way back, zero for optimal
-        potentials f and g; gradient form with both directions only. ``'auto'`` is 2 / n_features, at
-        most 1, below 16 features, else 0.1.
+        potentials f and g; gradient form with both directions only. ``'auto'`` is 2 / n_features,
+        at most 1, below 16 features, else 0.1.
     gradient_penalty : float, default=0.0
         Weight of ``E|grad V(y)|^2``.
     cost : 'sqeuclidean', `neuralot.costs.Cost` or callable, default='sqeuclidean'

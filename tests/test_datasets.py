@@ -15,6 +15,7 @@ IN_ANY_DIMENSION = [
     datasets.make_perpendicular,
     datasets.make_parallel,
     datasets.make_one_to_many,
+    datasets.make_circles,
     datasets.make_multi_perpendicular,
     datasets.make_gaussians,
     datasets.make_convex_potential,

@@ -8,7 +8,13 @@ from __future__ import annotations
 
 from neuralot.datasets.pair import Tolerance, TransportPair
 from neuralot.datasets.shapes import make_eight_gaussians, make_moons
-from neuralot.datasets.singular import make_multi_perpendicular, make_one_to_many, make_parallel, make_perpendicular
+from neuralot.datasets.singular import (
+    make_circles,
+    make_multi_perpendicular,
+    make_one_to_many,
+    make_parallel,
+    make_perpendicular,
+)
 from neuralot.datasets.smooth import make_convex_potential, make_gaussians
 from neuralot.datasets.w2_benchmark import load_w2_benchmark
 
@@ -16,6 +22,7 @@ __all__ = [
     "Tolerance",
     "TransportPair",
     "load_w2_benchmark",
+    "make_circles",
     "make_convex_potential",
     "make_eight_gaussians",
     "make_gaussians",

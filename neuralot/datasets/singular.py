@@ -1,4 +1,4 @@
-"""Flat supports: laws with no density, where a Monge map may be missing or one of many.
+"""Thin supports: laws with no density, where a Monge map may be missing or one of many.
 
 These are the pairs on which plain semi-dual methods converge to spurious solutions [1]_.
 
@@ -173,6 +173,60 @@ def make_one_to_many(n_features: int = 2) -> TransportPair:
         cost=1.0,
         modes=np.stack([-last, last]),
         target_variance=(d - 1) / 3 + 1.0,
+        tolerance=Tolerance(target_factor=1.0, target_offset=0.02),
+    )
+
+
+def make_circles(n_features: int = 2) -> TransportPair:
+    r"""One circle to two with the same centre: mass must split, along a direction that varies from place to place.
+
+    Source uniform on the circle of radius 2 in the plane of the first two of d coordinates, target uniform on
+    those of radius 1 and 3, half of the mass on each. :math:`|x - y| \ge ||x| - |y|| = 1`, with equality where
+    y lies on the ray of x, so the optimal plan is :math:`y = x / 2` or :math:`y = 3 x / 2` with probability 1/2
+    each. It costs 1.
+
+    Parameters
+    ----------
+    n_features : int, default=2
+        The dimension d, at least 2.
+
+    Returns
+    -------
+    TransportPair
+        With the exact plan and cost, and no map. Its tolerance is that of `make_one_to_many`, for the same reason.
+
+    Raises
+    ------
+    ValueError
+        If `n_features` is not an integer of at least 2.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from neuralot.datasets import make_circles
+    >>> pair = make_circles(3)
+    >>> X, _ = pair.sample(1000, random_state=0)
+    >>> draws = pair.exact_plan(X, np.random.default_rng(0))
+    >>> np.unique(np.linalg.norm(draws, axis=1).round(9)).tolist(), bool((draws[:, 2] == 0).all())
+    ([1.0, 3.0], True)
+    """
+    d = check_at_least("n_features", n_features, 2)
+
+    def circle(n: int, rng: np.random.Generator) -> np.ndarray:
+        angle = rng.uniform(0, 2 * np.pi, n)
+        return 2 * np.column_stack([np.cos(angle), np.sin(angle), np.zeros((n, d - 2))])
+
+    def exact_plan(X: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        return X * rng.choice([0.5, 1.5], size=(len(X), 1))
+
+    return TransportPair(
+        name="circles",
+        n_features=d,
+        source=circle,
+        target=lambda n, rng: exact_plan(circle(n, rng), rng),
+        exact_plan=exact_plan,
+        cost=1.0,
+        target_variance=5.0,
         tolerance=Tolerance(target_factor=1.0, target_offset=0.02),
     )
 
