@@ -39,6 +39,7 @@ N_FIT, N_SCORE, N_PAIRS, N_COST = 4096, 2000, 5, 20_000
 # the papers' objective, with the steps that it needs
 PLAIN = {"map_form": "network", "expectile_weight": 0.0, "n_map_steps": 10, "optimizer": "adam", "weight_decay": 0.0}
 PLAIN |= {"learning_rate_init": 1e-3, "batch_size": 256, "max_iter": 3000}
+PLAIN_OTP = PLAIN | {"noise_shape": "isotropic", "schedule": "linear"}
 
 Result = dict[str, float]
 
@@ -72,14 +73,14 @@ def cases() -> list[Case]:
     rows = [
         Case(perpendicular, "OTP", otp, {}, law_and_cost(2, 0.002)),
         Case(perpendicular, "SNOT", snot, {}),
-        Case(perpendicular, "OTP, plain", otp, PLAIN | {"schedule": "linear"}),
+        Case(perpendicular, "OTP, plain", otp, PLAIN_OTP),
         Case(perpendicular, "SNOT, plain (OTM)", snot, PLAIN),
         Case(parallel, "OTP", otp, {}, law_and_cost(2, 0.002)),
         Case(parallel, "SNOT", snot, {}, law_and_cost(2, 0.002)),
-        Case(parallel, "OTP, plain", otp, PLAIN | {"schedule": "linear"}),
+        Case(parallel, "OTP, plain", otp, PLAIN_OTP),
         Case(parallel, "SNOT, plain (OTM)", snot, PLAIN),
         Case(one_to_many, "OTP", otp, {}, split),
-        Case(one_to_many, "OTP, plain", otp, PLAIN | {"schedule": "linear"}),
+        Case(one_to_many, "OTP, plain", otp, PLAIN_OTP),
         Case(one_to_many, "SNOT", snot, {}),
         Case(one_to_many, "SNOT, network", snot, {"map_form": "network"}),
         Case(one_to_many, "SNOT, noise (OTM-s)", snot, {"noise_dim": 2}),
@@ -92,7 +93,7 @@ def cases() -> list[Case]:
             rows.append(Case(pair, "SNOT", snot, {}, map_within(uvp, cosine=0.99)))
             rows.append(Case(pair, "OTP", otp, {}, map_within(2 * uvp)))
             rows.append(Case(pair, "SNOT, plain (OTM)", snot, PLAIN))
-            rows.append(Case(pair, "OTP, plain", otp, PLAIN | {"schedule": "linear"}))
+            rows.append(Case(pair, "OTP, plain", otp, PLAIN_OTP))
     return rows
 
 

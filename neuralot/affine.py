@@ -15,6 +15,7 @@ ROWS_PER_BLOCK = 2**14
 RIDGE = 1e-5
 SIZE_OF_THIN = 4.0
 MEAN_SQUARE = 4.0
+NEGLIGIBLE = 1e-12
 
 
 @dataclass(frozen=True)
@@ -62,9 +63,10 @@ class Affine:
 def affine_transport(source: Moments, target: Moments) -> tuple[Affine, Affine]:
     """Optimal maps between Gaussians with these moments, there and back.
 
-    The matrix is ``S^(-1/2) (S^(1/2) T S^(1/2))^(1/2) S^(-1/2)``, with a small ridge where a covariance is singular.
-    Eigenvalues within the sampling error of 1 are set to 1: estimated from n and m rows, the matrix between two equal
-    laws has them in 1 +- sqrt(d / n + d / m), and all d of them would add up to a cost that is not there.
+    The matrix is ``S^(-1/2) (S^(1/2) T S^(1/2))^(1/2) S^(-1/2)``, with a small multiple of the mean covariance added to
+    both, as one may be singular. Eigenvalues within the sampling error of 1 are set to 1: estimated from n and m rows,
+    the matrix between two equal laws has them in 1 +- sqrt(d / n + d / m), and all d of them would add up to a cost
+    that is not there.
 
     References
     ----------
@@ -73,9 +75,10 @@ def affine_transport(source: Moments, target: Moments) -> tuple[Affine, Affine]:
     from ot.gaussian import bures_wasserstein_mapping
 
     n_features = len(source.mean)
-    identity = torch.eye(n_features, dtype=torch.double, device=source.mean.device)
-    size = (source.covariance.trace() + target.covariance.trace()) / (2 * n_features)
-    ridge = RIDGE * size.clamp(min=1e-12) * identity
+    mean = (source.covariance + target.covariance) / 2
+    size = float(mean.trace()) / n_features
+    size = size if size > NEGLIGIBLE else 1.0  # nothing varies
+    ridge = RIDGE * (mean + 1e-6 * size * torch.eye(n_features, dtype=mean.dtype, device=mean.device))
     matrix, _ = bures_wasserstein_mapping(
         source.mean, target.mean, source.covariance + ridge / 10, target.covariance + ridge
     )
@@ -87,6 +90,20 @@ def affine_transport(source: Moments, target: Moments) -> tuple[Affine, Affine]:
         Affine(there, target.mean - there @ source.mean),
         Affine(back, source.mean - back @ target.mean),
     )
+
+
+def common_axes(covariance: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]:
+    """Matrix W and vector D with ``reference = W W'`` and ``covariance = W diag(D) W'``.
+
+    The covariance must vanish where the reference does.
+    """
+    values, vectors = torch.linalg.eigh(reference)
+    varies = values > NEGLIGIBLE * values[-1].clamp(min=0)
+    root, inverse_root = (
+        (vectors * torch.where(varies, values.clamp(min=0) ** power, 0.0)) @ vectors.T for power in (0.5, -0.5)
+    )
+    shares, turn = torch.linalg.eigh(inverse_root @ covariance @ inverse_root)
+    return root @ turn, shares.clamp(min=0)
 
 
 def lenses(matrix: Tensor, covariance: Tensor, thin: Tensor) -> tuple[Tensor, Tensor]:
@@ -106,7 +123,7 @@ def lenses(matrix: Tensor, covariance: Tensor, thin: Tensor) -> tuple[Tensor, Te
     matrix, covariance : Tensor of shape (n_features, n_features)
         A, symmetric and positive, and the covariance of the (smoothed) source.
     thin : Tensor of shape (n_features, n_thin)
-        Orthonormal directions in which the source is all noise; there may be none.
+        Independent directions in which the source is all noise; there may be none.
 
     References
     ----------
@@ -119,5 +136,6 @@ def lenses(matrix: Tensor, covariance: Tensor, thin: Tensor) -> tuple[Tensor, Te
     size = max(1.0, SIZE_OF_THIN * math.sqrt((n_features - n_thin) / max(n_thin, 1)))
     enlarge = torch.eye(n_features, dtype=matrix.dtype, device=matrix.device) + (size - 1) * axes @ axes.T
     seen = enlarge @ root
-    scale = math.sqrt(MEAN_SQUARE * n_features / float((seen @ covariance @ seen.T).trace()))
+    mean_square = float((seen @ covariance @ seen.T).trace()) / n_features
+    scale = math.sqrt(MEAN_SQUARE / mean_square) if mean_square > NEGLIGIBLE else 1.0  # nothing varies
     return scale * seen, scale * enlarge @ inverse_root

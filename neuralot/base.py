@@ -279,11 +279,17 @@ class BaseTransport(OneToOneFeatureMixin, TransformerMixin, BaseEstimator, ABC):
             )
         check_cost(as_cost(self.cost), self.n_features_in_)
         if not warm:
-            self.units_ = Units.of(X, Y, v, w, as_cost(self.cost))
+            own = self.map_network is None and self.potential_network is None
+            self.units_ = Units.of(X, Y, v, w, as_cost(self.cost), reduce=own)
+        elif not self.units_.cover(_at_most(X, ROWS_FOR_SCORE), _at_most(Y, ROWS_FOR_SCORE)):
+            raise ValueError(
+                "warm_start=True needs rows that vary in no other directions than those of the previous fit; pass "
+                "warm_start=False"
+            )
         order, order_target = canonical_order(X, v), canonical_order(Y, w)
         v, w = v[order], w[order_target]
-        x = standardised(X, order, self.units_.from_source, generator)
-        y = standardised(Y, order_target, self.units_.from_target, generator)
+        x = standardised(X, order, self.units_.from_source, self.units_.n_directions, generator)
+        y = standardised(Y, order_target, self.units_.from_target, self.units_.n_directions, generator)
         # what the networks of this fit are made from; a later set_params must not change them
         self._fitted_params = {
             **self.get_params(deep=False),
@@ -312,7 +318,7 @@ class BaseTransport(OneToOneFeatureMixin, TransformerMixin, BaseEstimator, ABC):
         """Build the problem of `_fitted_params`, on the device of `generator`."""
         params = SimpleNamespace(**self._fitted_params)
         form = make_form(
-            self.n_features_in_,
+            self.units_.n_directions,
             self.units_.cost(as_cost(params.cost), generator.device),
             map_form=params.map_form,
             hidden_layer_sizes=params.hidden_layer_sizes,
@@ -328,7 +334,7 @@ class BaseTransport(OneToOneFeatureMixin, TransformerMixin, BaseEstimator, ABC):
             potential_network=params.potential_network,
             generator=generator,
         ).to(torch.float32)
-        check_networks(form, self.n_features_in_)
+        check_networks(form, self.units_.n_directions)
         return self._method(params, form, generator).to(generator.device, torch.float32).eval()
 
     def _solve(

@@ -23,7 +23,8 @@ from neuralot.defaults import (
 )
 from neuralot.forms import Form, NetworkFactory
 from neuralot.methods import OTP, SNOT
-from neuralot.schedules import Smoothing, fills_its_span, noise_scale, terminal_level
+from neuralot.scaling import MOST_FEATURES
+from neuralot.schedules import Smoothing, fills_its_span, terminal_level
 from neuralot.semidual import SemiDual
 from neuralot.solve import Callback
 
@@ -110,7 +111,7 @@ class SNOTTransport(BaseTransport):
     problem_ : neuralot.semidual.SemiDual
         The fitted method, for torch users; it sees standardised rows.
     units_ : neuralot.scaling.Units
-        The centres and the common scale that standardise source and target.
+        The centres, the common scale and the directions that standardise source and target.
     history_ : list of dict
         About fifty records: ``step``, ``seconds``, ``progress``, the players' losses, and ``discrepancy``, the
         energy distance between images and target rows, in standardised units.
@@ -223,7 +224,7 @@ class SNOTTransport(BaseTransport):
         return _training(self, x, y, most_decay=0.3)
 
     def _method(self, params: Any, form: Form, generator: Generator) -> SemiDual:
-        return SNOT(self.n_features_in_, form)
+        return SNOT(self.units_.n_directions, form)
 
 
 class OTPTransport(BaseTransport):
@@ -256,13 +257,13 @@ class OTPTransport(BaseTransport):
         Kantorovich's: in the gradient form the map is ``x - grad f(x) / 2``.
     n_map_steps : int or 'auto', default='auto'
         K_T, updates of the map for each of the potential; ``'auto'`` is 1 in the gradient form, 4 in the network form.
-    noise_shape : {'auto', 'isotropic', 'thin'}, default='auto'
-        Where the noise goes: everywhere alike, or only where the source is thin, filling the variance of each direction
-        up to eps (see `neuralot.methods.OTP`). ``'auto'`` is ``'thin'`` from 16 features on where the source fills the
-        span of its covariance (`neuralot.schedules.fills_its_span`), else ``'isotropic'``.
+    noise_shape : {'auto', 'isotropic', 'covariance', 'thin'}, default='auto'
+        The noise's covariance: that of the papers, eps I; eps S, with the mean S of the covariances of source and
+        target; or what the source lacks of eps S (see `neuralot.methods.OTP`). ``'auto'`` is ``'thin'`` from 16
+        features on where the source fills the span of its covariance (`neuralot.schedules.fills_its_span`), else
+        ``'covariance'``, and ``'isotropic'`` above 2048 features.
     eps_max : float, default=0.25
-        First variance of the noise, in units of the mean variance over the directions in which the laws vary
-        (`neuralot.schedules.noise_scale`).
+        First variance of the noise, as a share of S, or of the mean variance per direction if ``'isotropic'``.
     eps_min : float or 'auto', default='auto'
         Last variance, above 0. ``'auto'`` follows the sample size n and an estimate m of the source's intrinsic
         dimension, see `neuralot.schedules.terminal_level`; at most `eps_max`, and `eps_max` itself with thin noise,
@@ -329,7 +330,7 @@ class OTPTransport(BaseTransport):
     problem_ : neuralot.semidual.SemiDual
         The fitted method, for torch users; it sees standardised rows.
     units_ : neuralot.scaling.Units
-        The centres and the common scale that standardise source and target.
+        The centres, the common scale and the directions that standardise source and target.
     history_ : list of dict
         About fifty records: ``step``, ``seconds``, ``progress``, the players' losses, ``eps``, and ``discrepancy``, the
         energy distance between images and target rows, in standardised units.
@@ -367,6 +368,7 @@ class OTPTransport(BaseTransport):
     ...     map_form="network",
     ...     expectile_weight=0,
     ...     n_map_steps=10,
+    ...     noise_shape="isotropic",
     ...     schedule="linear",
     ...     optimizer="adam",
     ...     learning_rate_init=0.001,
@@ -453,24 +455,25 @@ class OTPTransport(BaseTransport):
         return self._fitted_params["eps_min"]
 
     def _resolved(self, x: Tensor, y: Tensor) -> dict[str, Any]:
-        many = x.shape[1] >= MANY_FEATURES
+        n_features = x.shape[1]
+        many = MANY_FEATURES <= n_features <= MOST_FEATURES
         shape, level = self.noise_shape, self.eps_min
-        if shape == "auto":
-            shape = "thin" if many and fills_its_span(x) else "isotropic"
+        if shape == "auto" and n_features > MOST_FEATURES:
+            shape = "isotropic"
+        elif shape == "auto":
+            shape = "thin" if many and fills_its_span(x) else "covariance"
         if level == "auto":
             level = self.eps_max if shape == "thin" else min(terminal_level(x), self.eps_max)
-        chosen = {"noise_shape": shape, "eps_min": level, "noise_scale": noise_scale(x, y), "affine_base": many}
+        chosen = {"noise_shape": shape, "eps_min": level, "affine_base": many}
         # where mass splits the map must be steep, which decay forbids; not so for enlarged thin directions
         return {**chosen, **_training(self, x, y, most_decay=0.5 if many and shape == "thin" else 0.02)}
 
     def _method(self, params: Any, form: Form, generator: Generator) -> SemiDual:
         return OTP(
-            self.n_features_in_,
+            self.units_.n_directions,
             form,
-            smoothing=Smoothing(
-                params.eps_max, params.eps_min, params.schedule, params.anneal_fraction, params.noise_scale
-            ),
-            thin=params.noise_shape == "thin",
+            smoothing=Smoothing(params.eps_max, params.eps_min, params.schedule, params.anneal_fraction),
+            noise_shape=params.noise_shape,
             n_transform_draws=params.n_transform_draws,
             generator=generator,
         )

@@ -18,9 +18,9 @@ Image = Callable[[SemiDual, Tensor], Tensor]
 Change = Callable[[np.ndarray], np.ndarray]
 
 
-def standardised(rows: np.ndarray, order: np.ndarray, enter: Change, generator: Generator) -> Tensor:
+def standardised(rows: np.ndarray, order: np.ndarray, enter: Change, n_columns: int, generator: Generator) -> Tensor:
     """Return `enter(rows[order])` as float32 on the device of `generator`, the one copy that a fit keeps."""
-    x = np.empty((len(order), rows.shape[1]), dtype=np.float32)
+    x = np.empty((len(order), n_columns), dtype=np.float32)
     for block in gen_batches(len(order), ROWS_PER_BLOCK):
         x[block] = enter(rows[order[block]])
     return torch.from_numpy(x).to(generator.device)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import scipy.linalg
 import torch
 from sklearn.utils import gen_batches
 
@@ -14,42 +15,78 @@ from neuralot.sampling import canonical_order
 
 # centres and scales are rounded to this many binary digits, so that sums taken in another order give the same units
 BITS = 12
+# a direction varies if its variance is above this share of the largest: far above the rounding of float32 rows
+NEGLIGIBLE = 1e-12
+MOST_FEATURES = 2048
 # sums go block by block: a float64 copy of a large sample would be larger than the sample
 ROWS_PER_BLOCK = 16_384
 
 
 @dataclass(frozen=True)
 class Units:
-    """Standardised coordinates: x -> (x - source_centre) / scale, y -> (y - target_centre) / scale.
+    """Standardised coordinates: x -> B'(x - source_centre) / scale, y -> B'(y - target_centre) / scale.
 
     One common scale, and for the squared Euclidean cost two centres, leave the optimal plan unchanged and make
     smoothing levels, learning rates and networks independent of units. Other costs get one common centre.
+
+    B is a basis of the directions in which the laws vary. Where that is not all of them (constant columns, a plane in
+    a large space, fewer rows than columns) the problem is one of fewer dimensions, for the squared Euclidean cost: the
+    way from one centre to the other is all that the rest contributes.
 
     Attributes
     ----------
     source_centre, target_centre : ndarray of shape (n_features,)
     scale : float
-        About the root of the mean variance per column, over source and target.
+        About the root of the mean variance per direction, over source and target.
     cost_level : float
         Mean cost of random pairs, for a cost whose size nothing else tells; 1 for a homogeneous one.
+    basis : ndarray of shape (n_features, n_directions) or None
+        B, with orthonormal columns; None for the identity.
     """
 
     source_centre: np.ndarray
     target_centre: np.ndarray
     scale: float
     cost_level: float = 1.0
+    basis: np.ndarray | None = None
 
     @classmethod
-    def of(cls, X: np.ndarray, Y: np.ndarray, v: np.ndarray, w: np.ndarray, cost: Cost) -> Units:
-        """Units of two weighted samples; `v` and `w` are the weights of the rows of `X` and `Y`."""
+    def of(
+        cls, X: np.ndarray, Y: np.ndarray, v: np.ndarray, w: np.ndarray, cost: Cost, *, reduce: bool = False
+    ) -> Units:
+        """Units of two weighted samples; `v` and `w` are the weights of the rows of `X` and `Y`.
+
+        With `reduce` there is a basis where the laws do not vary in all directions; not for other costs than the
+        squared Euclidean one.
+        """
         centres = _mean(X, v), _mean(Y, w)
         if not cost.shift_invariant_plan:
             centres = ((centres[0] + centres[1]) / 2,) * 2
-        scale = _rounded(_spread([(X, v, centres[0]), (Y, w, centres[1])]))
-        grid = scale * 2.0**-BITS
-        source_centre, target_centre = (np.round(centre / grid) * grid for centre in centres)
+        laws = [(X, v, centres[0]), (Y, w, centres[1])]
+        spread = _spread(laws)
+        basis = _span(laws, spread) if reduce and cost.shift_invariant_plan else None
+        if basis is not None:
+            spread *= np.sqrt(basis.shape[0] / basis.shape[1])
+        scale = _rounded(spread)
+        source_centre, target_centre = (_on_grid(centre, scale * 2.0**-BITS, basis) for centre in centres)
         level = 1.0 if cost.homogeneous else _level(cost, X, Y, v, w)
-        return cls(source_centre, target_centre, scale, level)
+        return cls(source_centre, target_centre, scale, level, basis)
+
+    @property
+    def n_directions(self) -> int:
+        """How many coordinates standardised rows have."""
+        return len(self.source_centre) if self.basis is None else self.basis.shape[1]
+
+    def cover(self, X: np.ndarray, Y: np.ndarray) -> bool:
+        """Whether rows of the source and of the target vary in no other directions, up to rounding."""
+        if self.basis is None:
+            return True
+        for rows, centre in ((X, self.source_centre), (Y, self.target_centre)):
+            rows = rows - centre
+            outside = rows - (rows @ self.basis) @ self.basis.T
+            if np.abs(outside).max() > 1e-3 * max(self.scale, np.abs(rows).max()):
+                return False
+        return True
 
     def cost(self, cost: Cost, device: torch.device) -> Cost:
         """The cost as a function of standardised rows."""
@@ -58,19 +95,27 @@ class Units:
 
     def from_source(self, X: np.ndarray) -> np.ndarray:
         """Source rows in standardised coordinates, float64 or float32 like `X`."""
-        return ((X - self.source_centre) / self.scale).astype(X.dtype, copy=False)
+        return self._enter(X, self.source_centre)
 
     def from_target(self, Y: np.ndarray) -> np.ndarray:
         """Target rows in standardised coordinates, float64 or float32 like `Y`."""
-        return ((Y - self.target_centre) / self.scale).astype(Y.dtype, copy=False)
+        return self._enter(Y, self.target_centre)
 
     def to_source(self, X: np.ndarray) -> np.ndarray:
         """Standardised source rows in the user's coordinates, in the dtype of `X`."""
-        return (X * self.scale + self.source_centre).astype(X.dtype, copy=False)
+        return self._leave(X, self.source_centre)
 
     def to_target(self, Y: np.ndarray) -> np.ndarray:
         """Standardised target rows in the user's coordinates, in the dtype of `Y`."""
-        return (Y * self.scale + self.target_centre).astype(Y.dtype, copy=False)
+        return self._leave(Y, self.target_centre)
+
+    def _enter(self, rows: np.ndarray, centre: np.ndarray) -> np.ndarray:
+        moved = (rows - centre) / self.scale
+        return (moved if self.basis is None else moved @ self.basis).astype(rows.dtype, copy=False)
+
+    def _leave(self, rows: np.ndarray, centre: np.ndarray) -> np.ndarray:
+        back = rows if self.basis is None else rows @ self.basis.T
+        return (back * self.scale + centre).astype(rows.dtype, copy=False)
 
 
 def _blocks(X: np.ndarray, weights: np.ndarray, centre: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -87,6 +132,14 @@ def _mean(X: np.ndarray, weights: np.ndarray) -> np.ndarray:
     return first + total / weights.sum()
 
 
+def _on_grid(centre: np.ndarray, grid: float, basis: np.ndarray | None) -> np.ndarray:
+    """The centre with its coordinates rounded to multiples of `grid`; what is outside of the basis stays as it is."""
+    if basis is None:
+        return np.round(centre / grid) * grid
+    inside = basis.T @ centre
+    return basis @ (np.round(inside / grid) * grid) + (centre - basis @ inside)
+
+
 def _spread(samples: list[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> float:
     """Root of the mean variance per column over the samples; 1 where nothing varies."""
     largest = max(float(np.abs(rows).max(initial=0.0)) for sample in samples for rows, _ in _blocks(*sample))
@@ -98,6 +151,43 @@ def _spread(samples: list[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> float:
     ]
     spread = largest * float(np.sqrt(np.mean(squares)))
     return spread if spread > 0 else 1.0
+
+
+def _span(samples: list[tuple[np.ndarray, np.ndarray, np.ndarray]], scale: float) -> np.ndarray | None:
+    """Orthonormal basis of the directions in which any of the samples varies; None where all do, or none does.
+
+    The basis depends on these directions alone, not on their variances, and holds columns that are orthogonal to all
+    others as they are.
+    """
+    n_features = samples[0][0].shape[1]
+    if n_features > MOST_FEATURES:
+        return None
+    few = [(X[some], w[some], centre) for X, w, centre in samples for some in [_spaced(w, 4 * n_features)]]
+    for each in (few, samples):  # where a few rows vary in all directions, all rows do
+        variances, vectors = np.linalg.eigh(_gram(each, scale))
+        varying = variances > NEGLIGIBLE * variances[-1]
+        if varying.all() or variances[-1] <= 0:
+            return None
+    onto = (vectors[:, varying] @ vectors[:, varying].T).round(9) + 0.0
+    basis, triangle, _ = scipy.linalg.qr(onto, pivoting=True)
+    basis = (basis * np.sign(np.diag(triangle)))[:, : varying.sum()]
+    return np.where(np.abs(basis) < 1e-8, 0.0, basis)
+
+
+def _gram(samples: list[tuple[np.ndarray, np.ndarray, np.ndarray]], scale: float) -> np.ndarray:
+    """Sum of the samples' covariances, in units of `scale`."""
+    gram = np.zeros((samples[0][0].shape[1],) * 2)
+    for sample in samples:
+        for rows, w in _blocks(*sample):
+            rows = rows / scale
+            gram += rows.T @ (rows * (w / sample[1].sum())[:, None])
+    return gram
+
+
+def _spaced(weights: np.ndarray, n_rows: int) -> np.ndarray:
+    """Indices of at most `n_rows` rows of positive weight."""
+    rows = np.flatnonzero(weights > 0)
+    return rows[np.linspace(0, len(rows) - 1, min(n_rows, len(rows))).astype(int)]
 
 
 def _level(cost: Cost, X: np.ndarray, Y: np.ndarray, v: np.ndarray, w: np.ndarray) -> float:

@@ -10,6 +10,7 @@ import torch
 from torch import Generator, Tensor
 
 SCHEDULES = ("linear", "geometric", "vp")
+NOISE_SHAPES = ("isotropic", "covariance", "thin")
 
 
 @dataclass(frozen=True)
@@ -18,19 +19,17 @@ class Smoothing:
 
     With t = min(progress / anneal_fraction, 1) the level is
 
-    - ``'linear'``: eps = eps_max + t (eps_min - eps_max), and x~ = x + scale sqrt(eps) z;
+    - ``'linear'``: eps = eps_max + t (eps_min - eps_max), and x~ = x + sqrt(eps) z;
     - ``'geometric'``: eps = eps_max (eps_min / eps_max)^t, and the same x~;
-    - ``'vp'`` (variance preserving): eps linear as above, and x~ = sqrt(1 - eps) x + scale sqrt(eps) z.
+    - ``'vp'`` (variance preserving): eps linear as above, and x~ = sqrt(1 - eps) x + sqrt(eps) z.
 
     Parameters
     ----------
     eps_max, eps_min : float
-        Variances of the noise in units of `scale` squared, eps_max >= eps_min > 0; below 1 for ``'vp'``.
+        Variances of the noise, eps_max >= eps_min > 0; below 1 for ``'vp'``.
     kind : {'geometric', 'linear', 'vp'}
     anneal_fraction : float
         Share of the run, in (0, 1], after which eps stays at `eps_min`.
-    scale : float
-        Deviation of the noise at level 1, see `noise_scale`.
 
     Raises
     ------
@@ -53,7 +52,6 @@ class Smoothing:
     eps_min: float = 0.01
     kind: str = "geometric"
     anneal_fraction: float = 0.7
-    scale: float = 1.0
 
     def __post_init__(self) -> None:
         if self.kind not in SCHEDULES:
@@ -86,7 +84,7 @@ class Smoothing:
         """Smoothed rows x~ at `progress`, from rows `x` and standard normal `z` that broadcasts to them."""
         eps = self.level(progress)
         signal = (1 - eps) ** 0.5 if self.kind == "vp" else 1.0
-        return signal * x + self.scale * eps**0.5 * z
+        return signal * x + eps**0.5 * z
 
 
 def intrinsic_dimension(x: Tensor, n_neighbors: int = 10) -> float:
@@ -150,32 +148,6 @@ def fills_its_span(x: Tensor) -> bool:
     z = torch.randn(x.shape, generator=torch.Generator().manual_seed(0), dtype=torch.double).to(x.device)
     normal = (z * variances.clamp(min=0).sqrt()) @ axes.T
     return intrinsic_dimension(x) >= 0.8 * intrinsic_dimension(normal)
-
-
-def noise_scale(x: Tensor, y: Tensor) -> float:
-    """Deviation of two laws in the directions in which they vary: (tr S / r)^(1/2), with S their mean covariance.
-
-    r counts the eigenvalues of S above a hundredth of their mean. So it is the deviation of a column where all columns
-    vary, and does not change when both laws lie flat in a larger space.
-
-    Parameters
-    ----------
-    x, y : Tensor of shape (n_rows, n_features)
-        At most 16 384 rows of each are used.
-
-    Examples
-    --------
-    >>> import torch
-    >>> from neuralot.schedules import noise_scale
-    >>> x = torch.randn(1000, 2, generator=torch.Generator().manual_seed(0))
-    >>> flat = torch.cat([x, torch.zeros(1000, 6)], dim=1)
-    >>> round(noise_scale(x, -x), 1), round(noise_scale(flat, -flat), 1)
-    (1.0, 1.0)
-    """
-    of_x, of_y = (torch.cov(_some(rows, 2**14).double().T, correction=0).reshape(x.shape[1], -1) for rows in (x, y))
-    variances = torch.linalg.eigvalsh((of_x + of_y) / 2)
-    size = variances.sum()
-    return float((size / (variances > 0.01 * variances.mean()).sum()).sqrt()) if size > 0 else 1.0
 
 
 def terminal_level(x: Tensor) -> float:

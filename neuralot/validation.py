@@ -17,7 +17,7 @@ from neuralot.costs import Cost
 from neuralot.forms import Form
 from neuralot.networks import ACTIVATIONS
 from neuralot.optimizers import OPTIMIZERS
-from neuralot.schedules import SCHEDULES
+from neuralot.schedules import NOISE_SHAPES, SCHEDULES
 
 Rule = tuple[Callable[[Any], bool], str]
 
@@ -80,7 +80,7 @@ RULES: Mapping[str, Rule] = {
     "expectile_weight": _number(0, closed=True),
     "gap_weight": _or("auto", _number(0, closed=True)),
     "gradient_penalty": _number(0, closed=True),
-    "noise_shape": _one_of("auto", "isotropic", "thin"),
+    "noise_shape": _one_of("auto", *NOISE_SHAPES),
     "eps_max": _number(0),
     "eps_min": _or("auto", _number(0)),
     "schedule": _one_of(*SCHEDULES),

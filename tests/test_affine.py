@@ -4,7 +4,7 @@ import ot
 import pytest
 import torch
 
-from neuralot.affine import Moments, affine_transport, lenses
+from neuralot.affine import Moments, affine_transport, common_axes, lenses
 from neuralot.sampling import as_sampler
 
 
@@ -62,6 +62,17 @@ def test_between_two_samples_of_one_law_the_map_is_a_shift():
     # and not so for a law that differs
     wider = Moments(other.mean, 4 * other.covariance, other.n_rows)
     torch.testing.assert_close(affine_transport(one, wider)[0].matrix, 2 * torch.eye(20).double(), atol=0.5, rtol=0)
+
+
+@pytest.mark.parametrize("rank", [1, 3, 4])
+def test_common_axes_turn_two_covariances_into_diagonal_matrices(rank):
+    one, other = (root[:, :rank] @ root[:, :rank].T for root in (covariance(4, 0), covariance(4, 0) @ covariance(4, 2)))
+    if rank < 4:  # one law has fewer directions, within those of the other
+        one = other @ one @ other
+    axes, shares = common_axes(one, other)
+    torch.testing.assert_close(axes @ axes.T, other, rtol=1e-6, atol=1e-9)
+    torch.testing.assert_close((axes * shares) @ axes.T, one, rtol=1e-6, atol=1e-9)
+    assert (shares >= 0).all()
 
 
 def test_lenses_keep_inner_products_and_give_both_laws_one_covariance():

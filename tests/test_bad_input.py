@@ -309,6 +309,13 @@ def test_a_warm_start_needs_the_same_networks(tiny, samples, options):
         estimator.fit(*samples)
 
 
+def test_a_warm_start_needs_the_same_directions(tiny, samples):
+    X, Y = samples
+    estimator = tiny(warm_start=True).fit(X * [1, 0], Y * [1, 0])
+    with refused(estimator, "warm_start", says="pass warm_start=False"):
+        estimator.fit(X, Y)
+
+
 def test_a_warm_start_needs_the_same_columns(tiny, samples):
     estimator = tiny(warm_start=True).fit(*samples)
     with refused(estimator, "warm_start", says="pass warm_start=False"):

@@ -173,6 +173,42 @@ def test_many_features_and_few_rows(tiny, n_rows, map_form):
     assert np.array_equal(loaded.transform(X), transport.transform(X))
 
 
+def test_constant_columns_change_nothing_and_get_the_targets_values(tiny, samples):
+    X, Y = samples
+    transport = tiny().fit(X, Y)
+    wide = tiny().fit(np.insert(X, [2] * 30, 3.0, axis=1), np.insert(Y, [2] * 30, 0.1, axis=1))
+    images = wide.transform(np.insert(X, [2] * 30, 5.0, axis=1))
+    np.testing.assert_allclose(images[:, :2], transport.transform(X), atol=1e-9)
+    assert np.array_equal(images[:, 2:], np.full((len(X), 30), 0.1))
+    assert wide.status_ is transport.status_
+    loaded = pickle.loads(pickle.dumps(wide))
+    assert np.array_equal(loaded.transform(np.insert(X, [2] * 30, 5.0, axis=1)), images)
+
+
+def test_images_of_laws_in_a_plane_stay_in_it(tiny, samples):
+    turn = np.linalg.qr(np.random.default_rng(0).normal(size=(6, 6)))[0]
+    X, Y = (rows @ turn[:2] for rows in samples)
+    transport = tiny().fit(X, Y)
+    assert transport.units_.n_directions == 2
+    beside = np.random.default_rng(1).normal(size=(len(X), 4)) @ turn[2:]
+    np.testing.assert_allclose(transport.transform(X + beside), transport.transform(X), atol=1e-6)
+    np.testing.assert_allclose(transport.transform(X) @ turn[2:].T, 0, atol=1e-6)
+    np.testing.assert_allclose(transport.inverse_transform(Y) @ turn[2:].T, 0, atol=1e-6)
+
+
+def test_networks_and_costs_of_the_users_own_see_all_columns(tiny, samples):
+    X, Y = (np.insert(rows, 2, 1.0, axis=1) for rows in samples)
+    asked = []
+
+    def network(n_features):
+        asked.append(n_features)
+        return nn.Linear(n_features, n_features)
+
+    tiny(map_network=network, map_form="network").fit(X, Y)
+    assert set(asked) == {3}
+    assert tiny(cost=Lp(1.5), map_form="network").fit(X, Y).units_.n_directions == 3
+
+
 def test_out_takes_the_images(fitted, samples, tmp_path):
     X = samples[0].astype(np.float32)
     for name, shape, images in (("transform", X.shape, fitted.transform(X)), ("sample", (1, *X.shape), None)):

@@ -33,7 +33,7 @@ FLOORS = {
 }
 # beside the floors: what they may use of the house; the floors never use them
 SIDE = {"datasets": {"costs"}, "metrics": {"costs", "divergences"}, "plots": {"metrics"}}
-OUTSIDE = {0: {"torch", "numpy"}, 1: {"torch"}, 2: {"torch"}, 3: {"torch", "numpy", "sklearn"}}
+OUTSIDE = {0: {"torch", "numpy"}, 1: {"torch"}, 2: {"torch"}, 3: {"torch", "numpy", "scipy", "sklearn"}}
 OUTSIDE_OF_SIDE = {"datasets": {"numpy", "torch"}, "metrics": {"numpy", "torch", "scipy"}, "plots": {"numpy"}}
 INSIDE_FUNCTIONS = {
     "affine": {"ot"},

@@ -2,7 +2,9 @@
 
 import math
 
+import numpy as np
 import pytest
+import scipy.linalg
 import torch
 
 from neuralot.costs import Lp
@@ -10,7 +12,7 @@ from neuralot.forms import make_form
 from neuralot.methods import OTP, SNOT
 from neuralot.networks import Potential
 from neuralot.sampling import as_sampler
-from neuralot.schedules import SCHEDULES, Smoothing
+from neuralot.schedules import NOISE_SHAPES, SCHEDULES, Smoothing
 from neuralot.semidual import Batch, CriticLoss
 
 
@@ -101,31 +103,37 @@ def rotation(d, seed=0):
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES)
-def test_thin_noise_fills_each_direction_up_to_eps(schedule):
-    axes, deviations = rotation(3), torch.tensor([1.5, 0.4, 0.0])
-    source = as_sampler((torch.randn(20_000, 3, generator=seeded()) * deviations) @ axes.T)
-    method = OTP(3, smoothing=Smoothing(0.5, 0.25, schedule), thin=True)  # its map is still the identity
-    method.prepare(source, source, seeded())
+@pytest.mark.parametrize("noise_shape", NOISE_SHAPES)
+def test_noise_has_the_covariance_that_its_shape_says(noise_shape, schedule):
+    eps, root = 0.25, torch.diag(torch.tensor([1.5, 0.4, 0.0])) @ rotation(3)
+    x, y = torch.randn(20_000, 3, generator=seeded()) @ root, torch.randn(20_000, 3, generator=seeded(1))
+    method = OTP(3, smoothing=Smoothing(0.5, eps, schedule), noise_shape=noise_shape)  # its map is still the identity
+    method.prepare(as_sampler(x), as_sampler(y), seeded())
     noise = method.draw(torch.zeros(100_000, 3), seeded())
-    missing = (1 - deviations**2 / 0.25).clamp(min=0) * 0.25
-    torch.testing.assert_close(torch.cov(noise.T), (axes * missing) @ axes.T, atol=0.01, rtol=0)
+    source, mean = torch.cov(x.T), (torch.cov(x.T) + torch.cov(y.T)) / 2
+    shares, vectors = scipy.linalg.eigh(source.numpy(), mean.numpy())
+    axes = torch.from_numpy(np.linalg.inv(vectors).T)
+    missing = (axes * (eps - torch.from_numpy(shares)).clamp(min=0)) @ axes.T
+    expected = {"isotropic": eps * torch.eye(3), "covariance": eps * mean, "thin": missing}[noise_shape]
+    torch.testing.assert_close(torch.cov(noise.T), expected, atol=0.01, rtol=0)
     assert torch.equal(method.transport(torch.ones(2, 3))[0], method.transport(torch.ones(1, 3))[0])
 
 
 @pytest.mark.parametrize("map_form", ["gradient", "network"])
-@pytest.mark.parametrize("thin", [False, True])
-def test_an_affine_base_is_the_gaussian_map_of_the_smoothed_source_and_follows_eps(map_form, thin):
-    deviations = torch.tensor([1.0, 0.3])
-    source = as_sampler(torch.randn(20_000, 2, generator=seeded()) * deviations)
-    target = as_sampler(torch.randn(20_000, 2, generator=seeded(1)) * torch.tensor([0.5, 2.0]) + 1)
+@pytest.mark.parametrize("noise_shape", NOISE_SHAPES)
+def test_an_affine_base_is_the_gaussian_map_of_the_smoothed_source_and_follows_eps(map_form, noise_shape):
+    of_source, of_target = torch.tensor([1.0, 0.3]), torch.tensor([0.5, 2.0])
+    mean = (of_source**2 + of_target**2) / 2
+    source = as_sampler(torch.randn(20_000, 2, generator=seeded()) * of_source)
+    target = as_sampler(torch.randn(20_000, 2, generator=seeded(1)) * of_target + 1)
     form = make_form(2, map_form=map_form, affine_base=True)
-    method = OTP(2, form, smoothing=Smoothing(1.0, 0.25, "linear", 0.5), thin=thin).train()
+    method = OTP(2, form, smoothing=Smoothing(1.0, 0.25, "linear", 0.5), noise_shape=noise_shape).train()
     method.prepare(source, target, seeded())
     x = rows()
     for progress, eps in ((0.0, 1.0), (0.25, 0.625), (0.9, 0.25)):
         method.follow(progress)
-        smoothed = (deviations**2).clamp(min=eps) if thin else deviations**2 + eps
-        expected = x * torch.tensor([0.5, 2.0]) / smoothed.sqrt() + 1
+        added = {"isotropic": eps, "covariance": eps * mean, "thin": (eps * mean - of_source**2).clamp(min=0)}
+        expected = x * of_target / (of_source**2 + added[noise_shape]).sqrt() + 1
         torch.testing.assert_close(form.map(x).detach(), expected, atol=0.1, rtol=0)
         if form.invertible:
             torch.testing.assert_close(form.inverse(form.map(x)).detach(), x, atol=1e-4, rtol=0)
@@ -137,14 +145,15 @@ def test_the_networks_see_the_one_direction_in_which_the_source_is_thin_enlarged
     source = as_sampler(torch.randn(20_000, 2, generator=seeded()) * torch.tensor([1.0, 1e-3]) @ turn)
     target = as_sampler(torch.randn(20_000, 2, generator=seeded(1)) @ turn)
     form = make_form(2, affine_base=True)
-    method = OTP(2, form, smoothing=Smoothing(0.25, 0.25), thin=True)
+    method = OTP(2, form, smoothing=Smoothing(0.25, 0.25), noise_shape="thin")
     method.prepare(source, target, seeded())
     f, g = form.networks.values()
     x = method._smooth(source(20_000, seeded()), seeded(1), 1.0)
-    # both laws have deviations 1 and .5 ** .5 in the same coordinates; then the thin direction is made 4 times as long
+    # the noise fills the thin direction up to a quarter of 1 / 2, and both laws have variances 1 and (1 / 8) ** .5 in
+    # the same coordinates; then that direction is made 4 times as long
     for network, rows_seen in ((f, x), (g, target(20_000, seeded()))):
         variances = torch.linalg.eigvalsh(torch.cov(network.seen(rows_seen).T))
-        assert float(variances[1] / variances[0]) == pytest.approx(8, rel=0.1)
+        assert float(variances[1] / variances[0]) == pytest.approx(16 / 8**0.5, rel=0.1)
 
 
 def test_isotropic_noise_has_no_thin_directions():
@@ -156,7 +165,7 @@ def test_isotropic_noise_has_no_thin_directions():
 
 
 def test_new_laws_get_a_new_base():
-    method = OTP(2, make_form(2, affine_base=True), smoothing=Smoothing(0.25, 0.25), thin=True)
+    method = OTP(2, make_form(2, affine_base=True), smoothing=Smoothing(0.25, 0.25), noise_shape="thin")
     source = as_sampler(rows(2000))
     for shift in (0.0, 5.0):
         method.prepare(source, as_sampler(rows(2000) + shift), seeded())

@@ -26,7 +26,17 @@ N_FIT, N_TEST, N_PAIRS = 4096, 2000, 20
 
 def fit(cls, pair, **options):
     X, Y = pair.sample(N_FIT, random_state=0)
-    return cls(random_state=0, **options).fit(X, Y)
+    weights = {}
+    if pair.name == "multi_perpendicular":
+        # 2 % of the mass of these samples is in the wrong cross, and their exact plan costs .94 instead of .67
+        weights = {"sample_weight": quadrants_alike(X), "sample_weight_target": quadrants_alike(Y)}
+    return cls(random_state=0, **options).fit(X, Y, **weights)
+
+
+def quadrants_alike(rows):
+    """Weights that give each quadrant of the plane the same mass."""
+    quadrant = 2 * (rows[:, 0] > 0) + (rows[:, 1] > 0)
+    return 1 / np.bincount(quadrant)[quadrant]
 
 
 def assert_image_is_the_target(transport, pair):
@@ -119,7 +129,7 @@ def test_otp_finds_the_one_thin_direction_among_many():
     assert transport_cost(X, draws) == pytest.approx(pair.cost, rel=0.1)
 
 
-@pytest.mark.parametrize("n_features", [2, 16])
+@pytest.mark.parametrize("n_features", [2, 64])
 def test_otp_splits_a_circle_in_a_larger_space(n_features):
     pair, turn = make_circles(n_features), rotation(n_features)
     X, Y = pair.sample(N_FIT, random_state=0)
@@ -130,7 +140,15 @@ def test_otp_splits_a_circle_in_a_larger_space(n_features):
     assert np.mean(np.abs(np.abs(radius - 2) - 1) < 0.3) > 0.8
     assert np.mean(radius < 2) == pytest.approx(0.5, abs=0.05)
     assert transport_cost(X, draws) == pytest.approx(pair.cost, rel=0.1)
-    assert (draws[:, 2:].std(axis=0) < 0.02).all()
+    np.testing.assert_allclose(draws[:, 2:], 0, atol=1e-6)
+
+
+def test_a_column_that_varies_little_does_not_drown_in_the_noise():
+    rng = np.random.default_rng(0)
+    X, Y = rng.normal(size=(N_TEST, 2)) * [1, 0.05], rng.normal(size=(N_TEST, 2)) * [1, 0.1]
+    images = OTPTransport(max_iter=400, random_state=0).fit(X, Y).transform(X)
+    # isotropic noise makes the error .5 of the variance, and the slope .6 instead of 2
+    assert np.mean((images[:, 1] - 2 * X[:, 1]) ** 2) < 0.05 * Y[:, 1].var()
 
 
 def power_cost(A, B, p):

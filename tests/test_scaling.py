@@ -20,8 +20,14 @@ def samples(seed=0, spread=3.0, offset=10.0):
     return offset + spread * rng.normal(size=(50, 3)), -offset + spread * rng.normal(size=(60, 3))
 
 
-def units_of(X, Y, cost=COSTS["sqeuclidean"], v=None, w=None):
-    return Units.of(X, Y, np.ones(len(X)) if v is None else v, np.ones(len(Y)) if w is None else w, cost)
+def units_of(X, Y, cost=COSTS["sqeuclidean"], v=None, w=None, **options):
+    return Units.of(X, Y, np.ones(len(X)) if v is None else v, np.ones(len(Y)) if w is None else w, cost, **options)
+
+
+def in_a_larger_space(A, d=7, seed=0):
+    """The rows of `A` in a subspace of d dimensions that is turned at random."""
+    turn = np.linalg.qr(np.random.default_rng(seed).normal(size=(d, d)))[0]
+    return A @ turn[: A.shape[1]] + np.arange(d)
 
 
 def test_squared_euclidean_samples_are_centred_separately_and_share_one_scale():
@@ -124,3 +130,67 @@ def test_the_cost_of_standardised_rows_ranks_pairs_as_the_users_cost_does(cost):
     shift = torch.from_numpy(units.target_centre - units.source_centre)
     expected = cost(X_ + shift, Y_)
     torch.testing.assert_close(found / found[0], expected / expected[0], rtol=1e-4, atol=1e-6)
+
+
+def test_laws_in_a_subspace_have_the_units_and_coordinates_of_that():
+    X, Y = samples()
+    flat, units = units_of(X, Y), units_of(in_a_larger_space(X), in_a_larger_space(Y), reduce=True)
+    assert units.n_directions == 3
+    assert units.scale == pytest.approx(flat.scale, rel=1e-3)
+    x = units.from_source(in_a_larger_space(X))
+    assert x.shape == X.shape
+    # the same rows up to a turn: with the same inner products
+    np.testing.assert_allclose(x @ x.T, flat.from_source(X) @ flat.from_source(X).T, atol=0.05)
+    np.testing.assert_allclose(units.to_source(x), in_a_larger_space(X), atol=1e-6)
+    np.testing.assert_allclose(
+        units.to_target(units.from_target(in_a_larger_space(Y))), in_a_larger_space(Y), atol=1e-6
+    )
+
+
+def test_constant_columns_are_left_out_and_keep_their_values():
+    X, Y = samples()
+    units = units_of(np.insert(X, 1, 0.1, axis=1), np.insert(Y, 1, 7.7, axis=1), reduce=True)
+    assert np.array_equal(units.basis, np.eye(4)[:, [0, 2, 3]])
+    images = units.to_target(units.from_source(np.insert(X, 1, 5.0, axis=1)))
+    assert np.array_equal(images[:, 1], np.full(50, 7.7))
+
+
+def test_the_directions_of_a_source_and_a_target_together():
+    one, other = (np.outer(np.random.default_rng(seed).normal(size=50), np.eye(5)[k]) for seed, k in ((0, 1), (1, 3)))
+    units = units_of(one, other, reduce=True)
+    assert np.array_equal(np.flatnonzero(units.basis.any(axis=1)), [1, 3])
+
+
+@pytest.mark.parametrize("cost", ["lp", "callable"])
+def test_other_costs_are_not_reduced(cost):
+    assert units_of(*map(in_a_larger_space, samples()), COSTS[cost], reduce=True).basis is None
+
+
+def test_what_varies_little_is_not_left_out():
+    X, Y = samples()
+    assert units_of(X * [1.0, 1e-4, 1.0], Y * [1.0, 1e-4, 1.0], reduce=True).basis is None
+    same = np.full((4, 3), 7.0)
+    assert units_of(same, same, reduce=True).basis is None
+    # a few rows may lie in a plane that all rows leave
+    flat = X * [1.0, 1.0, 0.0]
+    assert units_of(np.vstack([*[flat] * 4, X[:1]]), np.vstack([*[flat] * 4, X[:1]]), reduce=True).basis is None
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_basis_depends_on_neither_the_order_of_rows_nor_weights(dtype):
+    X, Y = (in_a_larger_space(A).astype(dtype) for A in samples())
+    v = np.ones(50)
+    v[:10], v[10:15] = 2, 0
+    repeated = np.repeat(X, v.astype(int), axis=0)
+    one, other = units_of(X, Y, v=v, reduce=True), units_of(repeated[::-1], Y[::-1], reduce=True)
+    assert one.n_directions == 3
+    np.testing.assert_allclose(one.basis, other.basis, atol=1e-6)
+
+
+def test_units_know_which_rows_they_cover():
+    X, Y = samples()
+    units = units_of(in_a_larger_space(X), in_a_larger_space(Y), reduce=True)
+    assert units.cover(in_a_larger_space(3 * X), in_a_larger_space(Y))
+    assert not units.cover(in_a_larger_space(X, seed=1), in_a_larger_space(Y))
+    assert not units.cover(in_a_larger_space(X), in_a_larger_space(Y, seed=1))
+    assert units_of(X, Y, reduce=True).cover(X, Y)

@@ -11,7 +11,6 @@ from neuralot.schedules import (
     antithetic_noise,
     fills_its_span,
     intrinsic_dimension,
-    noise_scale,
     terminal_level,
 )
 
@@ -132,18 +131,6 @@ def test_the_terminal_level_falls_with_the_sample_size_and_grows_with_the_dimens
     assert levels == sorted(levels, reverse=True)
     assert levels[0] > levels[-1]
     assert terminal_level(cube(1600, 10)) > terminal_level(cube(1600, 2))
-
-
-def test_the_scale_of_noise_is_that_of_the_directions_in_which_the_laws_vary():
-    x, y = torch.randn(5000, 8, generator=seeded()), 3 * torch.randn(4000, 8, generator=seeded(1))
-    expected = ((1 + 9) / 2) ** 0.5
-    turn = torch.linalg.qr(torch.randn(40, 40, generator=seeded(2)))[0]
-    flat = [torch.cat([rows, torch.zeros(len(rows), 32)], dim=1) @ turn for rows in (x, y)]
-    for laws in ((x, y), (y, x), (x + 7, y - 7), flat):
-        assert noise_scale(*laws) == pytest.approx(expected, rel=0.02)
-    # directions of small variance are directions: noise of the largest one's size would drown them
-    assert noise_scale(x * torch.tensor([10.0] + [1.0] * 7), y) == pytest.approx(((107 / 8 + 9) / 2) ** 0.5, rel=0.02)
-    assert noise_scale(torch.ones(3, 2), torch.ones(2, 2)) == 1
 
 
 @pytest.mark.parametrize("n", [1, 2, 7, 16])

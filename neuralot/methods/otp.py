@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Generator, Tensor
 
-from neuralot.affine import Moments, affine_transport, lenses
+from neuralot.affine import Moments, affine_transport, common_axes, lenses
 from neuralot.forms import Form, make_form
 from neuralot.sampling import Sampler
 from neuralot.schedules import Smoothing, antithetic_noise
@@ -23,10 +23,15 @@ class OTP(SemiDual):
     saddle point is unique, and its plans converge to one of the true source as eps goes to 0. The noise stays in
     place afterwards: :math:`T(x + \sqrt{\epsilon_{min}} z)` *draws* from the plan :math:`\pi(y | x)`.
 
-    With `thin` the noise goes only where the source is thin, :math:`\tilde x = x + (\epsilon_k I - \Sigma)_+^{1/2} z`
-    with the source's covariance :math:`\Sigma`: it fills the variance of every direction up to eps. Where the source
-    has that much already, noise is bias and nothing else. It needs a source that fills the span of its covariance: a
-    curved one is thin in directions that vary from place to place.
+    The noise may have another covariance N than :math:`\epsilon_k I`, with S the mean of the covariances of source and
+    target, and :math:`\Sigma` that of the source:
+
+    - ``'covariance'``: :math:`N = \epsilon_k S`. A direction gets noise in proportion to what the laws do there, so
+      that none drowns in it.
+    - ``'thin'``: the least N that fills the source up to :math:`\Sigma + N \ge \epsilon_k S`. With W that turns both
+      into diagonal matrices, :math:`S = W W', \Sigma = W D W'`, that is :math:`N = W (\epsilon_k - D)_+ W'`. Where the
+      source has that much already, noise is bias and nothing else. It needs a source that fills the span of its
+      covariance: a curved one is thin in directions that vary from place to place.
 
     Where the form has an affine base, that is the optimal map between Gaussians with the moments of the smoothed
     source and of the target, and it follows eps.
@@ -38,8 +43,7 @@ class OTP(SemiDual):
         How the map is represented; `make_form(n_features)` when None.
     smoothing : Smoothing
         Levels and their schedule.
-    thin : bool
-        Noise where the source is thin, instead of everywhere.
+    noise_shape : {'isotropic', 'covariance', 'thin'}
     n_transform_draws : int
         Noise vectors that `transport` averages over, in antithetic pairs.
     generator : torch.Generator, optional
@@ -53,7 +57,7 @@ class OTP(SemiDual):
 
     noise: Tensor
     axes: Tensor
-    variances: Tensor
+    shares: Tensor
 
     def __init__(
         self,
@@ -61,7 +65,7 @@ class OTP(SemiDual):
         form: Form | None = None,
         *,
         smoothing: Smoothing = Smoothing(),  # noqa: B008 (frozen)
-        thin: bool = False,
+        noise_shape: str = "isotropic",
         n_transform_draws: int = 16,
         generator: Generator | None = None,
     ) -> None:
@@ -74,9 +78,10 @@ class OTP(SemiDual):
         self.invertible = self.form.invertible
         self.together = self.form.together
         self.smoothing = smoothing
-        self.thin = thin
+        self.noise_shape = noise_shape
+        # W and D: the noise has covariance W (eps - D)_+ W'
         self.register_buffer("axes", torch.eye(n_features))
-        self.register_buffer("variances", torch.zeros(n_features))
+        self.register_buffer("shares", torch.zeros(n_features))
         self._laws: tuple[Moments, Moments] | None = None
         self._base_level = 0.0
         generator = torch.Generator().manual_seed(0) if generator is None else generator
@@ -105,15 +110,15 @@ class OTP(SemiDual):
         return self.smoothing.level(progress) == self.smoothing.eps_min
 
     def prepare(self, source: Sampler, target: Sampler, generator: Generator) -> None:
-        if not (self.thin or self.form.affine_base):
+        if self.noise_shape == "isotropic" and not self.form.affine_base:
             return
-        self._laws = Moments.of(source, generator), Moments.of(target, generator)
-        if self.thin:
-            variances, axes = torch.linalg.eigh(self._laws[0].covariance)
-            self.variances.copy_(variances.clamp(min=0))
+        laws = self._laws = Moments.of(source, generator), Moments.of(target, generator)
+        if self.noise_shape != "isotropic":
+            axes, shares = common_axes(laws[0].covariance, (laws[0].covariance + laws[1].covariance) / 2)
             self.axes.copy_(axes)
+            self.shares.copy_(shares if self.noise_shape == "thin" else torch.zeros_like(shares))
         if self.form.affine_base:
-            self._set_lenses(*self._laws)
+            self._set_lenses(*laws)
         self._base_level = 0.0  # no base for these laws yet
         self.follow(0.0)
 
@@ -125,11 +130,10 @@ class OTP(SemiDual):
         return self.smoothing.smooth(x, self._shape(z, progress), progress)
 
     def _shape(self, z: Tensor, progress: float | Tensor) -> Tensor:
-        """Give standard normal rows the directions in which the source is to be smoothed."""
-        if not self.thin:
+        """Give standard normal rows the covariance of the noise, divided by eps."""
+        if self.noise_shape == "isotropic":
             return z
-        variance = self.smoothing.scale**2 * self.smoothing.level(progress)
-        return (z * (1 - self.variances / variance).clamp(min=0).sqrt()) @ self.axes.T
+        return (z * (1 - self.shares / self.smoothing.level(progress)).clamp(min=0).sqrt()) @ self.axes.T
 
     def _set_base(self, level: float) -> None:
         """Set the affine base for the smoothing `level`, if that has changed by a twentieth or is the last."""
@@ -146,15 +150,12 @@ class OTP(SemiDual):
         level = self.smoothing.eps_min
         smoothed = self._smoothed(source, level)
         there, _ = affine_transport(smoothed, target)
-        thin = (self.variances < self.smoothing.scale**2 * level) & self.thin
+        thin = (self.shares < level) & (self.noise_shape == "thin")
         self.form.set_lenses(*lenses(there.matrix, smoothed.covariance, self.axes[:, thin].double()))
 
     def _smoothed(self, source: Moments, level: float) -> Moments:
         """Moments of the source at a smoothing level."""
-        noise = self.smoothing.scale**2 * level
-        added = noise * torch.eye(len(source.mean), dtype=torch.double, device=source.mean.device)
-        if self.thin:
-            axes, variances = self.axes.double(), self.variances.double()
-            added = (axes * (noise - variances).clamp(min=0)) @ axes.T
+        axes, shares = self.axes.double(), self.shares.double()
+        added = (axes * (level - shares).clamp(min=0)) @ axes.T
         kept = 1 - level if self.smoothing.kind == "vp" else 1.0
         return Moments(math.sqrt(kept) * source.mean, kept * source.covariance + added, source.n_rows)
