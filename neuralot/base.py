@@ -31,6 +31,7 @@ from neuralot.validation import (
     as_array,
     check_cost,
     check_device,
+    check_domains,
     check_n_draws,
     check_networks,
     check_out,
@@ -39,6 +40,8 @@ from neuralot.validation import (
     check_weights,
     naming,
     pick_target,
+    refuse_second_target,
+    unchanged_on_error,
 )
 
 Self = TypeVar("Self", bound="BaseTransport")
@@ -62,7 +65,10 @@ class BaseTransport(OneToOneFeatureMixin, TransformerMixin, BaseEstimator, ABC):
     """Base class of the transport estimators; a subclass stores its parameters and names its method."""
 
     # what a meta-estimator may pass on to fit without being asked, for Pipeline(transform_input=["X_target"])
-    __metadata_request__fit = {"X_target": True, "sample_weight": True, "sample_weight_target": True}  # noqa: RUF012
+    __metadata_request__fit = dict.fromkeys(
+        ["X_target", "sample_domain", "sample_weight", "sample_weight_target"], True
+    )
+    __metadata_request__score = dict.fromkeys(["X_target", "sample_domain"], True)
 
     units_: Units
     problem_: SemiDual
@@ -81,6 +87,7 @@ class BaseTransport(OneToOneFeatureMixin, TransformerMixin, BaseEstimator, ABC):
         y: Any = None,
         *,
         X_target: Any = None,
+        sample_domain: Any = None,
         sample_weight: Any = None,
         sample_weight_target: Any = None,
     ) -> Self:
@@ -94,6 +101,9 @@ class BaseTransport(OneToOneFeatureMixin, TransformerMixin, BaseEstimator, ABC):
             Target sample. A 1-D `y` is taken for labels and ignored; then `X_target` is needed.
         X_target : array-like or Tensor of shape (m, n_features), optional
             Target sample, by name; the form for pipelines.
+        sample_domain : array-like of shape (n,), optional
+            Says that `X` holds both samples: rows with a positive number are the source's, with a negative one the
+            target's. The form for cross-validation, whose folds then hold rows of both.
         sample_weight : array-like of shape (n,), optional
             Weights of the source rows, non-negative; they need not sum to one.
         sample_weight_target : array-like of shape (m,), optional
@@ -119,20 +129,20 @@ class BaseTransport(OneToOneFeatureMixin, TransformerMixin, BaseEstimator, ABC):
         ConvergenceWarning
             If the fit diverged; the best weights are restored.
         """
-        before, start = dict(self.__dict__), time.perf_counter()
-        try:
+        start = time.perf_counter()
+        with unchanged_on_error(self):
             check_parameters(self.get_params(deep=False))
-            target, name = pick_target(y, X_target)
-            source = self._check_source(X, reset=True)
-            target = self._check_target(target, name)
-            v = check_weights(sample_weight, "sample_weight", len(source))
-            w = check_weights(sample_weight_target, "sample_weight_target", len(target))
+            if sample_domain is None:
+                source, target = self._check_laws(X, y, X_target, reset=True)
+                v = check_weights(sample_weight, "sample_weight", len(source))
+                w = check_weights(sample_weight_target, "sample_weight_target", len(target))
+            else:
+                refuse_second_target(y, X_target, sample_weight_target)
+                source, target, is_source = self._split(X, sample_domain, reset=True)
+                weights = check_weights(sample_weight, "sample_weight", len(is_source))
+                v, w = (check_weights(weights[rows], "sample_weight", rows.sum()) for rows in (is_source, ~is_source))
             with torch.inference_mode(False), torch.enable_grad():  # whatever the caller has switched off
                 self._fit_laws(source, v, target, w, start)
-        except BaseException:
-            self.__dict__.clear()
-            self.__dict__.update(before)
-            raise
         if not self.status_.ok:
             warnings.warn(self.status_.sentence, ConvergenceWarning, stacklevel=2)
         return self
@@ -218,7 +228,7 @@ class BaseTransport(OneToOneFeatureMixin, TransformerMixin, BaseEstimator, ABC):
         image: Image = lambda problem, y: problem.inverse(y)  # noqa: E731
         return _like(X, map_rows(self.problem_, rows, image, enter, leave, out, exact=self._is_ours))
 
-    def score(self, X: Any, y: Any = None, *, X_target: Any = None) -> float:
+    def score(self, X: Any, y: Any = None, *, X_target: Any = None, sample_domain: Any = None) -> float:
         """Minus the debiased Sinkhorn divergence between the images of source rows and target rows.
 
         The images are draws from the plan; at most 2000 rows of each side are used, picked evenly. Higher is
@@ -231,15 +241,20 @@ class BaseTransport(OneToOneFeatureMixin, TransformerMixin, BaseEstimator, ABC):
             Held-out source rows.
         y, X_target : array-like or Tensor of shape (l, n_features)
             Held-out target rows, as in `fit`.
+        sample_domain : array-like of shape (k,), optional
+            Which rows of `X` are whose, as in `fit`.
 
         Returns
         -------
         float
         """
         check_is_fitted(self)
-        target, name = pick_target(y, X_target)
-        source = _at_most(self._check_source(X, reset=False), ROWS_FOR_SCORE)
-        target = _at_most(self._check_target(target, name), ROWS_FOR_SCORE)
+        if sample_domain is None:
+            source, target = self._check_laws(X, y, X_target, reset=False)
+        else:
+            refuse_second_target(y, X_target)
+            source, target, _ = self._split(X, sample_domain, reset=False)
+        source, target = _at_most(source, ROWS_FOR_SCORE), _at_most(target, ROWS_FOR_SCORE)
         return -sinkhorn_divergence(self._draws(source, 1, random_state=0)[0], target)
 
     def __sklearn_tags__(self) -> Any:
@@ -407,6 +422,16 @@ class BaseTransport(OneToOneFeatureMixin, TransformerMixin, BaseEstimator, ABC):
         """Whether networks and cost are this package's: they work in double precision, and on the device alone."""
         own = self._fitted_params["map_network"] or self._fitted_params["potential_network"]
         return own is None and as_cost(self._fitted_params["cost"]).homogeneous
+
+    def _check_laws(self, X: Any, y: Any, X_target: Any, *, reset: bool) -> tuple[np.ndarray, np.ndarray]:
+        target, name = pick_target(y, X_target)
+        return self._check_source(X, reset=reset), self._check_target(target, name)
+
+    def _split(self, X: Any, sample_domain: Any, *, reset: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return source rows, target rows, and which rows of a stacked sample are the source's."""
+        rows = self._check_source(X, reset=reset)
+        is_source = check_domains(sample_domain, len(rows))
+        return rows[is_source], rows[~is_source], is_source
 
     def _check_source(self, X: Any, *, reset: bool) -> np.ndarray:
         with naming("X"):

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from sklearn.utils import check_random_state
+from sklearn.utils import check_random_state, column_or_1d
 
 from neuralot.costs import Cost
 from neuralot.forms import Form
@@ -66,6 +66,8 @@ _FACTORY: Rule = (
     lambda value: callable(value) and not isinstance(value, torch.nn.Module),
     "a callable n_features -> torch.nn.Module, such as a class of networks and not one network",
 )
+
+DIRECTIONS = ("source_to_target", "target_to_source")
 
 RULES: Mapping[str, Rule] = {
     "map_form": _one_of("auto", "gradient", "network"),
@@ -157,6 +159,66 @@ def pick_target(y: Any, X_target: Any) -> tuple[Any, str]:
         found = "no target sample was given" if y is None else "y is 1-D, hence labels and no target sample"
         raise ValueError(f"X_target is missing: {found}; pass fit(X, X_target=Y) with Y of shape (m, n_features)")
     return X_target, "X_target"
+
+
+def check_domains(sample_domain: Any, n_rows: int, both: bool = True) -> np.ndarray:
+    """Return which rows of a stacked sample are source rows: positive domains are, negative ones are the target's."""
+    words = "positive for source rows and negative for target rows"
+    domains = np.asarray(as_array(sample_domain))
+    if domains.dtype.kind not in "iuf" or domains.shape != (n_rows,):
+        raise ValueError(
+            f"sample_domain must hold one number per row of X, {words}; got {domains.dtype} of shape {domains.shape} "
+            f"for {n_rows} rows"
+        )
+    if not (np.isfinite(domains) & (domains != 0)).all():
+        raise ValueError(f"sample_domain must be {words}, got 0 or numbers that are not finite")
+    is_source = domains > 0
+    if both and (is_source.all() or not is_source.any()):
+        raise ValueError(f"sample_domain must be {words}, and have both; all have the same sign (n_samples = {n_rows})")
+    return is_source
+
+
+def refuse_second_target(y: Any, X_target: Any, sample_weight_target: Any = None) -> None:
+    """Raise a ValueError if a stacked sample comes with another target sample, or with weights for one."""
+    with naming("y"):
+        is_sample = y is not None and np.asarray(as_array(y)).ndim != 1
+    for name, given in (("y", is_sample), ("X_target", X_target is not None)):
+        if given:
+            raise ValueError(f"{name} is a target sample, and sample_domain says that X holds one; pass one of them")
+    if sample_weight_target is not None:
+        raise ValueError("sample_weight_target is for X_target; with sample_domain, sample_weight holds all weights")
+
+
+def check_direction(direction: Any) -> None:
+    """Raise a ValueError unless `direction` is one of the two."""
+    if direction not in DIRECTIONS:
+        raise ValueError(f"direction must be {' or '.join(map(repr, DIRECTIONS))}, got {direction!r}")
+
+
+def check_labels(y: Any, n_rows: int) -> np.ndarray:
+    """Return labels as an array of shape (n_rows,)."""
+    if y is None:
+        raise ValueError("y is missing: requires y to be passed, but the target y is None; pass labels as y")
+    labels = y.detach().cpu().numpy() if isinstance(y, torch.Tensor) else np.asarray(y)
+    if labels.shape == (n_rows, 1):
+        labels = column_or_1d(labels, warn=True)
+    if labels.shape != (n_rows,):
+        raise ValueError(
+            f"y must hold one label per row of X, shape ({n_rows},), got {labels.shape}; pass target rows as X_target"
+        )
+    return labels
+
+
+@contextmanager
+def unchanged_on_error(estimator: Any) -> Iterator[None]:
+    """Leave an estimator as it was if the block fails."""
+    before = dict(vars(estimator))
+    try:
+        yield
+    except BaseException:
+        vars(estimator).clear()
+        vars(estimator).update(before)
+        raise
 
 
 def as_array(X: Any) -> Any:

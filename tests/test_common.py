@@ -1,9 +1,24 @@
-"""scikit-learn's own checks of every transport estimator, listed by name."""
+"""scikit-learn's own checks of every public estimator, listed by name."""
+
+import inspect
 
 import numpy as np
 from conftest import TRANSPORTS
+from sklearn.base import BaseEstimator
+from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.utils import check_array
 from sklearn.utils.estimator_checks import parametrize_with_checks
+
+import neuralot
+from neuralot import DomainAdapter, SNOTTransport, TransportAdapter
+from neuralot.validation import DIRECTIONS
+
+
+def shifted(X):
+    try:
+        return check_array(X, dtype=(np.float64, np.float32)) + 1
+    except (TypeError, ValueError):
+        return X  # bad input is for the estimator to refuse
 
 
 def with_target(cls):
@@ -14,11 +29,7 @@ def with_target(cls):
 
     def fit(self, X, y=None, *, X_target=None, sample_weight=None, sample_weight_target=None):
         if lacks_target(y, X_target):
-            sample_weight_target = sample_weight
-            try:
-                X_target = check_array(X, dtype=(np.float64, np.float32)) + 1
-            except (TypeError, ValueError):
-                X_target = X  # bad input is for the estimator to refuse
+            X_target, sample_weight_target = shifted(X), sample_weight
         weights = {"sample_weight": sample_weight, "sample_weight_target": sample_weight_target}
         return cls.fit(self, X, y, X_target=X_target, **weights)
 
@@ -30,10 +41,51 @@ def with_target(cls):
     return type(cls.__name__, (cls,), {"fit": fit, "score": score, "__module__": __name__})
 
 
+def domains_of(X):
+    """A domain for every row that is the row's own, however often it stands there."""
+    try:
+        digits = np.floor(1e4 * check_array(X, dtype=np.float64).sum(axis=1)) % 2
+    except (TypeError, ValueError):
+        return [1, -1]  # bad input is for the estimator to refuse
+    return np.where(digits == 0, 1, -1) if 0 < digits.mean() < 1 else np.resize([1, -1], len(digits))
+
+
+class Adapter(DomainAdapter):
+    def fit(self, X, y=None, *, X_target=None, sample_domain=None, sample_weight=None, sample_weight_target=None):
+        if X_target is None and sample_domain is None:
+            X_target, sample_weight_target = X, sample_weight
+        weights = {"sample_weight": sample_weight, "sample_weight_target": sample_weight_target}
+        return super().fit(X, y, X_target=X_target, sample_domain=sample_domain, **weights)
+
+
+class Step(TransportAdapter):
+    def fit(self, X, y=None, *, sample_domain=None, sample_weight=None):
+        if sample_domain is None:
+            sample_domain = domains_of(X)
+        return super().fit(X, y, sample_domain=sample_domain, sample_weight=sample_weight)
+
+
 CHECKED = [with_target(cls) for cls in TRANSPORTS]
 globals().update({cls.__name__: cls for cls in CHECKED})  # some checks pickle their estimator
+SMALL = {"max_iter": 5, "batch_size": 32, "hidden_layer_sizes": (8, 8)}
+INNER = SNOTTransport(**SMALL, random_state=0)  # the checks seed the outer estimator only
+ADAPTERS = [
+    adapter
+    for direction in DIRECTIONS
+    for adapter in (
+        Adapter(INNER, LogisticRegression(), direction=direction),
+        Adapter(INNER, Ridge(), direction=direction),
+        Step(INNER, direction=direction),
+    )
+]
 
 
-@parametrize_with_checks([cls(max_iter=5, batch_size=32, hidden_layer_sizes=(8, 8)) for cls in CHECKED])
+def test_every_public_estimator_is_checked():
+    public = {cls for cls in vars(neuralot).values() if inspect.isclass(cls) and issubclass(cls, BaseEstimator)}
+    checked = {cls for instance in [*(cls() for cls in CHECKED), *ADAPTERS] for cls in type(instance).__mro__}
+    assert public <= checked
+
+
+@parametrize_with_checks([*(cls(**SMALL) for cls in CHECKED), *ADAPTERS])
 def test_sklearn_check(estimator, check):
     check(estimator)

@@ -30,10 +30,17 @@ FLOORS = {
     "validation": 3,
     "base": 3,
     "estimators": 3,
+    "adaptation": 4,
 }
 # beside the floors: what they may use of the house; the floors never use them
 SIDE = {"datasets": {"costs"}, "metrics": {"costs", "divergences"}, "plots": {"metrics"}}
-OUTSIDE = {0: {"torch", "numpy"}, 1: {"torch"}, 2: {"torch"}, 3: {"torch", "numpy", "scipy", "sklearn"}}
+OUTSIDE = {
+    0: {"torch", "numpy"},
+    1: {"torch"},
+    2: {"torch"},
+    3: {"torch", "numpy", "scipy", "sklearn"},
+    4: {"numpy", "sklearn"},
+}
 OUTSIDE_OF_SIDE = {"datasets": {"numpy", "torch"}, "metrics": {"numpy", "torch", "scipy"}, "plots": {"numpy"}}
 INSIDE_FUNCTIONS = {
     "affine": {"ot"},

@@ -1,0 +1,382 @@
+"""Domain adaptation: learn from labelled source rows, predict target rows, with a transport in between."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import numpy as np
+from sklearn.base import BaseEstimator, MetaEstimatorMixin, OneToOneFeatureMixin, TransformerMixin, clone
+from sklearn.utils import get_tags
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import check_is_fitted, has_fit_parameter, validate_data
+
+from neuralot.base import DTYPES, BaseTransport
+from neuralot.validation import (
+    as_array,
+    check_direction,
+    check_domains,
+    check_labels,
+    check_weights,
+    naming,
+    refuse_second_target,
+    unchanged_on_error,
+)
+
+Self = TypeVar("Self", bound="_Mover")
+
+
+def _has(method: str) -> Callable[[DomainAdapter], bool]:
+    def check(adapter: DomainAdapter) -> bool:
+        getattr(adapter.estimator_ if hasattr(adapter, "estimator_") else adapter.estimator, method)
+        return True
+
+    return check
+
+
+class _Mover(BaseEstimator):
+    """What knows which rows a transport between two domains has to move."""
+
+    transport: BaseTransport
+    direction: str
+    transport_: BaseTransport
+
+    def _fit_transport(self, source: np.ndarray, target: np.ndarray, v: Any, w: Any) -> None:
+        if not isinstance(self.transport, BaseTransport):
+            raise TypeError(f"transport must be a transport estimator, such as OTPTransport(), got {self.transport!r}")
+        if self.direction == "target_to_source":
+            source, target, v, w = target, source, w, v
+        transport = clone(self.transport).set_output(transform="default")
+        self.transport_ = transport.fit(source, X_target=target, sample_weight=v, sample_weight_target=w)
+
+    def _moved(self, rows: np.ndarray, is_source: np.ndarray) -> np.ndarray:
+        """The rows in the domain in which both are alike."""
+        moves = is_source if self.direction == "source_to_target" else ~is_source
+        if not moves.any():
+            return rows
+        images = rows.copy()
+        images[moves] = self.transport_.transform(rows[moves])
+        return images
+
+    def _check_rows(self, X: Any, name: str = "X", *, reset: bool = False) -> np.ndarray:
+        with naming(name):
+            return validate_data(self, as_array(X), reset=reset, dtype=DTYPES, order="C")
+
+    def _which(self, sample_domain: Any, n_rows: int) -> np.ndarray:
+        """Which rows are the source's; none, where nothing is said."""
+        if sample_domain is None:
+            return np.zeros(n_rows, dtype=bool)
+        return check_domains(sample_domain, n_rows, both=False)
+
+
+class DomainAdapter(MetaEstimatorMixin, _Mover):
+    """A classifier or regressor for target rows, from labelled source rows and unlabelled target rows.
+
+    With ``direction='source_to_target'`` the source rows are moved onto the target and the estimator is trained there;
+    target rows are predicted as they are. With ``'target_to_source'`` the estimator is trained on the source, and rows
+    are moved when they are predicted.
+
+    The two samples come in one of two forms: ``fit(X, y, X_target=Y)``, or stacked, ``fit(X, y, sample_domain=s)`` with
+    s > 0 for source rows and s < 0 for target rows, whose labels are ignored. Cross-validation needs the stacked form:
+    only there are the rows of both domains split into folds, and `score` then counts target rows alone.
+
+    Parameters
+    ----------
+    transport : SNOTTransport, OTPTransport or another transport of this package
+    estimator : classifier or regressor
+    direction : {'source_to_target', 'target_to_source'}, default='source_to_target'
+
+    Attributes
+    ----------
+    transport_ : estimator
+        The fitted clone of `transport`.
+    estimator_ : estimator
+        The fitted clone of `estimator`.
+    classes_ : ndarray
+        Those of a classifier.
+    n_features_in_ : int
+    feature_names_in_ : ndarray of shape (n_features,)
+        Where `X` has column names.
+
+    References
+    ----------
+    Courty, Flamary, Tuia and Rakotomamonjy, "Optimal transport for domain adaptation", IEEE TPAMI, 2017.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from neuralot import DomainAdapter, SNOTTransport
+    >>> rng = np.random.default_rng(0)
+    >>> y = rng.integers(2, size=300)
+    >>> X = rng.normal(size=(300, 2)) + 4 * y[:, None]
+    >>> X_target = X[:200] * [1, 3] + 5
+    >>> adapter = DomainAdapter(SNOTTransport(max_iter=100, random_state=0), LogisticRegression())
+    >>> adapter.fit(X, y, X_target=X_target).score(X_target, y[:200]) > 0.95
+    True
+    """
+
+    __metadata_request__fit = dict.fromkeys(
+        ["X_target", "sample_domain", "sample_weight", "sample_weight_target"], True
+    )
+    __metadata_request__predict = {"sample_domain": True}  # noqa: RUF012
+    __metadata_request__predict_proba = {"sample_domain": True}  # noqa: RUF012
+    __metadata_request__predict_log_proba = {"sample_domain": True}  # noqa: RUF012
+    __metadata_request__decision_function = {"sample_domain": True}  # noqa: RUF012
+    __metadata_request__score = {"sample_domain": True}  # noqa: RUF012
+
+    def __init__(
+        self, transport: BaseTransport, estimator: BaseEstimator, *, direction: str = "source_to_target"
+    ) -> None:
+        self.transport = transport
+        self.estimator = estimator
+        self.direction = direction
+
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        *,
+        X_target: Any = None,
+        sample_domain: Any = None,
+        sample_weight: Any = None,
+        sample_weight_target: Any = None,
+    ) -> DomainAdapter:
+        """Fit the transport between the domains, and the estimator where both are alike.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, n_features)
+            Source rows, or the rows of both domains with `sample_domain`.
+        y : array-like of shape (n,)
+            Labels; with `sample_domain` those of target rows are ignored.
+        X_target : array-like of shape (m, n_features), optional
+            Target rows.
+        sample_domain : array-like of shape (n,), optional
+            Above 0 for source rows, below 0 for target rows.
+        sample_weight : array-like of shape (n,), optional
+            Weights of the rows of `X`, for the transport and, for source rows, the estimator.
+        sample_weight_target : array-like of shape (m,), optional
+            Weights of the rows of `X_target`, for the transport.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            If there is no target sample or two, if labels are missing or not 1-D, if the domains or the columns do not
+            fit, or if `direction` is unknown. The adapter then stays as it was.
+        TypeError
+            If `transport` is none of this package's.
+        """
+        with unchanged_on_error(self):
+            check_direction(self.direction)
+            rows = self._check_rows(X, reset=True)
+            labels = check_labels(y, len(rows))
+            v = None if sample_weight is None else check_weights(sample_weight, "sample_weight", len(rows))
+            if sample_domain is not None:
+                refuse_second_target(None, X_target, sample_weight_target)
+                is_source = check_domains(sample_domain, len(rows))
+                target, w = rows[~is_source], None if v is None else v[~is_source]
+                rows, labels, v = rows[is_source], labels[is_source], None if v is None else v[is_source]
+            elif X_target is not None:
+                target, w = self._check_rows(X_target, "X_target"), sample_weight_target
+            else:
+                raise ValueError(
+                    "X_target is missing: pass fit(X, y, X_target=Y) with target rows Y, or sample_domain if X holds "
+                    "the rows of both domains"
+                )
+            self._fit_transport(rows, target, v, w)
+            self._fit_estimator(self._moved(rows, np.ones(len(rows), dtype=bool)), labels, v)
+        return self
+
+    def _fit_estimator(self, rows: np.ndarray, labels: np.ndarray, weights: np.ndarray | None) -> None:
+        estimator = clone(self.estimator)
+        if weights is None:
+            self.estimator_ = estimator.fit(rows, labels)
+        elif has_fit_parameter(estimator, "sample_weight"):
+            self.estimator_ = estimator.fit(rows, labels, sample_weight=weights)
+        else:
+            raise ValueError(f"sample_weight was given, but {type(estimator).__name__}.fit takes none; leave it out")
+
+    def predict(self, X: Any, *, sample_domain: Any = None) -> np.ndarray:
+        """Predict labels.
+
+        Parameters
+        ----------
+        X : array-like of shape (k, n_features)
+            Target rows.
+        sample_domain : array-like of shape (k,), optional
+            Above 0 for rows that are the source's after all, below 0 for target rows.
+
+        Returns
+        -------
+        ndarray of shape (k,)
+        """
+        return self._ask("predict", X, sample_domain)
+
+    @available_if(_has("predict_proba"))
+    def predict_proba(self, X: Any, *, sample_domain: Any = None) -> np.ndarray:
+        """Predict the probabilities of the classes, shape (k, n_classes); the parameters are those of `predict`."""
+        return self._ask("predict_proba", X, sample_domain)
+
+    @available_if(_has("predict_log_proba"))
+    def predict_log_proba(self, X: Any, *, sample_domain: Any = None) -> np.ndarray:
+        """Predict log-probabilities of the classes, shape (k, n_classes); the parameters are those of `predict`."""
+        return self._ask("predict_log_proba", X, sample_domain)
+
+    @available_if(_has("decision_function"))
+    def decision_function(self, X: Any, *, sample_domain: Any = None) -> np.ndarray:
+        """Return the estimator's decision values; the parameters are those of `predict`."""
+        return self._ask("decision_function", X, sample_domain)
+
+    def score(self, X: Any, y: Any, *, sample_domain: Any = None) -> float:
+        """Return the estimator's own score on target rows: accuracy, or R^2.
+
+        Parameters
+        ----------
+        X : array-like of shape (k, n_features)
+        y : array-like of shape (k,)
+            True labels.
+        sample_domain : array-like of shape (k,), optional
+            With it, only rows below 0 count.
+
+        Returns
+        -------
+        float
+        """
+        check_is_fitted(self)
+        rows = self._check_rows(X)
+        labels = check_labels(y, len(rows))
+        targets = ~self._which(sample_domain, len(rows))
+        if not targets.any():
+            raise ValueError("sample_domain has no target rows, below 0; score needs some")
+        rows, labels = rows[targets], labels[targets]
+        return self.estimator_.score(self._moved(rows, np.zeros(len(rows), dtype=bool)), labels)
+
+    @property
+    def classes_(self) -> np.ndarray:
+        """Classes of the fitted classifier."""
+        check_is_fitted(self)
+        return self.estimator_.classes_
+
+    def _ask(self, method: str, X: Any, sample_domain: Any) -> np.ndarray:
+        check_is_fitted(self)
+        rows = self._check_rows(X)
+        return getattr(self.estimator_, method)(self._moved(rows, self._which(sample_domain, len(rows))))
+
+    def __sklearn_tags__(self) -> Any:
+        tags, inner = super().__sklearn_tags__(), get_tags(self.estimator)
+        tags.estimator_type = inner.estimator_type
+        tags.classifier_tags, tags.regressor_tags = inner.classifier_tags, inner.regressor_tags
+        tags.target_tags.required = True
+        return tags
+
+
+class TransportAdapter(OneToOneFeatureMixin, TransformerMixin, _Mover):
+    """A step that moves the rows of one domain to the other, for pipelines of skada and others that name domains.
+
+    `transform` moves source rows with ``direction='source_to_target'``, else target rows, and leaves the others as they
+    are. Without `sample_domain` all rows are the target's, as when they are predicted.
+
+    Parameters
+    ----------
+    transport : SNOTTransport, OTPTransport or another transport of this package
+    direction : {'source_to_target', 'target_to_source'}, default='source_to_target'
+
+    Attributes
+    ----------
+    transport_ : estimator
+        The fitted clone of `transport`.
+    n_features_in_ : int
+    feature_names_in_ : ndarray of shape (n_features,)
+        Where `X` has column names.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from neuralot import SNOTTransport, TransportAdapter
+    >>> X = np.random.default_rng(0).normal(size=(200, 2))
+    >>> domain = np.repeat([1, -2], 100)
+    >>> X[domain < 0] += 5
+    >>> adapter = TransportAdapter(SNOTTransport(max_iter=50, random_state=0)).fit(X, sample_domain=domain)
+    >>> bool((adapter.transform(X, sample_domain=domain).mean(axis=0) > 4).all())
+    True
+    >>> bool((adapter.transform(X[100:]) == X[100:]).all())
+    True
+    """
+
+    __metadata_request__fit = {"sample_domain": True, "sample_weight": True}  # noqa: RUF012
+    __metadata_request__transform = {"sample_domain": True}  # noqa: RUF012
+
+    def __init__(self, transport: BaseTransport, *, direction: str = "source_to_target") -> None:
+        self.transport = transport
+        self.direction = direction
+
+    def fit(self, X: Any, y: Any = None, *, sample_domain: Any = None, sample_weight: Any = None) -> TransportAdapter:
+        """Fit the transport between the domains.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, n_features)
+            Rows of both domains.
+        y : ignored
+        sample_domain : array-like of shape (n,)
+            Above 0 for source rows, below 0 for target rows.
+        sample_weight : array-like of shape (n,), optional
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            If `sample_domain` is missing or does not name both domains, or if `direction` is unknown.
+        """
+        with unchanged_on_error(self):
+            check_direction(self.direction)
+            rows = self._check_rows(X, reset=True)
+            if sample_domain is None:
+                raise ValueError(
+                    "sample_domain is missing: pass one number per row, above 0 for source rows, below 0 "
+                    "for target rows"
+                )
+            is_source = check_domains(sample_domain, len(rows))
+            v = w = None
+            if sample_weight is not None:
+                weights = check_weights(sample_weight, "sample_weight", len(rows))
+                v, w = weights[is_source], weights[~is_source]
+            self._fit_transport(rows[is_source], rows[~is_source], v, w)
+        return self
+
+    def fit_transform(
+        self, X: Any, y: Any = None, *, sample_domain: Any = None, sample_weight: Any = None
+    ) -> np.ndarray:
+        """Fit, and move the rows of one domain; the parameters are those of `fit`."""
+        self.fit(X, y, sample_domain=sample_domain, sample_weight=sample_weight)
+        return self.transform(X, sample_domain=sample_domain)
+
+    def transform(self, X: Any, *, sample_domain: Any = None) -> np.ndarray:
+        """Move the rows of one domain.
+
+        Parameters
+        ----------
+        X : array-like of shape (k, n_features)
+        sample_domain : array-like of shape (k,), optional
+            Above 0 for source rows, below 0 for target rows; all are the target's when None.
+
+        Returns
+        -------
+        ndarray of shape (k, n_features)
+        """
+        check_is_fitted(self)
+        rows = self._check_rows(X)
+        return self._moved(rows, self._which(sample_domain, len(rows)))
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
