@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, OneToOneFeatureMixin, TransformerMixin, clone
@@ -11,7 +11,7 @@ from sklearn.utils import get_tags
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, has_fit_parameter, validate_data
 
-from neuralot.base import DTYPES, BaseTransport
+from neuralot.base import DTYPES, METADATA, BaseTransport
 from neuralot.validation import (
     as_array,
     check_direction,
@@ -23,7 +23,8 @@ from neuralot.validation import (
     unchanged_on_error,
 )
 
-Self = TypeVar("Self", bound="_Mover")
+# what a meta-estimator may pass on without being asked
+DOMAIN = {"sample_domain": True}
 
 
 def _has(method: str) -> Callable[[DomainAdapter], bool]:
@@ -116,14 +117,12 @@ class DomainAdapter(MetaEstimatorMixin, _Mover):
     True
     """
 
-    __metadata_request__fit = dict.fromkeys(
-        ["X_target", "sample_domain", "sample_weight", "sample_weight_target"], True
-    )
-    __metadata_request__predict = {"sample_domain": True}  # noqa: RUF012
-    __metadata_request__predict_proba = {"sample_domain": True}  # noqa: RUF012
-    __metadata_request__predict_log_proba = {"sample_domain": True}  # noqa: RUF012
-    __metadata_request__decision_function = {"sample_domain": True}  # noqa: RUF012
-    __metadata_request__score = {"sample_domain": True}  # noqa: RUF012
+    __metadata_request__fit = METADATA
+    __metadata_request__predict = DOMAIN
+    __metadata_request__predict_proba = DOMAIN
+    __metadata_request__predict_log_proba = DOMAIN
+    __metadata_request__decision_function = DOMAIN
+    __metadata_request__score = DOMAIN | {"sample_weight": True}
 
     def __init__(
         self, transport: BaseTransport, estimator: BaseEstimator, *, direction: str = "source_to_target"
@@ -232,7 +231,7 @@ class DomainAdapter(MetaEstimatorMixin, _Mover):
         """Return the estimator's decision values; the parameters are those of `predict`."""
         return self._ask("decision_function", X, sample_domain)
 
-    def score(self, X: Any, y: Any, *, sample_domain: Any = None) -> float:
+    def score(self, X: Any, y: Any, *, sample_weight: Any = None, sample_domain: Any = None) -> float:
         """Return the estimator's own score on target rows: accuracy, or R^2.
 
         Parameters
@@ -240,6 +239,7 @@ class DomainAdapter(MetaEstimatorMixin, _Mover):
         X : array-like of shape (k, n_features)
         y : array-like of shape (k,)
             True labels.
+        sample_weight : array-like of shape (k,), optional
         sample_domain : array-like of shape (k,), optional
             With it, only rows below 0 count.
 
@@ -253,8 +253,11 @@ class DomainAdapter(MetaEstimatorMixin, _Mover):
         targets = ~self._which(sample_domain, len(rows))
         if not targets.any():
             raise ValueError("sample_domain has no target rows, below 0; score needs some")
-        rows, labels = rows[targets], labels[targets]
-        return self.estimator_.score(self._moved(rows, np.zeros(len(rows), dtype=bool)), labels)
+        rows = self._moved(rows[targets], np.zeros(targets.sum(), dtype=bool))
+        if sample_weight is None:
+            return self.estimator_.score(rows, labels[targets])
+        weights = check_weights(sample_weight, "sample_weight", len(labels))[targets]
+        return self.estimator_.score(rows, labels[targets], sample_weight=weights)
 
     @property
     def classes_(self) -> np.ndarray:
@@ -308,8 +311,8 @@ class TransportAdapter(OneToOneFeatureMixin, TransformerMixin, _Mover):
     True
     """
 
-    __metadata_request__fit = {"sample_domain": True, "sample_weight": True}  # noqa: RUF012
-    __metadata_request__transform = {"sample_domain": True}  # noqa: RUF012
+    __metadata_request__fit = DOMAIN | {"sample_weight": True}
+    __metadata_request__transform = DOMAIN
 
     def __init__(self, transport: BaseTransport, *, direction: str = "source_to_target") -> None:
         self.transport = transport

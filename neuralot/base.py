@@ -49,6 +49,7 @@ Self = TypeVar("Self", bound="BaseTransport")
 DTYPES = (np.float64, np.float32)
 ROWS_FOR_COST = 10_000
 ROWS_FOR_SCORE = 2_000
+METADATA = dict.fromkeys(["X_target", "sample_domain", "sample_weight", "sample_weight_target"], True)
 
 
 def _has_inverse(estimator: BaseTransport) -> bool:
@@ -132,17 +133,9 @@ class BaseTransport(OneToOneFeatureMixin, TransformerMixin, BaseEstimator, ABC):
         start = time.perf_counter()
         with unchanged_on_error(self):
             check_parameters(self.get_params(deep=False))
-            if sample_domain is None:
-                source, target = self._check_laws(X, y, X_target, reset=True)
-                v = check_weights(sample_weight, "sample_weight", len(source))
-                w = check_weights(sample_weight_target, "sample_weight_target", len(target))
-            else:
-                refuse_second_target(y, X_target, sample_weight_target)
-                source, target, is_source = self._split(X, sample_domain, reset=True)
-                weights = check_weights(sample_weight, "sample_weight", len(is_source))
-                v, w = (check_weights(weights[rows], "sample_weight", rows.sum()) for rows in (is_source, ~is_source))
+            laws = self._check_laws(X, y, X_target, sample_domain, sample_weight, sample_weight_target, reset=True)
             with torch.inference_mode(False), torch.enable_grad():  # whatever the caller has switched off
-                self._fit_laws(source, v, target, w, start)
+                self._fit_laws(*laws, start)
         if not self.status_.ok:
             warnings.warn(self.status_.sentence, ConvergenceWarning, stacklevel=2)
         return self
@@ -228,7 +221,16 @@ class BaseTransport(OneToOneFeatureMixin, TransformerMixin, BaseEstimator, ABC):
         image: Image = lambda problem, y: problem.inverse(y)  # noqa: E731
         return _like(X, map_rows(self.problem_, rows, image, enter, leave, out, exact=self._is_ours))
 
-    def score(self, X: Any, y: Any = None, *, X_target: Any = None, sample_domain: Any = None) -> float:
+    def score(
+        self,
+        X: Any,
+        y: Any = None,
+        *,
+        X_target: Any = None,
+        sample_domain: Any = None,
+        sample_weight: Any = None,
+        sample_weight_target: Any = None,
+    ) -> float:
         """Minus the debiased Sinkhorn divergence between the images of source rows and target rows.
 
         The images are draws from the plan; at most 2000 rows of each side are used, picked evenly. Higher is
@@ -243,18 +245,18 @@ class BaseTransport(OneToOneFeatureMixin, TransformerMixin, BaseEstimator, ABC):
             Held-out target rows, as in `fit`.
         sample_domain : array-like of shape (k,), optional
             Which rows of `X` are whose, as in `fit`.
+        sample_weight, sample_weight_target : array-like, optional
+            Weights, as in `fit`.
 
         Returns
         -------
         float
         """
         check_is_fitted(self)
-        if sample_domain is None:
-            source, target = self._check_laws(X, y, X_target, reset=False)
-        else:
-            refuse_second_target(y, X_target)
-            source, target, _ = self._split(X, sample_domain, reset=False)
-        source, target = _at_most(source, ROWS_FOR_SCORE), _at_most(target, ROWS_FOR_SCORE)
+        source, v, target, w = self._check_laws(
+            X, y, X_target, sample_domain, sample_weight, sample_weight_target, reset=False
+        )
+        source, target = _alike(source, v), _alike(target, w)
         return -sinkhorn_divergence(self._draws(source, 1, random_state=0)[0], target)
 
     def __sklearn_tags__(self) -> Any:
@@ -423,15 +425,24 @@ class BaseTransport(OneToOneFeatureMixin, TransformerMixin, BaseEstimator, ABC):
         own = self._fitted_params["map_network"] or self._fitted_params["potential_network"]
         return own is None and as_cost(self._fitted_params["cost"]).homogeneous
 
-    def _check_laws(self, X: Any, y: Any, X_target: Any, *, reset: bool) -> tuple[np.ndarray, np.ndarray]:
-        target, name = pick_target(y, X_target)
-        return self._check_source(X, reset=reset), self._check_target(target, name)
-
-    def _split(self, X: Any, sample_domain: Any, *, reset: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return source rows, target rows, and which rows of a stacked sample are the source's."""
+    def _check_laws(
+        self, X: Any, y: Any, X_target: Any, sample_domain: Any, v: Any, w: Any, *, reset: bool
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Return source rows, their weights, target rows and their weights."""
+        if sample_domain is None:
+            target, name = pick_target(y, X_target)
+            source = self._check_source(X, reset=reset)
+            target = self._check_target(target, name)
+            v = check_weights(v, "sample_weight", len(source))
+            return source, v, target, check_weights(w, "sample_weight_target", len(target))
+        refuse_second_target(y, X_target, w)
         rows = self._check_source(X, reset=reset)
         is_source = check_domains(sample_domain, len(rows))
-        return rows[is_source], rows[~is_source], is_source
+        weights = check_weights(v, "sample_weight", len(rows))
+        v, w = (
+            check_weights(weights[of_domain], "sample_weight", of_domain.sum()) for of_domain in (is_source, ~is_source)
+        )
+        return rows[is_source], v, rows[~is_source], w
 
     def _check_source(self, X: Any, *, reset: bool) -> np.ndarray:
         with naming("X"):
@@ -461,6 +472,12 @@ def _seconds_left(max_time: float | None, start: float) -> float | None:
 
 def _at_most(rows: np.ndarray, n_rows: int) -> np.ndarray:
     return rows[np.linspace(0, len(rows) - 1, n_rows).astype(int)] if len(rows) > n_rows else rows
+
+
+def _alike(rows: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """At most `ROWS_FOR_SCORE` rows that count alike, for rows with weights."""
+    n_rows = min(len(rows), ROWS_FOR_SCORE) if (weights == weights[0]).all() else ROWS_FOR_SCORE
+    return rows[spaced(weights, n_rows)]
 
 
 def _like(X: Any, rows: np.ndarray) -> Any:

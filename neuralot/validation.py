@@ -164,7 +164,7 @@ def pick_target(y: Any, X_target: Any) -> tuple[Any, str]:
 def check_domains(sample_domain: Any, n_rows: int, both: bool = True) -> np.ndarray:
     """Return which rows of a stacked sample are source rows: positive domains are, negative ones are the target's."""
     words = "positive for source rows and negative for target rows"
-    domains = np.asarray(as_array(sample_domain))
+    domains = _plain(sample_domain)
     if domains.dtype.kind not in "iuf" or domains.shape != (n_rows,):
         raise ValueError(
             f"sample_domain must hold one number per row of X, {words}; got {domains.dtype} of shape {domains.shape} "
@@ -199,7 +199,7 @@ def check_labels(y: Any, n_rows: int) -> np.ndarray:
     """Return labels as an array of shape (n_rows,)."""
     if y is None:
         raise ValueError("y is missing: requires y to be passed, but the target y is None; pass labels as y")
-    labels = y.detach().cpu().numpy() if isinstance(y, torch.Tensor) else np.asarray(y)
+    labels = _plain(y)
     if labels.shape == (n_rows, 1):
         labels = column_or_1d(labels, warn=True)
     if labels.shape != (n_rows,):
@@ -228,6 +228,10 @@ def as_array(X: Any) -> Any:
     if isinstance(X, np.ndarray) and X.dtype.kind in "US":
         raise ValueError("expected numbers, got strings")
     return X
+
+
+def _plain(values: Any) -> np.ndarray:
+    return values.detach().cpu().numpy() if isinstance(values, torch.Tensor) else np.asarray(values)
 
 
 @contextmanager

@@ -33,10 +33,10 @@ def with_target(cls):
         weights = {"sample_weight": sample_weight, "sample_weight_target": sample_weight_target}
         return cls.fit(self, X, y, X_target=X_target, **weights)
 
-    def score(self, X, y=None, *, X_target=None):
+    def score(self, X, y=None, *, X_target=None, **metadata):
         if lacks_target(y, X_target):
             X_target = np.eye(3, self.n_features_in_)
-        return cls.score(self, X, y, X_target=X_target)
+        return cls.score(self, X, y, X_target=X_target, **metadata)
 
     return type(cls.__name__, (cls,), {"fit": fit, "score": score, "__module__": __name__})
 

@@ -1,0 +1,294 @@
+"""Domain adaptation: what is moved, what is trained where, and what passes through pipelines and folds."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import sklearn
+from sklearn.base import clone, is_classifier, is_regressor
+from sklearn.exceptions import NotFittedError
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.model_selection import GridSearchCV, KFold, StratifiedKFold, cross_val_score
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import LinearSVC
+
+from neuralot import DomainAdapter, SNOTTransport, TransportAdapter
+from neuralot.validation import DIRECTIONS
+
+FOLDS = KFold(3, shuffle=True, random_state=0)
+each_direction = pytest.mark.parametrize("direction", DIRECTIONS)
+
+
+@pytest.fixture(autouse=True)
+def routing():
+    with sklearn.config_context(enable_metadata_routing=True):
+        yield
+
+
+@pytest.fixture(scope="module")
+def domains():
+    """Two blobs, and the same stretched and moved: rows, labels, target rows, target labels."""
+    rng = np.random.default_rng(0)
+    y, y_target = rng.integers(2, size=150), rng.integers(2, size=120)
+    X, X_target = (rng.normal(size=(len(labels), 2)) + 4 * labels[:, None] for labels in (y, y_target))
+    return X, y, X_target * [1, 2] + [5, 5], y_target
+
+
+@pytest.fixture(scope="module")
+def stacked(domains):
+    X, y, X_target, y_target = domains
+    return np.r_[X, X_target], np.r_[y, y_target], np.repeat([1, -1], [len(X), len(X_target)])
+
+
+def transport(**parameters):
+    return SNOTTransport(
+        **{"max_iter": 40, "batch_size": 64, "hidden_layer_sizes": (8, 8), "random_state": 0} | parameters
+    )
+
+
+def adapter(estimator=None, direction="source_to_target", **parameters):
+    return DomainAdapter(transport(**parameters), estimator or LogisticRegression(), direction=direction)
+
+
+@each_direction
+@pytest.mark.parametrize("estimator", [LogisticRegression(), KNeighborsClassifier(), LinearSVC()], ids=str)
+def test_it_predicts_target_rows_where_the_source_alone_fails(domains, direction, estimator):
+    X, y, X_target, y_target = domains
+    assert clone(estimator).fit(X, y).score(X_target, y_target) < 0.8
+    fitted = adapter(estimator, direction).fit(X, y, X_target=X_target)
+    assert fitted.score(X_target, y_target) > 0.95
+    assert np.mean(fitted.predict(X_target) == y_target) == fitted.score(X_target, y_target)
+    assert fitted.classes_.tolist() == [0, 1]
+
+
+def test_source_to_target_trains_on_images_and_predicts_rows_as_they_are(domains):
+    X, y, X_target, _ = domains
+    fitted = adapter().fit(X, y, X_target=X_target)
+    moved = transport().fit(X, X_target).transform(X)
+    expected = LogisticRegression().fit(moved, y)
+    assert np.array_equal(fitted.predict_proba(X_target), expected.predict_proba(X_target))
+    # rows that are known to be the source's are moved first
+    domain = np.ones(len(X))
+    assert np.array_equal(fitted.decision_function(X, sample_domain=domain), expected.decision_function(moved))
+
+
+def test_target_to_source_trains_on_rows_and_predicts_images(domains):
+    X, y, X_target, _ = domains
+    fitted = adapter(direction="target_to_source").fit(X, y, X_target=X_target)
+    images = transport().fit(X_target, X).transform(X_target)
+    expected = LogisticRegression().fit(X, y)
+    assert np.array_equal(fitted.predict_log_proba(X_target), expected.predict_log_proba(images))
+    assert np.array_equal(fitted.predict(X, sample_domain=np.ones(len(X))), expected.predict(X))
+
+
+def test_a_regressor(domains):
+    X, y, X_target, y_target = domains
+    fitted = adapter(Ridge()).fit(X, X.sum(axis=1) + y, X_target=X_target)
+    assert is_regressor(fitted)
+    assert not is_classifier(fitted)
+    assert not hasattr(fitted, "predict_proba")
+    truth = ((X_target - 5) / [1, 2]).sum(axis=1) + y_target
+    assert fitted.score(X_target, truth) > 0.8
+
+
+@each_direction
+@pytest.mark.parametrize("hidden", [-1.0, np.nan])
+def test_the_stacked_form_is_the_same_and_ignores_labels_of_the_target(domains, stacked, direction, hidden):
+    X, y, X_target, _ = domains
+    rows, labels, domain = stacked
+    order = np.random.default_rng(1).permutation(len(rows))
+    labels = np.where(domain > 0, labels, hidden)
+    one = adapter(direction=direction).fit(X, y, X_target=X_target)
+    other = adapter(direction=direction).fit(rows[order], labels[order], sample_domain=3.0 * domain[order])
+    np.testing.assert_allclose(other.predict_proba(X_target), one.predict_proba(X_target), atol=1e-6)
+
+
+def test_score_counts_target_rows_alone(domains, stacked):
+    X, y, X_target, y_target = domains
+    rows, labels, domain = stacked
+    fitted = adapter().fit(X, y, X_target=X_target)
+    wrong = np.where(domain > 0, 1 - labels, labels)
+    assert fitted.score(rows, wrong, sample_domain=domain) == fitted.score(X_target, y_target)
+    weights = np.random.default_rng(0).random(len(rows)) * (labels == fitted.predict(rows))
+    assert fitted.score(rows, labels, sample_weight=weights, sample_domain=domain) == 1
+
+
+def test_weights_change_the_law_and_the_training(domains):
+    X, y, X_target, _ = domains
+    v, w = (np.random.default_rng(seed).integers(0, 3, size=len(rows)) for seed, rows in ((0, X), (1, X_target)))
+    weighted = adapter().fit(X, y, X_target=X_target, sample_weight=v, sample_weight_target=w)
+    repeated = adapter().fit(np.repeat(X, v, axis=0), np.repeat(y, v), X_target=np.repeat(X_target, w, axis=0))
+    np.testing.assert_allclose(weighted.predict_proba(X_target), repeated.predict_proba(X_target), atol=1e-6)
+    rows, domain = np.r_[X, X_target], np.repeat([1, -1], [len(X), len(X_target)])
+    both = adapter().fit(rows, np.r_[y, w], sample_domain=domain, sample_weight=np.r_[v, w])
+    np.testing.assert_allclose(both.predict_proba(X_target), weighted.predict_proba(X_target), atol=1e-6)
+    with pytest.raises(ValueError, match="sample_weight was given, but KNeighborsClassifier"):
+        adapter(KNeighborsClassifier()).fit(X, y, X_target=X_target, sample_weight=v)
+
+
+# pipelines and folds
+
+
+@each_direction
+def test_in_a_pipeline_the_target_takes_the_same_steps(domains, direction):
+    X, y, X_target, y_target = domains
+    pipe = make_pipeline(StandardScaler(), adapter(direction=direction), transform_input=["X_target"])
+    pipe.fit(X, y, X_target=X_target)
+    scale = StandardScaler().fit(X).transform
+    expected = adapter(direction=direction).fit(scale(X), y, X_target=scale(X_target))
+    np.testing.assert_allclose(pipe.predict_proba(X_target), expected.predict_proba(scale(X_target)), atol=1e-9)
+    assert pipe.score(X_target, y_target) > 0.95
+
+
+def test_cross_validation_splits_both_domains_and_scores_the_target(stacked):
+    rows, labels, domain = stacked
+    scores = cross_val_score(
+        make_pipeline(StandardScaler(), adapter()),
+        rows,
+        labels,
+        cv=StratifiedKFold(3, shuffle=True, random_state=0).split(rows, domain),
+        params={"sample_domain": domain},
+        error_score="raise",
+    )
+    assert scores.min() > 0.9
+    # wrong labels of the target in training change nothing: they are not looked at
+    expected = []
+    for train, test in StratifiedKFold(3, shuffle=True, random_state=0).split(rows, domain):
+        pipe = make_pipeline(StandardScaler(), adapter())
+        pipe.fit(rows[train], np.where(domain > 0, labels, 7)[train], sample_domain=domain[train])
+        expected.append(pipe.score(rows[test][domain[test] < 0], labels[test][domain[test] < 0]))
+    assert scores.tolist() == expected
+
+
+def test_grid_search_over_parts_of_an_adapter(stacked):
+    rows, labels, domain = stacked
+    grid = {"transport__max_iter": [1, 40], "estimator__C": [1.0], "direction": DIRECTIONS}
+    search = GridSearchCV(adapter(), grid, cv=FOLDS, error_score="raise").fit(rows, labels, sample_domain=domain)
+    assert search.best_score_ > 0.9
+    assert search.predict(rows[domain < 0]).shape == ((domain < 0).sum(),)
+
+
+def test_a_transport_takes_stacked_samples(stacked, domains):
+    X, _, X_target, _ = domains
+    rows, labels, domain = stacked
+    weights = np.random.default_rng(0).random(len(rows))
+    v, w = weights[domain > 0], weights[domain < 0]
+    one = transport().fit(X, X_target, sample_weight=v, sample_weight_target=w)
+    other = transport().fit(rows, labels, sample_domain=domain, sample_weight=weights)
+    assert np.array_equal(one.transform(X), other.transform(X))
+    assert one.score(X, X_target) == one.score(rows, labels, sample_domain=domain)
+    scores = [
+        one.score(X, X_target, sample_weight=v, sample_weight_target=w),
+        one.score(rows, sample_domain=domain, sample_weight=weights),
+    ]
+    assert scores[0] == scores[1] != one.score(X, X_target)
+
+
+def test_grid_search_of_a_transport_holds_out_rows_of_both_samples(stacked, monkeypatch):
+    rows, _, domain = stacked
+    seen = []
+    original = SNOTTransport.score
+
+    def score(self, X, y=None, **metadata):
+        seen.append((len(X), (metadata["sample_domain"] < 0).sum()))
+        return original(self, X, y, **metadata)
+
+    monkeypatch.setattr(SNOTTransport, "score", score)
+    search = GridSearchCV(transport(), {"max_iter": [1, 200]}, cv=FOLDS, error_score="raise")
+    search.fit(rows, sample_domain=domain)
+    assert search.best_params_ == {"max_iter": 200}
+    assert sum(n for n, _ in seen[::2]) == len(rows)
+    assert all(20 < n_target < n - 20 for n, n_target in seen)
+
+
+# the step for pipelines that name domains
+
+
+@each_direction
+def test_a_step_moves_the_rows_of_one_domain(stacked, direction):
+    rows, _, domain = stacked
+    step = TransportAdapter(transport(), direction=direction).fit(rows, sample_domain=domain)
+    images = step.transform(rows, sample_domain=domain)
+    moves = domain > 0 if direction == "source_to_target" else domain < 0
+    assert np.array_equal(images[~moves], rows[~moves])
+    assert np.array_equal(images[moves], step.transport_.transform(rows[moves]))
+    assert np.array_equal(images, clone(step).fit_transform(rows, sample_domain=domain))
+    alone = step.transform(rows[domain < 0])
+    assert np.array_equal(alone, images[domain < 0])
+
+
+def test_a_step_keeps_names_and_dtypes(stacked):
+    rows, _, domain = stacked
+    frame = pd.DataFrame(rows.astype(np.float32), columns=["a", "b"])
+    step = TransportAdapter(transport()).set_output(transform="pandas").fit(frame, sample_domain=pd.Series(domain))
+    images = step.transform(frame, sample_domain=pd.Series(domain))
+    assert images.columns.tolist() == step.get_feature_names_out().tolist() == ["a", "b"]
+    assert (images.dtypes == np.float32).all()
+
+
+@each_direction
+def test_a_step_in_skada(stacked, direction):
+    skada = pytest.importorskip("skada")
+    from skada.metrics import PredictionEntropyScorer
+
+    rows, labels, domain = stacked
+    masked = np.where(domain > 0, labels, -1)
+    pipe = skada.make_da_pipeline(
+        StandardScaler(), TransportAdapter(transport(), direction=direction), LogisticRegression()
+    )
+    pipe.fit(rows, masked.copy(), sample_domain=domain)
+    assert pipe.score(rows[domain < 0], labels[domain < 0]) > 0.95
+    grid = {"transportadapter__transport__max_iter": [1, 40]}
+    for estimator, names in ((pipe, grid), (adapter(), {"transport__max_iter": [1, 40]})):
+        search = GridSearchCV(estimator, names, cv=FOLDS, scoring=PredictionEntropyScorer(), error_score="raise")
+        search.fit(rows, masked.copy(), sample_domain=domain)
+        assert np.isfinite(search.cv_results_["mean_test_score"]).all()
+
+
+# bad use
+
+
+def test_bad_use(domains, stacked):
+    X, y, X_target, _ = domains
+    rows, labels, domain = stacked
+    for words, call in {
+        "X_target is missing": lambda: adapter().fit(X, y),
+        "pass target rows as X_target": lambda: adapter().fit(X, X_target),
+        "y is missing": lambda: adapter().fit(X, None, X_target=X_target),
+        "y must hold one label per row of X": lambda: adapter().fit(X, y[1:], X_target=X_target),
+        "X_target is a target sample, and sample_domain": lambda: adapter().fit(
+            rows, labels, X_target=X_target, sample_domain=domain
+        ),
+        "sample_weight_target is for X_target": lambda: adapter().fit(
+            rows, labels, sample_domain=domain, sample_weight_target=np.ones(3)
+        ),
+        "X_target: X has 1 features": lambda: adapter().fit(X, y, X_target=X_target[:, :1]),
+        "all have the same sign": lambda: adapter().fit(X, y, sample_domain=y + 1),
+        "got 0 or numbers that are not finite": lambda: adapter().fit(X, y, sample_domain=y),
+        "one number per row of X": lambda: adapter().fit(X, y, sample_domain=[1, -1]),
+        "sample_domain must hold": lambda: adapter().fit(X, y, sample_domain=np.where(y > 0, "source", "target")),
+        "direction must be 'source_to_target' or 'target_to_source', got 'back'": lambda: adapter(direction="back").fit(
+            X, y, X_target=X_target
+        ),
+        "sample_domain is missing": lambda: TransportAdapter(transport()).fit(rows),
+        "no target rows": lambda: adapter().fit(X, y, X_target=X_target).score(X, y, sample_domain=np.ones(len(X))),
+        "y is a target sample, and sample_domain": lambda: transport().fit(rows, X_target, sample_domain=domain),
+        "sample_domain must be positive": lambda: transport().fit(rows, sample_domain=np.ones(len(rows))),
+    }.items():
+        with pytest.raises(ValueError, match=words):
+            call()
+    with pytest.raises(TypeError, match="transport must be a transport estimator"):
+        DomainAdapter(LogisticRegression(), LogisticRegression()).fit(X, y, X_target=X_target)
+    with pytest.raises(NotFittedError):
+        adapter().predict(X)
+
+
+def test_a_failed_fit_leaves_the_adapter_as_it_was(domains):
+    X, y, X_target, _ = domains
+    for fitted in (adapter(), adapter().fit(X, y, X_target=X_target)):
+        before = dict(vars(fitted))
+        for labels, target in ((y[1:], X_target), (np.full(len(X), np.nan), X_target), (y, X_target[:, :1])):
+            with pytest.raises(ValueError, match="y must" if len(labels) < len(X) else None):
+                fitted.fit(X, labels, X_target=target)
+            assert vars(fitted) == before
