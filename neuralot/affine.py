@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Generator, Tensor
 
-from neuralot.sampling import Sampler
+from neuralot.sampling import ArraySampler, Sampler
 
 N_DRAWS = 2**17
 ROWS_PER_BLOCK = 2**14
@@ -37,19 +38,35 @@ class Moments:
 
     @classmethod
     def of(cls, law: Sampler, generator: Generator) -> Moments:
-        """Estimate them from 131 072 draws."""
-        sums, squares, keys = [], [], []
-        for _ in range(N_DRAWS // ROWS_PER_BLOCK):
-            rows = law(ROWS_PER_BLOCK, generator).double()
-            sums.append(rows.sum(0))
-            squares.append(rows.T @ rows)
-            # equal rows have equal keys, and others almost surely have not
-            keys.append((rows * torch.arange(1, rows.shape[1] + 1, device=rows.device).sqrt()).sum(1))
-        mean = torch.stack(sums).sum(0) / N_DRAWS
-        covariance = torch.stack(squares).sum(0) / N_DRAWS - torch.outer(mean, mean)
+        """Compute those of an array of at most 131 072 rows, or estimate them from as many draws."""
+        if isinstance(law, ArraySampler) and len(law.data) <= N_DRAWS:
+            chosen, weights = law.distinct()
+            pairs = zip(chosen.split(ROWS_PER_BLOCK), weights.split(ROWS_PER_BLOCK), strict=True)
+            blocks = ((law.data[some], weight) for some, weight in pairs)
+            return cls._of(blocks, 1 / float(weights.square().sum()))
+        keys = []
+
+        def draws() -> Iterator[tuple[Tensor, Tensor]]:
+            for _ in range(N_DRAWS // ROWS_PER_BLOCK):
+                rows = law(ROWS_PER_BLOCK, generator)
+                # equal rows have equal keys, and others almost surely have not
+                keys.append((rows * torch.arange(1, rows.shape[1] + 1, device=rows.device).sqrt()).double().sum(1))
+                yield rows, torch.full((len(rows),), 1 / N_DRAWS, device=rows.device, dtype=torch.double)
+
+        found = cls._of(draws(), N_DRAWS)
         # two errors: that of the rows there are, and that of drawing from them
-        n_distinct = len(torch.cat(keys).unique())
-        return cls(mean, covariance, 1 / (1 / n_distinct + 1 / N_DRAWS))
+        return cls(found.mean, found.covariance, 1 / (1 / len(torch.cat(keys).unique()) + 1 / N_DRAWS))
+
+    @classmethod
+    def _of(cls, blocks: Iterator[tuple[Tensor, Tensor]], n_rows: float) -> Moments:
+        sums: list[Tensor] = []
+        squares: list[Tensor] = []
+        for rows, weights in blocks:
+            rows = rows.double()
+            sums.append(weights @ rows)
+            squares.append(rows.T @ (rows * weights[:, None]))
+        mean = torch.stack(sums).sum(0)
+        return cls(mean, sum(squares) - torch.outer(mean, mean), n_rows)
 
 
 @dataclass(frozen=True)
@@ -83,6 +100,7 @@ def affine_transport(source: Moments, target: Moments) -> tuple[Affine, Affine]:
         source.mean, target.mean, source.covariance + ridge / 10, target.covariance + ridge
     )
     values, vectors = torch.linalg.eigh((matrix + matrix.T) / 2)
+    values = values.clamp(min=float(values[-1]) * NEGLIGIBLE**0.5)  # positive, up to rounding
     error = 1.1 * math.sqrt(n_features / source.n_rows + n_features / target.n_rows)
     values = torch.where((values - 1).abs() < error, torch.ones_like(values), values)
     there, back = ((vectors * each) @ vectors.T for each in (values, 1 / values))

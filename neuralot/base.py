@@ -49,6 +49,8 @@ Self = TypeVar("Self", bound="BaseTransport")
 DTYPES = (np.float64, np.float32)
 ROWS_FOR_COST = 10_000
 ROWS_FOR_SCORE = 2_000
+# what a warm start takes over from the first fit where it is 'auto'
+KEPT = {"hidden_layer_sizes", "activation", "noise_shape", "affine_base"}
 METADATA = dict.fromkeys(["X_target", "sample_domain", "sample_weight", "sample_weight_target"], True)
 
 
@@ -73,14 +75,19 @@ class BaseTransport(OneToOneFeatureMixin, TransformerMixin, BaseEstimator, ABC):
 
     units_: Units
     problem_: SemiDual
+    _fitted_params: dict[str, Any]
 
     @abstractmethod
     def _method(self, params: Any, form: Form, generator: Generator) -> SemiDual:
         """Build the method from the parameters of a fit (attributes of `params`) and a form."""
 
     @abstractmethod
-    def _resolved(self, x: Tensor, y: Tensor) -> dict[str, Any]:
-        """Values of the parameters given as ``'auto'``, from the distinct standardised rows of both sides."""
+    def _resolved(self, rows: Tensor, n_source: int, n_rows: int) -> dict[str, Any]:
+        """Values of the parameters given as ``'auto'``.
+
+        `rows` are at most 2000 distinct standardised rows of the source, which has `n_source` of them; `n_rows` is the
+        number in the smaller sample.
+        """
 
     def fit(
         self: Self,
@@ -164,7 +171,7 @@ class BaseTransport(OneToOneFeatureMixin, TransformerMixin, BaseEstimator, ABC):
         """
         check_is_fitted(self)
         rows = self._check_source(X, reset=False)
-        out = check_out(out, rows.shape, rows.dtype)
+        out = check_out(out, rows.shape, rows)
         return _like(X, self._to_target(rows, lambda problem, x: problem.transport(x), out))
 
     def sample(self, X: Any, n_draws: int = 1, random_state: Any = None, out: np.ndarray | None = None) -> Any:
@@ -191,7 +198,7 @@ class BaseTransport(OneToOneFeatureMixin, TransformerMixin, BaseEstimator, ABC):
         check_is_fitted(self)
         check_n_draws(n_draws)
         rows = self._check_source(X, reset=False)
-        out = check_out(out, (n_draws, *rows.shape), rows.dtype)
+        out = check_out(out, (n_draws, *rows.shape), rows)
         return _like(X, self._draws(rows, n_draws, random_state, out))
 
     @available_if(_has_inverse)
@@ -216,7 +223,7 @@ class BaseTransport(OneToOneFeatureMixin, TransformerMixin, BaseEstimator, ABC):
         """
         check_is_fitted(self)
         rows = self._check_source(X, reset=False)
-        out = check_out(out, rows.shape, rows.dtype)
+        out = check_out(out, rows.shape, rows)
         enter, leave = self.units_.from_target, self.units_.to_source
         image: Image = lambda problem, y: problem.inverse(y)  # noqa: E731
         return _like(X, map_rows(self.problem_, rows, image, enter, leave, out, exact=self._is_ours))
@@ -300,20 +307,21 @@ class BaseTransport(OneToOneFeatureMixin, TransformerMixin, BaseEstimator, ABC):
             self.units_ = Units.of(X, Y, v, w, as_cost(self.cost), reduce=own)
         elif not self.units_.cover(_at_most(X, ROWS_FOR_SCORE), _at_most(Y, ROWS_FOR_SCORE)):
             raise ValueError(
-                "warm_start=True needs rows that vary in no other directions than those of the previous fit; pass "
-                "warm_start=False"
+                "warm_start=True needs rows in the directions in which those of the previous fit varied, and the same "
+                "centre beside them; pass warm_start=False"
             )
         order, order_target = canonical_order(X, v), canonical_order(Y, w)
         v, w = v[order], w[order_target]
         x = standardised(X, order, self.units_.from_source, self.units_.n_directions, generator)
         y = standardised(Y, order_target, self.units_.from_target, self.units_.n_directions, generator)
+        rows, rows_target = distinct(x), distinct(y)
+        some, n_rows = x[_at_most(rows, ROWS_FOR_SCORE)], min(len(rows), len(rows_target))
+        chosen = self._resolved(some, len(rows), n_rows)
+        if warm:  # the weights belong to the networks of the first fit
+            kept = {name: self._fitted_params[name] for name in KEPT & chosen.keys()}
+            chosen |= {name: value for name, value in kept.items() if getattr(self, name, "auto") == "auto"}
         # what the networks of this fit are made from; a later set_params must not change them
-        self._fitted_params = {
-            **self.get_params(deep=False),
-            **self._resolved(distinct(x), distinct(y)),
-            "random_state": None,
-            "callbacks": None,
-        }
+        self._fitted_params = {**self.get_params(deep=False), **chosen, "random_state": None, "callbacks": None}
         problem = self._build(generator)
         if warm:
             _load(problem, self.problem_)
@@ -470,7 +478,7 @@ def _seconds_left(max_time: float | None, start: float) -> float | None:
     return None if max_time is None else max(max_time - (time.perf_counter() - start), 1e-3)
 
 
-def _at_most(rows: np.ndarray, n_rows: int) -> np.ndarray:
+def _at_most(rows: Any, n_rows: int) -> Any:
     return rows[np.linspace(0, len(rows) - 1, n_rows).astype(int)] if len(rows) > n_rows else rows
 
 

@@ -220,8 +220,8 @@ class SNOTTransport(BaseTransport):
         self.verbose = verbose
         self.callbacks = callbacks
 
-    def _resolved(self, x: Tensor, y: Tensor) -> dict[str, Any]:
-        return _training(self, x, y, most_decay=0.3)
+    def _resolved(self, rows: Tensor, n_source: int, n_rows: int) -> dict[str, Any]:
+        return _training(self, rows.shape[1], n_rows, most_decay=0.3)
 
     def _method(self, params: Any, form: Form, generator: Generator) -> SemiDual:
         return SNOT(self.units_.n_directions, form)
@@ -454,19 +454,19 @@ class OTPTransport(BaseTransport):
         check_is_fitted(self)
         return self._fitted_params["eps_min"]
 
-    def _resolved(self, x: Tensor, y: Tensor) -> dict[str, Any]:
-        n_features = x.shape[1]
+    def _resolved(self, rows: Tensor, n_source: int, n_rows: int) -> dict[str, Any]:
+        n_features = rows.shape[1]
         many = MANY_FEATURES <= n_features <= MOST_FEATURES
         shape, level = self.noise_shape, self.eps_min
         if shape == "auto" and n_features > MOST_FEATURES:
             shape = "isotropic"
         elif shape == "auto":
-            shape = "thin" if many and fills_its_span(x) else "covariance"
+            shape = "thin" if many and fills_its_span(rows) else "covariance"
         if level == "auto":
-            level = self.eps_max if shape == "thin" else min(terminal_level(x), self.eps_max)
+            level = self.eps_max if shape == "thin" else min(terminal_level(rows, n_source), self.eps_max)
         chosen = {"noise_shape": shape, "eps_min": level, "affine_base": many}
         # where mass splits the map must be steep, which decay forbids; not so for enlarged thin directions
-        return {**chosen, **_training(self, x, y, most_decay=0.5 if many and shape == "thin" else 0.02)}
+        return {**chosen, **_training(self, n_features, n_rows, most_decay=0.5 if many and shape == "thin" else 0.02)}
 
     def _method(self, params: Any, form: Form, generator: Generator) -> SemiDual:
         return OTP(
@@ -479,10 +479,8 @@ class OTPTransport(BaseTransport):
         )
 
 
-def _training(estimator: BaseTransport, x: Tensor, y: Tensor, most_decay: float) -> dict[str, Any]:
-    """How to train networks on these distinct rows, where the user leaves it to us."""
-    (n_source, n_features), n_target = x.shape, len(y)
-    n_rows = min(n_source, n_target)
+def _training(estimator: BaseTransport, n_features: int, n_rows: int, most_decay: float) -> dict[str, Any]:
+    """How to train networks on so many distinct rows, where the user leaves it to us."""
     auto = {
         "hidden_layer_sizes": default_sizes(n_features),
         "activation": default_activation(n_features, n_rows),

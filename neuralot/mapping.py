@@ -16,6 +16,7 @@ ROWS_PER_BLOCK = 16_384
 
 Image = Callable[[SemiDual, Tensor], Tensor]
 Change = Callable[[np.ndarray], np.ndarray]
+Return = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 def standardised(rows: np.ndarray, order: np.ndarray, enter: Change, n_columns: int, generator: Generator) -> Tensor:
@@ -27,14 +28,14 @@ def standardised(rows: np.ndarray, order: np.ndarray, enter: Change, n_columns: 
 
 
 def map_rows(
-    problem: SemiDual, rows: np.ndarray, image: Image, enter: Change, leave: Change, out: np.ndarray, *, exact: bool
+    problem: SemiDual, rows: np.ndarray, image: Image, enter: Change, leave: Return, out: np.ndarray, *, exact: bool
 ) -> np.ndarray:
-    """Fill `out` with `leave(image(problem, enter(rows)))`; with `exact`, in float64 for float64 rows on a CPU."""
+    """Fill `out` with `leave(image(problem, enter(rows)), rows)`; if `exact`, in float64 for float64 rows on a CPU."""
     device = next(problem.parameters()).device
     dtype = torch.float64 if exact and rows.dtype == np.float64 and device.type == "cpu" else torch.float32
     with torch.inference_mode(False), torch.no_grad():
         problem = copy.deepcopy(problem).to(dtype)
         for block in gen_batches(len(rows), ROWS_PER_BLOCK):
             moved = image(problem, torch.from_numpy(enter(rows[block])).to(device, dtype))
-            out[block] = leave(moved.cpu().numpy().astype(rows.dtype, copy=False))
+            out[block] = leave(moved.cpu().numpy().astype(rows.dtype, copy=False), rows[block])
     return out

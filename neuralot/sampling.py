@@ -53,6 +53,13 @@ class ArraySampler:
             rows = torch.searchsorted(self._upper, draws * self._upper[-1], right=True)
         return self.data.index_select(0, rows.clamp_(max=len(self.data) - 1))
 
+    def distinct(self) -> tuple[Tensor, Tensor]:
+        """Where each row stands last among neighbours that equal it, and the share of the mass that they have."""
+        last = distinct(self.data)
+        upper = last.double() + 1 if self._upper is None else self._upper[last]
+        shares = upper.diff(prepend=upper.new_zeros(1)) / upper[-1]
+        return last[shares > 0], shares[shares > 0]
+
 
 class LoaderSampler:
     """Draw rows from a `DataLoader`, epoch after epoch, its shuffling seeded by the given generator.
@@ -142,10 +149,10 @@ def canonical_order(rows: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 
 def distinct(rows: Tensor) -> Tensor:
-    """Rows without their repetitions, where equal rows stand together; the same tensor where there are none."""
-    is_new = torch.ones(len(rows), dtype=torch.bool, device=rows.device)
-    is_new[1:] = (rows[1:] != rows[:-1]).any(dim=1)
-    return rows if is_new.all() else rows[is_new]
+    """Indices of the rows that differ from the next one: rows without repetitions, where equal ones stand together."""
+    is_last = torch.ones(len(rows), dtype=torch.bool, device=rows.device)
+    is_last[:-1] = (rows[1:] != rows[:-1]).any(dim=1)
+    return is_last.nonzero().ravel()
 
 
 def hold_out(weights: np.ndarray, n_cells: int, fraction: float, generator: Generator) -> tuple[np.ndarray, np.ndarray]:

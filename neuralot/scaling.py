@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import scipy.linalg
@@ -15,8 +16,9 @@ from neuralot.sampling import canonical_order
 
 # centres and scales are rounded to this many binary digits, so that sums taken in another order give the same units
 BITS = 12
-# a direction varies if its variance is above this share of the largest: far above the rounding of float32 rows
+# a direction varies if its variance is above this share of the largest, and above the rounding of rows that are far out
 NEGLIGIBLE = 1e-12
+ROUNDING = 4.0
 MOST_FEATURES = 2048
 # sums go block by block: a float64 copy of a large sample would be larger than the sample
 ROWS_PER_BLOCK = 16_384
@@ -30,8 +32,8 @@ class Units:
     smoothing levels, learning rates and networks independent of units. Other costs get one common centre.
 
     B is a basis of the directions in which the laws vary. Where that is not all of them (constant columns, a plane in
-    a large space, fewer rows than columns) the problem is one of fewer dimensions, for the squared Euclidean cost: the
-    way from one centre to the other is all that the rest contributes.
+    a large space) the problem is one of fewer dimensions, for the squared Euclidean cost: the way from one centre to
+    the other is all that the rest contributes, and what a row has beside B goes along with it.
 
     Attributes
     ----------
@@ -82,9 +84,7 @@ class Units:
         if self.basis is None:
             return True
         for rows, centre in ((X, self.source_centre), (Y, self.target_centre)):
-            rows = rows - centre
-            outside = rows - (rows @ self.basis) @ self.basis.T
-            if np.abs(outside).max() > 1e-3 * max(self.scale, np.abs(rows).max()):
+            if np.abs(self._beside(rows, centre)).max() > 1e-3 * max(self.scale, np.abs(rows - centre).max()):
                 return False
         return True
 
@@ -101,13 +101,13 @@ class Units:
         """Target rows in standardised coordinates, float64 or float32 like `Y`."""
         return self._enter(Y, self.target_centre)
 
-    def to_source(self, X: np.ndarray) -> np.ndarray:
-        """Standardised source rows in the user's coordinates, in the dtype of `X`."""
-        return self._leave(X, self.source_centre)
+    def to_source(self, X: np.ndarray, Y: np.ndarray | None = None) -> np.ndarray:
+        """Standardised source rows, images of the target rows `Y`, in the user's coordinates and the dtype of `X`."""
+        return self._leave(X, self.source_centre) + self._beside(Y, self.target_centre)
 
-    def to_target(self, Y: np.ndarray) -> np.ndarray:
-        """Standardised target rows in the user's coordinates, in the dtype of `Y`."""
-        return self._leave(Y, self.target_centre)
+    def to_target(self, Y: np.ndarray, X: np.ndarray | None = None) -> np.ndarray:
+        """Standardised target rows, images of the source rows `X`, in the user's coordinates and the dtype of `Y`."""
+        return self._leave(Y, self.target_centre) + self._beside(X, self.source_centre)
 
     def _enter(self, rows: np.ndarray, centre: np.ndarray) -> np.ndarray:
         moved = (rows - centre) / self.scale
@@ -116,6 +116,13 @@ class Units:
     def _leave(self, rows: np.ndarray, centre: np.ndarray) -> np.ndarray:
         back = rows if self.basis is None else rows @ self.basis.T
         return (back * self.scale + centre).astype(rows.dtype, copy=False)
+
+    def _beside(self, rows: np.ndarray | None, centre: np.ndarray) -> Any:
+        """What rows have beside the directions in which the laws vary; 0 where these are all."""
+        if rows is None or self.basis is None:
+            return 0
+        moved = rows - centre
+        return (moved - (moved @ self.basis) @ self.basis.T).astype(rows.dtype, copy=False)
 
 
 def _blocks(X: np.ndarray, weights: np.ndarray, centre: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -154,7 +161,7 @@ def _spread(samples: list[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> float:
 
 
 def _span(samples: list[tuple[np.ndarray, np.ndarray, np.ndarray]], scale: float) -> np.ndarray | None:
-    """Orthonormal basis of the directions in which any of the samples varies; None where all do, or none does.
+    """Orthonormal basis of the directions in which any of the samples varies; None where that is no help.
 
     The basis depends on these directions alone, not on their variances, and holds columns that are orthogonal to all
     others as they are.
@@ -162,12 +169,15 @@ def _span(samples: list[tuple[np.ndarray, np.ndarray, np.ndarray]], scale: float
     n_features = samples[0][0].shape[1]
     if n_features > MOST_FEATURES:
         return None
+    rounding = ROUNDING * max(float(np.abs(centre).max() * np.finfo(X.dtype).eps) for X, _, centre in samples) / scale
     few = [(X[some], w[some], centre) for X, w, centre in samples for some in [_spaced(w, 4 * n_features)]]
     for each in (few, samples):  # where a few rows vary in all directions, all rows do
         variances, vectors = np.linalg.eigh(_gram(each, scale))
-        varying = variances > NEGLIGIBLE * variances[-1]
-        if varying.all() or variances[-1] <= 0:
+        varying = variances > max(NEGLIGIBLE * variances[-1], rounding**2)
+        if varying.all() or not varying.any():
             return None
+    if 2 * varying.sum() > min(np.count_nonzero(w) for _, w, _ in samples):
+        return None  # there are too few rows to tell: others of the same law may well vary there
     onto = (vectors[:, varying] @ vectors[:, varying].T).round(9) + 0.0
     basis, triangle, _ = scipy.linalg.qr(onto, pivoting=True)
     basis = (basis * np.sign(np.diag(triangle)))[:, : varying.sum()]

@@ -150,7 +150,7 @@ def fills_its_span(x: Tensor) -> bool:
     return intrinsic_dimension(x) >= 0.8 * intrinsic_dimension(normal)
 
 
-def terminal_level(x: Tensor) -> float:
+def terminal_level(x: Tensor, n_rows: int | None = None) -> float:
     """Heuristic for the last smoothing level: eps_min = sigma^2, sigma = min(1.5 N^(-1 / max(m, 4)), 1 / 3).
 
     Noise below the typical distance between the N sample points, in their intrinsic dimension m, only worsens the
@@ -162,6 +162,8 @@ def terminal_level(x: Tensor) -> float:
     ----------
     x : Tensor of shape (n_rows, n_features)
         Distinct rows; m is estimated on at most 2000 of them.
+    n_rows : int, optional
+        N, where `x` is only a part of the rows.
 
     References
     ----------
@@ -175,7 +177,7 @@ def terminal_level(x: Tensor) -> float:
     0.0352
     """
     dimension = intrinsic_dimension(_some(x))
-    return min(1.5 * len(x) ** (-1 / max(dimension, 4.0)), 1 / 3) ** 2
+    return min(1.5 * (n_rows or len(x)) ** (-1 / max(dimension, 4.0)), 1 / 3) ** 2
 
 
 def _some(x: Tensor, n_rows: int = 2000) -> Tensor:

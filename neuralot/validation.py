@@ -120,13 +120,17 @@ def check_n_draws(n_draws: Any) -> None:
         raise ValueError(f"n_draws must be an integer of at least 1, got {n_draws!r}")
 
 
-def check_out(out: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
-    """Return an array to write into: `out`, if it has this shape and dtype, or a new one when None."""
+def check_out(out: Any, shape: tuple[int, ...], rows: np.ndarray) -> np.ndarray:
+    """Return an array to write the images of `rows` into: `out`, if it has this shape and their dtype, or a new one."""
+    dtype = rows.dtype
     if out is None:
         return np.empty(shape, dtype=dtype)
     if not isinstance(out, np.ndarray) or out.shape != shape or out.dtype != dtype or not out.flags.writeable:
         found = f"{out.dtype} of shape {out.shape}" if isinstance(out, np.ndarray) else f"a {type(out).__name__}"
         raise ValueError(f"out must be a writeable numpy array of {dtype} and shape {shape}, got {found}")
+    in_place = out.ctypes.data == rows.ctypes.data and out.size == rows.size
+    if np.may_share_memory(out, rows) and not in_place:
+        raise ValueError("out must be X itself or an array of its own, got one that overlaps X")
     return out
 
 
@@ -241,9 +245,9 @@ def naming(argument: str) -> Iterator[None]:
         yield
     except (TypeError, ValueError) as error:
         kind = TypeError if isinstance(error, TypeError) else ValueError
-        raise kind(
-            f"{argument}: {str(error).rstrip('. ')}. Pass finite numbers of shape (n_rows, n_features) as {argument}."
-        ) from error
+        words = str(error).rstrip(". \n")
+        advice = "the columns of fit" if "feature names" in words else "finite numbers of shape (n_rows, n_features)"
+        raise kind(f"{argument}: {words}. Pass {advice} as {argument}.") from error
 
 
 def check_random_state_of(random_state: Any) -> np.random.RandomState:
@@ -258,7 +262,7 @@ def check_random_state_of(random_state: Any) -> np.random.RandomState:
 
 def check_cost(cost: Cost, n_features: int) -> None:
     """Try a cost on two rows; raise a ValueError if its result is no cost."""
-    x = torch.zeros(2, n_features, dtype=torch.float32)
+    x = torch.zeros(2, n_features, dtype=torch.float32, requires_grad=True)
     _try("cost", cost, (x, x + 1), {(2,)})
 
 
@@ -275,7 +279,7 @@ def check_networks(form: Form, n_features: int) -> None:
 
 def _try(argument: str, function: Callable[..., Any], rows: tuple[torch.Tensor, ...], shapes: set[Any]) -> None:
     try:
-        with torch.no_grad():
+        with torch.enable_grad():  # as in a fit: what is not made of torch operations fails here
             result = function(*rows)
     except Exception as error:
         shapes_of = " and ".join(f"(n, {each.shape[1]})" for each in rows)

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from neuralot.affine import Moments, affine_transport, common_axes, lenses
-from neuralot.sampling import as_sampler
+from neuralot.sampling import ArraySampler, as_sampler
 
 
 def seeded(seed=0):
@@ -30,6 +30,27 @@ def test_moments_are_those_of_the_rows():
     torch.testing.assert_close(found.covariance, torch.cov(rows.double().T), atol=0.05, rtol=0)
 
 
+def test_moments_of_weighted_rows_are_exact_and_those_of_repeated_ones():
+    rows, weights = torch.randn(50, 3, generator=seeded()), torch.arange(50) % 3
+    one = Moments.of(ArraySampler(rows, weights), seeded())
+    other = Moments.of(as_sampler(rows.repeat_interleave(weights, dim=0)), seeded())
+    assert torch.equal(one.mean, other.mean)
+    assert torch.equal(one.covariance, other.covariance)
+    torch.testing.assert_close(one.covariance, torch.cov(rows.double().T, fweights=weights, correction=0))
+    assert one.n_rows == other.n_rows == pytest.approx(float(weights.sum() ** 2 / weights.square().sum()))
+
+
+def test_moments_of_many_rows_come_from_draws():
+    rows = torch.randn(500, 3, generator=seeded())
+    of_rows, of_draws = (
+        Moments.of(as_sampler(rows), seeded()),
+        Moments.of(lambda n, g: as_sampler(rows)(n, g), seeded()),
+    )
+    assert of_draws.n_rows == pytest.approx(500, rel=0.01)
+    torch.testing.assert_close(of_draws.covariance, of_rows.covariance, atol=0.02, rtol=0)
+    torch.testing.assert_close(of_draws.mean, of_rows.mean, atol=0.02, rtol=0)
+
+
 def test_the_map_pushes_one_gaussian_to_the_other_and_back():
     source, target = moments(4, 0), moments(4, 2, scale=3.0)
     there, back = affine_transport(source, target)
@@ -48,10 +69,16 @@ def test_the_map_pushes_one_gaussian_to_the_other_and_back():
 
 
 def test_a_singular_covariance_gives_finite_maps():
-    flat = Moments(torch.zeros(3).double(), torch.diag(torch.tensor([1.0, 1.0, 0.0])).double(), 10**6)
-    for source, target in ((flat, moments(3, 0)), (moments(3, 0), flat), (flat, flat)):
-        for affine in affine_transport(source, target):
-            assert torch.isfinite(affine.matrix).all()
+    turn = torch.linalg.qr(torch.randn(3, 3, generator=seeded()).double())[0]
+    for thickness in (0.0, 1e-12, 1e-8):
+        covariance = turn @ torch.diag(torch.tensor([1.0, 1.0, thickness])).double() @ turn.T
+        flat = Moments(torch.zeros(3).double(), covariance, 10**6)
+        for source, target in ((flat, moments(3, 0)), (moments(3, 0), flat), (flat, flat)):
+            there, back = affine_transport(source, target)
+            assert torch.isfinite(back.matrix).all()
+            assert torch.linalg.eigvalsh(there.matrix).min() > 0
+            for lens in lenses(there.matrix, source.covariance, torch.eye(3).double()[:, :1]):
+                assert torch.isfinite(lens).all()
 
 
 def test_between_two_samples_of_one_law_the_map_is_a_shift():

@@ -176,24 +176,47 @@ def test_many_features_and_few_rows(tiny, n_rows, map_form):
 def test_constant_columns_change_nothing_and_get_the_targets_values(tiny, samples):
     X, Y = samples
     transport = tiny().fit(X, Y)
-    wide = tiny().fit(np.insert(X, [2] * 30, 3.0, axis=1), np.insert(Y, [2] * 30, 0.1, axis=1))
-    images = wide.transform(np.insert(X, [2] * 30, 5.0, axis=1))
+    wide, wide_target = np.insert(X, [2] * 30, 3.0, axis=1), np.insert(Y, [2] * 30, 0.1, axis=1)
+    with_constants = tiny().fit(wide, wide_target)
+    images = with_constants.transform(wide)
     np.testing.assert_allclose(images[:, :2], transport.transform(X), atol=1e-9)
     assert np.array_equal(images[:, 2:], np.full((len(X), 30), 0.1))
-    assert wide.status_ is transport.status_
-    loaded = pickle.loads(pickle.dumps(wide))
-    assert np.array_equal(loaded.transform(np.insert(X, [2] * 30, 5.0, axis=1)), images)
+    assert with_constants.status_ is transport.status_
+    assert np.array_equal(pickle.loads(pickle.dumps(with_constants)).transform(wide), images)
 
 
-def test_images_of_laws_in_a_plane_stay_in_it(tiny, samples):
+def test_what_a_row_has_beside_the_laws_goes_along(tiny, samples):
     turn = np.linalg.qr(np.random.default_rng(0).normal(size=(6, 6)))[0]
     X, Y = (rows @ turn[:2] for rows in samples)
     transport = tiny().fit(X, Y)
     assert transport.units_.n_directions == 2
-    beside = np.random.default_rng(1).normal(size=(len(X), 4)) @ turn[2:]
-    np.testing.assert_allclose(transport.transform(X + beside), transport.transform(X), atol=1e-6)
-    np.testing.assert_allclose(transport.transform(X) @ turn[2:].T, 0, atol=1e-6)
-    np.testing.assert_allclose(transport.inverse_transform(Y) @ turn[2:].T, 0, atol=1e-6)
+    for name, rows in (("transform", X), ("sample", X), ("inverse_transform", Y)):
+        options = {"random_state": 0} if name == "sample" else {}
+        images = getattr(transport, name)(rows, **options)
+        np.testing.assert_allclose(images @ turn[2:].T, 0, atol=1e-6)
+        beside = np.random.default_rng(1).normal(size=(len(rows), 4)) @ turn[2:]
+        np.testing.assert_allclose(getattr(transport, name)(rows + beside, **options), images + beside, atol=1e-6)
+
+
+@pytest.mark.parametrize("offset", [0.0, 10.0, 1000.0])
+@pytest.mark.parametrize("thickness", [0.0, 1e-6, 1e-5, 1e-4, 1e-2])
+@dtypes
+def test_laws_that_are_nearly_flat(tiny, dtype, thickness, offset):
+    rng = np.random.default_rng(0)
+    turn = np.linalg.qr(rng.normal(size=(20, 20)))[0]
+    X, Y = (
+        rng.normal(size=(100, 20)) * np.r_[1, 1, np.full(18, thickness)] @ turn + shift for shift in (offset, -offset)
+    )
+    transport = tiny(max_iter=20).fit(X.astype(dtype), Y.astype(dtype))
+    assert transport.status_ is Status.MAX_ITER
+    images = transport.transform(X.astype(dtype))
+    np.testing.assert_allclose(images.mean(axis=0), Y.mean(axis=0), atol=0.5)
+    np.testing.assert_allclose((images - images.mean(axis=0)) @ turn[2:].T, 0, atol=0.1)
+
+
+def test_few_rows_do_not_say_which_directions_there_are(tiny):
+    X = np.random.default_rng(0).normal(size=(10, 30))
+    assert tiny().fit(X, X + 1).units_.n_directions == 30
 
 
 def test_networks_and_costs_of_the_users_own_see_all_columns(tiny, samples):
@@ -207,6 +230,14 @@ def test_networks_and_costs_of_the_users_own_see_all_columns(tiny, samples):
     tiny(map_network=network, map_form="network").fit(X, Y)
     assert set(asked) == {3}
     assert tiny(cost=Lp(1.5), map_form="network").fit(X, Y).units_.n_directions == 3
+
+
+def test_out_may_be_the_rows_and_may_not_overlap_them(fitted, samples):
+    images = fitted.transform(samples[0])
+    rows = np.r_[samples[0], np.zeros((1, 2))]
+    with pytest.raises(ValueError, match="out must be X itself or an array of its own"):
+        fitted.transform(rows[:-1], out=rows[1:])
+    assert np.array_equal(fitted.transform(rows[:-1], out=rows[:-1]), images)
 
 
 def test_out_takes_the_images(fitted, samples, tmp_path):
@@ -455,6 +486,18 @@ def test_a_warm_start_goes_on_from_the_last_weights_and_units(tiny, samples):
     np.testing.assert_allclose(transport.transform(X), before, atol=1e-4)
     cold = tiny(max_iter=1, learning_rate_init=1e-7).fit(X, Y)
     assert np.abs(cold.transform(X) - before).max() > 1e-2
+
+
+def test_a_warm_start_keeps_the_networks_that_auto_chose():
+    rng = np.random.default_rng(0)
+    transport = SNOTTransport(max_iter=2, warm_start=True).fit(rng.normal(size=(100, 2)), rng.normal(size=(100, 2)))
+    transport.fit(rng.normal(size=(40_000, 2)), rng.normal(size=(40_000, 2)))
+    assert transport._fitted_params["activation"] == "silu"
+    assert transport._fitted_params["batch_size"] == 1024
+    assert (
+        transport.set_params(warm_start=False).fit(*rng.normal(size=(2, 40_000, 2)))._fitted_params["activation"]
+        == "tanh"
+    )
 
 
 def test_a_warm_start_of_an_unfitted_estimator_is_a_fit(tiny, fitted, samples):

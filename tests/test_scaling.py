@@ -151,8 +151,17 @@ def test_constant_columns_are_left_out_and_keep_their_values():
     X, Y = samples()
     units = units_of(np.insert(X, 1, 0.1, axis=1), np.insert(Y, 1, 7.7, axis=1), reduce=True)
     assert np.array_equal(units.basis, np.eye(4)[:, [0, 2, 3]])
-    images = units.to_target(units.from_source(np.insert(X, 1, 5.0, axis=1)))
+    rows = np.insert(X, 1, 0.1, axis=1)
+    images = units.to_target(units.from_source(rows), rows)
     assert np.array_equal(images[:, 1], np.full(50, 7.7))
+
+
+def test_rounding_is_no_direction_and_few_rows_show_none():
+    X, Y = samples()
+    far = in_a_larger_space(X) + 1e4
+    assert units_of(far, far, reduce=True).n_directions == 3
+    assert units_of(far.astype(np.float32), far.astype(np.float32), reduce=True).n_directions == 3
+    assert units_of(in_a_larger_space(X[:3]), in_a_larger_space(Y[:2]), reduce=True).basis is None
 
 
 def test_the_directions_of_a_source_and_a_target_together():

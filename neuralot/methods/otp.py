@@ -136,10 +136,14 @@ class OTP(SemiDual):
         return (z * (1 - self.shares / self.smoothing.level(progress)).clamp(min=0).sqrt()) @ self.axes.T
 
     def _set_base(self, level: float) -> None:
-        """Set the affine base for the smoothing `level`, if that has changed by a twentieth or is the last."""
+        """Set the affine base for the smoothing `level`, if that has changed by a twentieth or is the last.
+
+        From 256 features on, where a base takes time, fewer changes do.
+        """
         if self._laws is None or not self.form.affine_base or level == self._base_level:
             return
-        if self._base_level and level != self.smoothing.eps_min and abs(math.log(level / self._base_level)) < 0.05:
+        least = 0.05 * max(1.0, (len(self.axes) / 256) ** 2)
+        if self._base_level and level != self.smoothing.eps_min and abs(math.log(level / self._base_level)) < least:
             return
         self._base_level = level
         source, target = self._laws
