@@ -2,6 +2,7 @@
 
 python benchmarks/gpu.py --folder PATH     # the published Wasserstein-2 benchmark
 python benchmarks/gpu.py                   # without its weights: make_convex_potential pairs
+python benchmarks/gpu.py --quick           # does it run? (make bench)
 """
 
 import argparse
@@ -51,7 +52,10 @@ def main() -> None:
     parser.add_argument("--budgets", type=float, nargs="+", default=[15, 60], help="seconds of fit")
     parser.add_argument("--seeds", type=int, nargs="+", default=[10, 11, 12])
     parser.add_argument("--rows", type=int, default=2**19, help="of each sample")
+    parser.add_argument("--quick", action="store_true", help="one seed, d = 2, 5 seconds")
     options = parser.parse_args()
+    if options.quick:
+        options.dims, options.budgets, options.seeds, options.rows = [2], [5.0], [0], 2**14
     if not torch.cuda.is_available():
         parser.exit(message="torch sees no CUDA device\n")
     print(torch.cuda.get_device_name(DEVICE))

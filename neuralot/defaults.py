@@ -7,6 +7,8 @@ from __future__ import annotations
 
 MANY_ROWS = 2**15
 MANY_FEATURES = 16
+LEAST_DECAY = 0.01
+MOST_DECAY = {"gradient": 3.0, "network": 1.0}
 
 
 def default_sizes(n_features: int) -> tuple[int, ...]:
@@ -24,14 +26,18 @@ def default_rate(n_features: int) -> float:
     return min(0.008 if n_features < MANY_FEATURES else 0.006, 0.384 / n_features)
 
 
-def default_decay(n_features: int, n_rows: int, most: float) -> float:
-    """Weight decay against overfitting: `most` up to 4096 rows in the smaller sample, then falling as 1 / n to .01.
+def default_decay(n_features: int, n_rows: int, usual: float, map_form: str = "gradient") -> float:
+    """Weight decay against overfitting: `usual` for 4096 rows in the smaller sample, proportional to 1 / n.
 
-    Below 16 features it falls further, to a multiple of n_features. Not to zero: without decay the weights of a long
-    fit grow until it diverges.
+    It stays above .01, as without decay the weights of a long fit grow until it diverges. For few rows it ends at 3,
+    where a gradient's map is affine, or at 1 for a network, which with more is not even that. Below 16 features the
+    bound below and the growth for fewer rows are in proportion to n_features.
     """
-    least = 0.01 * min(1.0, n_features / MANY_FEATURES)
-    return max(least, most * min(1.0, 4096 / n_rows))
+    share = min(1.0, n_features / MANY_FEATURES)
+    growth = 4096 / n_rows
+    if growth > 1:
+        growth = max(1.0, growth * share)
+    return max(LEAST_DECAY * share, min(usual * growth, MOST_DECAY[map_form]))
 
 
 def default_gap_weight(n_features: int) -> float:

@@ -11,7 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Generator, Tensor
 
 from neuralot.base import BaseTransport
-from neuralot.costs import Cost, PairedCost
+from neuralot.costs import Cost, PairedCost, as_cost
 from neuralot.defaults import (
     MANY_FEATURES,
     default_activation,
@@ -21,7 +21,7 @@ from neuralot.defaults import (
     default_rate,
     default_sizes,
 )
-from neuralot.forms import Form, NetworkFactory
+from neuralot.forms import Form, NetworkFactory, resolve_map_form
 from neuralot.methods import OTP, SNOT
 from neuralot.scaling import MOST_FEATURES
 from neuralot.schedules import Smoothing, fills_its_span, terminal_level
@@ -85,7 +85,8 @@ class SNOTTransport(BaseTransport):
         excepted, and Adam on the rest.
     weight_decay : float or 'auto', default='auto'
         Decoupled decay of the matrices that Muon would move, against overfitting; too much bends the map. ``'auto'`` is
-        0.3 up to 4096 rows, then falls as 1 / n to .01, or further below 16 features.
+        0.3 for 4096 rows and proportional to 1 / n, between .01 and 3 (1 for a network), see
+        `neuralot.defaults.default_decay`.
     early_stopping : bool, default=False
         End the fit when the energy distance between held-out images and held-out target rows stops falling, and
         keep the best weights.
@@ -221,7 +222,7 @@ class SNOTTransport(BaseTransport):
         self.callbacks = callbacks
 
     def _resolved(self, rows: Tensor, n_source: int, n_rows: int) -> dict[str, Any]:
-        return _training(self, rows.shape[1], n_rows, most_decay=0.3)
+        return _training(self, rows.shape[1], n_rows, usual_decay=0.3)
 
     def _method(self, params: Any, form: Form, generator: Generator) -> SemiDual:
         return SNOT(self.units_.n_directions, form)
@@ -303,8 +304,8 @@ class OTPTransport(BaseTransport):
         excepted, and Adam on the rest.
     weight_decay : float or 'auto', default='auto'
         Decoupled decay of the matrices that Muon would move, against overfitting; too much bends the map. ``'auto'`` is
-        0.02 up to 4096 rows, or 0.5 with thin noise from 16 features on; then it falls as 1 / n to .01, or further
-        below 16 features.
+        0.02 for 4096 rows, or 0.5 with thin noise from 16 features on, and proportional to 1 / n, between .01 and 3 (1
+        for a network), see `neuralot.defaults.default_decay`.
     early_stopping : bool, default=False
         End the fit when the energy distance between held-out images and held-out target rows stops falling, and
         keep the best weights; it counts from where eps has reached `eps_min`.
@@ -466,7 +467,7 @@ class OTPTransport(BaseTransport):
             level = self.eps_max if shape == "thin" else min(terminal_level(rows, n_source), self.eps_max)
         chosen = {"noise_shape": shape, "eps_min": level, "affine_base": many}
         # where mass splits the map must be steep, which decay forbids; not so for enlarged thin directions
-        return {**chosen, **_training(self, n_features, n_rows, most_decay=0.5 if many and shape == "thin" else 0.02)}
+        return {**chosen, **_training(self, n_features, n_rows, usual_decay=0.5 if many and shape == "thin" else 0.02)}
 
     def _method(self, params: Any, form: Form, generator: Generator) -> SemiDual:
         return OTP(
@@ -479,13 +480,15 @@ class OTPTransport(BaseTransport):
         )
 
 
-def _training(estimator: BaseTransport, n_features: int, n_rows: int, most_decay: float) -> dict[str, Any]:
+def _training(estimator: BaseTransport, n_features: int, n_rows: int, usual_decay: float) -> dict[str, Any]:
     """How to train networks on so many distinct rows, where the user leaves it to us."""
+    noise_dim = getattr(estimator, "noise_dim", 0)
+    form = resolve_map_form(estimator.map_form, as_cost(estimator.cost), noise_dim, estimator.map_network)
     auto = {
         "hidden_layer_sizes": default_sizes(n_features),
         "activation": default_activation(n_features, n_rows),
         "learning_rate_init": default_rate(n_features),
-        "weight_decay": default_decay(n_features, n_rows, most_decay),
+        "weight_decay": default_decay(n_features, n_rows, usual_decay, form),
         "batch_size": default_batch(n_features, n_rows),
         "gap_weight": default_gap_weight(n_features),
     }

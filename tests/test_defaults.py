@@ -23,11 +23,14 @@ def test_the_rate_falls_with_the_dimension():
     assert rates == [0.008, 0.008, 0.006, 0.006, 0.0015]
 
 
-def test_decay_is_constant_on_small_samples_and_falls_as_one_over_n_to_a_floor():
-    assert default_decay(16, 1, most=0.2) == default_decay(16, 4096, most=0.2) == 0.2
-    assert default_decay(16, 4 * 4096, most=0.2) == pytest.approx(0.05)
-    assert default_decay(16, 10**7, most=0.2) == default_decay(64, 10**7, most=0.2) == 0.01
-    assert default_decay(2, 10**7, most=0.2) == 0.00125
+def test_decay_is_proportional_to_one_over_n_between_its_bounds():
+    for d in (16, 64):
+        decays = [default_decay(d, n_rows, usual=0.2) for n_rows in (1, 512, 2048, 4096, 16_384, 10**7)]
+        assert decays == pytest.approx([3, 1.6, 0.4, 0.2, 0.05, 0.01])
+    assert default_decay(16, 1, usual=0.2, map_form="network") == 1
+    # in few dimensions few rows overfit less
+    assert [default_decay(d, 1024, usual=0.2) for d in (2, 4, 8)] == pytest.approx([0.2, 0.2, 0.4])
+    assert default_decay(2, 10**7, usual=0.2) == 0.00125
 
 
 def test_the_gap_weighs_less_in_high_dimension():
