@@ -141,11 +141,16 @@ def canonical_order(rows: np.ndarray, weights: np.ndarray) -> np.ndarray:
     Samplers invert the cumulative weights, so a fit then depends on the weighted law alone: neither on the order of
     the rows, nor on whether a row stands twice or weighs two.
     """
+    order = np.argsort(projection(rows), kind="stable")
+    return order[weights[order] > 0]
+
+
+def projection(rows: np.ndarray) -> np.ndarray:
+    """Keys of rows, on a fixed random line: equal rows have equal keys, and others almost surely have not."""
     direction = np.asarray(np.random.default_rng(0).standard_normal(rows.shape[1]), dtype=rows.dtype)
     with np.errstate(over="ignore", invalid="ignore"):
         # not a matrix product: BLAS may sum equal rows in different orders
-        order = np.argsort(np.einsum("ij,j->i", rows, direction), kind="stable")
-    return order[weights[order] > 0]
+        return np.einsum("ij,j->i", rows, direction)
 
 
 def distinct(rows: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ import torch
 from sklearn.utils import gen_batches
 
 from neuralot.costs import Cost
-from neuralot.sampling import canonical_order
+from neuralot.sampling import canonical_order, projection
 
 # centres and scales are rounded to this many binary digits, so that sums taken in another order give the same units
 BITS = 12
@@ -176,7 +176,7 @@ def _span(samples: list[tuple[np.ndarray, np.ndarray, np.ndarray]], scale: float
         varying = variances > max(NEGLIGIBLE * variances[-1], rounding**2)
         if varying.all() or not varying.any():
             return None
-    if 2 * varying.sum() > min(np.count_nonzero(w) for _, w, _ in samples):
+    if 2 * varying.sum() > min(len(np.unique(projection(X)[w > 0])) for X, w, _ in samples):
         return None  # there are too few rows to tell: others of the same law may well vary there
     onto = (vectors[:, varying] @ vectors[:, varying].T).round(9) + 0.0
     basis, triangle, _ = scipy.linalg.qr(onto, pivoting=True)
