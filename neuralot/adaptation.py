@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from sklearn.base import BaseEstimator, MetaEstimatorMixin, OneToOneFeatureMixin, TransformerMixin, clone
+from sklearn.base import BaseEstimator, MetaEstimatorMixin, OneToOneFeatureMixin, TransformerMixin, clone, is_classifier
 from sklearn.utils import get_tags
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, has_fit_parameter, validate_data
@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted, has_fit_parameter, validat
 from neuralot.base import DTYPES, METADATA, BaseTransport
 from neuralot.validation import (
     as_array,
+    check_class_reg,
     check_direction,
     check_domains,
     check_labels,
@@ -25,6 +26,7 @@ from neuralot.validation import (
 
 # what a meta-estimator may pass on without being asked
 DOMAIN = {"sample_domain": True}
+N_ROUNDS = 2
 
 
 def _has(method: str) -> Callable[[DomainAdapter], bool]:
@@ -86,11 +88,17 @@ class DomainAdapter(MetaEstimatorMixin, _Mover):
     transport : SNOTTransport, OTPTransport or another transport of this package
     estimator : classifier or regressor
     direction : {'source_to_target', 'target_to_source'}, default='source_to_target'
+    class_reg : float, default=0.0
+        Above 0, the source's labels take part: the transport is fitted twice more on rows with their class beside them,
+        the labels of source rows and what the estimator predicts for target rows, so that it costs more to leave a
+        class. `class_reg` is the weight of that, in units of the rows' deviation; 1 is a good value where the domains
+        differ much, as it is also self-training, which makes what is wrong at first worse. For classifiers, from source
+        to target.
 
     Attributes
     ----------
     transport_ : estimator
-        The fitted clone of `transport`.
+        The fitted clone of `transport`, without classes.
     estimator_ : estimator
         The fitted clone of `estimator`.
     classes_ : ndarray
@@ -125,11 +133,17 @@ class DomainAdapter(MetaEstimatorMixin, _Mover):
     __metadata_request__score = DOMAIN | {"sample_weight": True}
 
     def __init__(
-        self, transport: BaseTransport, estimator: BaseEstimator, *, direction: str = "source_to_target"
+        self,
+        transport: BaseTransport,
+        estimator: BaseEstimator,
+        *,
+        direction: str = "source_to_target",
+        class_reg: float = 0.0,
     ) -> None:
         self.transport = transport
         self.estimator = estimator
         self.direction = direction
+        self.class_reg = class_reg
 
     def fit(
         self,
@@ -172,6 +186,7 @@ class DomainAdapter(MetaEstimatorMixin, _Mover):
         """
         with unchanged_on_error(self):
             check_direction(self.direction)
+            check_class_reg(self.class_reg, self.direction, is_classifier(self.estimator))
             rows = self._check_rows(X, reset=True)
             labels = check_labels(y, len(rows))
             v = None if sample_weight is None else check_weights(sample_weight, "sample_weight", len(rows))
@@ -189,7 +204,28 @@ class DomainAdapter(MetaEstimatorMixin, _Mover):
                 )
             self._fit_transport(rows, target, v, w)
             self._fit_estimator(self._moved(rows, np.ones(len(rows), dtype=bool)), labels, v)
+            if self.class_reg:
+                self._keep_classes_together(rows, labels, target, v, w)
         return self
+
+    def _keep_classes_together(self, rows: np.ndarray, labels: np.ndarray, target: np.ndarray, v: Any, w: Any) -> None:
+        """Fit transport and estimator again on rows with their class beside them, labels there and predictions here."""
+        deviation = np.sqrt((rows.var(axis=0).sum() + target.var(axis=0).sum()) / 2)
+
+        def with_class(some: np.ndarray, classes: np.ndarray) -> np.ndarray:
+            indicators = classes[:, None] == self.classes_
+            return np.hstack([some, (self.class_reg * deviation * indicators).astype(some.dtype)])
+
+        source = with_class(rows, labels)
+        for _ in range(N_ROUNDS):
+            transport = clone(self.transport).set_output(transform="default")
+            transport.fit(
+                source,
+                X_target=with_class(target, self.estimator_.predict(target)),
+                sample_weight=v,
+                sample_weight_target=w,
+            )
+            self._fit_estimator(transport.transform(source)[:, : rows.shape[1]], labels, v)
 
     def _fit_estimator(self, rows: np.ndarray, labels: np.ndarray, weights: np.ndarray | None) -> None:
         estimator = clone(self.estimator)

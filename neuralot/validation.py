@@ -199,6 +199,16 @@ def check_direction(direction: Any) -> None:
         raise ValueError(f"direction must be {' or '.join(map(repr, DIRECTIONS))}, got {direction!r}")
 
 
+def check_class_reg(class_reg: Any, direction: str, of_classifier: bool) -> None:
+    """Raise a ValueError unless `class_reg` is a number of at least 0, and 0 where it means nothing."""
+    if not (_is_real(class_reg) and 0 <= class_reg < math.inf):
+        raise ValueError(f"class_reg must be a number of at least 0, got {class_reg!r}")
+    if class_reg and not (of_classifier and direction == DIRECTIONS[0]):
+        raise ValueError(
+            f"class_reg={class_reg} is for a classifier with direction='source_to_target'; pass class_reg=0"
+        )
+
+
 def check_labels(y: Any, n_rows: int) -> np.ndarray:
     """Return labels as an array of shape (n_rows,)."""
     if y is None:

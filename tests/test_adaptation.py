@@ -4,16 +4,18 @@ import numpy as np
 import pandas as pd
 import pytest
 import sklearn
+from scipy.ndimage import gaussian_filter, shift
 from sklearn.base import clone, is_classifier, is_regressor
+from sklearn.datasets import load_digits
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import GridSearchCV, KFold, StratifiedKFold, cross_val_score
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from sklearn.svm import LinearSVC
+from sklearn.svm import SVC, LinearSVC
 
-from neuralot import DomainAdapter, SNOTTransport, TransportAdapter
+from neuralot import DomainAdapter, OTPTransport, SNOTTransport, TransportAdapter
 from neuralot.validation import DIRECTIONS
 
 FOLDS = KFold(3, shuffle=True, random_state=0)
@@ -125,6 +127,35 @@ def test_weights_change_the_law_and_the_training(domains):
     np.testing.assert_allclose(both.predict_proba(X_target), weighted.predict_proba(X_target), atol=1e-6)
     with pytest.raises(ValueError, match="sample_weight was given, but KNeighborsClassifier"):
         adapter(KNeighborsClassifier()).fit(X, y, X_target=X_target, sample_weight=v)
+
+
+def test_classes_beside_the_rows(domains):
+    X, y, X_target, _ = domains
+    fitted = DomainAdapter(transport(), LogisticRegression(), class_reg=0.5).fit(X, y, X_target=X_target)
+    expected = adapter().fit(X, y, X_target=X_target).estimator_
+    size = 0.5 * np.sqrt((X.var(axis=0).sum() + X_target.var(axis=0).sum()) / 2)
+    source = np.c_[X, size * (y == 0), size * (y == 1)]
+    for _ in range(2):
+        guess = expected.predict(X_target)
+        target = np.c_[X_target, size * (guess == 0), size * (guess == 1)]
+        expected = LogisticRegression().fit(transport().fit(source, target).transform(source)[:, :2], y)
+    assert np.array_equal(fitted.predict_proba(X_target), expected.predict_proba(X_target))
+
+
+@pytest.mark.slow
+def test_classes_help_with_blurred_digits():
+    digits = load_digits()
+    order = np.random.default_rng(0).permutation(len(digits.images))
+    source, target, held_out = np.split(order, [600, 1200])
+    blurred = np.stack([0.6 * shift(gaussian_filter(image, 0.6), (0.8, 0)) for image in digits.images]).reshape(-1, 64)
+    scores = []
+    for class_reg in (0.0, 1.0):
+        moves = OTPTransport(max_iter=300, random_state=0)
+        fitted = DomainAdapter(moves, make_pipeline(StandardScaler(), SVC()), class_reg=class_reg)
+        fitted.fit(digits.data[source], digits.target[source], X_target=blurred[target])
+        scores.append(fitted.score(blurred[held_out], digits.target[held_out]))
+    assert scores[0] > 0.8
+    assert scores[1] > scores[0] + 0.02
 
 
 # pipelines and folds
@@ -271,6 +302,12 @@ def test_bad_use(domains, stacked):
         "direction must be 'source_to_target' or 'target_to_source', got 'back'": lambda: adapter(direction="back").fit(
             X, y, X_target=X_target
         ),
+        "class_reg must be a number of at least 0, got -1": lambda: DomainAdapter(
+            transport(), LogisticRegression(), class_reg=-1
+        ).fit(X, y, X_target=X_target),
+        "is for a classifier with direction='source_to_target'": lambda: DomainAdapter(
+            transport(), Ridge(), class_reg=1
+        ).fit(X, y, X_target=X_target),
         "sample_domain is missing": lambda: TransportAdapter(transport()).fit(rows),
         "no target rows": lambda: adapter().fit(X, y, X_target=X_target).score(X, y, sample_domain=np.ones(len(X))),
         "y is a target sample, and sample_domain": lambda: transport().fit(rows, X_target, sample_domain=domain),
