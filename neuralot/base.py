@@ -42,6 +42,7 @@ from neuralot.validation import (
     pick_target,
     refuse_second_target,
     unchanged_on_error,
+    warn_of_scales,
 )
 
 Self = TypeVar("Self", bound="BaseTransport")
@@ -136,6 +137,8 @@ class BaseTransport(OneToOneFeatureMixin, TransformerMixin, BaseEstimator, ABC):
         -----
         ConvergenceWarning
             If the fit diverged; the best weights are restored.
+        UserWarning
+            If source and target vary on scales that differ by more than a factor of 30, as when only one was scaled.
         """
         start = time.perf_counter()
         with unchanged_on_error(self):
@@ -143,6 +146,7 @@ class BaseTransport(OneToOneFeatureMixin, TransformerMixin, BaseEstimator, ABC):
             laws = self._check_laws(X, y, X_target, sample_domain, sample_weight, sample_weight_target, reset=True)
             with torch.inference_mode(False), torch.enable_grad():  # whatever the caller has switched off
                 self._fit_laws(*laws, start)
+        warn_of_scales(*(_at_most(rows, ROWS_FOR_SCORE) for rows in (laws[0], laws[2])))
         if not self.status_.ok:
             warnings.warn(self.status_.sentence, ConvergenceWarning, stacklevel=2)
         return self

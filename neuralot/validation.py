@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import numbers
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -67,6 +68,7 @@ _FACTORY: Rule = (
     "a callable n_features -> torch.nn.Module, such as a class of networks and not one network",
 )
 
+LARGE_RATIO, FEWEST_TO_COMPARE = 1.5, 20  # decades, rows
 DIRECTIONS = ("source_to_target", "target_to_source")
 
 RULES: Mapping[str, Rule] = {
@@ -191,6 +193,25 @@ def refuse_second_target(y: Any, X_target: Any, sample_weight_target: Any = None
             raise ValueError(f"{name} is a target sample, and sample_domain says that X holds one; pass one of them")
     if sample_weight_target is not None:
         raise ValueError("sample_weight_target is for X_target; with sample_domain, sample_weight holds all weights")
+
+
+def warn_of_scales(source: np.ndarray, target: np.ndarray) -> None:
+    """Warn where the columns of two samples vary by orders of magnitude more in one: one of them was not scaled."""
+    if min(len(source), len(target)) < FEWEST_TO_COMPARE:
+        return
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        # between quartiles, so that an outlier is none of its business
+        one, other = (np.subtract(*np.percentile(rows, [75, 25], axis=0)) for rows in (source, target))
+        ratios = np.abs(np.log10(other / one))
+    ratios = ratios[np.isfinite(ratios)]
+    if len(ratios) and (ratio := float(np.median(ratios))) > LARGE_RATIO:
+        warnings.warn(
+            f"source and target columns vary on scales that differ by a factor of {10**ratio:.0f} (median). A target "
+            "that is passed as y does not take the earlier steps of a Pipeline: pass it as X_target, with "
+            "Pipeline(..., transform_input=['X_target'])",
+            UserWarning,
+            stacklevel=3,
+        )
 
 
 def check_direction(direction: Any) -> None:

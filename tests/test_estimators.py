@@ -702,6 +702,15 @@ def test_in_a_pipeline_the_target_takes_the_same_steps(tiny, samples):
     np.testing.assert_allclose(images, expected, atol=1e-12)
 
 
+def test_a_target_that_was_not_scaled_is_warned_of(tiny, samples):
+    X, Y = samples[0] * 500 + 70, samples[1] * 500 + 70
+    pipe = Pipeline([("scale", StandardScaler()), ("transport", tiny())])
+    with pytest.warns(UserWarning, match=r"factor of \d{3} \(median\).*transform_input=\['X_target'\]"):
+        pipe.fit(X, Y)
+    tiny().fit(X, Y * [10, 20])
+    tiny().fit(X, np.zeros((3, 2)))
+
+
 def test_grid_search_picks_by_score(tiny, samples):
     X = np.concatenate([samples[0], samples[0] + 0.1])
     search = GridSearchCV(tiny(), {"max_iter": [1, 30]}, cv=2, error_score="raise").fit(X, X + 5)
