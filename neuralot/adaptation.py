@@ -89,11 +89,11 @@ class DomainAdapter(MetaEstimatorMixin, _Mover):
     estimator : classifier or regressor
     direction : {'source_to_target', 'target_to_source'}, default='source_to_target'
     class_reg : float, default=0.0
-        Above 0, the source's labels take part: the transport is fitted twice more on rows with their class beside them,
-        the labels of source rows and what the estimator predicts for target rows, so that it costs more to leave a
-        class. `class_reg` is the weight of that, in units of the rows' deviation; 1 is a good value where the domains
-        differ much, as it is also self-training, which makes what is wrong at first worse. For classifiers, from source
-        to target.
+        Above 0, the labels of the source take part: the transport is fitted twice more, on rows with their class beside
+        them, so that it costs more to leave a class; target rows get the estimator's own predictions. `class_reg` is
+        the weight of a class in units of the rows' deviation. As all self-training it can make a wrong guess worse: 1
+        took the accuracy on blurred digits from .87 to .91, and on digits under an affine map from .92 to .90
+        (``benchmarks/README.md``). For classifiers with ``direction='source_to_target'``.
 
     Attributes
     ----------
