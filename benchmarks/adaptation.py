@@ -116,7 +116,7 @@ def of_ours(make: type, direction: str, **options: float) -> Callable[[Task, int
 
 MAX_ITER = 600
 THERE, BACK = "source_to_target", "target_to_source"
-# POT's defaults are 1 and 1e-8: too smooth for these units, and not finite where a column is constant
+# reg_e=0.1 guessed the digits by chance (accuracy .10); POT's reg of 1e-8 is not finite where a column is constant
 SINKHORN, LINEAR = {"reg_e": 0.01, "norm": "max"}, {"reg": 1e-3}
 METHODS = {
     "source only": of_source,

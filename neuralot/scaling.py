@@ -12,7 +12,7 @@ import torch
 from sklearn.utils import gen_batches
 
 from neuralot.costs import Cost
-from neuralot.sampling import canonical_order, projection
+from neuralot.sampling import canonical_order, projection, spaced
 
 # centres and scales are rounded to this many binary digits, so that sums taken in another order give the same units
 BITS = 12
@@ -170,7 +170,7 @@ def _span(samples: list[tuple[np.ndarray, np.ndarray, np.ndarray]], scale: float
     if n_features > MOST_FEATURES:
         return None
     rounding = ROUNDING * max(float(np.abs(centre).max() * np.finfo(X.dtype).eps) for X, _, centre in samples) / scale
-    few = [(X[some], w[some], centre) for X, w, centre in samples for some in [_spaced(w, 4 * n_features)]]
+    few = [(X[some], w[some], centre) for X, w, centre in samples for some in [spaced(w, min(4 * n_features, len(w)))]]
     for each in (few, samples):  # where a few rows vary in all directions, all rows do
         variances, vectors = np.linalg.eigh(_gram(each, scale))
         varying = variances > max(NEGLIGIBLE * variances[-1], rounding**2)
@@ -192,12 +192,6 @@ def _gram(samples: list[tuple[np.ndarray, np.ndarray, np.ndarray]], scale: float
             rows = rows / scale
             gram += rows.T @ (rows * (w / sample[1].sum())[:, None])
     return gram
-
-
-def _spaced(weights: np.ndarray, n_rows: int) -> np.ndarray:
-    """Indices of at most `n_rows` rows of positive weight."""
-    rows = np.flatnonzero(weights > 0)
-    return rows[np.linspace(0, len(rows) - 1, min(n_rows, len(rows))).astype(int)]
 
 
 def _level(cost: Cost, X: np.ndarray, Y: np.ndarray, v: np.ndarray, w: np.ndarray) -> float:
