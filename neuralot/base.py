@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 import warnings
 from abc import ABC, abstractmethod
-from types import SimpleNamespace
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import numpy as np
@@ -18,25 +17,22 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Generator, Tensor
 
-from neuralot.callbacks import EarlyStopping, ProgressBar
+from neuralot import fitting
 from neuralot.costs import as_cost
 from neuralot.divergences import sinkhorn_divergence
-from neuralot.forms import Form, make_form
-from neuralot.mapping import Image, map_rows, standardised
-from neuralot.sampling import ArraySampler, canonical_order, distinct, hold_out, spaced
+from neuralot.fitting import Law, Laws, build, is_ours, seeded_generator
+from neuralot.forms import Form
+from neuralot.mapping import Image, map_rows
 from neuralot.scaling import Units
-from neuralot.semidual import CriticLoss, SemiDual
-from neuralot.solve import Callback, Solution, Status, solve
+from neuralot.semidual import SemiDual
+from neuralot.solve import Record, Solution, Status
 from neuralot.validation import (
     as_array,
-    check_cost,
     check_device,
     check_domains,
     check_n_draws,
-    check_networks,
     check_out,
     check_parameters,
-    check_random_state_of,
     check_weights,
     naming,
     pick_target,
@@ -49,9 +45,6 @@ Self = TypeVar("Self", bound="BaseTransport")
 
 DTYPES = (np.float64, np.float32)
 ROWS_FOR_COST = 10_000
-ROWS_FOR_SCORE = 2_000
-# what a warm start takes over from the first fit where it is 'auto'
-KEPT = {"hidden_layer_sizes", "activation", "noise_shape", "affine_base"}
 METADATA = dict.fromkeys(["X_target", "sample_domain", "sample_weight", "sample_weight_target"], True)
 
 
@@ -69,17 +62,20 @@ class BaseTransport(OneToOneFeatureMixin, TransformerMixin, BaseEstimator, ABC):
     """Base class of the transport estimators; a subclass stores its parameters and names its method."""
 
     # what a meta-estimator may pass on to fit without being asked, for Pipeline(transform_input=["X_target"])
-    __metadata_request__fit = dict.fromkeys(
-        ["X_target", "sample_domain", "sample_weight", "sample_weight_target"], True
-    )
+    __metadata_request__fit = METADATA
+    __metadata_request__partial_fit = METADATA
     __metadata_request__score = dict.fromkeys(["X_target", "sample_domain"], True)
 
     units_: Units
     problem_: SemiDual
+    status_: Status
+    history_: list[Record]
+    n_iter_: int
     _fitted_params: dict[str, Any]
+    _solution: Solution | None
 
     @abstractmethod
-    def _method(self, params: Any, form: Form, generator: Generator) -> SemiDual:
+    def _method(self, n_features: int, params: Any, form: Form, generator: Generator) -> SemiDual:
         """Build the method from the parameters of a fit (attributes of `params`) and a form."""
 
     @abstractmethod
@@ -144,11 +140,56 @@ class BaseTransport(OneToOneFeatureMixin, TransformerMixin, BaseEstimator, ABC):
         with unchanged_on_error(self):
             check_parameters(self.get_params(deep=False))
             laws = self._check_laws(X, y, X_target, sample_domain, sample_weight, sample_weight_target, reset=True)
-            with torch.inference_mode(False), torch.enable_grad():  # whatever the caller has switched off
-                self._fit_laws(*laws, start)
-        warn_of_scales(*(_at_most(rows, ROWS_FOR_SCORE) for rows in (laws[0], laws[2])))
-        if not self.status_.ok:
-            warnings.warn(self.status_.sentence, ConvergenceWarning, stacklevel=2)
+            self._learn(laws, lambda generator: fitting.fit(self, laws, generator, start))
+        self._warn(laws)
+        return self
+
+    def partial_fit(
+        self: Self,
+        X: Any,
+        y: Any = None,
+        *,
+        X_target: Any = None,
+        sample_domain: Any = None,
+        sample_weight: Any = None,
+        sample_weight_target: Any = None,
+    ) -> Self:
+        """Learn from the next part of a stream: one pass over these rows, without memory of earlier ones.
+
+        A pass makes ``ceil(max(n, m) / batch_size)`` steps. Units, networks and optimisers are those of the first
+        call, whose rows should be typical (some hundred of them). Smoothing levels and learning rates fall over the
+        first `max_iter` steps of all calls and stay at the last level, and at a tenth of the first rates, after that:
+        the transport then follows a law that drifts. Show the rows several times if there are few. A fitted
+        estimator goes on from its fit.
+
+        Parameters
+        ----------
+        X, y, X_target, sample_domain, sample_weight, sample_weight_target
+            As in `fit`.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            As `fit`; also with ``early_stopping=True``, or if the columns are not those of the first call.
+
+        Warns
+        -----
+        ConvergenceWarning, UserWarning
+            As `fit`.
+        """
+        first = not hasattr(self, "problem_")
+        steps_before = 0 if first else self.n_iter_
+        with unchanged_on_error(self):
+            check_parameters(self.get_params(deep=False))
+            if self.early_stopping:
+                raise ValueError("early_stopping must be False for partial_fit, which holds no rows out")
+            laws = self._check_laws(X, y, X_target, sample_domain, sample_weight, sample_weight_target, reset=first)
+            self._learn(laws, lambda generator: fitting.fit_part(self, laws, generator), steps_before)
+        self._warn(laws)
         return self
 
     def transform(self, X: Any, out: np.ndarray | None = None) -> Any:
@@ -264,10 +305,8 @@ class BaseTransport(OneToOneFeatureMixin, TransformerMixin, BaseEstimator, ABC):
         float
         """
         check_is_fitted(self)
-        source, v, target, w = self._check_laws(
-            X, y, X_target, sample_domain, sample_weight, sample_weight_target, reset=False
-        )
-        source, target = _alike(source, v), _alike(target, w)
+        laws = self._check_laws(X, y, X_target, sample_domain, sample_weight, sample_weight_target, reset=False)
+        source, target = (law.alike() for law in laws)
         return -sinkhorn_divergence(self._draws(source, 1, random_state=0)[0], target)
 
     def __sklearn_tags__(self) -> Any:
@@ -280,13 +319,14 @@ class BaseTransport(OneToOneFeatureMixin, TransformerMixin, BaseEstimator, ABC):
         state = dict(super().__getstate__())
         if "problem_" in state:
             state["problem_"] = {name: weight.cpu().numpy() for name, weight in _weights(self.problem_).items()}
+            state["_solution"] = None
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
         if "problem_" in state:
             weights = {name: torch.as_tensor(array) for name, array in state["problem_"].items()}
-            problem = self._build(_generator(0, torch.device("cpu")))
+            problem = build(self, vars(self), Generator().manual_seed(0))
             problem.load_state_dict(weights, strict=False)  # a weight that has two names is there once
             try:
                 device = check_device(self.device)
@@ -294,135 +334,34 @@ class BaseTransport(OneToOneFeatureMixin, TransformerMixin, BaseEstimator, ABC):
                 device = torch.device("cpu")
             self.problem_ = problem.requires_grad_(False).to(device)
 
-    # what fit is made of
+    def _learn(self, laws: Laws, learn: Callable[[Generator], dict[str, Any]], steps_before: int = 0) -> None:
+        """Take over what `learn` returns, the fitted attributes."""
+        generator = seeded_generator(self.random_state, check_device(self.device), steps_before)
+        with torch.inference_mode(False), torch.enable_grad():  # whatever the caller has switched off
+            fitted = learn(generator)
+        for name, value in fitted.items():
+            setattr(self, name, value)
+        self.transport_cost_ = self._transport_cost(laws[0].some(ROWS_FOR_COST))
 
-    def _fit_laws(self, X: np.ndarray, v: np.ndarray, Y: np.ndarray, w: np.ndarray, start: float) -> None:
-        """Fit on two weighted samples; `start` is when the fit's time began."""
-        generator = _generator(self.random_state, check_device(self.device))
-        warm = self.warm_start and hasattr(self, "problem_")
-        if warm and len(self.units_.source_centre) != self.n_features_in_:
-            raise ValueError(
-                f"warm_start=True needs the {len(self.units_.source_centre)} columns of the previous fit, got "
-                f"{self.n_features_in_}; pass warm_start=False"
-            )
-        check_cost(as_cost(self.cost), self.n_features_in_)
-        if not warm:
-            own = self.map_network is None and self.potential_network is None
-            self.units_ = Units.of(X, Y, v, w, as_cost(self.cost), reduce=own)
-        elif not self.units_.cover(_at_most(X, ROWS_FOR_SCORE), _at_most(Y, ROWS_FOR_SCORE)):
-            raise ValueError(
-                "warm_start=True needs rows in the directions in which those of the previous fit varied, and the same "
-                "centre beside them; pass warm_start=False"
-            )
-        order, order_target = canonical_order(X, v), canonical_order(Y, w)
-        v, w = v[order], w[order_target]
-        x = standardised(X, order, self.units_.from_source, self.units_.n_directions, generator)
-        y = standardised(Y, order_target, self.units_.from_target, self.units_.n_directions, generator)
-        rows, rows_target = distinct(x), distinct(y)
-        some, n_rows = x[_at_most(rows, ROWS_FOR_SCORE)], min(len(rows), len(rows_target))
-        chosen = self._resolved(some, len(rows), n_rows)
-        if warm:  # the weights belong to the networks of the first fit
-            kept = {name: self._fitted_params[name] for name in KEPT & chosen.keys()}
-            chosen |= {name: value for name, value in kept.items() if getattr(self, name, "auto") == "auto"}
-        # what the networks of this fit are made from; a later set_params must not change them
-        self._fitted_params = {**self.get_params(deep=False), **chosen, "random_state": None, "callbacks": None}
-        problem = self._build(generator)
-        if warm:
-            _load(problem, self.problem_)
-        source, x_held = self._hold_out(x, v, generator)
-        target, y_held = self._hold_out(y, w, generator)
-        stopping = None
-        if x_held is not None and y_held is not None:
-            stopping = EarlyStopping(x_held, y_held, tol=self.tol, n_iter_no_change=self.n_iter_no_change)
-        solution = self._solve(problem, source, target, generator, stopping, start)
-        if solution.status is Status.FAILED:
-            raise FloatingPointError(solution.status.sentence)
-        if stopping is not None and solution.status.ok:
-            stopping.restore(solution.problem)
-        self.problem_ = solution.problem.requires_grad_(False)
-        self.status_, self.history_, self.n_iter_ = solution.status, solution.history, solution.n_iter
-        self.transport_cost_ = self._transport_cost(X[_at_most(order, ROWS_FOR_COST)], _at_most(v, ROWS_FOR_COST))
+    def _warn(self, laws: Laws) -> None:
+        warn_of_scales(*(law.some().rows for law in laws))
+        if not self.status_.ok:
+            warnings.warn(self.status_.sentence, ConvergenceWarning, stacklevel=3)
 
-    def _build(self, generator: Generator) -> SemiDual:
-        """Build the problem of `_fitted_params`, on the device of `generator`."""
-        params = SimpleNamespace(**self._fitted_params)
-        form = make_form(
-            self.units_.n_directions,
-            self.units_.cost(as_cost(params.cost), generator.device),
-            map_form=params.map_form,
-            hidden_layer_sizes=params.hidden_layer_sizes,
-            activation=params.activation,
-            n_map_steps=None if params.n_map_steps == "auto" else params.n_map_steps,
-            noise_dim=getattr(params, "noise_dim", 0),
-            n_transform_draws=params.n_transform_draws,
-            bidirectional=params.bidirectional,
-            critic_loss=CriticLoss(params.expectile, params.expectile_weight, params.gradient_penalty),
-            gap_weight=params.gap_weight,
-            affine_base=getattr(params, "affine_base", False),
-            map_network=params.map_network,
-            potential_network=params.potential_network,
-            generator=generator,
-        ).to(torch.float32)
-        check_networks(form, self.units_.n_directions)
-        return self._method(params, form, generator).to(generator.device, torch.float32).eval()
-
-    def _solve(
-        self,
-        problem: SemiDual,
-        source: ArraySampler,
-        target: ArraySampler,
-        generator: Generator,
-        stopping: EarlyStopping | None,
-        start: float,
-    ) -> Solution:
-        callbacks: list[Callback] = [] if stopping is None else [stopping]
-        params = SimpleNamespace(**self._fitted_params)
-        with contextlib.ExitStack() as stack:
-            if self.verbose:
-                callbacks.append(stack.enter_context(ProgressBar()))
-            return solve(
-                problem,
-                source,
-                target,
-                max_iter=params.max_iter,
-                max_time=_seconds_left(params.max_time, start),
-                batch_size=params.batch_size,
-                optimizer=params.optimizer,
-                learning_rate=params.learning_rate_init,
-                weight_decay=params.weight_decay,
-                generator=generator,
-                callbacks=[*callbacks, *(self.callbacks or ())],
-                capture=self._is_ours,
-            )
-
-    def _hold_out(self, rows: Tensor, weights: np.ndarray, generator: Generator) -> tuple[ArraySampler, Tensor | None]:
-        """Return a sampler of the rows, without what early stopping holds out, and some rows of that."""
-        held_rows = None
-        if self.early_stopping:
-            weights, held = hold_out(weights, len(distinct(rows)), self.validation_fraction, generator)
-            if not weights.any():
-                raise ValueError(
-                    f"early_stopping=True needs at least 2 rows in each sample and a validation_fraction that leaves "
-                    f"some, got {len(rows)} rows and {self.validation_fraction}"
-                )
-            held_rows = rows[torch.from_numpy(spaced(held, min(int(np.count_nonzero(held)), ROWS_FOR_SCORE)))]
-        uniform = bool((weights == weights[0]).all())
-        return ArraySampler(rows, None if uniform else torch.as_tensor(weights)), held_rows
-
-    def _transport_cost(self, rows: np.ndarray, weights: np.ndarray) -> float:
-        """Mean cost of the learned plan on weighted rows, in the user's units."""
-        images = self._draws(rows, 1, random_state=0)[0]
+    def _transport_cost(self, law: Law) -> float:
+        """Mean cost of the learned plan, in the user's units."""
+        images = self._draws(law.rows, 1, random_state=0)[0]
         cost = as_cost(self.cost)
         # a user's own function is used in the precision in which it was trained
         dtype = torch.double if cost.homogeneous else torch.float
-        values = cost(torch.from_numpy(rows).to(dtype), torch.from_numpy(images).to(dtype))
-        return float(np.average(values.detach().numpy(), weights=weights))
+        values = cost(torch.from_numpy(law.rows).to(dtype), torch.from_numpy(images).to(dtype))
+        return float(np.average(values.detach().numpy(), weights=law.weights))
 
     # what maps rows
 
     def _draws(self, rows: np.ndarray, n_draws: int, random_state: Any, out: np.ndarray | None = None) -> np.ndarray:
         out = np.empty((n_draws, *rows.shape), dtype=rows.dtype) if out is None else out
-        generator = _generator(random_state, next(self.problem_.parameters()).device)
+        generator = seeded_generator(random_state, next(self.problem_.parameters()).device)
         for images in out:
             self._to_target(rows, lambda problem, x: problem.draw(x, generator), images)
         return out
@@ -433,20 +372,16 @@ class BaseTransport(OneToOneFeatureMixin, TransformerMixin, BaseEstimator, ABC):
 
     @property
     def _is_ours(self) -> bool:
-        """Whether networks and cost are this package's: they work in double precision, and on the device alone."""
-        own = self._fitted_params["map_network"] or self._fitted_params["potential_network"]
-        return own is None and as_cost(self._fitted_params["cost"]).homogeneous
+        return is_ours(self._fitted_params)
 
-    def _check_laws(
-        self, X: Any, y: Any, X_target: Any, sample_domain: Any, v: Any, w: Any, *, reset: bool
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Return source rows, their weights, target rows and their weights."""
+    def _check_laws(self, X: Any, y: Any, X_target: Any, sample_domain: Any, v: Any, w: Any, *, reset: bool) -> Laws:
+        """Return the weighted samples of source and target."""
         if sample_domain is None:
             target, name = pick_target(y, X_target)
             source = self._check_source(X, reset=reset)
             target = self._check_target(target, name)
             v = check_weights(v, "sample_weight", len(source))
-            return source, v, target, check_weights(w, "sample_weight_target", len(target))
+            return Law(source, v), Law(target, check_weights(w, "sample_weight_target", len(target)))
         refuse_second_target(y, X_target, w)
         rows = self._check_source(X, reset=reset)
         is_source = check_domains(sample_domain, len(rows))
@@ -454,7 +389,7 @@ class BaseTransport(OneToOneFeatureMixin, TransformerMixin, BaseEstimator, ABC):
         v, w = (
             check_weights(weights[of_domain], "sample_weight", of_domain.sum()) for of_domain in (is_source, ~is_source)
         )
-        return rows[is_source], v, rows[~is_source], w
+        return Law(rows[is_source], v), Law(rows[~is_source], w)
 
     def _check_source(self, X: Any, *, reset: bool) -> np.ndarray:
         with naming("X"):
@@ -474,24 +409,6 @@ class BaseTransport(OneToOneFeatureMixin, TransformerMixin, BaseEstimator, ABC):
         return rows
 
 
-def _generator(random_state: Any, device: torch.device) -> Generator:
-    return Generator(device).manual_seed(int(check_random_state_of(random_state).randint(np.iinfo(np.int32).max)))
-
-
-def _seconds_left(max_time: float | None, start: float) -> float | None:
-    return None if max_time is None else max(max_time - (time.perf_counter() - start), 1e-3)
-
-
-def _at_most(rows: Any, n_rows: int) -> Any:
-    return rows[np.linspace(0, len(rows) - 1, n_rows).astype(int)] if len(rows) > n_rows else rows
-
-
-def _alike(rows: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """At most `ROWS_FOR_SCORE` rows that count alike, for rows with weights."""
-    n_rows = min(len(rows), ROWS_FOR_SCORE) if (weights == weights[0]).all() else ROWS_FOR_SCORE
-    return rows[spaced(weights, n_rows)]
-
-
 def _like(X: Any, rows: np.ndarray) -> Any:
     """Return `rows` as the kind of thing that `X` is."""
     return torch.from_numpy(rows).to(X.device) if isinstance(X, Tensor) else rows
@@ -500,12 +417,3 @@ def _like(X: Any, rows: np.ndarray) -> Any:
 def _weights(problem: SemiDual) -> dict[str, Tensor]:
     """Parameters and buffers, each once."""
     return {**dict(problem.named_parameters()), **dict(problem.named_buffers())}
-
-
-def _load(problem: SemiDual, previous: SemiDual) -> None:
-    try:
-        problem.load_state_dict(previous.state_dict())
-    except RuntimeError as error:
-        raise ValueError(
-            f"warm_start=True needs the networks of the previous fit; pass warm_start=False or the same sizes. {error}"
-        ) from error

@@ -224,8 +224,8 @@ class SNOTTransport(BaseTransport):
     def _resolved(self, rows: Tensor, n_source: int, n_rows: int) -> dict[str, Any]:
         return _training(self, rows.shape[1], n_rows, usual_decay=0.3)
 
-    def _method(self, params: Any, form: Form, generator: Generator) -> SemiDual:
-        return SNOT(self.units_.n_directions, form)
+    def _method(self, n_features: int, params: Any, form: Form, generator: Generator) -> SemiDual:
+        return SNOT(n_features, form)
 
 
 class OTPTransport(BaseTransport):
@@ -469,9 +469,9 @@ class OTPTransport(BaseTransport):
         # where mass splits the map must be steep, which decay forbids; not so for enlarged thin directions
         return {**chosen, **_training(self, n_features, n_rows, usual_decay=0.5 if many and shape == "thin" else 0.02)}
 
-    def _method(self, params: Any, form: Form, generator: Generator) -> SemiDual:
+    def _method(self, n_features: int, params: Any, form: Form, generator: Generator) -> SemiDual:
         return OTP(
-            self.units_.n_directions,
+            n_features,
             form,
             smoothing=Smoothing(params.eps_max, params.eps_min, params.schedule, params.anneal_fraction),
             noise_shape=params.noise_shape,

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 from sklearn.utils import gen_batches
-from torch import Generator, Tensor
+from torch import Tensor
 
 from neuralot.semidual import SemiDual
 
@@ -17,14 +17,6 @@ ROWS_PER_BLOCK = 16_384
 Image = Callable[[SemiDual, Tensor], Tensor]
 Change = Callable[[np.ndarray], np.ndarray]
 Return = Callable[[np.ndarray, np.ndarray], np.ndarray]
-
-
-def standardised(rows: np.ndarray, order: np.ndarray, enter: Change, n_columns: int, generator: Generator) -> Tensor:
-    """Return `enter(rows[order])` as float32 on the device of `generator`, the one copy that a fit keeps."""
-    x = np.empty((len(order), n_columns), dtype=np.float32)
-    for block in gen_batches(len(order), ROWS_PER_BLOCK):
-        x[block] = enter(rows[order[block]])
-    return torch.from_numpy(x).to(generator.device)
 
 
 def map_rows(

@@ -9,24 +9,23 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
-from itertools import islice
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Generator, Tensor
-from torch.optim import Optimizer
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from neuralot.capture import Captured, tensor_cores
-from neuralot.optimizers import OPTIMIZERS, make_optimizers
+from neuralot.guard import Guard
+from neuralot.optimizers import OPTIMIZERS
 from neuralot.sampling import ArraySampler, Sampler, as_sampler
-from neuralot.semidual import Batch, SemiDual, energy_distance
+from neuralot.semidual import Batch, SemiDual
+from neuralot.training import Training
 
 Record = dict[str, float]
 Callback = Callable[[int, SemiDual, Record], bool]
 
-N_MONITORED = 512
 N_RECORDS = 50
+LEAST_RATE = 0.1
 SMALL_NETWORK = 1_000_000
 
 
@@ -36,6 +35,11 @@ class Status(Enum):
     MAX_ITER = "The fit made all of its max_iter steps."
     MAX_TIME = "The fit used all of its max_time seconds."
     STOPPED = "The fit ended early, by early_stopping or a callback."
+    PASSED = "The fit made its pass over the rows that partial_fit was given."
+    INTERRUPTED = (
+        "The fit was interrupted before its end; the best weights up to there are kept. Fit again, or with "
+        "warm_start=True, for a better map."
+    )
     DIVERGED = (
         "The fit diverged: its weights were no longer finite, or its images left the target's law. The best weights "
         "were restored. Lower learning_rate_init or keep expectile_weight above 0; where the source lies on a thin "
@@ -50,8 +54,8 @@ class Status(Enum):
 
     @property
     def ok(self) -> bool:
-        """Whether the weights are those of the fit's end."""
-        return self not in (Status.DIVERGED, Status.FAILED)
+        """Whether the fit came to its end."""
+        return self not in (Status.INTERRUPTED, Status.DIVERGED, Status.FAILED)
 
 
 @dataclass(frozen=True)
@@ -67,13 +71,16 @@ class Solution:
         About one record per fiftieth of the run: ``step``, ``seconds``, ``progress``, ``discrepancy``, one
         ``<player>_loss`` each, and what the method adds (``eps``).
     n_iter : int
-        Steps made.
+        Steps made, those before `go_on` included.
+    training : Training or None
+        What `go_on` goes on with; None after a divergence.
     """
 
     problem: SemiDual
     status: Status
     history: list[Record]
     n_iter: int
+    training: Training | None = None
 
 
 def solve(
@@ -83,6 +90,7 @@ def solve(
     *,
     max_iter: int = 1200,
     max_time: float | None = None,
+    n_steps: int | None = None,
     batch_size: int = 256,
     optimizer: str = "auto",
     learning_rate: float | None = None,
@@ -107,6 +115,8 @@ def solve(
         Steps: in each, every player makes its number of updates, on fresh rows each time.
     max_time : float, optional
         Seconds. The schedules then follow whichever budget is used up first, and two runs are not bit-equal.
+    n_steps : int, optional
+        End after so many steps, while the schedules follow `max_iter`: the first part of a stream, for `go_on`.
     batch_size : int
     optimizer : {'auto', 'adam', 'muon'}
     learning_rate : float, optional
@@ -145,49 +155,108 @@ def solve(
     _check_arguments(max_iter, max_time, batch_size, optimizer)
     generator = torch.Generator().manual_seed(0) if generator is None else generator
     source, target = as_sampler(source, device=generator.device), as_sampler(target, device=generator.device)
-    clock = _Clock(max_iter, max_time)
+    clock = _Clock(max_iter, max_time, n_steps)
     problem.train().prepare(source, target, generator)
-    players = []
-    for name in problem.players:
-        critic = name in problem.critics
-        optimizers = make_optimizers(problem.networks[name], optimizer, learning_rate, weight_decay, critic=critic)
-        players.append(_Player(problem, name, optimizers))
-    play = _play_together if problem.together else _play_in_turn
+    training = Training(problem, optimizer, learning_rate, weight_decay, averaging)
+    return _run(training, source, target, clock, batch_size, generator, callbacks, capture)
+
+
+def go_on(
+    solution: Solution,
+    source: Sampler | Any,
+    target: Sampler | Any,
+    *,
+    n_steps: int,
+    max_iter: int = 1200,
+    batch_size: int = 256,
+    optimizer: str = "auto",
+    learning_rate: float | None = None,
+    weight_decay: float = 0.0,
+    averaging: float = 0.99,
+    generator: Generator | None = None,
+    callbacks: Sequence[Callback] = (),
+) -> Solution:
+    """Go on where another run ended, on other rows: the next part of a stream.
+
+    The optimisers and the average of `solution` go on, or begin anew from its weights where it has none, as after a
+    divergence. The schedules follow `max_iter` over all parts; after that, smoothing stays at its last level, and rates
+    at a tenth of their first. `solution` is left as it is.
+
+    Parameters
+    ----------
+    solution : Solution
+    source, target : rows, DataLoader, or callable (n, generator) -> Tensor of shape (n, n_features)
+    n_steps : int
+        Steps to make now.
+    max_iter, batch_size, optimizer, learning_rate, weight_decay, averaging, generator, callbacks
+        As in `solve`.
+
+    Returns
+    -------
+    Solution
+        With the records of this part.
+    """
+    _check_arguments(max_iter, None, batch_size, optimizer)
+    generator = torch.Generator().manual_seed(0) if generator is None else generator
+    source, target = as_sampler(source, device=generator.device), as_sampler(target, device=generator.device)
+    clock = _Clock(max_iter, None, n_steps, solution.n_iter)
+    training = copy.deepcopy(solution.training)
+    if training is None:
+        problem = copy.deepcopy(solution.problem).requires_grad_(True)
+        training = Training(problem, optimizer, learning_rate, weight_decay, averaging)
+    return _run(training, source, target, clock, batch_size, generator, callbacks)
+
+
+def _run(
+    training: Training,
+    source: Sampler,
+    target: Sampler,
+    clock: _Clock,
+    batch_size: int,
+    generator: Generator,
+    callbacks: Sequence[Callback],
+    capture: bool = False,
+) -> Solution:
+    problem, learned = training.problem, training.learned
     # what a step reads of the clock, on the device
     progress, rate = torch.zeros(2, device=generator.device)
 
-    def draw() -> Batch:
-        return Batch(source(batch_size, generator), target(batch_size, generator), progress, generator)
-
     def step() -> dict[str, Tensor]:
-        losses = play(problem, players, draw, rate)
-        averaged.update_parameters(problem)
-        return losses
+        return training.step(
+            lambda: Batch(source(batch_size, generator), target(batch_size, generator), progress, generator), rate
+        )
 
-    averaged = AveragedModel(problem, multi_avg_fn=get_ema_multi_avg_fn(averaging))
-    learned = cast(SemiDual, averaged.module.eval())
-    guard = _Guard(learned, source, target, generator)
+    guard = Guard(learned, source, target, generator)
     history: list[Record] = []
-    diverged = stopped = False
+    lost = stopped = interrupted = False
     of_arrays = isinstance(source, ArraySampler) and isinstance(target, ArraySampler)
     if capture and of_arrays and generator.device.type == "cuda":
         step = Captured(step, generator)
-    with _threads_for(problem), _randomness_of(generator), tensor_cores(generator.device):
-        while not (clock.over or diverged or stopped):
-            problem.follow(clock.progress)
-            progress.fill_(clock.progress)
-            rate.fill_(clock.rate)
-            losses = step()
-            clock.tick()
-            if clock.record_due:
-                record = clock.record() | {f"{name}_loss": float(loss) for name, loss in losses.items()}
-                record |= problem.levels(clock.progress) | {"discrepancy": guard.discrepancy()}
-                history.append(record)
-                diverged = guard.diverged(record)
-                # every callback hears of every record, also when an earlier one wants to stop
-                stopped = any([callback(clock.step, learned, record) for callback in callbacks])
-    status = guard.settle(diverged, Status.STOPPED if stopped else clock.status)
-    return Solution(learned, status, history, clock.step)
+    try:
+        with _threads_for(problem), _randomness_of(generator), tensor_cores(generator.device):
+            while not (clock.over or lost or stopped):
+                problem.follow(clock.progress)
+                progress.fill_(clock.progress)
+                rate.fill_(clock.rate)
+                losses = step()
+                clock.tick()
+                if clock.record_due:
+                    record = clock.record() | {f"{name}_loss": float(loss) for name, loss in losses.items()}
+                    record |= problem.levels(clock.progress) | {"discrepancy": guard.discrepancy()}
+                    history.append(record)
+                    lost = guard.lost(record.values())
+                    # every callback hears of every record, also when an earlier one wants to stop
+                    stopped = any([callback(clock.step, learned, record) for callback in callbacks])
+    except KeyboardInterrupt:
+        interrupted = True
+        guard.discrepancy()
+    # a part of a stream may well leave its rows behind: they are not the last
+    if lost or guard.failed or (not clock.of_stream and guard.left_the_target()):
+        status = Status.FAILED if guard.failed else Status.INTERRUPTED if interrupted else Status.DIVERGED
+        guard.restore()
+        return Solution(learned, status, history, clock.step)
+    status = Status.INTERRUPTED if interrupted else Status.STOPPED if stopped else clock.status
+    return Solution(learned, status, history, clock.step, training)
 
 
 @contextmanager
@@ -230,18 +299,26 @@ def _check_arguments(max_iter: int, max_time: float | None, batch_size: int, opt
 
 
 class _Clock:
-    """Budgets: how much of the run is over, and whether a record is due."""
+    """Budgets: how much of the run is over, at which share of the rates it is, and whether a record is due.
 
-    def __init__(self, max_iter: int, max_time: float | None) -> None:
+    With `n_steps` it is that of a part of a stream, which begins at `step` and goes on after `max_iter`.
+    """
+
+    def __init__(self, max_iter: int, max_time: float | None, n_steps: int | None = None, step: int = 0) -> None:
         self.max_iter, self.max_time = max_iter, max_time or math.inf
-        self.step = 0
-        self.progress = 0.0
+        self.of_stream = n_steps is not None
+        self.last_step = max_iter if n_steps is None else step + n_steps
+        self.step = step
         self.start = time.perf_counter()
-        self._next_record = 0.0
+        self.progress = self._progress()
+        self._next_record = self.progress + 1 / N_RECORDS if step else 0.0
 
     def tick(self) -> None:
         self.step += 1
-        self.progress = min(max(self.step / self.max_iter, self.seconds / self.max_time), 1.0)
+        self.progress = self._progress()
+
+    def _progress(self) -> float:
+        return min(max(self.step / self.max_iter, self.seconds / self.max_time), 1.0)
 
     @property
     def seconds(self) -> float:
@@ -249,10 +326,12 @@ class _Clock:
 
     @property
     def over(self) -> bool:
-        return self.progress >= 1
+        return self.step >= self.last_step or (self.progress >= 1 and not self.of_stream)
 
     @property
     def status(self) -> Status:
+        if self.of_stream:
+            return Status.PASSED
         return Status.MAX_ITER if self.step >= self.max_iter else Status.MAX_TIME
 
     @property
@@ -267,94 +346,6 @@ class _Clock:
 
     @property
     def rate(self) -> float:
-        """Share of the first learning rate, a cosine from 1 to 0."""
-        return (1 + math.cos(math.pi * self.progress)) / 2
-
-
-class _Player:
-    """One player's weights and their optimisers."""
-
-    def __init__(self, problem: SemiDual, name: str, optimizers: list[Optimizer]) -> None:
-        self.name = name
-        self.weights = [p for p in problem.networks[name].parameters() if p.requires_grad]
-        self.optimizers = optimizers
-
-    def move(self, gradients: Sequence[Tensor | None], rate: Tensor) -> None:
-        """Make the share `rate` of an update.
-
-        The update of every optimiser used here is its learning rate times what does not depend on it, so that this is
-        an update with another rate; one set on the host would be fixed by a capture.
-        """
-        before = [weight.detach().clone() for weight in self.weights]
-        for weight, gradient in zip(self.weights, gradients, strict=True):
-            weight.grad = gradient
-        for optimizer in self.optimizers:
-            optimizer.step()
-        with torch.no_grad():
-            for weight, old in zip(self.weights, before, strict=True):
-                weight.copy_(old.lerp_(weight, rate))
-
-
-def _play_in_turn(
-    problem: SemiDual, players: list[_Player], draw: Callable[[], Batch], rate: Tensor
-) -> dict[str, Tensor]:
-    """Let each player make its updates, each on a batch of its own; return the last losses."""
-    losses = {}
-    for player in players:
-        for _ in range(problem.players[player.name]):
-            loss = problem.loss(player.name, draw())
-            # gradients of this player alone: the others' weights are neither moved nor differentiated
-            player.move(torch.autograd.grad(loss, player.weights, allow_unused=True), rate)
-        losses[player.name] = loss.detach()
-    return losses
-
-
-def _play_together(
-    problem: SemiDual, players: list[_Player], draw: Callable[[], Batch], rate: Tensor
-) -> dict[str, Tensor]:
-    """Let all players make one update on the same batch."""
-    losses = problem.losses(draw())
-    total = torch.stack([losses[player.name] for player in players]).sum()
-    weights = [weight for player in players for weight in player.weights]
-    gradients = iter(torch.autograd.grad(total, weights, allow_unused=True))
-    for player in players:
-        player.move(list(islice(gradients, len(player.weights))), rate)
-    return {name: loss.detach() for name, loss in losses.items()}
-
-
-class _Guard:
-    """Watches the law of the images on a few fixed rows, keeps the best weights, and restores them on divergence."""
-
-    def __init__(self, problem: SemiDual, source: Sampler, target: Sampler, generator: Generator) -> None:
-        # a generator of its own: what is watched must not change what is learned
-        self.generator = torch.Generator(generator.device)
-        self.problem = problem
-        self.x, self.y = source(N_MONITORED, generator), target(N_MONITORED, generator)
-        self.best = math.inf
-        self.best_weights: dict[str, Tensor] | None = None
-        self.first = self.last = self.discrepancy()
-        within = max(float(torch.cdist(rows, rows).mean()) for rows in (self.x, self.y))
-        # the size of what can be told apart; the floor is for laws of one point, in standardised units
-        self.spread = max(within + self.first, 1e-2)
-
-    def discrepancy(self) -> float:
-        """Energy distance between images, at the last smoothing level and under the same noise every time, and y."""
-        self.generator.manual_seed(0)
-        with torch.no_grad():
-            image = self.problem.draw(self.x, self.generator)
-            self.last = float(energy_distance(image, self.y))
-        if self.last < self.best:
-            self.best, self.best_weights = self.last, copy.deepcopy(self.problem.state_dict())
-        return self.last
-
-    def diverged(self, record: Record) -> bool:
-        finite = all(math.isfinite(value) for value in record.values())
-        return not finite or record["discrepancy"] > 4 * self.spread
-
-    def settle(self, diverged: bool, status: Status) -> Status:
-        if self.best_weights is None:
-            return Status.FAILED
-        if diverged or self.last > self.best + 0.1 * self.spread:
-            self.problem.load_state_dict(self.best_weights)
-            return Status.DIVERGED
-        return status
+        """Share of the first learning rate, a cosine from 1 to 0, or to a tenth in a stream."""
+        cosine = (1 + math.cos(math.pi * self.progress)) / 2
+        return max(cosine, LEAST_RATE) if self.of_stream else cosine

@@ -12,7 +12,8 @@ from neuralot.methods import OTP, SNOT
 from neuralot.optimizers import make_optimizers
 from neuralot.sampling import as_sampler
 from neuralot.semidual import SemiDual, energy_distance
-from neuralot.solve import Status, _Player, solve
+from neuralot.solve import Status, solve
+from neuralot.training import Player
 
 X = torch.randn(200, 2, generator=torch.Generator().manual_seed(0))
 Y = torch.randn(200, 2, generator=torch.Generator().manual_seed(1)) + 1
@@ -142,7 +143,7 @@ def test_a_network_that_never_was_finite_fails():
 def test_every_outcome_is_a_sentence(status):
     assert status.sentence[0].isupper()
     assert status.sentence.endswith(".")
-    assert status.ok == (status in (Status.MAX_ITER, Status.MAX_TIME, Status.STOPPED))
+    assert status.ok == (status not in (Status.INTERRUPTED, Status.DIVERGED, Status.FAILED))
 
 
 @pytest.mark.parametrize("point", ["source", "target", "both"])
@@ -227,7 +228,7 @@ def test_a_share_of_an_update_is_an_update_at_that_share_of_the_rate(optimizer):
     rates = [1.0, 0.7, 0.25, 0.0]
     one, other = (SNOT(2, make_form(2, hidden_layer_sizes=(8, 8, 8))) for _ in range(2))
     name = "source_potential"
-    player = _Player(one, name, make_optimizers(one.networks[name], optimizer, 0.01, weight_decay=0.1))
+    player = Player(one, name, make_optimizers(one.networks[name], optimizer, 0.01, weight_decay=0.1))
     scheduled = make_optimizers(other.networks[name], optimizer, 0.01, weight_decay=0.1)
     weights = list(other.networks[name].parameters())
     generator = torch.Generator().manual_seed(0)

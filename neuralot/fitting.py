@@ -1,0 +1,273 @@
+"""A fit: from an estimator's parameters and two weighted samples to the attributes of the fitted estimator."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from sklearn.utils import gen_batches
+from torch import Generator, Tensor
+
+from neuralot.callbacks import EarlyStopping, ProgressBar
+from neuralot.costs import as_cost
+from neuralot.forms import make_form
+from neuralot.mapping import ROWS_PER_BLOCK, Change
+from neuralot.sampling import ArraySampler, canonical_order, distinct, hold_out, spaced
+from neuralot.scaling import Units
+from neuralot.semidual import CriticLoss, SemiDual
+from neuralot.solve import Solution, Status, go_on, solve
+from neuralot.validation import check_cost, check_networks, check_random_state_of
+
+if TYPE_CHECKING:
+    from neuralot.base import BaseTransport
+
+SOME_ROWS = 2_000
+# what a warm start takes over from the first fit where it is 'auto'
+KEPT = {"hidden_layer_sizes", "activation", "noise_shape", "affine_base"}
+# a stream is taken for at least so many rows, however few come first
+ROWS_OF_A_STREAM = 4_096
+
+
+@dataclass(frozen=True)
+class Law:
+    """A sample: rows of shape (n, n_features) and their weights, float64 of shape (n,)."""
+
+    rows: np.ndarray
+    weights: np.ndarray
+
+    @cached_property
+    def order(self) -> np.ndarray:
+        """Where the rows stand in an order of their own; those of no weight do not."""
+        return canonical_order(self.rows, self.weights)
+
+    def some(self, n_rows: int = SOME_ROWS) -> Law:
+        """At most `n_rows` rows of them, evenly in their order."""
+        some = self.order[evenly(len(self.order), n_rows)]
+        return Law(self.rows[some], self.weights[some])
+
+    def alike(self, n_rows: int = SOME_ROWS) -> np.ndarray:
+        """At most `n_rows` rows that count alike."""
+        uniform = bool((self.weights == self.weights[0]).all())
+        return self.rows[spaced(self.weights, min(len(self.rows), n_rows) if uniform else n_rows)]
+
+
+@dataclass(frozen=True)
+class Standardised:
+    """A law as networks see it: float32 rows on the device, in their own order, and their weights."""
+
+    rows: Tensor
+    weights: np.ndarray
+
+    @classmethod
+    def of(cls, law: Law, enter: Change, n_columns: int, generator: Generator) -> Standardised:
+        """Bring a law into its units; the one copy that a fit keeps."""
+        x = np.empty((len(law.order), n_columns), dtype=np.float32)
+        for block in gen_batches(len(x), ROWS_PER_BLOCK):
+            x[block] = enter(law.rows[law.order[block]])
+        return cls(torch.from_numpy(x).to(generator.device), law.weights[law.order])
+
+    @cached_property
+    def distinct(self) -> Tensor:
+        """Indices of rows without repetitions."""
+        return distinct(self.rows)
+
+    def sampler(self) -> ArraySampler:
+        """Draws rows in proportion to their weights."""
+        uniform = bool((self.weights == self.weights[0]).all())
+        return ArraySampler(self.rows, None if uniform else torch.as_tensor(self.weights))
+
+    def hold_out(self, fraction: float, generator: Generator) -> tuple[Standardised, Tensor]:
+        """Split off a fraction of the weight; return what is left, and some rows of that fraction."""
+        weights, held = hold_out(self.weights, len(self.distinct), fraction, generator)
+        if not weights.any():
+            raise ValueError(
+                f"early_stopping=True needs at least 2 rows in each sample and a validation_fraction that leaves "
+                f"some, got {len(self.rows)} rows and {fraction}"
+            )
+        some = spaced(held, min(int(np.count_nonzero(held)), SOME_ROWS))
+        return Standardised(self.rows, weights), self.rows[torch.from_numpy(some)]
+
+
+Laws = tuple[Law, Law]
+
+
+def fit(transport: BaseTransport, laws: Laws, generator: Generator, start: float) -> dict[str, Any]:
+    """Fit a transport, from its last weights if it is a warm start; return the fitted attributes.
+
+    `start` is when its time began.
+    """
+    warm = transport.warm_start and hasattr(transport, "problem_")
+    source, target, fitted = _prepared(transport, laws, generator, warm=warm)
+    problem = build(transport, fitted, generator)
+    if warm:
+        _load(problem, transport.problem_)
+    stopping, callbacks = None, list(transport.callbacks or ())
+    if transport.early_stopping:
+        source, x_held = source.hold_out(transport.validation_fraction, generator)
+        target, y_held = target.hold_out(transport.validation_fraction, generator)
+        stopping = EarlyStopping(x_held, y_held, tol=transport.tol, n_iter_no_change=transport.n_iter_no_change)
+        callbacks.insert(0, stopping)
+    params = fitted["_fitted_params"]
+    max_time = None if params["max_time"] is None else max(params["max_time"] - (time.perf_counter() - start), 1e-3)
+    with contextlib.ExitStack() as stack:
+        if transport.verbose:
+            callbacks.insert(0 if stopping is None else 1, stack.enter_context(ProgressBar()))
+        solution = solve(
+            problem,
+            source.sampler(),
+            target.sampler(),
+            max_time=max_time,
+            capture=is_ours(params),
+            callbacks=callbacks,
+            **_settings(params, generator),
+        )
+    if stopping is not None and solution.status not in (Status.DIVERGED, Status.FAILED):
+        stopping.restore(solution.problem)
+    return fitted | _learned(solution) | {"_solution": None}
+
+
+def fit_part(transport: BaseTransport, laws: Laws, generator: Generator) -> dict[str, Any]:
+    """Let a transport, fitted or not, make one pass over two samples; return the fitted attributes."""
+    warm = hasattr(transport, "problem_")
+    source, target, fitted = _prepared(transport, laws, generator, warm=warm, of_stream=True)
+    params = fitted["_fitted_params"]
+    n_steps = math.ceil(max(len(source.distinct), len(target.distinct)) / params["batch_size"])
+    settings = _settings(params, generator) | {"n_steps": n_steps, "callbacks": transport.callbacks or ()}
+    if not warm:
+        solution = solve(build(transport, fitted, generator), source.sampler(), target.sampler(), **settings)
+    else:
+        last = transport._solution
+        if last is None:
+            problem = build(transport, fitted, generator)
+            _load(problem, transport.problem_)
+            last = Solution(problem, transport.status_, [], transport.n_iter_)
+        solution = go_on(last, source.sampler(), target.sampler(), **settings)
+    before = transport.history_ if warm else []
+    return fitted | _learned(solution, before) | {"_solution": solution if solution.training else None}
+
+
+def build(transport: BaseTransport, fitted: Mapping[str, Any], generator: Generator) -> SemiDual:
+    """Build the problem of fitted attributes, on the device of `generator`."""
+    units: Units = fitted["units_"]
+    params = SimpleNamespace(**fitted["_fitted_params"])
+    form = make_form(
+        units.n_directions,
+        units.cost(as_cost(params.cost), generator.device),
+        map_form=params.map_form,
+        hidden_layer_sizes=params.hidden_layer_sizes,
+        activation=params.activation,
+        n_map_steps=None if params.n_map_steps == "auto" else params.n_map_steps,
+        noise_dim=getattr(params, "noise_dim", 0),
+        n_transform_draws=params.n_transform_draws,
+        bidirectional=params.bidirectional,
+        critic_loss=CriticLoss(params.expectile, params.expectile_weight, params.gradient_penalty),
+        gap_weight=params.gap_weight,
+        affine_base=getattr(params, "affine_base", False),
+        map_network=params.map_network,
+        potential_network=params.potential_network,
+        generator=generator,
+    ).to(torch.float32)
+    check_networks(form, units.n_directions)
+    return transport._method(units.n_directions, params, form, generator).to(generator.device, torch.float32).eval()
+
+
+def is_ours(params: Mapping[str, Any]) -> bool:
+    """Whether networks and cost are this package's: they work in double precision, and on the device alone."""
+    return (params["map_network"] or params["potential_network"]) is None and as_cost(params["cost"]).homogeneous
+
+
+def seeded_generator(random_state: Any, device: torch.device, steps_before: int = 0) -> Generator:
+    """Return a generator on a device; another for each part of a stream."""
+    seed = int(check_random_state_of(random_state).randint(np.iinfo(np.int32).max))
+    return Generator(device).manual_seed(seed + steps_before)
+
+
+def evenly(n_rows: int, at_most: int) -> np.ndarray:
+    """Indices of at most so many of the rows, at equal distances."""
+    return np.linspace(0, n_rows - 1, min(n_rows, at_most)).astype(int)
+
+
+def _prepared(
+    transport: BaseTransport, laws: Laws, generator: Generator, *, warm: bool, of_stream: bool = False
+) -> tuple[Standardised, Standardised, dict[str, Any]]:
+    """Both laws in their units, and the attributes that are known before a fit: units and resolved parameters."""
+    units = _units_of_the_last_fit(transport, laws) if warm else _units(transport, laws)
+    source, target = (
+        Standardised.of(law, enter, units.n_directions, generator)
+        for law, enter in zip(laws, (units.from_source, units.from_target), strict=True)
+    )
+    some = source.rows[source.distinct[evenly(len(source.distinct), SOME_ROWS)]]
+    n_source, n_target = (max(len(law.distinct), ROWS_OF_A_STREAM * of_stream) for law in (source, target))
+    chosen = transport._resolved(some, n_source, min(n_source, n_target))
+    # what the networks of this fit are made from; a later set_params must not change them
+    params = {**transport.get_params(deep=False), **chosen, "random_state": None, "callbacks": None}
+    if warm and of_stream:  # it goes on as it began
+        params = {**transport._fitted_params, "max_iter": transport.max_iter}
+    elif warm:  # the weights belong to the networks of the first fit
+        kept = [name for name in KEPT & chosen.keys() if getattr(transport, name, "auto") == "auto"]
+        params |= {name: transport._fitted_params[name] for name in kept}
+    return source, target, {"units_": units, "_fitted_params": params}
+
+
+def _units(transport: BaseTransport, laws: Laws) -> Units:
+    source, target = laws
+    cost = as_cost(transport.cost)
+    check_cost(cost, source.rows.shape[1])
+    own = transport.map_network is None and transport.potential_network is None
+    return Units.of(source.rows, target.rows, source.weights, target.weights, cost, reduce=own)
+
+
+def _units_of_the_last_fit(transport: BaseTransport, laws: Laws) -> Units:
+    units, n_features = transport.units_, laws[0].rows.shape[1]
+    if len(units.source_centre) != n_features:
+        raise ValueError(
+            f"warm_start=True needs the {len(units.source_centre)} columns of the previous fit, got {n_features}; pass "
+            f"warm_start=False"
+        )
+    check_cost(as_cost(transport.cost), n_features)
+    if not units.cover(*(law.some().rows for law in laws)):
+        raise ValueError(
+            "warm_start=True and partial_fit need rows in the directions in which those of the previous fit varied, "
+            "and the same centre beside them; begin anew, with fit and warm_start=False"
+        )
+    return units
+
+
+def _settings(params: Mapping[str, Any], generator: Generator) -> dict[str, Any]:
+    """What `solve` and `go_on` take alike."""
+    return {
+        "max_iter": params["max_iter"],
+        "batch_size": params["batch_size"],
+        "optimizer": params["optimizer"],
+        "learning_rate": params["learning_rate_init"],
+        "weight_decay": params["weight_decay"],
+        "generator": generator,
+    }
+
+
+def _learned(solution: Solution, before: list[Any] | None = None) -> dict[str, Any]:
+    if solution.status is Status.FAILED:
+        raise FloatingPointError(solution.status.sentence)
+    return {
+        "problem_": solution.problem.requires_grad_(False),
+        "status_": solution.status,
+        "history_": [*(before or []), *solution.history],
+        "n_iter_": solution.n_iter,
+    }
+
+
+def _load(problem: SemiDual, previous: SemiDual) -> None:
+    try:
+        problem.load_state_dict(previous.state_dict())
+    except RuntimeError as error:
+        raise ValueError(
+            f"warm_start=True needs the networks of the previous fit; pass warm_start=False or the same sizes. {error}"
+        ) from error

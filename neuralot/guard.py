@@ -1,0 +1,59 @@
+"""A watch on a fit that needs no truth: the law of its images, against that of the target."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Iterable
+
+import torch
+from torch import Generator, Tensor
+
+from neuralot.sampling import Sampler
+from neuralot.semidual import SemiDual, energy_distance
+
+N_MONITORED = 512
+
+
+class Guard:
+    """Watches the law of the images on a few fixed rows, keeps the best weights, and restores them on divergence."""
+
+    def __init__(self, problem: SemiDual, source: Sampler, target: Sampler, generator: Generator) -> None:
+        # a generator of its own: what is watched must not change what is learned
+        self.generator = torch.Generator(generator.device)
+        self.problem = problem
+        self.x, self.y = source(N_MONITORED, generator), target(N_MONITORED, generator)
+        self.best = math.inf
+        self.best_weights: dict[str, Tensor] | None = None
+        self.first = self.last = self.discrepancy()
+        within = max(float(torch.cdist(rows, rows).mean()) for rows in (self.x, self.y))
+        # the size of what can be told apart; the floor is for laws of one point, in standardised units
+        self.spread = max(within + self.first, 1e-2)
+
+    def discrepancy(self) -> float:
+        """Energy distance between images, at the last smoothing level and under the same noise every time, and y."""
+        self.generator.manual_seed(0)
+        with torch.no_grad():
+            image = self.problem.draw(self.x, self.generator)
+            self.last = float(energy_distance(image, self.y))
+        if self.last < self.best:
+            self.best, self.best_weights = self.last, copy.deepcopy(self.problem.state_dict())
+        return self.last
+
+    def lost(self, values: Iterable[float]) -> bool:
+        """Whether the values of a record are no numbers, or the images far from the target."""
+        return not all(map(math.isfinite, values)) or self.last > 4 * self.spread
+
+    def left_the_target(self) -> bool:
+        """Whether the images are clearly farther from the target than they were at best."""
+        return self.last > self.best + 0.1 * self.spread
+
+    @property
+    def failed(self) -> bool:
+        """Whether there were no finite weights."""
+        return self.best_weights is None
+
+    def restore(self) -> None:
+        """Load the best weights, if there are any."""
+        if self.best_weights is not None:
+            self.problem.load_state_dict(self.best_weights)

@@ -1,0 +1,98 @@
+"""What learns: the players' weights, their optimisers, and the average of the weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import islice
+from typing import cast
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from neuralot.optimizers import make_optimizers
+from neuralot.semidual import Batch, SemiDual
+
+
+class Training:
+    """What learns: a problem, the optimisers of its players, and the average of its weights."""
+
+    def __init__(
+        self,
+        problem: SemiDual,
+        optimizer: str,
+        learning_rate: float | None,
+        weight_decay: float,
+        averaging: float,
+    ) -> None:
+        self.problem = problem.train()
+        self.players = []
+        for name in problem.players:
+            critic = name in problem.critics
+            optimizers = make_optimizers(problem.networks[name], optimizer, learning_rate, weight_decay, critic=critic)
+            self.players.append(Player(problem, name, optimizers))
+        self.averaged = AveragedModel(problem, multi_avg_fn=get_ema_multi_avg_fn(averaging))
+
+    @property
+    def learned(self) -> SemiDual:
+        """The problem with the averaged weights."""
+        return cast(SemiDual, self.averaged.module.eval())
+
+    def step(self, draw: Callable[[], Batch], rate: Tensor) -> dict[str, Tensor]:
+        """Let every player make its updates, at the share `rate` of the learning rates; return the losses."""
+        play = _play_together if self.problem.together else _play_in_turn
+        losses = play(self.problem, self.players, draw, rate)
+        self.averaged.update_parameters(self.problem)
+        return losses
+
+
+class Player:
+    """One player's weights and their optimisers."""
+
+    def __init__(self, problem: SemiDual, name: str, optimizers: list[Optimizer]) -> None:
+        self.name = name
+        self.weights = [p for p in problem.networks[name].parameters() if p.requires_grad]
+        self.optimizers = optimizers
+
+    def move(self, gradients: Sequence[Tensor | None], rate: Tensor) -> None:
+        """Make the share `rate` of an update.
+
+        The update of every optimiser used here is its learning rate times what does not depend on it, so that this is
+        an update with another rate; one set on the host would be fixed by a capture.
+        """
+        before = [weight.detach().clone() for weight in self.weights]
+        for weight, gradient in zip(self.weights, gradients, strict=True):
+            weight.grad = gradient
+        for optimizer in self.optimizers:
+            optimizer.step()
+        with torch.no_grad():
+            for weight, old in zip(self.weights, before, strict=True):
+                weight.copy_(old.lerp_(weight, rate))
+
+
+def _play_in_turn(
+    problem: SemiDual, players: list[Player], draw: Callable[[], Batch], rate: Tensor
+) -> dict[str, Tensor]:
+    """Let each player make its updates, each on a batch of its own; return the last losses."""
+    losses = {}
+    for player in players:
+        for _ in range(problem.players[player.name]):
+            loss = problem.loss(player.name, draw())
+            # gradients of this player alone: the others' weights are neither moved nor differentiated
+            player.move(torch.autograd.grad(loss, player.weights, allow_unused=True), rate)
+        losses[player.name] = loss.detach()
+    return losses
+
+
+def _play_together(
+    problem: SemiDual, players: list[Player], draw: Callable[[], Batch], rate: Tensor
+) -> dict[str, Tensor]:
+    """Let all players make one update on the same batch."""
+    losses = problem.losses(draw())
+    total = torch.stack([losses[player.name] for player in players]).sum()
+    weights = [weight for player in players for weight in player.weights]
+    gradients = iter(torch.autograd.grad(total, weights, allow_unused=True))
+    for player in players:
+        player.move(list(islice(gradients, len(player.weights))), rate)
+    return {name: loss.detach() for name, loss in losses.items()}
