@@ -3,6 +3,7 @@
 from neuralot import datasets, metrics
 from neuralot.adaptation import DomainAdapter, TransportAdapter
 from neuralot.estimators import OTPTransport, SNOTTransport
+from neuralot.loading import load
 
 __version__ = "0.1.0.dev0"
 
@@ -13,5 +14,6 @@ __all__ = [
     "TransportAdapter",
     "__version__",
     "datasets",
+    "load",
     "metrics",
 ]

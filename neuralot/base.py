@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 import warnings
 from abc import ABC, abstractmethod
@@ -17,10 +18,10 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Generator, Tensor
 
-from neuralot import fitting
+from neuralot import fitting, persistence
 from neuralot.costs import as_cost
 from neuralot.divergences import sinkhorn_divergence
-from neuralot.fitting import Law, Laws, build, is_ours, seeded_generator
+from neuralot.fitting import Law, Laws, is_ours, seeded_generator
 from neuralot.forms import Form
 from neuralot.mapping import Image, map_rows
 from neuralot.scaling import Units
@@ -314,25 +315,32 @@ class BaseTransport(OneToOneFeatureMixin, TransformerMixin, BaseEstimator, ABC):
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
 
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the fitted transport to a safetensors file, for `neuralot.load`.
+
+        The file holds arrays, and parameters, history and versions as JSON; loading it runs no code. A cost or networks
+        of your own are not in it: pass them to `load` again. `callbacks`, and a `random_state` that is a generator, are
+        left out. The file takes its place when it is complete: a crash leaves the old one.
+
+        Parameters
+        ----------
+        path : str or path-like
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        """
+        check_is_fitted(self)
+        persistence.write(path, self)
+
     def __getstate__(self) -> dict[str, Any]:
-        # arrays only: what is pickled loads anywhere, also a GPU fit on a CPU
-        state = dict(super().__getstate__())
-        if "problem_" in state:
-            state["problem_"] = {name: weight.cpu().numpy() for name, weight in _weights(self.problem_).items()}
-            state["_solution"] = None
-        return state
+        # arrays, numbers and names only: what is pickled loads anywhere, also a GPU fit on a CPU
+        return persistence.plain(super().__getstate__())
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
-        if "problem_" in state:
-            weights = {name: torch.as_tensor(array) for name, array in state["problem_"].items()}
-            problem = build(self, vars(self), Generator().manual_seed(0))
-            problem.load_state_dict(weights, strict=False)  # a weight that has two names is there once
-            try:
-                device = check_device(self.device)
-            except ValueError:  # fitted on a GPU, loaded where there is none
-                device = torch.device("cpu")
-            self.problem_ = problem.requires_grad_(False).to(device)
+        persistence.revive(self)
 
     def _learn(self, laws: Laws, learn: Callable[[Generator], dict[str, Any]], steps_before: int = 0) -> None:
         """Take over what `learn` returns, the fitted attributes."""
@@ -412,8 +420,3 @@ class BaseTransport(OneToOneFeatureMixin, TransformerMixin, BaseEstimator, ABC):
 def _like(X: Any, rows: np.ndarray) -> Any:
     """Return `rows` as the kind of thing that `X` is."""
     return torch.from_numpy(rows).to(X.device) if isinstance(X, Tensor) else rows
-
-
-def _weights(problem: SemiDual) -> dict[str, Tensor]:
-    """Parameters and buffers, each once."""
-    return {**dict(problem.named_parameters()), **dict(problem.named_buffers())}

@@ -29,11 +29,13 @@ FLOORS = {
     "methods": 2,
     "fitting": 3,
     "mapping": 3,
+    "persistence": 3,
     "scaling": 3,
     "validation": 3,
     "base": 3,
     "estimators": 3,
     "adaptation": 4,
+    "loading": 4,
 }
 # beside the floors: what they may use of the house; the floors never use them
 SIDE = {"datasets": {"costs"}, "metrics": {"costs", "divergences"}, "plots": {"metrics"}}
@@ -41,7 +43,7 @@ OUTSIDE = {
     0: {"torch", "numpy"},
     1: {"torch"},
     2: {"torch"},
-    3: {"torch", "numpy", "scipy", "sklearn"},
+    3: {"torch", "numpy", "safetensors", "scipy", "sklearn"},
     4: {"numpy", "sklearn"},
 }
 OUTSIDE_OF_SIDE = {"datasets": {"numpy", "torch"}, "metrics": {"numpy", "torch", "scipy"}, "plots": {"numpy"}}

@@ -1,0 +1,209 @@
+"""Fitted transports as plain data, for pickles, and as safetensors files: arrays and JSON, no code."""
+
+from __future__ import annotations
+
+import json
+import os
+import uuid
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import sklearn
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+from torch import Generator
+
+from neuralot.costs import Lp, SquaredEuclidean
+from neuralot.fitting import build
+from neuralot.scaling import Units
+from neuralot.semidual import SemiDual
+from neuralot.solve import Status
+from neuralot.validation import check_device, check_parameters
+
+if TYPE_CHECKING:
+    from neuralot.base import BaseTransport
+
+FORMAT = "1"
+PACKAGES = ("neuralot", "numpy", "scikit-learn", "torch")
+# what no file holds: a user's own functions, which `load` takes, and what belongs to one fit only
+NEEDED = {"problem_", "units_", "status_", "history_", "n_iter_", "transport_cost_", "n_features_in_"}
+FUNCTIONS = ("cost", "map_network", "potential_network")
+OF_ONE_FIT = {"callbacks": None}
+BUILT_IN_COSTS = {cost.__name__: cost for cost in (SquaredEuclidean, Lp)}
+
+
+def plain(state: Mapping[str, Any]) -> dict[str, Any]:
+    """Attributes of a transport with its networks, units and status as arrays, numbers and names."""
+    if "problem_" not in state:
+        return dict(state)
+    return {
+        **state,
+        "problem_": {name: weight.cpu().numpy() for name, weight in _weights(state["problem_"]).items()},
+        "units_": asdict(state["units_"]),
+        "status_": state["status_"].name,
+        "_solution": None,
+    }
+
+
+def revive(transport: BaseTransport) -> None:
+    """Give a transport whose attributes are `plain` its networks, units and status again."""
+    state = vars(transport)
+    if "problem_" not in state:
+        return
+    weights = {name: torch.as_tensor(array) for name, array in state["problem_"].items()}
+    transport.units_, transport.status_ = Units(**state["units_"]), Status[state["status_"]]
+    problem = build(transport, state, Generator().manual_seed(0))
+    shapes = {name: tuple(weight.shape) for name, weight in _weights(problem).items()}
+    found = {name: tuple(weight.shape) for name, weight in weights.items()}
+    for name in sorted(shapes.keys() | found.keys()):
+        if shapes.get(name) != found.get(name):
+            raise ValueError(
+                f"the networks are not those of the fit: {name} has shape {shapes.get(name)}, the saved one has "
+                f"{found.get(name)}"
+            )
+    problem.load_state_dict(weights, strict=False)  # a weight that has two names is there once
+    try:
+        device = check_device(transport.device)
+    except ValueError:  # fitted on a GPU, loaded where there is none
+        device = torch.device("cpu")
+    transport.problem_ = problem.requires_grad_(False).to(device)
+
+
+def write(path: str | os.PathLike[str], transport: BaseTransport) -> None:
+    """Write a fitted transport; a crash leaves the file that was there."""
+    state = transport.__getstate__()
+    state |= {"params": _encoded(transport.get_params(deep=False))}
+    state |= {"_fitted_params": _encoded(state["_fitted_params"])}
+    state = {name: value for name, value in state.items() if name not in transport.get_params(deep=False)}
+    arrays: dict[str, np.ndarray] = {}
+    facts = json.dumps(_without_arrays(state, "", arrays))
+    cls = type(transport)
+    metadata = {
+        "neuralot": FORMAT,
+        "class": f"{cls.__module__}.{cls.__qualname__}",
+        "versions": json.dumps({package: version(package) for package in PACKAGES}),
+        "state": facts,
+    }
+    content = save({name: np.asarray(array, order="C") for name, array in arrays.items()}, metadata)
+    path = Path(path)
+    unfinished = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    try:
+        with unfinished.open("xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def read(
+    path: str | os.PathLike[str], classes: Iterable[type[BaseTransport]], functions: Mapping[str, Any]
+) -> BaseTransport:
+    """Read what `write` wrote, as one of `classes`; `functions` are the user's own, by the parameter's name."""
+    metadata, arrays = _content(Path(path))
+    known = {f"{cls.__module__}.{cls.__qualname__}": cls for cls in classes}
+    if metadata["class"] not in known:
+        raise ValueError(
+            f"{path} holds a {metadata['class']}, which is no transport that was imported; import its module first"
+        )
+    try:
+        state = _with_arrays(json.loads(metadata["state"]), arrays)
+        params = _decoded(state.pop("params"), functions)
+        state["_fitted_params"] = _decoded(state["_fitted_params"], functions)
+        if missing := NEEDED - state.keys():
+            raise ValueError(f"it lacks {', '.join(sorted(missing))}")
+        check_parameters(params)
+        transport = known[metadata["class"]](**params)
+        transport.__setstate__({**vars(transport), **state, "_sklearn_version": sklearn.__version__})
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} cannot be loaded: {error}") from error
+    return transport
+
+
+def _content(path: Path) -> tuple[dict[str, str], dict[str, np.ndarray]]:
+    """Metadata and arrays of a file of ours."""
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no file {path}")
+    try:
+        with safe_open(path, framework="np") as file:
+            metadata = file.metadata() or {}
+            if "neuralot" not in metadata:
+                raise ValueError(f"{path} is a safetensors file, but none that a transport saved")
+            if metadata["neuralot"] != FORMAT:
+                raise ValueError(
+                    f"{path} has format {metadata['neuralot']}, this version of neuralot reads {FORMAT}; load it with "
+                    f"the version that saved it"
+                )
+            return metadata, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+    except SafetensorError as error:
+        raise ValueError(f"{path} is truncated or no safetensors file: {error}") from error
+
+
+def _weights(problem: SemiDual) -> dict[str, torch.Tensor]:
+    """Parameters and buffers, each once."""
+    return {**dict(problem.named_parameters()), **dict(problem.named_buffers())}
+
+
+def _encoded(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Parameters as JSON knows them; what it cannot know is described."""
+    return {name: _encoded_value(name, value) for name, value in params.items()}
+
+
+def _encoded_value(name: str, value: Any) -> Any:
+    if name in OF_ONE_FIT:
+        return OF_ONE_FIT[name]
+    if name == "random_state" and isinstance(value, np.random.RandomState):
+        return None
+    if isinstance(value, torch.device):
+        return str(value)
+    if isinstance(value, np.generic):
+        return value.item()
+    if type(value) in BUILT_IN_COSTS.values():
+        return {"cost": type(value).__name__, **vars(value)}
+    if name in FUNCTIONS and not isinstance(value, str) and value is not None:
+        return {"function": repr(value)}
+    return value
+
+
+def _decoded(params: Mapping[str, Any], functions: Mapping[str, Any]) -> dict[str, Any]:
+    decoded = {}
+    for name, value in params.items():
+        if isinstance(value, dict) and "function" in value:
+            if functions.get(name) is None:
+                raise ValueError(f"it was saved with a {name} of its own, {value['function']}; pass it as {name}")
+            value = functions[name]
+        elif isinstance(value, dict):
+            kind, *options = value.values()
+            value = BUILT_IN_COSTS[kind](*options)
+        elif isinstance(value, list):
+            value = tuple(value)
+        decoded[name] = value
+    return decoded
+
+
+def _without_arrays(state: Any, prefix: str, arrays: dict[str, np.ndarray]) -> Any:
+    """JSON of a tree of dicts; its arrays of numbers go to `arrays`, by their path."""
+    if isinstance(state, np.ndarray) and state.dtype == object:
+        return {"names": state.tolist()}
+    if isinstance(state, np.ndarray):
+        arrays[prefix] = state
+        return {"array": prefix}
+    if isinstance(state, Mapping):
+        return {name: _without_arrays(value, f"{prefix}/{name}", arrays) for name, value in state.items()}
+    return state.item() if isinstance(state, np.generic) else state
+
+
+def _with_arrays(state: Any, arrays: Mapping[str, np.ndarray]) -> Any:
+    if not isinstance(state, dict):
+        return state
+    if state.keys() == {"array"}:
+        return arrays[state["array"]]
+    if state.keys() == {"names"}:
+        return np.array(state["names"], dtype=object)
+    return {name: _with_arrays(value, arrays) for name, value in state.items()}
