@@ -11,7 +11,7 @@ from sklearn.utils import get_tags
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, has_fit_parameter, validate_data
 
-from neuralot.base import DTYPES, METADATA, BaseTransport
+from neuralot.base import DTYPES, METADATA, BaseTransport, Documented
 from neuralot.validation import (
     as_array,
     check_class_reg,
@@ -37,7 +37,7 @@ def _has(method: str) -> Callable[[DomainAdapter], bool]:
     return check
 
 
-class _Mover(BaseEstimator):
+class _Mover(Documented, BaseEstimator):
     """What knows which rows a transport between two domains has to move."""
 
     transport: BaseTransport

@@ -58,7 +58,9 @@ class EarlyStopping:
 
 
 class ProgressBar:
-    """Show the progress of a fit on standard error, with rich where it is installed.
+    """Show a fit on standard error: time left, losses, smoothing level, and the distance of its images from the target.
+
+    With rich, where it is installed.
 
     Parameters
     ----------
@@ -71,12 +73,15 @@ class ProgressBar:
         self.bar = _rich_bar()
 
     def __call__(self, step: int, problem: SemiDual, record: Record) -> bool:
-        shown = {name: record[name] for name in ("discrepancy", "validation", "eps") if name in record}
-        words = "  ".join([f"step {step}", *(f"{name} {value:.3g}" for name, value in shown.items())])
+        losses = "/".join(f"{value:.3g}" for name, value in record.items() if name.endswith("_loss"))
+        shown = [f"{name} {record[name]:.3g}" for name in ("eps", "discrepancy", "validation") if name in record]
+        words = "  ".join([f"step {step}", f"loss {losses}", *shown])
+        progress = record["progress"]
         if self.bar is not None:
-            self.bar.update(self.bar.task_ids[0], completed=record["progress"], words=words)
+            self.bar.update(self.bar.task_ids[0], completed=progress, words=words)
         else:
-            self.stream.write(f"\r{record['progress']:4.0%}  {words}   ")
+            left = record["seconds"] * (1 - progress) / progress
+            self.stream.write(f"\r{progress:4.0%}  {left:.0f} s left  {words}   ")
             self.stream.flush()
         return False
 

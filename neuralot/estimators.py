@@ -97,13 +97,13 @@ class SNOTTransport(BaseTransport):
     tol : float, default=1e-4
         In standardised units.
     warm_start : bool, default=False
-        Begin from the weights and the scaling of the previous fit.
+        Begin from the weights and the scaling of the previous fit; its networks must be the same.
     device : 'auto', 'cpu', 'cuda' or torch.device, default='auto'
         ``'auto'`` is a GPU where torch sees one.
     random_state : int, RandomState instance or None, default=None
         Seeds weights, batches and noise; the same int gives the same bits.
     verbose : bool or int, default=False
-        Show a progress bar (with rich, where installed).
+        Show time left, losses, smoothing level and discrepancy in a progress bar (with rich, where installed).
     callbacks : list of callable ``(step, problem, record) -> bool`` or None, default=None
         Called at every record, about fifty times per fit; True ends it.
 
@@ -316,13 +316,13 @@ class OTPTransport(BaseTransport):
     tol : float, default=1e-4
         In standardised units.
     warm_start : bool, default=False
-        Begin from the weights and the scaling of the previous fit.
+        Begin from the weights and the scaling of the previous fit; its networks must be the same.
     device : 'auto', 'cpu', 'cuda' or torch.device, default='auto'
         ``'auto'`` is a GPU where torch sees one.
     random_state : int, RandomState instance or None, default=None
         Seeds weights, batches and noise; the same int gives the same bits.
     verbose : bool or int, default=False
-        Show a progress bar (with rich, where installed).
+        Show time left, losses, smoothing level and discrepancy in a progress bar (with rich, where installed).
     callbacks : list of callable ``(step, problem, record) -> bool`` or None, default=None
         Called at every record, about fifty times per fit; True ends it.
 

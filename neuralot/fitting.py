@@ -28,10 +28,13 @@ from neuralot.validation import check_cost, check_networks, check_random_state_o
 
 if TYPE_CHECKING:
     from neuralot.base import BaseTransport
+    from neuralot.tasks import Tasks
 
 SOME_ROWS = 2_000
 # what a warm start takes over from the first fit where it is 'auto'
 KEPT = {"hidden_layer_sizes", "activation", "noise_shape", "affine_base"}
+# what may change from part to part of a stream; the last three where its optimisers begin anew, as after a divergence
+OF_TRAINING = ("max_iter", "batch_size", "optimizer", "learning_rate_init", "weight_decay")
 # a stream is taken for at least so many rows, however few come first
 ROWS_OF_A_STREAM = 4_096
 
@@ -99,10 +102,12 @@ class Standardised:
 Laws = tuple[Law, Law]
 
 
-def fit(transport: BaseTransport, laws: Laws, generator: Generator, start: float) -> dict[str, Any]:
+def fit(
+    transport: BaseTransport, laws: Laws, generator: Generator, start: float, tasks: Tasks | None = None
+) -> dict[str, Any]:
     """Fit a transport, from its last weights if it is a warm start; return the fitted attributes.
 
-    `start` is when its time began.
+    `start` is when its time began, and `tasks` is told of every record.
     """
     warm = transport.warm_start and hasattr(transport, "problem_")
     source, target, fitted = _prepared(transport, laws, generator, warm=warm)
@@ -117,6 +122,8 @@ def fit(transport: BaseTransport, laws: Laws, generator: Generator, start: float
         callbacks.insert(0, stopping)
     params = fitted["_fitted_params"]
     max_time = None if params["max_time"] is None else max(params["max_time"] - (time.perf_counter() - start), 1e-3)
+    if tasks is not None:
+        callbacks.append(tasks.begin(fitted))
     with contextlib.ExitStack() as stack:
         if transport.verbose:
             callbacks.insert(0 if stopping is None else 1, stack.enter_context(ProgressBar()))
@@ -209,8 +216,9 @@ def _prepared(
     chosen = transport._resolved(some, n_source, min(n_source, n_target))
     # what the networks of this fit are made from; a later set_params must not change them
     params = {**transport.get_params(deep=False), **chosen, "random_state": None, "callbacks": None}
-    if warm and of_stream:  # it goes on as it began
-        params = {**transport._fitted_params, "max_iter": transport.max_iter}
+    if warm and of_stream:  # its networks and laws stay what they were
+        given = {name: getattr(transport, name) for name in OF_TRAINING}
+        params = transport._fitted_params | {name: value for name, value in given.items() if value != "auto"}
     elif warm:  # the weights belong to the networks of the first fit
         kept = [name for name in KEPT & chosen.keys() if getattr(transport, name, "auto") == "auto"]
         params |= {name: transport._fitted_params[name] for name in kept}

@@ -31,7 +31,17 @@ if TYPE_CHECKING:
 FORMAT = "1"
 PACKAGES = ("neuralot", "numpy", "scikit-learn", "torch")
 # what no file holds: a user's own functions, which `load` takes, and what belongs to one fit only
-NEEDED = {"problem_", "units_", "status_", "history_", "n_iter_", "transport_cost_", "n_features_in_"}
+# what a fitted transport has, beside names of columns
+NEEDED = {
+    "_fitted_params",
+    "history_",
+    "n_features_in_",
+    "n_iter_",
+    "problem_",
+    "status_",
+    "transport_cost_",
+    "units_",
+}
 FUNCTIONS = ("cost", "map_network", "potential_network")
 OF_ONE_FIT = {"callbacks": None}
 BUILT_IN_COSTS = {cost.__name__: cost for cost in (SquaredEuclidean, Lp)}
@@ -76,10 +86,9 @@ def revive(transport: BaseTransport) -> None:
 
 def write(path: str | os.PathLike[str], transport: BaseTransport) -> None:
     """Write a fitted transport; a crash leaves the file that was there."""
-    state = transport.__getstate__()
-    state |= {"params": _encoded(transport.get_params(deep=False))}
-    state |= {"_fitted_params": _encoded(state["_fitted_params"])}
-    state = {name: value for name, value in state.items() if name not in transport.get_params(deep=False)}
+    state = {name: value for name, value in transport.__getstate__().items() if name in NEEDED | {"feature_names_in_"}}
+    state["params"] = _encoded(transport.get_params(deep=False))
+    state["_fitted_params"] = _encoded(state["_fitted_params"])
     arrays: dict[str, np.ndarray] = {}
     facts = json.dumps(_without_arrays(state, "", arrays))
     cls = type(transport)
@@ -115,12 +124,12 @@ def read(
     try:
         state = _with_arrays(json.loads(metadata["state"]), arrays)
         params = _decoded(state.pop("params"), functions)
-        state["_fitted_params"] = _decoded(state["_fitted_params"], functions)
         if missing := NEEDED - state.keys():
             raise ValueError(f"it lacks {', '.join(sorted(missing))}")
+        state["_fitted_params"] = _decoded(state["_fitted_params"], functions)
         check_parameters(params)
         transport = known[metadata["class"]](**params)
-        transport.__setstate__({**vars(transport), **state, "_sklearn_version": sklearn.__version__})
+        transport.__setstate__({**vars(transport), **state, "_solution": None, "_sklearn_version": sklearn.__version__})
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path} cannot be loaded: {error}") from error
     return transport

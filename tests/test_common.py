@@ -1,8 +1,10 @@
 """scikit-learn's own checks of every public estimator, listed by name."""
 
 import inspect
+from pathlib import Path
 
 import numpy as np
+import pytest
 from conftest import TRANSPORTS
 from sklearn.base import BaseEstimator
 from sklearn.linear_model import LogisticRegression, Ridge
@@ -27,18 +29,22 @@ def with_target(cls):
     def lacks_target(y, X_target):
         return X_target is None and (y is None or np.asarray(y).ndim == 1)
 
-    def fit(self, X, y=None, *, X_target=None, sample_weight=None, sample_weight_target=None):
-        if lacks_target(y, X_target):
-            X_target, sample_weight_target = shifted(X), sample_weight
-        weights = {"sample_weight": sample_weight, "sample_weight_target": sample_weight_target}
-        return cls.fit(self, X, y, X_target=X_target, **weights)
+    def supplied(method):
+        def fit(self, X, y=None, *, X_target=None, sample_weight=None, sample_weight_target=None):
+            if lacks_target(y, X_target):
+                X_target, sample_weight_target = shifted(X), sample_weight
+            weights = {"sample_weight": sample_weight, "sample_weight_target": sample_weight_target}
+            return method(self, X, y, X_target=X_target, **weights)
+
+        return fit
 
     def score(self, X, y=None, *, X_target=None, **metadata):
         if lacks_target(y, X_target):
             X_target = np.eye(3, self.n_features_in_)
         return cls.score(self, X, y, X_target=X_target, **metadata)
 
-    return type(cls.__name__, (cls,), {"fit": fit, "score": score, "__module__": __name__})
+    methods = {"fit": supplied(cls.fit), "partial_fit": supplied(cls.partial_fit), "score": score}
+    return type(cls.__name__, (cls,), {**methods, "__module__": __name__})
 
 
 def domains_of(X):
@@ -89,3 +95,14 @@ def test_every_public_estimator_is_checked():
 @parametrize_with_checks([*(cls(**SMALL) for cls in CHECKED), *ADAPTERS])
 def test_sklearn_check(estimator, check):
     check(estimator)
+
+
+@pytest.mark.parametrize(
+    "estimator", [cls() for cls in TRANSPORTS] + [DomainAdapter(INNER, Ridge()), TransportAdapter(INNER)]
+)
+def test_the_html_representation_links_to_the_documentation(estimator):
+    name = type(estimator).__name__
+    html = estimator._repr_html_()
+    assert f"neuralot.readthedocs.io/en/latest/generated/neuralot.{name}.html" in html
+    assert f"Documentation for {name}" in html
+    assert name in (Path(__file__).parent.parent / "docs" / "api.rst").read_text()

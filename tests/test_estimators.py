@@ -6,6 +6,7 @@ import pickle
 import tracemalloc
 
 import numpy as np
+import ot
 import pandas as pd
 import pytest
 import sklearn
@@ -20,7 +21,7 @@ from torch import nn
 
 from neuralot import OTPTransport, SNOTTransport
 from neuralot.costs import Lp
-from neuralot.datasets import small_pairs
+from neuralot.datasets import make_convex_potential, small_pairs
 from neuralot.metrics import d_target, exact_cost, mode_coverage, sinkhorn_divergence, transport_cost
 from neuralot.networks import ConvexPotential
 from neuralot.solve import Status
@@ -114,6 +115,19 @@ def test_dataframes(tiny, samples):
     assert np.array_equal(framed.to_numpy(), plain)
     assert transport.sample(X, 2).shape == (2, 30, 2)
     assert transport.inverse_transform(Y).shape == (40, 2)
+
+
+def test_polars(tiny, samples):
+    polars = pytest.importorskip("polars")
+    X, Y = (polars.DataFrame(rows, schema=["a", "b"]) for rows in samples)
+    transport = tiny().set_output(transform="polars").fit(X, Y)
+    assert transport.feature_names_in_.tolist() == ["a", "b"]
+    framed = transport.transform(X)
+    assert isinstance(framed, polars.DataFrame)
+    assert framed.columns == ["a", "b"]
+    assert np.array_equal(framed.to_numpy(), tiny().fit(*samples).transform(samples[0]))
+    with pytest.raises(ValueError, match="The feature names should match"):
+        tiny().fit(X, Y.rename({"a": "c"}))
 
 
 @pytest.mark.parametrize("columns", [["b", "a"], ["a", "c"]])
@@ -761,3 +775,20 @@ def test_the_callers_gradient_mode_does_not_matter(tiny, samples, mode):
     expected = tiny().fit(*samples).transform(samples[0])
     with mode():
         assert np.array_equal(tiny().fit(*samples).transform(samples[0]), expected)
+
+
+def test_weights_give_the_plan_that_pot_finds_with_them(transport_class):
+    X, Y = make_convex_potential(2).sample(800, random_state=0)
+    v, w = np.exp(X[:, 0]), np.exp(-Y[:, 0])
+    transport = transport_class(max_iter=600, batch_size=128, random_state=0)
+    images = transport.fit(X, Y, sample_weight=v, sample_weight_target=w).transform(X)
+
+    def error(a, b):
+        """Of the images, against the barycentres of the exact plan between samples of these weights, in %."""
+        plan = ot.emd(a / a.sum(), b / b.sum(), ot.dist(X, Y), numItermax=10**6)
+        barycentres = plan @ Y / plan.sum(axis=1, keepdims=True)
+        deviation = np.average(((images - barycentres) ** 2).sum(axis=1), weights=v)
+        return 100 * deviation / np.cov(Y.T, aweights=w).trace()
+
+    assert error(v, w) < 2
+    assert error(np.ones(800), np.ones(800)) > 20

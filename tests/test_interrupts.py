@@ -1,0 +1,75 @@
+"""Ctrl-C ends a fit, with the weights that it has by then."""
+
+import os
+import signal
+import threading
+
+import numpy as np
+import pytest
+import torch
+from sklearn.exceptions import ConvergenceWarning
+
+from neuralot import SNOTTransport
+from neuralot.solve import Status
+
+
+def interrupt_at(step_to_stop):
+    def callback(step, problem, record):
+        if step >= step_to_stop:
+            raise KeyboardInterrupt
+        return False
+
+    return callback
+
+
+def test_a_fit_ends_with_the_weights_of_that_moment(tiny, samples):
+    X, Y = samples
+    # the rates fall with max_iter: the same first steps
+    seen = []
+
+    def keep(step, problem, record):
+        seen.append(torch.cat([weight.detach().ravel().clone() for weight in problem.parameters()]))
+        return False
+
+    with pytest.warns(ConvergenceWarning, match="interrupted"):
+        transport = tiny(max_iter=20, callbacks=[keep, interrupt_at(10)]).fit(X, Y)
+    assert transport.status_ is Status.INTERRUPTED
+    assert transport.n_iter_ == 10
+    assert len(transport.history_) == 10
+    assert torch.equal(torch.cat([weight.ravel() for weight in transport.problem_.parameters()]), seen[-1])
+    assert np.isfinite(transport.transform(X)).all()
+    assert np.isfinite(transport.transport_cost_)
+
+
+def test_early_stopping_gives_its_best_weights(tiny, samples):
+    kept = []
+
+    def keep(step, problem, record):
+        if problem.settled(record["progress"]):
+            kept.append((record["validation"], [weight.detach().clone() for weight in problem.parameters()]))
+        return False
+
+    settings = {"early_stopping": True, "tol": 0.0, "learning_rate_init": 0.05}
+    with pytest.warns(ConvergenceWarning, match="interrupted"):
+        transport = tiny(max_iter=60, callbacks=[keep, interrupt_at(55)], **settings).fit(*samples)
+    best = min(kept, key=lambda each: each[0])[1]
+    assert all(map(torch.equal, transport.problem_.parameters(), best))
+
+
+def test_a_signal_ends_a_long_fit_within_a_step(samples):
+    threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGINT)).start()
+    with pytest.warns(ConvergenceWarning, match="interrupted"):
+        transport = SNOTTransport(max_iter=10**7, batch_size=16, random_state=0).fit(*samples)
+    assert transport.status_ is Status.INTERRUPTED
+    assert 0 < transport.n_iter_ < 10**7
+    assert torch.get_num_threads() >= 1
+    assert np.isfinite(transport.transform(samples[0])).all()
+
+
+def test_a_part_of_a_stream_may_be_interrupted(tiny, samples):
+    transport = tiny().partial_fit(*samples)
+    with pytest.warns(ConvergenceWarning, match="interrupted"):
+        transport.set_params(callbacks=[interrupt_at(0)]).partial_fit(np.tile(samples[0], (9, 1)), samples[1])
+    assert transport.n_iter_ > 3
+    transport.set_params(callbacks=None).partial_fit(*samples)
+    assert transport.status_ is Status.PASSED

@@ -1,0 +1,63 @@
+"""Fits in other processes, and transports of arrays that do not fit into memory: with joblib's loky and with dask."""
+
+import numpy as np
+import pytest
+import sklearn
+import torch
+from joblib import Parallel, delayed
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV, KFold
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import StandardScaler
+
+from neuralot import DomainAdapter, SNOTTransport
+
+
+def threads_and_images(transport, X, Y):
+    images = transport.fit(X, Y).transform(X)
+    return torch.get_num_threads(), images
+
+
+def test_fits_in_other_processes_are_the_same(tiny, samples):
+    X, Y = samples
+    expected = tiny().fit(X, Y).transform(X)
+    for n_threads, images in Parallel(n_jobs=2)(delayed(threads_and_images)(tiny(), X, Y) for _ in range(2)):
+        assert n_threads <= torch.get_num_threads()
+        assert np.array_equal(images, expected)
+
+
+@pytest.mark.parametrize("max_iter", [[1, 30]])
+def test_a_grid_search_in_two_processes_is_the_same(tiny, samples, max_iter):
+    X = np.concatenate([samples[0], samples[0] + 0.1])
+    one, two = (GridSearchCV(tiny(), {"max_iter": max_iter}, cv=2, n_jobs=n).fit(X, X + 5) for n in (1, 2))
+    assert np.array_equal(one.cv_results_["mean_test_score"], two.cv_results_["mean_test_score"])
+    assert np.array_equal(one.transform(X), two.transform(X))
+
+
+def test_an_adapter_in_a_grid_search_in_two_processes(tiny, samples):
+    X = np.concatenate(samples)
+    domain = np.where(np.arange(len(X)) % 2, 1, -1)
+    y = (X[:, 0] > 0).astype(int)
+    with sklearn.config_context(enable_metadata_routing=True):
+        pipe = Pipeline([("scale", StandardScaler()), ("adapt", DomainAdapter(tiny(), LogisticRegression()))])
+        grid = {"adapt__transport__max_iter": [1, 5], "adapt__direction": ["source_to_target", "target_to_source"]}
+        search = GridSearchCV(pipe, grid, cv=KFold(2, shuffle=True, random_state=0), n_jobs=2, error_score="raise")
+        search.fit(X, y, sample_domain=domain)
+    assert len(search.cv_results_["mean_test_score"]) == 4
+    assert 0 <= search.best_score_ <= 1
+
+
+@pytest.mark.filterwarnings("default")  # dask's own
+def test_dask_maps_an_array_block_by_block(samples):
+    array = pytest.importorskip("dask.array")
+    distributed = pytest.importorskip("distributed")
+    transport = SNOTTransport(max_iter=3, batch_size=16, hidden_layer_sizes=(8, 8, 8), random_state=0).fit(*samples)
+    X = np.random.default_rng(0).normal(size=(1000, 2))
+    rows = array.from_array(X, chunks=(300, 2))
+    images = rows.map_blocks(transport.transform, dtype=X.dtype, meta=np.empty((0, 2)))
+    with (
+        distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None, processes=True) as cluster,
+        distributed.Client(cluster),
+    ):
+        moved = images.compute()
+    np.testing.assert_allclose(moved, transport.transform(X), atol=1e-12)

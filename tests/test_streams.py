@@ -1,0 +1,168 @@
+"""partial_fit: parts of a stream add up to a fit, follow a drift, and change nothing where they are refused."""
+
+import copy
+import pickle
+
+import numpy as np
+import pytest
+from sklearn.exceptions import ConvergenceWarning
+
+from neuralot import OTPTransport
+from neuralot.datasets import make_gaussians
+from neuralot.metrics import l2_uvp
+from neuralot.solve import Status
+
+
+def parts(pair, n_parts, n_rows=512):
+    return [pair.sample(n_rows, random_state=seed) for seed in range(n_parts)]
+
+
+def test_a_part_is_one_pass_over_its_rows(tiny, samples):
+    X, Y = samples  # 30 and 40 rows, batches of 16
+    transport = tiny()
+    assert transport.partial_fit(X, Y) is transport
+    assert transport.n_iter_ == 3
+    assert transport.status_ is Status.PASSED
+    transport.partial_fit(np.repeat(X, 5, axis=0), X_target=Y[:10])
+    assert transport.n_iter_ == 5
+    assert [record["step"] for record in transport.history_] == sorted(record["step"] for record in transport.history_)
+    assert transport.history_[-1]["step"] == 5
+
+
+@pytest.mark.slow
+def test_a_stream_beats_a_fit_of_its_first_part(transport_class):
+    pair = make_gaussians(2)
+    stream = parts(pair, 40)  # of 8 steps
+    X, _ = pair.sample(2000, 1, random_state=99)
+    exact, variance = pair.exact_map(X), stream[0][1].var(axis=0).sum()
+    transport = transport_class(max_iter=320, batch_size=64, random_state=0)
+    for x, y in stream:
+        transport.partial_fit(x, y)
+    assert transport.n_iter_ == 320
+    once = transport_class(max_iter=320, batch_size=64, random_state=0).fit(*stream[0])
+    errors = [l2_uvp(each.transform(X), exact, variance) for each in (transport, once)]
+    # measured: .3 and .5 of it
+    assert errors[0] < 0.7 * errors[1]
+
+
+def test_a_stream_goes_on_where_it_was(tiny, samples):
+    X, Y = samples
+    one = tiny(max_iter=20).partial_fit(X, Y)
+    two = copy.copy(one)
+    before = one.transform(X)
+    first = one.problem_
+    one.partial_fit(X, Y)
+    assert first is not one.problem_
+    two.problem_ = first
+    assert np.array_equal(two.transform(X), before)
+    # the optimisers go on too: a copy that has lost them goes elsewhere
+    lost = pickle.loads(pickle.dumps(tiny(max_iter=20).partial_fit(X, Y))).partial_fit(X, Y)
+    assert lost.n_iter_ == one.n_iter_
+    assert np.isfinite(lost.transform(X)).all()
+    assert not np.array_equal(lost.transform(X), one.transform(X))
+
+
+def test_the_same_stream_gives_the_same_bits(tiny, samples):
+    one, other = (tiny().partial_fit(*samples).partial_fit(*samples) for _ in range(2))
+    assert np.array_equal(one.transform(samples[0]), other.transform(samples[0]))
+
+
+def test_smoothing_falls_over_the_first_max_iter_steps_and_stays(samples):
+    transport = OTPTransport(max_iter=10, batch_size=40, eps_max=1.0, eps_min=0.01, random_state=0)
+    levels = []
+    for _ in range(14):
+        transport.partial_fit(*samples)
+        levels.append(transport.history_[-1]["eps"])
+    assert levels[0] == pytest.approx(0.01 ** (0.1 / 0.7))
+    assert all(level == pytest.approx(0.01) for level in levels[6:])
+    assert levels[:7] == sorted(levels[:7], reverse=True)
+
+
+@pytest.mark.slow
+def test_a_stream_follows_a_drift(transport_class):
+    rng = np.random.default_rng(0)
+    transport = transport_class(max_iter=100, batch_size=64, random_state=0)
+    images = []
+    for shift, n_parts in ((3.0, 10), (4.0, 70)):
+        for _ in range(n_parts):  # of 10 steps
+            transport.partial_fit(rng.normal(size=(640, 2)), rng.normal(size=(640, 2)) + shift)
+        images.append(transport.transform(np.zeros((1, 2))))
+    np.testing.assert_allclose(images[0], 3.0, atol=0.15)
+    np.testing.assert_allclose(images[1], 4.0, atol=0.15)
+
+
+def test_a_fitted_transport_goes_on_from_its_fit(tiny, samples):
+    X, Y = samples
+    transport = tiny(max_iter=40).fit(X, Y)
+    before, units = transport.transform(X), transport.units_
+    transport.partial_fit(X, Y)
+    assert transport.units_ is units
+    assert transport.n_iter_ == 43
+    assert 0 < np.abs(transport.transform(X) - before).max() < 0.5
+    assert np.array_equal(transport.fit(X, Y).transform(X), before)
+
+
+def test_networks_of_the_first_part_stay(tiny, samples):
+    transport = tiny().partial_fit(*samples).set_params(hidden_layer_sizes=(3,), map_form="network", batch_size=4)
+    transport.partial_fit(*samples)
+    assert transport.n_iter_ == 3 + 10
+    loaded = pickle.loads(pickle.dumps(transport))
+    assert np.array_equal(loaded.transform(samples[0]), transport.transform(samples[0]))
+
+
+def test_weights_count(transport_class):
+    rng = np.random.default_rng(0)
+    transport = transport_class(max_iter=60, batch_size=64, random_state=0)
+    for _ in range(30):
+        X, Y = rng.normal(size=(2, 256, 2))
+        Y[:128] += 4
+        transport.partial_fit(X, Y, sample_weight_target=np.repeat([1.0, 0.0], 128))
+    np.testing.assert_allclose(transport.transform(np.zeros((1, 2))), 4.0, atol=0.3)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"early_stopping": True}, "early_stopping must be False for partial_fit"),
+        ({"max_iter": 0}, "max_iter must be"),
+    ],
+)
+def test_bad_parameters_are_refused(tiny, samples, options, words):
+    transport = tiny().partial_fit(*samples).set_params(**options)
+    before = dict(vars(transport))
+    with pytest.raises(ValueError, match=words):
+        transport.partial_fit(*samples)
+    assert vars(transport) == before
+
+
+def test_other_columns_are_refused(tiny, samples):
+    transport = tiny().partial_fit(*samples)
+    before = dict(vars(transport))
+    for X, Y in ((np.ones((5, 3)), np.ones((5, 3))), (samples[0], np.ones((5, 3)))):
+        with pytest.raises(ValueError, match="features"):
+            transport.partial_fit(X, Y)
+    assert vars(transport) == before
+
+
+def test_a_callback_that_fails_leaves_the_last_part(tiny, samples):
+    transport = tiny().partial_fit(*samples)
+    before = transport.transform(samples[0])
+
+    def fail(step, problem, record):
+        raise RuntimeError("no")
+
+    with pytest.raises(RuntimeError, match="no"):
+        transport.set_params(callbacks=[fail]).partial_fit(*samples)
+    assert np.array_equal(transport.transform(samples[0]), before)
+    assert transport.n_iter_ == 3
+    transport.set_params(callbacks=None).partial_fit(*samples)
+    assert transport.n_iter_ == 6
+
+
+def test_after_a_divergence_a_stream_begins_anew_from_its_best_weights(tiny, samples):
+    transport = tiny(max_iter=400, learning_rate_init=1e4)
+    with pytest.warns(ConvergenceWarning, match="diverged"):
+        transport.partial_fit(np.repeat(samples[0], 100, axis=0) + np.arange(3000)[:, None] * 1e-3, samples[1])
+    assert transport._solution is None
+    assert np.isfinite(transport.transform(samples[0])).all()
+    transport.set_params(learning_rate_init=1e-3).partial_fit(*samples)
