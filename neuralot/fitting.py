@@ -244,7 +244,7 @@ def _units_of_the_last_fit(transport: BaseTransport, laws: Laws) -> Units:
     if not units.cover(*(law.some().rows for law in laws)):
         raise ValueError(
             "warm_start=True and partial_fit need rows in the directions in which those of the previous fit varied, "
-            "and the same centre beside them; begin anew, with fit and warm_start=False"
+            "and the same centre beside them; pass warm_start=False and call fit"
         )
     return units
 

@@ -321,6 +321,23 @@ def test_bad_use(domains, stacked):
         adapter().predict(X)
 
 
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({}, r"does not accept the X_target parameter"),
+        ({"transform_input": ["X_target"]}, r"transform_input.*metadata routing is enabled"),
+    ],
+    ids=["plain", "transform_input"],
+)
+def test_a_pipeline_without_routing_refuses_the_target(domains, options, words):
+    X, y, X_target, _ = domains
+    with sklearn.config_context(enable_metadata_routing=False):
+        for last in (adapter(), transport()):
+            pipe = make_pipeline(StandardScaler(), last, **options)
+            with pytest.raises(ValueError, match=words):
+                pipe.fit(X, y, X_target=X_target)
+
+
 def test_a_failed_fit_leaves_the_adapter_as_it_was(domains):
     X, y, X_target, _ = domains
     for fitted in (adapter(), adapter().fit(X, y, X_target=X_target)):
