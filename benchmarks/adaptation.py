@@ -85,11 +85,16 @@ def of_source(task: Task, seed: int) -> float:
     return clone(CLASSIFIER).fit(task.X, task.y).score(task.held_out, task.truth)
 
 
-def of_pot(make: Callable[[], ot.da.BaseTransport], direction: str) -> Callable[[Task, int], float]:
+def of_pot(
+    make: Callable[[], ot.da.BaseTransport], direction: str, self_training: bool = False
+) -> Callable[[Task, int], float]:
     def score(task: Task, seed: int) -> float:
         if direction == "source_to_target":
-            images = make().fit(Xs=task.X, Xt=task.target).transform(Xs=task.X)
-            return clone(CLASSIFIER).fit(images, task.y).score(task.held_out, task.truth)
+            rows, labels = make().fit(Xs=task.X, Xt=task.target).transform(Xs=task.X), task.y
+            if self_training:
+                guessed = clone(CLASSIFIER).fit(rows, labels).predict(task.target)
+                rows, labels = np.concatenate([rows, task.target]), np.concatenate([labels, guessed])
+            return clone(CLASSIFIER).fit(rows, labels).score(task.held_out, task.truth)
         images = make().fit(Xs=task.target, Xt=task.X).transform(Xs=task.held_out)
         return clone(CLASSIFIER).fit(task.X, task.y).score(images, task.truth)
 
@@ -124,9 +129,14 @@ METHODS = {
     "POT Sinkhorn": of_pot(lambda: ot.da.SinkhornTransport(**SINKHORN), THERE),
     "POT linear": of_pot(lambda: ot.da.LinearTransport(**LINEAR), THERE),
     "skada CORAL": of_coral,
+    "POT EMD, self-training": of_pot(ot.da.EMDTransport, THERE, self_training=True),
+    "POT Sinkhorn, self-training": of_pot(lambda: ot.da.SinkhornTransport(**SINKHORN), THERE, self_training=True),
+    "POT linear, self-training": of_pot(lambda: ot.da.LinearTransport(**LINEAR), THERE, self_training=True),
     "neuralot OTP": of_ours(OTPTransport, THERE),
     "neuralot OTP, class_reg=1": of_ours(OTPTransport, THERE, class_reg=1.0),
+    "neuralot OTP, self_training": of_ours(OTPTransport, THERE, self_training=True),
     "neuralot SNOT": of_ours(SNOTTransport, THERE),
+    "neuralot SNOT, self_training": of_ours(SNOTTransport, THERE, self_training=True),
     "POT EMD, target to source": of_pot(ot.da.EMDTransport, BACK),
     "POT Sinkhorn, target to source": of_pot(lambda: ot.da.SinkhornTransport(**SINKHORN), BACK),
     "POT linear, target to source": of_pot(lambda: ot.da.LinearTransport(**LINEAR), BACK),

@@ -230,6 +230,14 @@ def check_class_reg(class_reg: Any, direction: str, of_classifier: bool) -> None
         )
 
 
+def check_self_training(self_training: Any, of_classifier: bool) -> None:
+    """Raise a ValueError unless `self_training` is a bool, and False where there are no classes."""
+    if not _BOOL[0](self_training):
+        raise ValueError(f"self_training must be True or False, got {self_training!r}")
+    if self_training and not of_classifier:
+        raise ValueError("self_training=True is for a classifier; pass self_training=False")
+
+
 def check_labels(y: Any, n_rows: int) -> np.ndarray:
     """Return labels as an array of shape (n_rows,)."""
     if y is None:

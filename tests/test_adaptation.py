@@ -142,20 +142,40 @@ def test_classes_beside_the_rows(domains):
     assert np.array_equal(fitted.predict_proba(X_target), expected.predict_proba(X_target))
 
 
+@pytest.mark.parametrize("weights", [False, True])
+@each_direction
+def test_self_training_trains_on_the_target_too(domains, direction, weights):
+    X, y, X_target, _ = domains
+    v, w = (np.linspace(1, 2, len(X)), np.linspace(3, 1, len(X_target))) if weights else (None, None)
+    given = {"X_target": X_target, "sample_weight": v, "sample_weight_target": w}
+    plain, fitted = (
+        adapter(direction=direction).set_params(self_training=on).fit(X, y, **given) for on in (False, True)
+    )
+    move = plain.transport_.transform
+    images, target = (move(X), X_target) if direction == "source_to_target" else (X, move(X_target))
+    expected = clone(plain.estimator).fit(
+        np.concatenate([images, target]),
+        np.concatenate([y, plain.estimator_.predict(target)]),
+        None if v is None else np.concatenate([v, w]),
+    )
+    assert np.array_equal(fitted.estimator_.coef_, expected.coef_)
+    assert not np.array_equal(fitted.estimator_.coef_, plain.estimator_.coef_)
+
+
 @pytest.mark.slow
-def test_classes_help_with_blurred_digits():
+def test_classes_and_self_training_help_with_blurred_digits():
     digits = load_digits()
     order = np.random.default_rng(0).permutation(len(digits.images))
     source, target, held_out = np.split(order, [600, 1200])
     blurred = np.stack([0.6 * shift(gaussian_filter(image, 0.6), (0.8, 0)) for image in digits.images]).reshape(-1, 64)
     scores = []
-    for class_reg in (0.0, 1.0):
+    for options in ({}, {"class_reg": 1.0}, {"self_training": True}):
         moves = OTPTransport(max_iter=300, random_state=0)
-        fitted = DomainAdapter(moves, make_pipeline(StandardScaler(), SVC()), class_reg=class_reg)
+        fitted = DomainAdapter(moves, make_pipeline(StandardScaler(), SVC()), **options)
         fitted.fit(digits.data[source], digits.target[source], X_target=blurred[target])
         scores.append(fitted.score(blurred[held_out], digits.target[held_out]))
     assert scores[0] > 0.8
-    assert scores[1] > scores[0] + 0.02
+    assert min(scores[1:]) > scores[0] + 0.02
 
 
 # pipelines and folds
@@ -308,6 +328,12 @@ def test_bad_use(domains, stacked):
         "is for a classifier with direction='source_to_target'": lambda: DomainAdapter(
             transport(), Ridge(), class_reg=1
         ).fit(X, y, X_target=X_target),
+        "self_training must be True or False, got 2": lambda: (
+            adapter().set_params(self_training=2).fit(X, y, X_target=X_target)
+        ),
+        "self_training=True is for a classifier": lambda: DomainAdapter(transport(), Ridge(), self_training=True).fit(
+            X, y, X_target=X_target
+        ),
         "sample_domain is missing": lambda: TransportAdapter(transport()).fit(rows),
         "no target rows": lambda: adapter().fit(X, y, X_target=X_target).score(X, y, sample_domain=np.ones(len(X))),
         "y is a target sample, and sample_domain": lambda: transport().fit(rows, X_target, sample_domain=domain),
