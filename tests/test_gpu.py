@@ -62,15 +62,27 @@ def test_every_name_of_the_gpu(transport_class, samples, device):
 def test_a_gpu_fit_loads_where_there_is_none(transport_class, samples, tmp_path):
     transport = on("cuda", transport_class, samples)
     (tmp_path / "transport.pkl").write_bytes(pickle.dumps(transport))
+    transport.save(tmp_path / "transport.safetensors")
     code = f"""
-import pickle, numpy as np, torch
+import pickle, neuralot, numpy as np, torch
 assert not torch.cuda.is_available()
 transport = pickle.load(open({str(tmp_path / "transport.pkl")!r}, "rb"))
-np.save({str(tmp_path / "images.npy")!r}, transport.transform(np.ones((3, 2))))
+images = transport.transform(np.ones((3, 2)))
+assert (neuralot.load({str(tmp_path / "transport.safetensors")!r}).transform(np.ones((3, 2))) == images).all()
+np.save({str(tmp_path / "images.npy")!r}, images)
 """
     subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, "CUDA_VISIBLE_DEVICES": ""})
     expected = transport.transform(np.ones((3, 2)))
     np.testing.assert_allclose(np.load(tmp_path / "images.npy"), expected, atol=1e-4)
+
+
+def test_a_stream_stays_on_the_gpu(transport_class, samples):
+    transport = transport_class(**TINY, device="cuda")
+    for _ in range(3):
+        transport.partial_fit(*samples)
+    assert next(transport.problem_.parameters()).is_cuda
+    assert transport.n_iter_ == 9
+    assert np.isfinite(transport.transform(samples[0])).all()
 
 
 def test_cuda_tensors_in_cuda_tensors_out(transport_class, samples):
