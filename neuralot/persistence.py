@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 FORMAT = "1"
 PACKAGES = ("neuralot", "numpy", "scikit-learn", "torch")
-# what no file holds: a user's own functions, which `load` takes, and what belongs to one fit only
 # what a fitted transport has, beside names of columns
 NEEDED = {
     "_fitted_params",
@@ -42,6 +41,7 @@ NEEDED = {
     "transport_cost_",
     "units_",
 }
+# what no file holds: a user's own functions, which `load` takes, and what belongs to one fit only
 FUNCTIONS = ("cost", "map_network", "potential_network")
 OF_ONE_FIT = {"callbacks": None}
 BUILT_IN_COSTS = {cost.__name__: cost for cost in (SquaredEuclidean, Lp)}
@@ -100,6 +100,8 @@ def write(path: str | os.PathLike[str], transport: BaseTransport) -> None:
     }
     content = save({name: np.asarray(array, order="C") for name, array in arrays.items()}, metadata)
     path = Path(path)
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"there is no folder {path.parent} to save {path.name} in; make it first")
     unfinished = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
         with unfinished.open("xb") as file:
@@ -173,6 +175,8 @@ def _encoded_value(name: str, value: Any) -> Any:
         return str(value)
     if isinstance(value, np.generic):
         return value.item()
+    if isinstance(value, (list, tuple)):
+        return [_encoded_value("", each) for each in value]
     if type(value) in BUILT_IN_COSTS.values():
         return {"cost": type(value).__name__, **vars(value)}
     if name in FUNCTIONS and not isinstance(value, str) and value is not None:

@@ -57,7 +57,7 @@ def assert_same(loaded, transport, X):
 VARIANTS = [
     {},
     {"map_form": "network"},
-    {"hidden_layer_sizes": [5, 4], "activation": "tanh", "random_state": np.int64(3)},
+    {"hidden_layer_sizes": [5, np.int64(4)], "activation": "tanh", "random_state": np.int64(3)},
     {"cost": Lp(1.5)},
     {"cost": SquaredEuclidean()},
     {"device": torch.device("cpu"), "callbacks": [lambda step, problem, record: False]},
@@ -161,6 +161,11 @@ def test_an_unfitted_transport_is_not_saved(tiny, tmp_path):
     with pytest.raises(NotFittedError):
         tiny().save(tmp_path / "transport.safetensors")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_is_not_there_is_named(fitted, tmp_path):
+    with pytest.raises(FileNotFoundError, match=f"there is no folder {tmp_path / 'none'} to save a.safetensors in"):
+        fitted.save(tmp_path / "none" / "a.safetensors")
 
 
 @pytest.mark.parametrize("failing", ["fsync", "replace"])
