@@ -96,7 +96,8 @@ class DomainAdapter(MetaEstimatorMixin, _Mover):
         took the accuracy on blurred digits from .87 to .91, and on digits under an affine map from .92 to .90
         (``benchmarks/README.md``). For classifiers with ``direction='source_to_target'``.
     self_training : bool, default=False
-        Train the estimator once more, on the target rows as well, with its own predictions for labels. For classifiers.
+        Train the estimator once more, on the target rows as well, with its own predictions for labels. It took the mean
+        accuracy over four tasks from .924 to .946 (``benchmarks/README.md``). For classifiers.
 
     Attributes
     ----------
