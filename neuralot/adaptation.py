@@ -18,6 +18,7 @@ from neuralot.validation import (
     check_direction,
     check_domains,
     check_labels,
+    check_predicts,
     check_self_training,
     check_weights,
     naming,
@@ -192,6 +193,7 @@ class DomainAdapter(MetaEstimatorMixin, _Mover):
         """
         with unchanged_on_error(self):
             check_direction(self.direction)
+            check_predicts(self.estimator)
             check_class_reg(self.class_reg, self.direction, is_classifier(self.estimator))
             check_self_training(self.self_training, is_classifier(self.estimator))
             rows = self._check_rows(X, reset=True)
@@ -261,7 +263,10 @@ class DomainAdapter(MetaEstimatorMixin, _Mover):
         elif has_fit_parameter(estimator, "sample_weight"):
             self.estimator_ = estimator.fit(rows, labels, sample_weight=weights)
         else:
-            raise ValueError(f"sample_weight was given, but {type(estimator).__name__}.fit takes none; leave it out")
+            raise ValueError(
+                f"sample_weight was given, but {type(estimator).__name__}.fit has no parameter of that name; leave it "
+                f"out"
+            )
 
     def predict(self, X: Any, *, sample_domain: Any = None) -> np.ndarray:
         """Predict labels.

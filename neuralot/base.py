@@ -196,7 +196,8 @@ class BaseTransport(Documented, CallbackSupportMixin, OneToOneFeatureMixin, Tran
         Raises
         ------
         ValueError
-            As `fit`; also with ``early_stopping=True``, or if the columns are not those of the first call.
+            As `fit`; also with ``early_stopping=True``, or if the columns or the networks' parameters are not those of
+            the first call.
 
         Warns
         -----
@@ -356,8 +357,9 @@ class BaseTransport(Documented, CallbackSupportMixin, OneToOneFeatureMixin, Tran
         """Write the fitted transport to a safetensors file, for `neuralot.load`.
 
         The file holds arrays, and parameters, history and versions as JSON; loading it runs no code. A cost or networks
-        of your own are not in it: pass them to `load` again. `callbacks`, and a `random_state` that is a generator, are
-        left out. The file takes its place when it is complete: a crash leaves the old one.
+        of your own are not in it: pass them to `load` again. `callbacks`, a `random_state` that is a generator, and
+        what `set_output` and its like have set are left out. The file takes its place when it is complete: a crash
+        leaves the old one.
 
         Parameters
         ----------

@@ -33,8 +33,22 @@ if TYPE_CHECKING:
 SOME_ROWS = 2_000
 # what a warm start takes over from the first fit where it is 'auto'
 KEPT = {"hidden_layer_sizes", "activation", "noise_shape", "affine_base"}
-# what may change from part to part of a stream; the last three where its optimisers begin anew, as after a divergence
+# what may change from part to part of a stream; the last three count where its optimisers begin anew, as after a
+# divergence
 OF_TRAINING = ("max_iter", "batch_size", "optimizer", "learning_rate_init", "weight_decay")
+# what has no part in a stream, or none in the networks
+BESIDE = {
+    "callbacks",
+    "device",
+    "early_stopping",
+    "max_time",
+    "n_iter_no_change",
+    "random_state",
+    "tol",
+    "validation_fraction",
+    "verbose",
+    "warm_start",
+}
 # a stream is taken for at least so many rows, however few come first
 ROWS_OF_A_STREAM = 4_096
 
@@ -136,6 +150,8 @@ def fit(
             callbacks=callbacks,
             **_settings(params, generator),
         )
+    if stopping is not None and solution.status is Status.INTERRUPTED and solution.history:
+        stopping(solution.n_iter, solution.problem, dict(solution.history[-1]))  # the last weights count, too
     if stopping is not None and solution.status not in (Status.DIVERGED, Status.FAILED):
         stopping.restore(solution.problem)
     return fitted | _learned(solution) | {"_solution": None}
@@ -217,12 +233,27 @@ def _prepared(
     # what the networks of this fit are made from; a later set_params must not change them
     params = {**transport.get_params(deep=False), **chosen, "random_state": None, "callbacks": None}
     if warm and of_stream:  # its networks and laws stay what they were
-        given = {name: getattr(transport, name) for name in OF_TRAINING}
-        params = transport._fitted_params | {name: value for name, value in given.items() if value != "auto"}
+        params = _of_next_part(transport)
     elif warm:  # the weights belong to the networks of the first fit
         kept = [name for name in KEPT & chosen.keys() if getattr(transport, name, "auto") == "auto"]
         params |= {name: transport._fitted_params[name] for name in kept}
     return source, target, {"units_": units, "_fitted_params": params}
+
+
+def _of_next_part(transport: BaseTransport) -> dict[str, Any]:
+    """Parameters of the first part of a stream, with those that may change."""
+    params = dict(transport._fitted_params)
+    given = {name: value for name, value in transport.get_params(deep=False).items() if name not in BESIDE}
+    for name, value in given.items():
+        if (isinstance(value, str) and value == "auto") or repr(value) == repr(params[name]):
+            continue
+        if name not in OF_TRAINING:
+            raise ValueError(
+                f"{name} must stay {params[name]!r}, as in the first part of the stream, got {value!r}; begin anew "
+                f"with fit"
+            )
+        params[name] = value
+    return params
 
 
 def _units(transport: BaseTransport, laws: Laws) -> Units:

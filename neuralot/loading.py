@@ -38,7 +38,8 @@ def load(
     FileNotFoundError
         If there is no such file.
     ValueError
-        If the file is truncated or not a transport's, or if a function is missing or not the one of the fit.
+        If the file is truncated or not a transport's, if a function is missing or was none of the fit's, or if the
+        networks have other shapes. Nothing can tell another cost from the one of the fit.
 
     Examples
     --------

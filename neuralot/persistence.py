@@ -89,6 +89,8 @@ def write(path: str | os.PathLike[str], transport: BaseTransport) -> None:
     state = {name: value for name, value in transport.__getstate__().items() if name in NEEDED | {"feature_names_in_"}}
     state["params"] = _encoded(transport.get_params(deep=False))
     state["_fitted_params"] = _encoded(state["_fitted_params"])
+    # as bytes: a long history is more than a header may hold
+    state["history_"] = np.frombuffer(json.dumps(state["history_"]).encode(), dtype=np.uint8)
     arrays: dict[str, np.ndarray] = {}
     facts = json.dumps(_without_arrays(state, "", arrays))
     cls = type(transport)
@@ -119,28 +121,38 @@ def read(
     """Read what `write` wrote, as one of `classes`; `functions` are the user's own, by the parameter's name."""
     metadata, arrays = _content(Path(path))
     known = {f"{cls.__module__}.{cls.__qualname__}": cls for cls in classes}
-    if metadata["class"] not in known:
-        raise ValueError(
-            f"{path} holds a {metadata['class']}, which is no transport that was imported; import its module first"
-        )
+    name = metadata.get("class")
+    if name not in known:
+        raise ValueError(f"{path} holds a {name}, which is no transport that was imported; import its module first")
     try:
         state = _with_arrays(json.loads(metadata["state"]), arrays)
-        params = _decoded(state.pop("params"), functions)
-        if missing := NEEDED - state.keys():
+        if missing := (NEEDED | {"params"}) - state.keys():
             raise ValueError(f"it lacks {', '.join(sorted(missing))}")
+        params = _decoded(state.pop("params"), functions)
         state["_fitted_params"] = _decoded(state["_fitted_params"], functions)
+        state["history_"] = json.loads(state["history_"].tobytes())
+        _check_needed(functions, state["_fitted_params"])
         check_parameters(params)
-        transport = known[metadata["class"]](**params)
+        transport = known[name](**params)
         transport.__setstate__({**vars(transport), **state, "_solution": None, "_sklearn_version": sklearn.__version__})
-    except (KeyError, TypeError, ValueError) as error:
+    except KeyError as error:
+        raise ValueError(f"{path} cannot be loaded: it lacks {error}") from error
+    except (AttributeError, TypeError, ValueError) as error:
         raise ValueError(f"{path} cannot be loaded: {error}") from error
     return transport
+
+
+def _check_needed(functions: Mapping[str, Any], params: Mapping[str, Any]) -> None:
+    """Refuse functions in whose place the fit had none."""
+    for name, function in functions.items():
+        if function is not None and params[name] is not function:
+            raise ValueError(f"it was saved with {name}={params[name]!r}, which is in the file; leave {name} out")
 
 
 def _content(path: Path) -> tuple[dict[str, str], dict[str, np.ndarray]]:
     """Metadata and arrays of a file of ours."""
     if not path.is_file():
-        raise FileNotFoundError(f"there is no file {path}")
+        raise FileNotFoundError(f"{path} is no file")
     try:
         with safe_open(path, framework="np") as file:
             metadata = file.metadata() or {}

@@ -230,6 +230,12 @@ def check_class_reg(class_reg: Any, direction: str, of_classifier: bool) -> None
         )
 
 
+def check_predicts(estimator: Any) -> None:
+    """Raise a TypeError unless `estimator` is a classifier or regressor, and not a class of them."""
+    if isinstance(estimator, type) or not (hasattr(estimator, "fit") and hasattr(estimator, "predict")):
+        raise TypeError(f"estimator must be a classifier or regressor, such as LogisticRegression(), got {estimator!r}")
+
+
 def check_self_training(self_training: Any, of_classifier: bool) -> None:
     """Raise a ValueError unless `self_training` is a bool, and False where there are no classes."""
     if not _BOOL[0](self_training):

@@ -341,6 +341,9 @@ def test_bad_use(domains, stacked):
     }.items():
         with pytest.raises(ValueError, match=words):
             call()
+    for estimator in (None, StandardScaler(), LogisticRegression):
+        with pytest.raises(TypeError, match="estimator must be a classifier or regressor, such as"):
+            DomainAdapter(transport(), estimator).fit(X, y, X_target=X_target)
     with pytest.raises(TypeError, match="transport must be a transport estimator"):
         DomainAdapter(LogisticRegression(), LogisticRegression()).fit(X, y, X_target=X_target)
     with pytest.raises(NotFittedError):

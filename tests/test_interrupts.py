@@ -56,6 +56,29 @@ def test_early_stopping_gives_its_best_weights(tiny, samples):
     assert all(map(torch.equal, transport.problem_.parameters(), best))
 
 
+def test_early_stopping_counts_the_weights_of_that_moment(samples):
+    # between the first record and the second: the interrupt comes in a step, as a cost that counts its calls
+    calls = []
+
+    def cost(x, y):
+        calls.append(None)
+        if len(calls) == 1500:
+            raise KeyboardInterrupt
+        return (x - y).square().sum(-1)
+
+    X, Y = samples
+    settings = {"map_form": "network", "batch_size": 16, "hidden_layer_sizes": (8, 8), "random_state": 0}
+    settings |= {"max_iter": 10**5, "early_stopping": True, "cost": cost}
+    first = SNOTTransport(**{**settings, "max_iter": 1, "cost": "sqeuclidean"}).fit(X, Y + 5)
+    transport = SNOTTransport(**settings)
+
+    with pytest.warns(ConvergenceWarning, match="interrupted"):
+        transport.fit(X, Y + 5)
+    assert len(transport.history_) == 1
+    assert transport.n_iter_ > 50
+    assert np.abs(transport.transform(X) - first.transform(X)).max() > 0.01
+
+
 def test_a_signal_ends_a_long_fit_within_a_step(samples):
     threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGINT)).start()
     with pytest.warns(ConvergenceWarning, match="interrupted"):

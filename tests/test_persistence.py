@@ -67,7 +67,7 @@ VARIANTS = [
 
 
 @pytest.mark.parametrize("through", [through_a_file, through_joblib, through_skops])
-@pytest.mark.parametrize("options", VARIANTS, ids=str)
+@pytest.mark.parametrize("options", VARIANTS, ids=lambda options: "+".join(options) or "defaults")
 def test_what_comes_back_is_the_same_to_the_bit(tiny, transport_class, samples, tmp_path, options, through):
     if not set(options) <= set(inspect.signature(transport_class).parameters):
         pytest.skip("not a parameter of this estimator")
@@ -126,6 +126,18 @@ def test_functions_of_the_users_own_are_passed_again(tiny, samples, tmp_path, fu
         others = {other: function for other, function in functions.items() if other != name}
         with pytest.raises(ValueError, match=f"saved with a {name} of its own.*pass it as {name}"):
             through_a_file(transport, tmp_path, **others)
+
+
+def test_functions_that_the_fit_had_not_are_refused(fitted, tmp_path):
+    with pytest.raises(ValueError, match="saved with cost='sqeuclidean', which is in the file; leave cost out"):
+        through_a_file(fitted, tmp_path, cost=Weighted())
+    with pytest.raises(ValueError, match="saved with map_network=None"):
+        through_a_file(fitted, tmp_path, map_network=own_map)
+
+
+def test_a_long_history_is_no_header(fitted, tmp_path):
+    fitted.history_ = fitted.history_ * 200_000
+    assert through_a_file(fitted, tmp_path).history_ == fitted.history_
 
 
 def test_other_networks_are_refused(tiny, samples, tmp_path):
@@ -207,7 +219,7 @@ def rewritten(path, **metadata):
 
 def test_foreign_files_are_refused(fitted, tmp_path):
     path = tmp_path / "transport.safetensors"
-    with pytest.raises(FileNotFoundError, match=r"there is no file .*transport.safetensors"):
+    with pytest.raises(FileNotFoundError, match=r"transport.safetensors is no file"):
         neuralot.load(path)
     path.write_text("{}")
     with pytest.raises(ValueError, match="no safetensors file"):
@@ -218,7 +230,8 @@ def test_foreign_files_are_refused(fitted, tmp_path):
     for metadata, words in (
         ({"neuralot": "99"}, "has format 99, this version of neuralot reads 1"),
         ({"class": "os.system"}, "holds a os.system, which is no transport"),
-        ({"state": "{}"}, "cannot be loaded"),
+        ({"state": "{}"}, "cannot be loaded: it lacks _fitted_params"),
+        ({"state": '"x"'}, "cannot be loaded"),
     ):
         fitted.save(path)
         rewritten(path, **metadata)

@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 from sklearn.exceptions import ConvergenceWarning
 
+import neuralot
 from neuralot import OTPTransport
+from neuralot.costs import Lp
 from neuralot.datasets import make_gaussians
 from neuralot.metrics import l2_uvp
 from neuralot.solve import Status
@@ -102,9 +104,21 @@ def test_a_fitted_transport_goes_on_from_its_fit(tiny, samples):
     assert np.array_equal(transport.fit(X, Y).transform(X), before)
 
 
-def test_networks_of_the_first_part_stay(tiny, samples):
-    transport = tiny().partial_fit(*samples).set_params(hidden_layer_sizes=(3,), map_form="network", batch_size=4)
-    transport.partial_fit(*samples)
+@pytest.mark.parametrize("changed", [{"hidden_layer_sizes": (3,)}, {"cost": Lp(1.5)}, {"map_form": "network"}], ids=str)
+def test_networks_of_the_first_part_stay(tiny, samples, changed):
+    transport = tiny().partial_fit(*samples)
+    (name,) = changed
+    before = getattr(transport, name)
+    with pytest.raises(ValueError, match=f"{name} must stay .* as in the first part of the stream"):
+        transport.set_params(**changed).partial_fit(*samples)
+    assert transport.n_iter_ == 3
+    transport.set_params(**{name: before}).partial_fit(*samples)
+
+
+def test_batches_and_budgets_may_change(tiny, samples, tmp_path):
+    transport = tiny(cost=Lp(1.5)).partial_fit(*samples).set_params(batch_size=4, verbose=False, random_state=3)
+    transport.save(tmp_path / "transport")
+    transport = neuralot.load(tmp_path / "transport").partial_fit(*samples)
     assert transport.n_iter_ == 3 + 10
     loaded = pickle.loads(pickle.dumps(transport))
     assert np.array_equal(loaded.transform(samples[0]), transport.transform(samples[0]))
