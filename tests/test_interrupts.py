@@ -81,10 +81,19 @@ def test_early_stopping_counts_the_weights_of_that_moment(samples):
     assert np.abs(transport.transform(X) - first.transform(X)).max() > 0.5
 
 
+@pytest.fixture
+def ctrl_c():
+    """Python's own handler of the signal, which it does not install in a process that was started in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("ctrl_c")
 def test_a_signal_ends_a_long_fit_within_a_step(samples):
     threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGINT)).start()
     with pytest.warns(ConvergenceWarning, match="interrupted"):
-        transport = SNOTTransport(max_iter=10**7, batch_size=16, random_state=0).fit(*samples)
+        transport = SNOTTransport(max_iter=10**7, max_time=60, batch_size=16, random_state=0).fit(*samples)
     assert transport.status_ is Status.INTERRUPTED
     assert 0 < transport.n_iter_ < 10**7
     assert torch.get_num_threads() >= 1
