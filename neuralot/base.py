@@ -145,7 +145,7 @@ class BaseTransport(Documented, CallbackSupportMixin, OneToOneFeatureMixin, Tran
         Warns
         -----
         ConvergenceWarning
-            If the fit diverged; the best weights are restored.
+            If the fit diverged, and its best weights are restored, or if Ctrl-C ended it.
         UserWarning
             If source and target vary on scales that differ by more than a factor of 30, as when only one was scaled.
         """
@@ -210,15 +210,7 @@ class BaseTransport(Documented, CallbackSupportMixin, OneToOneFeatureMixin, Tran
             check_parameters(self.get_params(deep=False))
             if self.early_stopping:
                 raise ValueError("early_stopping must be False for partial_fit, which holds no rows out")
-            laws = self._check_laws(
-                X,
-                y,
-                X_target=X_target,
-                sample_domain=sample_domain,
-                sample_weight=sample_weight,
-                sample_weight_target=sample_weight_target,
-                reset=first,
-            )
+            laws = self._check_laws(X, y, X_target, sample_domain, sample_weight, sample_weight_target, reset=first)
             self._learn(laws, lambda generator: fitting.fit_part(self, laws, generator), steps_before)
         self._warn(laws)
         return self
@@ -336,15 +328,7 @@ class BaseTransport(Documented, CallbackSupportMixin, OneToOneFeatureMixin, Tran
         float
         """
         check_is_fitted(self)
-        laws = self._check_laws(
-            X,
-            y,
-            X_target=X_target,
-            sample_domain=sample_domain,
-            sample_weight=sample_weight,
-            sample_weight_target=sample_weight_target,
-            reset=False,
-        )
+        laws = self._check_laws(X, y, X_target, sample_domain, sample_weight, sample_weight_target, reset=False)
         source, target = (law.alike() for law in laws)
         return -sinkhorn_divergence(self._draws(source, 1, random_state=0)[0], target)
 
@@ -425,11 +409,11 @@ class BaseTransport(Documented, CallbackSupportMixin, OneToOneFeatureMixin, Tran
         self,
         X: Any,
         y: Any,
-        *,
         X_target: Any,
         sample_domain: Any,
         sample_weight: Any,
         sample_weight_target: Any,
+        *,
         reset: bool,
     ) -> Laws:
         """Return the weighted samples of source and target."""

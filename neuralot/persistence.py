@@ -41,9 +41,8 @@ NEEDED = {
     "transport_cost_",
     "units_",
 }
-# what no file holds: a user's own functions, which `load` takes, and what belongs to one fit only
+# where a user's own functions may be, which no file holds and `load` takes
 FUNCTIONS = ("cost", "map_network", "potential_network")
-OF_ONE_FIT = {"callbacks": None}
 BUILT_IN_COSTS = {cost.__name__: cost for cost in (SquaredEuclidean, Lp)}
 
 
@@ -179,9 +178,7 @@ def _encoded(params: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _encoded_value(name: str, value: Any) -> Any:
-    if name in OF_ONE_FIT:
-        return OF_ONE_FIT[name]
-    if name == "random_state" and isinstance(value, np.random.RandomState):
+    if name == "callbacks" or isinstance(value, np.random.RandomState):
         return None
     if isinstance(value, torch.device):
         return str(value)

@@ -37,8 +37,8 @@ class Status(Enum):
     STOPPED = "The fit ended early, by early_stopping or a callback."
     PASSED = "The fit made its pass over the rows that partial_fit was given."
     INTERRUPTED = (
-        "The fit was interrupted before its end; the best weights up to there are kept. Fit again, or with "
-        "warm_start=True, for a better map."
+        "The fit was interrupted before its end, and keeps its weights of that moment or better ones that it had seen. "
+        "Fit again, or with warm_start=True, for a better map."
     )
     DIVERGED = (
         "The fit diverged: its weights were no longer finite, or its images left the target's law. The best weights "
