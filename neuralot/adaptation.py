@@ -24,6 +24,7 @@ from neuralot.validation import (
     naming,
     refuse_second_target,
     unchanged_on_error,
+    warn_of_lost_domains,
 )
 
 # what a meta-estimator may pass on without being asked
@@ -211,6 +212,7 @@ class DomainAdapter(MetaEstimatorMixin, _Mover):
                     "X_target is missing: pass fit(X, y, X_target=Y) with target rows Y, or sample_domain if X holds "
                     "the rows of both domains"
                 )
+            self._stacked = sample_domain is not None
             self._fit_transport(rows, target, v, w)
             images = self._moved(rows, np.ones(len(rows), dtype=bool))
             self._fit_estimator(images, labels, v)
@@ -314,10 +316,18 @@ class DomainAdapter(MetaEstimatorMixin, _Mover):
         Returns
         -------
         float
+
+        Warns
+        -----
+        UserWarning
+            If the fit had a `sample_domain`, this call has none, and metadata routing is off: in cross-validation,
+            source rows then count as target rows.
         """
         check_is_fitted(self)
         rows = self._check_rows(X)
         labels = check_labels(y, len(rows))
+        if sample_domain is None and self._stacked:
+            warn_of_lost_domains()
         targets = ~self._which(sample_domain, len(rows))
         if not targets.any():
             raise ValueError("sample_domain has no target rows, below 0; score needs some")

@@ -147,7 +147,8 @@ class BaseTransport(Documented, CallbackSupportMixin, OneToOneFeatureMixin, Tran
         ConvergenceWarning
             If the fit diverged, and its best weights are restored, or if Ctrl-C ended it.
         UserWarning
-            If source and target vary on scales that differ by more than a factor of 30, as when only one was scaled.
+            If source and target vary on scales that differ by more than a factor of 30, as when only one was scaled, or
+            if a warm start gets rows that vary so much more or less than those before.
         """
         start = time.perf_counter()
         metadata = {

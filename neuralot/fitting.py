@@ -24,7 +24,7 @@ from neuralot.sampling import ArraySampler, canonical_order, distinct, hold_out,
 from neuralot.scaling import Units
 from neuralot.semidual import CriticLoss, SemiDual
 from neuralot.solve import Solution, Status, go_on, solve
-from neuralot.validation import check_cost, check_networks, check_random_state_of
+from neuralot.validation import check_cost, check_networks, check_random_state_of, warn_of_other_units
 
 if TYPE_CHECKING:
     from neuralot.base import BaseTransport
@@ -277,6 +277,8 @@ def _units_of_the_last_fit(transport: BaseTransport, laws: Laws) -> Units:
             "warm_start=True and partial_fit need rows in the directions in which those of the previous fit varied, "
             "and the same centre beside them; pass warm_start=False and call fit"
         )
+    source, target = (law.some().rows for law in laws)
+    warn_of_other_units(units.from_source(source), units.from_target(target))
     return units
 
 

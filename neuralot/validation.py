@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
+import sklearn
 import torch
 from sklearn.utils import check_random_state, column_or_1d
 
@@ -211,6 +212,33 @@ def warn_of_scales(source: np.ndarray, target: np.ndarray) -> None:
             "Pipeline(..., transform_input=['X_target'])",
             UserWarning,
             stacklevel=3,
+        )
+
+
+def warn_of_lost_domains() -> None:
+    """Warn where scikit-learn may have dropped the `sample_domain` of a score: it passes it on with routing alone."""
+    if not sklearn.get_config()["enable_metadata_routing"]:
+        warnings.warn(
+            "score takes all rows for target rows: the fit had a sample_domain, this call has none. Cross-validation "
+            "passes it to score only after sklearn.set_config(enable_metadata_routing=True); outside of it, pass "
+            "sample_domain",
+            UserWarning,
+            stacklevel=3,
+        )
+
+
+def warn_of_other_units(source: np.ndarray, target: np.ndarray) -> None:
+    """Warn where standardised rows vary by orders of magnitude more or less than those of the fit that goes on."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        spread = float(np.sqrt((source.var(axis=0).mean() + target.var(axis=0).mean()) / 2))
+    if min(len(source), len(target)) < FEWEST_TO_COMPARE or not math.isfinite(spread) or spread == 0:
+        return
+    if abs(math.log10(spread)) > LARGE_RATIO:
+        warnings.warn(
+            f"rows vary {spread:.3g} times as much as those of the fit that warm_start or partial_fit goes on from; "
+            f"bring them into the same units, or call fit with warm_start=False",
+            UserWarning,
+            stacklevel=2,
         )
 
 

@@ -116,6 +116,16 @@ def test_score_counts_target_rows_alone(domains, stacked):
     assert fitted.score(rows, labels, sample_weight=weights, sample_domain=domain) == 1
 
 
+def test_score_warns_where_cross_validation_would_drop_the_domains(stacked):
+    rows, labels, domain = stacked
+    fitted = adapter().fit(rows, labels, sample_domain=domain)
+    fitted.score(rows[domain < 0], labels[domain < 0])  # with routing on, a scorer passes what it has
+    with sklearn.config_context(enable_metadata_routing=False):
+        fitted.score(rows, labels, sample_domain=domain)
+        with pytest.warns(UserWarning, match="takes all rows for target rows"):
+            cross_val_score(adapter(), rows, labels, cv=FOLDS, params={"sample_domain": domain}, error_score="raise")
+
+
 def test_weights_change_the_law_and_the_training(domains):
     X, y, X_target, _ = domains
     v, w = (np.random.default_rng(seed).integers(0, 3, size=len(rows)) for seed, rows in ((0, X), (1, X_target)))

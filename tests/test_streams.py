@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import warnings
 
 import numpy as np
 import pytest
@@ -29,6 +30,18 @@ def test_a_part_is_one_pass_over_its_rows(tiny, samples):
     assert transport.n_iter_ == 5
     assert [record["step"] for record in transport.history_] == sorted(record["step"] for record in transport.history_)
     assert transport.history_[-1]["step"] == 5
+
+
+@pytest.mark.parametrize("factor", [1e-3, 1e3])
+@pytest.mark.parametrize("way", ["partial_fit", "warm_start"])
+def test_rows_in_other_units_are_warned_of(tiny, samples, way, factor):
+    X, Y = samples
+    transport = tiny(warm_start=True).fit(X, Y)
+    go_on = transport.partial_fit if way == "partial_fit" else transport.fit
+    go_on(3 * X + 10, 2 * Y)  # a drift is no mistake
+    with pytest.warns(UserWarning, match="times as much"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        go_on(factor * X, factor * Y)
 
 
 @pytest.mark.slow
