@@ -2,7 +2,6 @@
 
 import copy
 import pickle
-import warnings
 
 import numpy as np
 import pytest
@@ -39,9 +38,9 @@ def test_rows_in_other_units_are_warned_of(tiny, samples, way, factor):
     transport = tiny(warm_start=True).fit(X, Y)
     go_on = transport.partial_fit if way == "partial_fit" else transport.fit
     go_on(3 * X + 10, 2 * Y)  # a drift is no mistake
-    with pytest.warns(UserWarning, match="times as much"), warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
+    with pytest.warns() as caught:  # a warm start far from its laws may diverge as well
         go_on(factor * X, factor * Y)
+    assert any("times as much" in str(warning.message) for warning in caught)
 
 
 @pytest.mark.slow
