@@ -2,13 +2,14 @@
 
 from neuralot import datasets, metrics
 from neuralot.adaptation import DomainAdapter, TransportAdapter
-from neuralot.estimators import OTPTransport, SNOTTransport
+from neuralot.estimators import OTNetTransport, OTPTransport, SNOTTransport
 from neuralot.loading import load
 
 __version__ = "0.1.0.dev0"
 
 __all__ = [
     "DomainAdapter",
+    "OTNetTransport",
     "OTPTransport",
     "SNOTTransport",
     "TransportAdapter",

@@ -19,10 +19,9 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Generator, Tensor
 
 from neuralot import fitting, persistence
-from neuralot.costs import as_cost
+from neuralot.costs import Cost, as_cost
 from neuralot.divergences import sinkhorn_divergence
-from neuralot.fitting import Law, Laws, is_ours, seeded_generator
-from neuralot.forms import Form
+from neuralot.fitting import Law, Laws, Standardised, Watched, is_ours, seeded_generator
 from neuralot.mapping import Image, map_rows
 from neuralot.scaling import Units
 from neuralot.semidual import SemiDual
@@ -54,8 +53,8 @@ def _has_inverse(estimator: BaseTransport) -> bool:
     check_is_fitted(estimator)
     if not estimator.problem_.invertible:
         raise AttributeError(
-            f"This {type(estimator).__name__} has no inverse_transform: only map_form='gradient' with "
-            f"bidirectional=True learns the way back"
+            f"This {type(estimator).__name__} has no inverse_transform: only SNOTTransport and OTPTransport with "
+            f"map_form='gradient' and bidirectional=True learn the way back"
         )
     return True
 
@@ -75,7 +74,6 @@ class BaseTransport(Documented, CallbackSupportMixin, OneToOneFeatureMixin, Tran
 
     # what a meta-estimator may pass on to fit without being asked, for Pipeline(transform_input=["X_target"])
     __metadata_request__fit = METADATA
-    __metadata_request__partial_fit = METADATA
     __metadata_request__score = dict.fromkeys(["X_target", "sample_domain"], True)
 
     units_: Units
@@ -86,17 +84,31 @@ class BaseTransport(Documented, CallbackSupportMixin, OneToOneFeatureMixin, Tran
     _fitted_params: dict[str, Any]
     _solution: Solution | None
 
-    @abstractmethod
-    def _method(self, n_features: int, params: Any, form: Form, generator: Generator) -> SemiDual:
-        """Build the method from the parameters of a fit (attributes of `params`) and a form."""
+    # what a fit asks of every transport, and not all have as a parameter
+    cost: Any = "sqeuclidean"
+    warm_start: bool = False
 
     @abstractmethod
-    def _resolved(self, rows: Tensor, n_source: int, n_rows: int) -> dict[str, Any]:
-        """Values of the parameters given as ``'auto'``.
+    def _method(self, n_features: int, params: Any, cost: Cost, generator: Generator) -> SemiDual:
+        """Build the method from the parameters of a fit (attributes of `params`)."""
 
-        `rows` are at most 2000 distinct standardised rows of the source, which has `n_source` of them; `n_rows` is the
-        number in the smaller sample.
+    @abstractmethod
+    def _resolved(self, rows: Tensor, n_source: int, n_target: int) -> dict[str, Any]:
+        """Values of the parameters given as ``'auto'``, and of those that every fit needs.
+
+        `rows` are at most 2000 distinct standardised rows of the source, which has `n_source` of them, and the target
+        has `n_target`.
         """
+
+    def _given_or(self, auto: dict[str, Any]) -> dict[str, Any]:
+        """The values of these parameters, and those of `auto` where they are ``'auto'``."""
+        given = {name: getattr(self, name) for name in auto}
+        is_auto = {name: isinstance(value, str) and value == "auto" for name, value in given.items()}
+        return {name: auto[name] if is_auto[name] else value for name, value in given.items()}
+
+    @abstractmethod
+    def _watch(self, source: Standardised, target: Standardised, generator: Generator) -> Watched:
+        """What a fit learns from, and what watches it on rows that were held out."""
 
     @with_callbacks
     def fit(
@@ -164,55 +176,6 @@ class BaseTransport(Documented, CallbackSupportMixin, OneToOneFeatureMixin, Tran
             self._learn(laws, lambda generator: fitting.fit(self, laws, generator, start, tasks))
         if tasks is not None:
             tasks.end()
-        self._warn(laws)
-        return self
-
-    def partial_fit(
-        self: Self,
-        X: Any,
-        y: Any = None,
-        *,
-        X_target: Any = None,
-        sample_domain: Any = None,
-        sample_weight: Any = None,
-        sample_weight_target: Any = None,
-    ) -> Self:
-        """Learn from the next part of a stream: one pass over these rows, without memory of earlier ones.
-
-        A pass makes ``ceil(max(n, m) / batch_size)`` steps. Units, networks and optimisers are those of the first
-        call, whose rows should be typical (some hundred of them). Smoothing levels and learning rates fall over the
-        first `max_iter` steps of all calls and stay at the last level, and at a tenth of the first rates, after that:
-        the transport then follows a slow drift (97 % of a shift by one standard deviation in 800 steps). Show the rows
-        several times if there are few. A fitted estimator goes on from its fit.
-
-        Parameters
-        ----------
-        X, y, X_target, sample_domain, sample_weight, sample_weight_target
-            As in `fit`.
-
-        Returns
-        -------
-        self
-
-        Raises
-        ------
-        ValueError
-            As `fit`; also with ``early_stopping=True``, or if the columns or the networks' parameters are not those of
-            the first call.
-
-        Warns
-        -----
-        ConvergenceWarning, UserWarning
-            As `fit`.
-        """
-        first = not hasattr(self, "problem_")
-        steps_before = 0 if first else self.n_iter_
-        with unchanged_on_error(self):
-            check_parameters(self.get_params(deep=False))
-            if self.early_stopping:
-                raise ValueError("early_stopping must be False for partial_fit, which holds no rows out")
-            laws = self._check_laws(X, y, X_target, sample_domain, sample_weight, sample_weight_target, reset=first)
-            self._learn(laws, lambda generator: fitting.fit_part(self, laws, generator), steps_before)
         self._warn(laws)
         return self
 
@@ -373,7 +336,12 @@ class BaseTransport(Documented, CallbackSupportMixin, OneToOneFeatureMixin, Tran
             fitted = learn(generator)
         for name, value in fitted.items():
             setattr(self, name, value)
+        self._complete(laws)
         self.transport_cost_ = self._transport_cost(laws[0].some(ROWS_FOR_COST))
+
+    def _complete(self, laws: Laws) -> None:
+        """Set what a fit of this class leaves beside the attributes of all; most have nothing."""
+        return None
 
     def _warn(self, laws: Laws) -> None:
         warn_of_scales(*(law.some().rows for law in laws))

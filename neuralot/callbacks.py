@@ -19,7 +19,7 @@ class EarlyStopping:
 
     The value watched is the energy distance between the two, in standardised units, written into the record as
     ``validation``. No exact map or plan is needed. It counts from where the problem has `settled`: before its last
-    smoothing level, OTP solves another problem. Call `restore` after the fit to go back to the best weights.
+    smoothing level, OTP solves another problem. Call `finish` after the fit to go back to the best weights.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ class EarlyStopping:
             self.weights = copy.deepcopy(problem.state_dict())
         return step - self.best_step >= self.n_iter_no_change
 
-    def restore(self, problem: SemiDual) -> None:
+    def finish(self, problem: SemiDual) -> None:
         """Load the weights of the best step into `problem`."""
         if self.weights:
             problem.load_state_dict(self.weights)
@@ -74,7 +74,11 @@ class ProgressBar:
 
     def __call__(self, step: int, problem: SemiDual, record: Record) -> bool:
         losses = "/".join(f"{value:.3g}" for name, value in record.items() if name.endswith("_loss"))
-        shown = [f"{name} {record[name]:.3g}" for name in ("eps", "discrepancy", "validation") if name in record]
+        shown = [
+            f"{name} {record[name]:.3g}"
+            for name in ("eps", "discrepancy", "validation", "mass_error")
+            if name in record
+        ]
         words = "  ".join([f"step {step}", f"loss {losses}", *shown])
         progress = record["progress"]
         if self.bar is not None:

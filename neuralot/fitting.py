@@ -9,22 +9,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
 from sklearn.utils import gen_batches
 from torch import Generator, Tensor
 
-from neuralot.callbacks import EarlyStopping, ProgressBar
+from neuralot.callbacks import ProgressBar
 from neuralot.costs import as_cost
-from neuralot.forms import make_form
 from neuralot.mapping import ROWS_PER_BLOCK, Change
 from neuralot.sampling import ArraySampler, canonical_order, distinct, hold_out, spaced
 from neuralot.scaling import Units
-from neuralot.semidual import CriticLoss, SemiDual
-from neuralot.solve import Solution, Status, go_on, solve
-from neuralot.validation import check_cost, check_networks, check_random_state_of, warn_of_other_units
+from neuralot.semidual import SemiDual
+from neuralot.solve import Record, Solution, Status, go_on, solve
+from neuralot.validation import check_cost, check_random_state_of, warn_of_other_units
 
 if TYPE_CHECKING:
     from neuralot.base import BaseTransport
@@ -49,6 +48,10 @@ BESIDE = {
     "verbose",
     "warm_start",
 }
+# decay of the weight average per step, where a transport has no other
+AVERAGING = 0.99
+# parameters that are networks of the user's own
+NETWORKS = ("map_network", "potential_network", "height_network")
 # a stream is taken for at least so many rows, however few come first
 ROWS_OF_A_STREAM = 4_096
 
@@ -101,7 +104,11 @@ class Standardised:
         uniform = bool((self.weights == self.weights[0]).all())
         return ArraySampler(self.rows, None if uniform else torch.as_tensor(self.weights))
 
-    def hold_out(self, fraction: float, generator: Generator) -> tuple[Standardised, Tensor]:
+    def alike(self, n_rows: int) -> Tensor:
+        """At most `n_rows` rows that count alike."""
+        return self.rows[torch.from_numpy(spaced(self.weights, min(int(np.count_nonzero(self.weights)), n_rows)))]
+
+    def hold_out(self, fraction: float, generator: Generator, at_most: int = SOME_ROWS) -> tuple[Standardised, Tensor]:
         """Split off a fraction of the weight; return what is left, and some rows of that fraction."""
         weights, held = hold_out(self.weights, len(self.distinct), fraction, generator)
         if not weights.any():
@@ -109,11 +116,22 @@ class Standardised:
                 f"early_stopping=True needs at least 2 rows in each sample and a validation_fraction that leaves "
                 f"some, got {len(self.rows)} rows and {fraction}"
             )
-        some = spaced(held, min(int(np.count_nonzero(held)), SOME_ROWS))
-        return Standardised(self.rows, weights), self.rows[torch.from_numpy(some)]
+        return Standardised(self.rows, weights), Standardised(self.rows, held).alike(at_most)
 
 
 Laws = tuple[Law, Law]
+
+
+class Watch(Protocol):
+    """A callback of the loop that has the last word on the problem."""
+
+    def __call__(self, step: int, problem: SemiDual, record: Record) -> bool: ...
+
+    def finish(self, problem: SemiDual) -> None:
+        """Do what is left to do with the learned problem, such as to load the best weights."""
+
+
+Watched = tuple[Standardised, Standardised, Watch | None]
 
 
 def fit(
@@ -128,19 +146,15 @@ def fit(
     problem = build(transport, fitted, generator)
     if warm:
         _load(problem, transport.problem_)
-    stopping, callbacks = None, list(transport.callbacks or ())
-    if transport.early_stopping:
-        source, x_held = source.hold_out(transport.validation_fraction, generator)
-        target, y_held = target.hold_out(transport.validation_fraction, generator)
-        stopping = EarlyStopping(x_held, y_held, tol=transport.tol, n_iter_no_change=transport.n_iter_no_change)
-        callbacks.insert(0, stopping)
+    source, target, watch = transport._watch(source, target, generator)
+    callbacks = [*([] if watch is None else [watch]), *(transport.callbacks or ())]
     params = fitted["_fitted_params"]
     max_time = None if params["max_time"] is None else max(params["max_time"] - (time.perf_counter() - start), 1e-3)
     if tasks is not None:
         callbacks.append(tasks.begin(fitted))
     with contextlib.ExitStack() as stack:
         if transport.verbose:
-            callbacks.insert(0 if stopping is None else 1, stack.enter_context(ProgressBar()))
+            callbacks.insert(0 if watch is None else 1, stack.enter_context(ProgressBar()))
         solution = solve(
             problem,
             source.sampler(),
@@ -150,10 +164,10 @@ def fit(
             callbacks=callbacks,
             **_settings(params, generator),
         )
-    if stopping is not None and solution.status is Status.INTERRUPTED and solution.history:
-        stopping(solution.n_iter, solution.problem, dict(solution.history[-1]))  # the last weights count, too
-    if stopping is not None and solution.status not in (Status.DIVERGED, Status.FAILED):
-        stopping.restore(solution.problem)
+    if watch is not None and solution.status is Status.INTERRUPTED and solution.history:
+        watch(solution.n_iter, solution.problem, dict(solution.history[-1]))  # the last weights count, too
+    if watch is not None and solution.status not in (Status.DIVERGED, Status.FAILED):
+        watch.finish(solution.problem)
     return fitted | _learned(solution) | {"_solution": None}
 
 
@@ -181,30 +195,19 @@ def build(transport: BaseTransport, fitted: Mapping[str, Any], generator: Genera
     """Build the problem of fitted attributes, on the device of `generator`."""
     units: Units = fitted["units_"]
     params = SimpleNamespace(**fitted["_fitted_params"])
-    form = make_form(
-        units.n_directions,
-        units.cost(as_cost(params.cost), generator.device),
-        map_form=params.map_form,
-        hidden_layer_sizes=params.hidden_layer_sizes,
-        activation=params.activation,
-        n_map_steps=None if params.n_map_steps == "auto" else params.n_map_steps,
-        noise_dim=getattr(params, "noise_dim", 0),
-        n_transform_draws=params.n_transform_draws,
-        bidirectional=params.bidirectional,
-        critic_loss=CriticLoss(params.expectile, params.expectile_weight, params.gradient_penalty),
-        gap_weight=params.gap_weight,
-        affine_base=getattr(params, "affine_base", False),
-        map_network=params.map_network,
-        potential_network=params.potential_network,
-        generator=generator,
-    ).to(torch.float32)
-    check_networks(form, units.n_directions)
-    return transport._method(units.n_directions, params, form, generator).to(generator.device, torch.float32).eval()
+    cost = units.cost(as_cost(getattr(params, "cost", transport.cost)), generator.device)
+    problem = transport._method(units.n_directions, params, cost, generator)
+    return problem.to(generator.device, torch.float32).eval()
 
 
 def is_ours(params: Mapping[str, Any]) -> bool:
     """Whether networks and cost are this package's: they work in double precision, and on the device alone."""
-    return (params["map_network"] or params["potential_network"]) is None and as_cost(params["cost"]).homogeneous
+    return not _has_networks(params) and as_cost(params.get("cost", "sqeuclidean")).homogeneous
+
+
+def _has_networks(params: Mapping[str, Any]) -> bool:
+    """Whether any network is the user's own."""
+    return any(params.get(name) is not None for name in NETWORKS)
 
 
 def seeded_generator(random_state: Any, device: torch.device, steps_before: int = 0) -> Generator:
@@ -229,7 +232,7 @@ def _prepared(
     )
     some = source.rows[source.distinct[evenly(len(source.distinct), SOME_ROWS)]]
     n_source, n_target = (max(len(law.distinct), ROWS_OF_A_STREAM * of_stream) for law in (source, target))
-    chosen = transport._resolved(some, n_source, min(n_source, n_target))
+    chosen = transport._resolved(some, n_source, n_target)
     # what the networks of this fit are made from; a later set_params must not change them
     params = {**transport.get_params(deep=False), **chosen, "random_state": None, "callbacks": None}
     if warm and of_stream:  # its networks and laws stay what they were
@@ -260,8 +263,8 @@ def _units(transport: BaseTransport, laws: Laws) -> Units:
     source, target = laws
     cost = as_cost(transport.cost)
     check_cost(cost, source.rows.shape[1])
-    own = transport.map_network is None and transport.potential_network is None
-    return Units.of(source.rows, target.rows, source.weights, target.weights, cost, reduce=own)
+    reduce = not _has_networks(transport.get_params(deep=False))
+    return Units.of(source.rows, target.rows, source.weights, target.weights, cost, reduce=reduce)
 
 
 def _units_of_the_last_fit(transport: BaseTransport, laws: Laws) -> Units:
@@ -290,6 +293,7 @@ def _settings(params: Mapping[str, Any], generator: Generator) -> dict[str, Any]
         "optimizer": params["optimizer"],
         "learning_rate": params["learning_rate_init"],
         "weight_decay": params["weight_decay"],
+        "averaging": params.get("averaging", AVERAGING),
         "generator": generator,
     }
 

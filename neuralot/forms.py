@@ -305,7 +305,7 @@ def make_form(
     def potential() -> nn.Module:
         if potential_network is None:
             return (BasedPotential if based else Potential)(n_features, sizes, activation)
-        return _module(potential_network, n_features, "potential_network")
+        return make_network(potential_network, n_features, "potential_network")
 
     if form == "gradient" and activation == "relu" and potential_network is None:
         raise ValueError(
@@ -324,7 +324,7 @@ def make_form(
                 gap_weight=default_gap_weight(n_features) if gap_weight is None else gap_weight,
             )
         if map_network is not None:
-            network = _module(map_network, n_features, "map_network")
+            network = make_network(map_network, n_features, "map_network")
         elif noise_dim:
             network = NoiseMap(n_features, noise_dim, sizes, activation)
         else:
@@ -335,7 +335,8 @@ def make_form(
         )
 
 
-def _module(factory: NetworkFactory, n_features: int, name: str) -> nn.Module:
+def make_network(factory: NetworkFactory, n_features: int, name: str) -> nn.Module:
+    """A user's own network; a ValueError that names the parameter if it is none."""
     try:
         network: Any = factory(n_features)
     except Exception as error:

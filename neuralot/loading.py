@@ -17,6 +17,7 @@ def load(
     cost: Any = None,
     map_network: NetworkFactory | None = None,
     potential_network: NetworkFactory | None = None,
+    height_network: NetworkFactory | None = None,
 ) -> BaseTransport:
     """Load a transport that `save` wrote; no code of the file's runs.
 
@@ -25,7 +26,7 @@ def load(
     path : str or path-like
     cost : Cost or callable, optional
         What the transport was fitted with, if it was no cost of this package.
-    map_network, potential_network : callable ``n_features -> torch.nn.Module``, optional
+    map_network, potential_network, height_network : callable ``n_features -> torch.nn.Module``, optional
         What the transport was fitted with, if it was given any. Their weights are the file's.
 
     Returns
@@ -54,7 +55,12 @@ def load(
     >>> bool((loaded.transform(X) == transport.transform(X)).all())
     True
     """
-    functions = {"cost": cost, "map_network": map_network, "potential_network": potential_network}
+    functions = {
+        "cost": cost,
+        "map_network": map_network,
+        "potential_network": potential_network,
+        "height_network": height_network,
+    }
     return persistence.read(path, _subclasses(BaseTransport), functions)
 
 

@@ -128,6 +128,21 @@ class Potential(nn.Module):
         return ((x @ self.quadratic) * x).sum(-1) + self.residual(x).squeeze(-1)
 
 
+class Heights(nn.Module):
+    """A potential on the target's side and, for each of some points, a correction of its own.
+
+    Parameters
+    ----------
+    potential : torch.nn.Module
+    n_points : int
+    """
+
+    def __init__(self, potential: nn.Module, n_points: int = 0) -> None:
+        super().__init__()
+        self.potential = potential
+        self.corrections = nn.Parameter(torch.zeros(n_points))
+
+
 class AffineBase(nn.Module):
     """A base for a network to add to, the affine map x -> A x + b, and a lens x -> L x through which it sees its rows.
 

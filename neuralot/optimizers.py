@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from torch import Tensor, nn
-from torch.optim import AdamW, Muon, Optimizer
+from torch.optim import SGD, AdamW, Muon, Optimizer
 
-from neuralot.networks import ConvexPotential
+from neuralot.networks import ConvexPotential, Heights
 
 OPTIMIZERS = ("auto", "adam", "muon")
 
@@ -53,9 +53,12 @@ def make_optimizers(
         rate, momentum, weight_decay = CRITIC_FACTOR * rate, 0.0, max(CRITIC_DECAY, weight_decay)
     hidden = hidden_matrices(network)
     chosen = {id(weight) for weight in hidden}
+    optimizers: list[Optimizer] = []
+    if isinstance(network, Heights):  # the gradient of a correction is its step
+        chosen.add(id(network.corrections))
+        optimizers.append(SGD([network.corrections], lr=1.0))
     rest = [p for p in network.parameters() if p.requires_grad and id(p) not in chosen]
     groups: list[dict[str, Any]] = [{"params": rest}] if rest else []
-    optimizers: list[Optimizer] = []
     if hidden and kind == "adam":
         groups.append({"params": hidden, "weight_decay": weight_decay})
     elif hidden:

@@ -19,7 +19,7 @@ from safetensors.numpy import save
 from torch import Generator
 
 from neuralot.costs import Lp, SquaredEuclidean
-from neuralot.fitting import build
+from neuralot.fitting import NETWORKS, build
 from neuralot.scaling import Units
 from neuralot.semidual import SemiDual
 from neuralot.solve import Status
@@ -42,7 +42,7 @@ NEEDED = {
     "units_",
 }
 # where a user's own functions may be, which no file holds and `load` takes
-FUNCTIONS = ("cost", "map_network", "potential_network")
+FUNCTIONS = ("cost", *NETWORKS)
 BUILT_IN_COSTS = {cost.__name__: cost for cost in (SquaredEuclidean, Lp)}
 
 
@@ -67,8 +67,9 @@ def revive(transport: BaseTransport) -> None:
     weights = {name: torch.as_tensor(array) for name, array in state["problem_"].items()}
     transport.units_, transport.status_ = Units(**state["units_"]), Status[state["status_"]]
     problem = build(transport, state, Generator().manual_seed(0))
-    shapes = {name: tuple(weight.shape) for name, weight in _weights(problem).items()}
     found = {name: tuple(weight.shape) for name, weight in weights.items()}
+    problem.reserve(found)
+    shapes = {name: tuple(weight.shape) for name, weight in _weights(problem).items()}
     for name in sorted(shapes.keys() | found.keys()):
         if shapes.get(name) != found.get(name):
             raise ValueError(
@@ -85,7 +86,8 @@ def revive(transport: BaseTransport) -> None:
 
 def write(path: str | os.PathLike[str], transport: BaseTransport) -> None:
     """Write a fitted transport; a crash leaves the file that was there."""
-    state = {name: value for name, value in transport.__getstate__().items() if name in NEEDED | {"feature_names_in_"}}
+    of_fit = {name for name in vars(transport) if name.endswith("_") and not name.startswith("_")}
+    state = {name: value for name, value in transport.__getstate__().items() if name in NEEDED | of_fit}
     state["params"] = _encoded(transport.get_params(deep=False))
     state["_fitted_params"] = _encoded(state["_fitted_params"])
     # as bytes: a long history is more than a header may hold
@@ -144,8 +146,8 @@ def read(
 def _check_needed(functions: Mapping[str, Any], params: Mapping[str, Any]) -> None:
     """Refuse functions in whose place the fit had none."""
     for name, function in functions.items():
-        if function is not None and params[name] is not function:
-            raise ValueError(f"it was saved with {name}={params[name]!r}, which is in the file; leave {name} out")
+        if function is not None and params.get(name) is not function:
+            raise ValueError(f"it was saved with {name}={params.get(name)!r}, which is in the file; leave {name} out")
 
 
 def _content(path: Path) -> tuple[dict[str, str], dict[str, np.ndarray]]:

@@ -126,6 +126,8 @@ def as_sampler(source: Any, weights: Any = None, device: torch.device | str | No
     rows_given = not (isinstance(source, DataLoader) or callable(source))
     if weights is not None and not rows_given:
         raise ValueError("weights are only for an array of rows; a loader or a callable draws by its own law")
+    if isinstance(source, ArraySampler):
+        return source
     if isinstance(source, DataLoader):
         return LoaderSampler(source)
     if not rows_given:

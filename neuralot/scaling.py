@@ -81,12 +81,15 @@ class Units:
 
     def cover(self, X: np.ndarray, Y: np.ndarray) -> bool:
         """Whether rows of the source and of the target vary in no other directions, up to rounding."""
-        if self.basis is None:
-            return True
-        for rows, centre in ((X, self.source_centre), (Y, self.target_centre)):
-            if np.abs(self._beside(rows, centre)).max() > 1e-3 * max(self.scale, np.abs(rows - centre).max()):
-                return False
-        return True
+        return self._covers(X, self.source_centre) and self._covers(Y, self.target_centre)
+
+    def covers_target(self, Y: np.ndarray) -> bool:
+        """Whether rows of the target vary in no other directions, up to rounding."""
+        return self._covers(Y, self.target_centre)
+
+    def _covers(self, rows: np.ndarray, centre: np.ndarray) -> bool:
+        beside = np.abs(self._beside(rows, centre)).max()
+        return bool(beside <= 1e-3 * max(self.scale, np.abs(rows - centre).max()))
 
     def cost(self, cost: Cost, device: torch.device) -> Cost:
         """The cost as a function of standardised rows."""

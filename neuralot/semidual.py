@@ -9,8 +9,9 @@ A method says who plays, how often, and what each player minimises; `neuralot.so
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -60,6 +61,10 @@ class SemiDual(nn.Module, ABC):
         Whether `inverse` is available.
     together : bool
         Whether the players move at once, by `losses`; else each in its turn, by `loss`.
+    growth : int
+        How many times the batch size a step takes at present.
+    capturable : bool
+        Whether all steps do the same, so that a GPU can replay one.
     """
 
     networks: nn.ModuleDict
@@ -68,6 +73,8 @@ class SemiDual(nn.Module, ABC):
     cost: Cost
     invertible: bool = False
     together: bool = False
+    growth: int = 1
+    capturable: bool = True
 
     @abstractmethod
     def loss(self, player: str, batch: Batch) -> Tensor:
@@ -102,6 +109,14 @@ class SemiDual(nn.Module, ABC):
 
     def follow(self, progress: float) -> None:
         """Change what follows the progress on the host, before each step; a captured step repeats the rest only."""
+        return None
+
+    def rate(self, progress: float) -> float:
+        """Share of the first learning rates: a cosine from 1 to 0."""
+        return (1 + math.cos(math.pi * progress)) / 2
+
+    def reserve(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
+        """Make room for a state of these shapes, where they depend on the laws that were learned."""
         return None
 
     def settled(self, progress: float) -> bool:

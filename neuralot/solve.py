@@ -221,23 +221,26 @@ def _run(
     # what a step reads of the clock, on the device
     progress, rate = torch.zeros(2, device=generator.device)
 
+    def n_rows() -> int:
+        return batch_size * problem.growth
+
     def step() -> dict[str, Tensor]:
         return training.step(
-            lambda: Batch(source(batch_size, generator), target(batch_size, generator), progress, generator), rate
+            lambda: Batch(source(n_rows(), generator), target(n_rows(), generator), progress, generator), rate
         )
 
     guard = Guard(learned, source, target, generator)
     history: list[Record] = []
     lost = stopped = interrupted = False
     of_arrays = isinstance(source, ArraySampler) and isinstance(target, ArraySampler)
-    if capture and of_arrays and generator.device.type == "cuda":
+    if capture and problem.capturable and of_arrays and generator.device.type == "cuda":
         step = Captured(step, generator)
     try:
         with _threads_for(problem), _randomness_of(generator), tensor_cores(generator.device):
             while not (clock.over or lost or stopped):
                 problem.follow(clock.progress)
                 progress.fill_(clock.progress)
-                rate.fill_(clock.rate)
+                rate.fill_(max(problem.rate(clock.progress), clock.least_rate))
                 losses = step()
                 clock.tick()
                 if clock.record_due:
@@ -299,7 +302,7 @@ def _check_arguments(max_iter: int, max_time: float | None, batch_size: int, opt
 
 
 class _Clock:
-    """Budgets: how much of the run is over, at which share of the rates it is, and whether a record is due.
+    """Budgets: how much of the run is over, and whether a record is due.
 
     With `n_steps` it is that of a part of a stream, which begins at `step` and goes on after `max_iter`.
     """
@@ -345,7 +348,6 @@ class _Clock:
         return {"step": self.step, "seconds": self.seconds, "progress": self.progress}
 
     @property
-    def rate(self) -> float:
-        """Share of the first learning rate, a cosine from 1 to 0, or to a tenth in a stream."""
-        cosine = (1 + math.cos(math.pi * self.progress)) / 2
-        return max(cosine, LEAST_RATE) if self.of_stream else cosine
+    def least_rate(self) -> float:
+        """Share of the first learning rates that is left at the end: none, or a tenth in a stream."""
+        return LEAST_RATE if self.of_stream else 0.0

@@ -78,6 +78,10 @@ RULES: Mapping[str, Rule] = {
     "activation": _one_of("auto", *ACTIVATIONS),
     "map_network": _or(None, _FACTORY),
     "potential_network": _or(None, _FACTORY),
+    "height_network": _or(None, _FACTORY),
+    "n_monte_carlo": _or("auto", _integer(1)),
+    "mass_tol": _number(0, closed=True),
+    "output": _one_of("hard", "smooth"),
     "n_map_steps": _or("auto", _integer(1)),
     "noise_dim": _integer(0),
     "bidirectional": _BOOL,
@@ -348,6 +352,20 @@ def check_networks(form: Form, n_features: int) -> None:
             _try("map_network" if noise else "map_network (noise_dim=0)", network, (x, *noise), {(2, n_features)})
         else:
             _try("potential_network", network, (x,), {(2,), (2, 1)})
+
+
+def check_height_network(network: torch.nn.Module, n_features: int) -> None:
+    """Try a network of heights on two rows; raise a ValueError if its result is wrong or may depend on other rows."""
+    if any(isinstance(module, torch.nn.modules.batchnorm._NormBase) for module in network.modules()):
+        raise ValueError("height_network must see each row for itself, got one with batch normalisation; use LayerNorm")
+    x = torch.zeros(2, n_features, dtype=torch.float32)
+    _try("height_network", copy.deepcopy(network).eval(), (x,), {(2,), (2, 1)})
+
+
+def check_refine_steps(refine_steps: Any) -> None:
+    """Raise a ValueError unless `refine_steps` is an integer of at least 0."""
+    if not _is_integer(refine_steps, 0):
+        raise ValueError(f"refine_steps must be an integer of at least 0, got {refine_steps!r}")
 
 
 def _try(argument: str, function: Callable[..., Any], rows: tuple[torch.Tensor, ...], shapes: set[Any]) -> None:

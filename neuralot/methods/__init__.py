@@ -1,6 +1,7 @@
 """The methods, one file each: their networks, losses and maps."""
 
+from neuralot.methods.otnet import OTNet
 from neuralot.methods.otp import OTP
 from neuralot.methods.snot import SNOT
 
-__all__ = ["OTP", "SNOT"]
+__all__ = ["OTP", "SNOT", "OTNet"]

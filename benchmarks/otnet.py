@@ -1,0 +1,268 @@
+"""OT-Net: masses beside POT's semi-discrete solver, jumps, new targets, digits from noise, and memory.
+
+python benchmarks/otnet.py            # the tables of benchmarks/README.md
+python benchmarks/otnet.py --quick    # does it run? (make bench)
+"""
+
+import argparse
+import math
+import statistics
+import time
+import warnings
+from collections.abc import Callable, Iterable
+
+import numpy as np
+import torch
+from ot.da import SinkhornTransport
+from ot.semidiscrete import solve_semidiscrete
+from scale import peak_beyond
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.datasets import load_digits
+from sklearn.decomposition import PCA
+from sklearn.neighbors import NearestNeighbors
+from sklearn.svm import SVC
+from torch import Generator, Tensor
+
+from neuralot import OTNetTransport, SNOTTransport
+from neuralot.defaults import default_rate, default_sizes
+from neuralot.methods import OTNet
+from neuralot.methods.otnet import unbiased_square
+from neuralot.networks import Potential
+from neuralot.planes import Planes
+from neuralot.solve import solve
+
+
+def mixture(n_rows: int, d: int, rng: np.random.Generator) -> np.ndarray:
+    """Eight clusters on a ring in the plane, or at random places, correlated, in space; unit mean variance."""
+    labels = rng.integers(8, size=n_rows)
+    if d == 2:
+        angles = labels * np.pi / 4
+        rows = 3 * np.stack([np.cos(angles), np.sin(angles)], axis=1) + 0.4 * rng.normal(size=(n_rows, 2))
+    else:
+        rows = rng.normal(size=(8, d))[labels] + rng.normal(size=(n_rows, d)) @ rng.normal(size=(d, d)) / math.sqrt(d)
+    rows -= rows.mean(axis=0)
+    return rows / np.sqrt(rows.var(axis=0).mean())
+
+
+def mass_error(points: Tensor, heights: Tensor, seed: int, n_rows: int) -> float:
+    """|w - nu|_2 for uniform weights, without bias, on rows of the Gaussian that no fit has seen."""
+    planes, generator = Planes(points, heights), Generator().manual_seed(10_000 + seed)
+    counts = torch.zeros(len(points))
+    for _ in range(n_rows // 4096):
+        rows = torch.randn(4096, points.shape[1], generator=generator)
+        counts += torch.bincount(planes.highest(rows), minlength=len(points))
+    return math.sqrt(max(float(unbiased_square(counts, torch.full((len(points),), 1 / len(points)))), 0.0))
+
+
+def by_network(share: float) -> Callable[[Tensor, int, float], tuple[Tensor, Tensor]]:
+    def heights(points: Tensor, seed: int, budget: float) -> tuple[Tensor, Tensor]:
+        d, generator = points.shape[1], Generator().manual_seed(seed)
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            potential = Potential(d, default_sizes(d))
+        problem = solve(
+            OTNet(d, potential, network_share=share),
+            lambda n, generator: torch.randn(n, d, generator=generator),
+            points,
+            max_iter=10**9,
+            max_time=budget,
+            batch_size=1024,
+            learning_rate=default_rate(d),
+            generator=generator,
+        ).problem
+        return problem.points, problem.heights
+
+    return heights
+
+
+def by_pot(batch_size: int) -> Callable[[Tensor, int, float], tuple[Tensor, Tensor]]:
+    def heights(points: Tensor, seed: int, budget: float) -> tuple[Tensor, Tensor]:
+        torch.manual_seed(seed)
+        d, start = points.shape[1], time.perf_counter()
+        sampler = lambda n: torch.randn(n, d)  # noqa: E731
+        solve_semidiscrete(points, sampler, max_iter=20, batch_size=batch_size)
+        pace = (time.perf_counter() - start) / 20
+        # its number of steps must be known before: as many as fit into the budget
+        potential = solve_semidiscrete(points, sampler, max_iter=max(1, int(budget / pace)), batch_size=batch_size)
+        return points, (potential - points.square().sum(1)) / 2
+
+    return heights
+
+
+SOLVERS = {
+    "neuralot OT-Net": by_network(0.4),
+    "neuralot, no network": by_network(0.0),
+    "POT semidiscrete": by_pot(32),
+    "POT semidiscrete, batches of 256": by_pot(256),
+}
+
+
+def masses(seeds: Iterable[int], budgets: Iterable[float], m: int, n_rows: int) -> None:
+    for d in (2, 32):
+        for budget in budgets:
+            for name, solver in SOLVERS.items():
+                errors, seconds = [], []
+                for seed in seeds:
+                    points = torch.from_numpy(mixture(m, d, np.random.default_rng(seed))).float()
+                    start = time.perf_counter()
+                    found = solver(points, seed, budget)
+                    seconds.append(time.perf_counter() - start)
+                    errors.append(mass_error(*found, seed, n_rows))
+                print(f"| {d} | {name} | {statistics.median(seconds):.0f} | {spread(errors, '.5f')} |", flush=True)
+
+
+def spread(values: list[float], form: str) -> str:
+    return f"{statistics.median(values):{form}} ({min(values):{form}}..{max(values):{form}})"
+
+
+def two_blobs(seeds: Iterable[int], max_iter: int) -> None:
+    """Share of images between two blobs, half of the way from one to the other left and right of the middle."""
+    shares: dict[str, list[float]] = {}
+    for seed in seeds:
+        rng = np.random.default_rng(seed)
+        X, new = rng.normal(size=(4000, 2)), rng.normal(size=(100_000, 2))
+        Y = 0.5 * rng.normal(size=(1000, 2)) + 5 * rng.choice([-1, 1], size=(1000, 1)) * [1, 0]
+        net = OTNetTransport(max_iter=max_iter, random_state=seed).fit(X, Y)
+        snot = SNOTTransport(max_iter=max_iter, random_state=seed).fit(X, Y)
+        sinkhorn = SinkhornTransport(reg_e=0.01, norm="max").fit(Xs=X[:2000], Xt=Y)
+        images = {
+            "neuralot OT-Net, hard": net.transform(new),
+            "neuralot OT-Net, smooth": net.set_params(output="smooth").transform(new),
+            "neuralot SNOT": snot.transform(new),
+            "POT Sinkhorn": sinkhorn.transform(Xs=new),
+        }
+        for name, rows in images.items():
+            shares.setdefault(name, []).append(float((np.abs(rows[:, 0]) < 2.5).mean()))
+    for name, values in shares.items():
+        print(f"| {name} | {spread(values, '.3%')} |", flush=True)
+
+
+def retargets(seeds: Iterable[int], max_iter: int, m: int) -> None:
+    """Mass errors on rows of the source that no fit has seen, and seconds."""
+    found: dict[tuple[int, str], list[tuple[float, float]]] = {}
+    for d in (2, 16):
+        for seed in seeds:
+            rng = np.random.default_rng(seed)
+            X, fresh = rng.normal(size=(50_000, d)), rng.normal(size=(200_000, d))
+            Y, other = np.split(mixture(2 * m, d, rng), 2)
+            make = OTNetTransport(max_iter=max_iter, random_state=seed)
+            fitted, seconds = timed(lambda make=make, X=X, Y=Y: make.fit(X, Y))
+            work = {
+                "retarget": lambda fitted=fitted, other=other: fitted.retarget(other),
+                "50 refine steps": lambda fitted=fitted, other=other: fitted.retarget(other, refine_steps=50),
+                "fit": lambda make=make, X=X, other=other: make.fit(X, other),
+            }
+            found.setdefault((d, "first fit, its own target"), []).append((true_error(fitted, fresh), seconds))
+            for name, act in work.items():
+                transport, seconds = timed(act)
+                found.setdefault((d, name), []).append((true_error(transport, fresh), seconds))
+    for (d, name), values in found.items():
+        errors, seconds = map(list, zip(*values, strict=True))
+        print(f"| {d} | {name} | {spread(errors, '.4f')} | {statistics.median(seconds):.2f} |", flush=True)
+
+
+def timed(work: Callable[[], OTNetTransport]) -> tuple[OTNetTransport, float]:
+    start = time.perf_counter()
+    return work(), time.perf_counter() - start
+
+
+def true_error(transport: OTNetTransport, rows: np.ndarray) -> float:
+    counts = np.bincount(transport.assign(rows), minlength=len(transport.target_points_))
+    weights = torch.full((len(counts),), 1 / len(counts))
+    return math.sqrt(max(float(unbiased_square(torch.from_numpy(counts), weights)), 0.0))
+
+
+def digits(seeds: Iterable[int], max_iter: int) -> None:
+    """Images generated from noise: classes, distance to the nearest real one, and ghosts.
+
+    A ghost is an image of which a classifier trained on other digits is less than half sure.
+    """
+    rows, labels = load_digits(return_X_y=True)
+    results: dict[str, list[tuple[float, ...]]] = {}
+    for seed in seeds:
+        rng = np.random.default_rng(seed)
+        order = rng.permutation(len(rows))
+        seen, others = order[:1200], order[1200:]
+        pca = PCA(10, random_state=0).fit(rows[seen])
+        codes = pca.transform(rows[seen])
+        judge = CalibratedClassifierCV(SVC(C=10), ensemble=False).fit(pca.transform(rows[others]), labels[others])
+        real = NearestNeighbors().fit(codes)
+        spread_of = np.sqrt(codes.var(axis=0).mean())
+        noise, new = (spread_of * rng.normal(size=(n, codes.shape[1])) for n in (20_000, 5000))
+        net = OTNetTransport(max_iter=max_iter, random_state=seed).fit(noise, codes)
+        images = {"hard": net.transform(new), "smooth": net.set_params(output="smooth").transform(new)}
+        net.problem_.reach.fill_(math.inf)
+        images["smooth, no crease test"] = net.transform(new)
+        images["real digits, held out"] = pca.transform(rows[others])
+        for name, generated in images.items():
+            sure = judge.predict_proba(generated)
+            shares = np.bincount(sure.argmax(axis=1), minlength=10) / len(generated)
+            nearest = real.kneighbors(generated, 1)[0].mean()
+            ghosts = (sure.max(axis=1) < 0.5).mean()
+            results.setdefault(name, []).append(((shares > 0.01).sum(), shares.min(), nearest, ghosts))
+    for name, values in results.items():
+        classes, least, nearest, ghosts = map(list, zip(*values, strict=True))
+        print(
+            f"| {name} | {min(classes):.0f} | {statistics.median(least):.1%} | {statistics.median(nearest):.2f} | "
+            f"{spread(ghosts, '.2%')} |",
+            flush=True,
+        )
+
+
+def memory(m: int, max_iter: int) -> None:
+    rng = np.random.default_rng(0)
+    X, Y = (rng.standard_normal((m, 16), dtype=np.float32) for _ in range(2))
+    transport = OTNetTransport(max_iter=max_iter, random_state=0)
+    seconds, peak = peak_beyond(lambda: transport.fit(X, Y))
+    print(f"fit, {m} targets, d = 16, {max_iter} steps: {seconds:.0f} s, {peak:.3f} GiB beyond the data")
+    for output in ("hard", "smooth"):
+        seconds, peak = peak_beyond(lambda: transport.transform(X[:20_000]))
+        print(f"transform 20 000 rows, {output}: {seconds:.1f} s, {peak:.3f} GiB")
+        transport.set_params(output="smooth")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
+    parser.add_argument("--quick", action="store_true", help="one seed, small samples")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    warnings.simplefilter("ignore")
+    for part in options.parts:
+        head, full, quick = PARTS[part]
+        print(f"\n{part}\n{head}", flush=True)
+        (quick if options.quick else full)()
+
+
+def heading(*columns: str) -> str:
+    return f"\n| {' | '.join(columns)} |\n|{'---|' * len(columns)}"
+
+
+SEEDS = (0, 1, 2)
+PARTS: dict[str, tuple[str, Callable[[], None], Callable[[], None]]] = {
+    "masses": (
+        heading("d", "solver", "s", "mass error"),
+        lambda: masses(SEEDS, (10, 30), 10_000, 1_000_000),
+        lambda: masses((0,), (2,), 1000, 100_000),
+    ),
+    "blobs": (
+        heading("map", "images between the blobs"),
+        lambda: two_blobs(SEEDS, 1200),
+        lambda: two_blobs((0,), 100),
+    ),
+    "retarget": (
+        heading("d", "", "mass error", "s"),
+        lambda: retargets(SEEDS, 1200, 2000),
+        lambda: retargets((0,), 60, 200),
+    ),
+    "digits": (
+        heading("images", "classes", "least class", "to the nearest real one", "ghosts"),
+        lambda: digits(SEEDS, 1200),
+        lambda: digits((0,), 100),
+    ),
+    "memory": ("", lambda: memory(100_000, 200), lambda: memory(10_000, 20)),
+}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,7 @@
+"""The estimators: for each a method class, an explicit constructor, and the words."""
+
+from neuralot.estimators.otnet import OTNetTransport
+from neuralot.estimators.otp import OTPTransport
+from neuralot.estimators.snot import SNOTTransport
+
+__all__ = ["OTNetTransport", "OTPTransport", "SNOTTransport"]

@@ -1,0 +1,130 @@
+"""What SNOT and OTP share as estimators: the form of their map, its training, streams, and early stopping."""
+
+from __future__ import annotations
+
+from abc import ABC
+from typing import Any, TypeVar
+
+import torch
+from torch import Generator
+
+from neuralot import fitting
+from neuralot.base import METADATA, BaseTransport
+from neuralot.callbacks import EarlyStopping
+from neuralot.costs import Cost, as_cost
+from neuralot.defaults import (
+    default_activation,
+    default_batch,
+    default_decay,
+    default_gap_weight,
+    default_rate,
+    default_sizes,
+)
+from neuralot.fitting import Standardised, Watched
+from neuralot.forms import Form, make_form, resolve_map_form
+from neuralot.semidual import CriticLoss
+from neuralot.validation import check_networks, check_parameters, unchanged_on_error
+
+Self = TypeVar("Self", bound="GameTransport")
+
+
+class GameTransport(BaseTransport, ABC):
+    """A transport that a map and a potential learn in a game."""
+
+    __metadata_request__partial_fit = METADATA
+
+    early_stopping: bool
+    validation_fraction: float
+    tol: float
+    n_iter_no_change: int
+
+    def partial_fit(
+        self: Self,
+        X: Any,
+        y: Any = None,
+        *,
+        X_target: Any = None,
+        sample_domain: Any = None,
+        sample_weight: Any = None,
+        sample_weight_target: Any = None,
+    ) -> Self:
+        """Learn from the next part of a stream: one pass over these rows, without memory of earlier ones.
+
+        A pass makes ``ceil(max(n, m) / batch_size)`` steps. Units, networks and optimisers are those of the first
+        call, whose rows should be typical (some hundred of them). Smoothing levels and learning rates fall over the
+        first `max_iter` steps of all calls and stay at the last level, and at a tenth of the first rates, after that:
+        the transport then follows a slow drift (97 % of a shift by one standard deviation in 800 steps). Show the rows
+        several times if there are few. A fitted estimator goes on from its fit.
+
+        Parameters
+        ----------
+        X, y, X_target, sample_domain, sample_weight, sample_weight_target
+            As in `fit`.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            As `fit`; also with ``early_stopping=True``, or if the columns or the networks' parameters are not those of
+            the first call.
+
+        Warns
+        -----
+        ConvergenceWarning, UserWarning
+            As `fit`.
+        """
+        first = not hasattr(self, "problem_")
+        steps_before = 0 if first else self.n_iter_
+        with unchanged_on_error(self):
+            check_parameters(self.get_params(deep=False))
+            if self.early_stopping:
+                raise ValueError("early_stopping must be False for partial_fit, which holds no rows out")
+            laws = self._check_laws(X, y, X_target, sample_domain, sample_weight, sample_weight_target, reset=first)
+            self._learn(laws, lambda generator: fitting.fit_part(self, laws, generator), steps_before)
+        self._warn(laws)
+        return self
+
+    def _form(self, n_features: int, params: Any, cost: Cost, generator: Generator) -> Form:
+        form = make_form(
+            n_features,
+            cost,
+            map_form=params.map_form,
+            hidden_layer_sizes=params.hidden_layer_sizes,
+            activation=params.activation,
+            n_map_steps=None if params.n_map_steps == "auto" else params.n_map_steps,
+            noise_dim=getattr(params, "noise_dim", 0),
+            n_transform_draws=params.n_transform_draws,
+            bidirectional=params.bidirectional,
+            critic_loss=CriticLoss(params.expectile, params.expectile_weight, params.gradient_penalty),
+            gap_weight=params.gap_weight,
+            affine_base=getattr(params, "affine_base", False),
+            map_network=params.map_network,
+            potential_network=params.potential_network,
+            generator=generator,
+        ).to(torch.float32)
+        check_networks(form, n_features)
+        return form
+
+    def _watch(self, source: Standardised, target: Standardised, generator: Generator) -> Watched:
+        if not self.early_stopping:
+            return source, target, None
+        source, x_held = source.hold_out(self.validation_fraction, generator)
+        target, y_held = target.hold_out(self.validation_fraction, generator)
+        return source, target, EarlyStopping(x_held, y_held, tol=self.tol, n_iter_no_change=self.n_iter_no_change)
+
+    def _training(self, n_features: int, n_rows: int, usual_decay: float) -> dict[str, Any]:
+        """How to train networks on so many distinct rows, where the user leaves it to us."""
+        noise_dim = getattr(self, "noise_dim", 0)
+        form = resolve_map_form(self.map_form, as_cost(self.cost), noise_dim, self.map_network)
+        auto = {
+            "hidden_layer_sizes": default_sizes(n_features),
+            "activation": default_activation(n_features, n_rows),
+            "learning_rate_init": default_rate(n_features),
+            "weight_decay": default_decay(n_features, n_rows, usual_decay, form),
+            "batch_size": default_batch(n_features, n_rows),
+            "gap_weight": default_gap_weight(n_features),
+        }
+        return self._given_or(auto)

@@ -1,0 +1,333 @@
+"""OT-Net as an estimator."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.utils.validation import check_is_fitted
+from torch import Generator, Tensor
+
+from neuralot.base import BaseTransport
+from neuralot.costs import Cost
+from neuralot.defaults import default_activation, default_rate, default_sizes
+from neuralot.fitting import Law, Laws, Standardised, Watched, seeded_generator
+from neuralot.forms import NetworkFactory, make_network
+from neuralot.mapping import Image, Return, map_rows
+from neuralot.methods import OTNet
+from neuralot.methods.otnet import NETWORK_SHARE, MassTolerance, unbiased_square
+from neuralot.networks import Potential
+from neuralot.semidual import SemiDual, seeded
+from neuralot.solve import Callback, solve
+from neuralot.validation import check_height_network, check_parameters, check_refine_steps, check_weights
+
+N_MONTE_CARLO = 1024
+WEIGHT_DECAY = 0.01
+FEWEST_TO_HOLD_OUT = 20
+MOST_KEPT = 2**14
+AVERAGED = 10
+
+
+class OTNetTransport(BaseTransport):
+    r"""Semi-discrete transport by Brenier heights from a network (OT-Net): a discontinuous, reusable map.
+
+    .. math:: u(x) = \max_i \; \langle x, y_i \rangle + h_i, \quad T(x) = y_{i(x)}
+
+    Every target row has a plane, and the image of x is the target row whose plane is the highest at x. A network learns
+    the heights as a function of the target row, and corrections of single rows then bring the mass of each cell to the
+    row's weight. Images are target rows themselves: nothing is blurred, and where the target consists of separate parts
+    the map jumps. `retarget` gives new target rows their heights by a pass through the network, without a new fit.
+
+    Whatever the heights are, T is the optimal map from the source to the law that it arrives at. How far that is from
+    the target's law is known: see `mass_error_` and `dual_gap_`.
+
+    Parameters
+    ----------
+    output : {'hard', 'smooth'}, default='hard'
+        What `transform` and `sample` return, also after a fit: target rows, or a blend of the nearest few, which is
+        continuous wherever the target hangs together. It does not blend across a crease of u, where the planes that
+        compete belong to distant target rows.
+    hidden_layer_sizes : tuple of int or 'auto', default='auto'
+        ``'auto'`` is (64, 64, 64) below 16 features, else (128, 128, 128).
+    activation : {'auto', 'celu', 'gelu', 'relu', 'silu', 'softplus', 'tanh'}, default='auto'
+        ``'auto'`` is ``'tanh'`` for two features and at least 32 768 rows, else ``'silu'``.
+    height_network : callable ``n_features -> torch.nn.Module`` or None, default=None
+        Your own network, (m, d) to (m,) or (m, 1): the Kantorovich potential g on the target's side, with heights
+        ``(g(y) - |y|^2) / 2`` in standardised units. Batch normalisation is refused: a height must not depend on which
+        rows are asked together.
+    n_monte_carlo : int or 'auto', default='auto'
+        Source rows per step, from which the masses are estimated; doubled on a plateau, up to eight times. ``'auto'``
+        is 1024.
+    mass_tol : float, default=1e-3
+        The fit ends when the 2-norm of masses minus weights is below this by two standard errors, on held-out rows.
+    max_iter : int, default=1200
+        Steps; four tenths of them for the network, the others for the corrections.
+    max_time : float or None, default=None
+        Seconds after which the fit ends; its schedules follow the budget that is used up first.
+    learning_rate_init : float or 'auto', default='auto'
+        Adam's first rate for the network; Muon's is 10 times that. ``'auto'`` is .008 below 16 features, .006 up to
+        64, and then falls as 1 / n_features.
+    optimizer : {'auto', 'adam', 'muon'}, default='auto'
+        ``'muon'``, and ``'auto'``: Muon on the matrices of the network's layers before the last, and Adam on the rest.
+    validation_fraction : float, default=0.1
+        Share of the source held out, for the masses and the gap; of fewer than 20 distinct rows none is.
+    device : 'auto', 'cpu', 'cuda' or torch.device, default='auto'
+        ``'auto'`` is a GPU where torch sees one.
+    random_state : int, RandomState instance or None, default=None
+        Seeds weights and batches; the same int gives the same bits.
+    verbose : bool or int, default=False
+        Show time left, loss and mass error in a progress bar (with rich, where installed).
+    callbacks : list of callable ``(step, problem, record) -> bool`` or None, default=None
+        Called at every record, about fifty times per fit; True ends it.
+
+    Attributes
+    ----------
+    target_points_ : ndarray of shape (m, n_features)
+        The distinct target rows of positive weight, in an order of their own.
+    heights_ : ndarray of shape (m,)
+        h, in the data's units: the image of x is ``target_points_[argmax(target_points_ @ x + heights_)]``.
+    mass_error_ : float
+        :math:`|w - \nu|_2`, the distance between the masses w of the cells and the target's weights, without bias, on
+        held-out source rows. With n of them it is uncertain by about ``(2 |w|_2^2)^(1/4) / sqrt(n)``.
+    dual_gap_ : float
+        Cost of the map minus value of the dual, on held-out source rows and in the data's units, for laws moved to a
+        common centre; 0 for the optimal heights. It is :math:`\sum_i (w_i - \nu_i) g_i` and may have either sign.
+    problem_ : neuralot.methods.OTNet
+        The fitted method, for torch users; it sees standardised rows.
+    units_ : neuralot.scaling.Units
+        The centres, the common scale and the directions that standardise source and target.
+    history_ : list of dict
+        About fifty records: ``step``, ``seconds``, ``progress``, ``heights_loss``, ``n_monte_carlo``, ``mass_error``,
+        and ``discrepancy``, the energy distance between images and target rows, in standardised units.
+    n_iter_ : int
+        Steps made.
+    status_ : neuralot.solve.Status
+        How the fit ended, a value with a ``sentence``.
+    transport_cost_ : float
+        Mean squared distance between source rows and their images, in the data's units.
+    n_features_in_ : int
+    feature_names_in_ : ndarray of shape (n_features,)
+        Where the source has column names.
+
+    References
+    ----------
+    Li et al., "OT-Net: A reusable neural optimal transport solver", arXiv 2306.08233.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from neuralot import OTNetTransport
+    >>> rng = np.random.default_rng(0)
+    >>> X, Y = rng.normal(size=(1000, 2)), rng.normal(size=(50, 2)) + 5
+    >>> transport = OTNetTransport(max_iter=200, random_state=0).fit(X, Y)
+    >>> images = transport.transform(X)
+    >>> bool((images[:, None] == Y).all(axis=2).any(axis=1).all())  # each is a row of Y
+    True
+
+    Other target rows, without a fit:
+
+    >>> other = transport.retarget(rng.normal(size=(30, 2)) + 5)
+    >>> other.transform(X).shape
+    (1000, 2)
+    """
+
+    target_points_: np.ndarray
+    mass_error_: float
+    dual_gap_: float
+    problem_: OTNet
+
+    def __init__(
+        self,
+        *,
+        output: str = "hard",
+        hidden_layer_sizes: Sequence[int] | str = "auto",
+        activation: str = "auto",
+        height_network: NetworkFactory | None = None,
+        n_monte_carlo: int | str = "auto",
+        mass_tol: float = 1e-3,
+        max_iter: int = 1200,
+        max_time: float | None = None,
+        learning_rate_init: float | str = "auto",
+        optimizer: str = "auto",
+        validation_fraction: float = 0.1,
+        device: str | torch.device = "auto",
+        random_state: int | np.random.RandomState | None = None,
+        verbose: bool | int = False,
+        callbacks: Sequence[Callback] | None = None,
+    ) -> None:
+        self.output = output
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.activation = activation
+        self.height_network = height_network
+        self.n_monte_carlo = n_monte_carlo
+        self.mass_tol = mass_tol
+        self.max_iter = max_iter
+        self.max_time = max_time
+        self.learning_rate_init = learning_rate_init
+        self.optimizer = optimizer
+        self.validation_fraction = validation_fraction
+        self.device = device
+        self.random_state = random_state
+        self.verbose = verbose
+        self.callbacks = callbacks
+
+    @property
+    def heights_(self) -> np.ndarray:
+        """The heights of `target_points_`, in the data's units."""
+        check_is_fitted(self)
+        heights = self.problem_.heights.double().cpu().numpy() * self.units_.scale**2
+        return heights - self.target_points_ @ self.units_.source_centre
+
+    def assign(self, X: Any) -> np.ndarray:
+        """Return which of `target_points_` each row is sent to.
+
+        Parameters
+        ----------
+        X : array-like or Tensor of shape (k, n_features)
+
+        Returns
+        -------
+        ndarray of shape (k,)
+            Indices of rows of `target_points_`.
+        """
+        return self._of_rows(X, lambda problem, x: problem.assign(x)).astype(np.intp)
+
+    def singularity_score(self, X: Any) -> np.ndarray:
+        """Return how near each row is to the singular set, where the map jumps between parts of the target.
+
+        Of the weights of the planes that compete at a row, the share that belongs to those beyond a crease: 0 inside of
+        a smooth part, up to a half where two distant target rows compete evenly.
+
+        Parameters
+        ----------
+        X : array-like or Tensor of shape (k, n_features)
+
+        Returns
+        -------
+        ndarray of shape (k,)
+        """
+        return self._of_rows(X, lambda problem, x: problem.blend(x)[1])
+
+    def retarget(self, X_target: Any, refine_steps: int = 0, *, sample_weight_target: Any = None) -> OTNetTransport:
+        """Return a transport to other target rows, whose heights come from the network without a fit.
+
+        Rows that were there in the fit keep their heights. The masses of the new cells are not enforced: look at
+        `mass_error_`, and let `refine_steps` bring the corrections, and nothing else, nearer to them.
+
+        Parameters
+        ----------
+        X_target : array-like or Tensor of shape (m, n_features)
+        refine_steps : int
+        sample_weight_target : array-like of shape (m,), optional
+
+        Returns
+        -------
+        OTNetTransport
+            Fitted, with the parameters of this one, which stays as it is.
+
+        Raises
+        ------
+        ValueError
+            As `fit`, or if the rows leave the directions in which those of the fit varied.
+        """
+        check_is_fitted(self)
+        check_refine_steps(refine_steps)
+        rows = self._check_target(X_target, "X_target")
+        law = Law(rows, check_weights(sample_weight_target, "sample_weight_target", len(rows)))
+        if not self.units_.covers_target(rows):
+            raise ValueError(
+                "X_target must stay in the directions in which the rows of the fit varied; call fit for this target"
+            )
+        generator = seeded_generator(self.random_state, self.problem_.points.device)
+        target = Standardised.of(law, self.units_.from_target, self.units_.n_directions, generator).sampler()
+        chosen, weights = target.distinct()
+        other = copy.copy(self)
+        other.problem_ = _otnet(self.problem_.retarget(target.data[chosen], weights).requires_grad_(False))
+        other.target_points_ = rows[law.order[chosen.cpu().numpy()]]
+        other.history_, other.n_iter_ = [], 0
+        if refine_steps:
+            with torch.inference_mode(False), torch.enable_grad():
+                solution = solve(
+                    other.problem_.requires_grad_(True),
+                    other.problem_.source_rows,
+                    target,
+                    max_iter=refine_steps,
+                    batch_size=self._fitted_params["batch_size"],
+                    averaging=_averaging(refine_steps),
+                    generator=generator,
+                )
+            other.problem_ = _otnet(solution.problem.requires_grad_(False))
+            other.history_, other.n_iter_, other.status_ = solution.history, solution.n_iter, solution.status
+        other._certify()
+        return other
+
+    def _resolved(self, rows: Tensor, n_source: int, n_target: int) -> dict[str, Any]:
+        n_features = rows.shape[1]
+        chosen = self._given_or(
+            {
+                "hidden_layer_sizes": default_sizes(n_features),
+                "activation": default_activation(n_features, min(n_source, n_target)),
+                "learning_rate_init": default_rate(n_features),
+                "n_monte_carlo": N_MONTE_CARLO,
+            }
+        )
+        of_every_fit = {"batch_size": chosen["n_monte_carlo"], "weight_decay": WEIGHT_DECAY}
+        return {**chosen, **of_every_fit, "averaging": _averaging((1 - NETWORK_SHARE) * self.max_iter)}
+
+    def _method(self, n_features: int, params: Any, cost: Cost, generator: Generator) -> SemiDual:
+        with seeded(generator):
+            if params.height_network is None:
+                potential: torch.nn.Module = Potential(n_features, params.hidden_layer_sizes, params.activation)
+            else:
+                potential = make_network(params.height_network, n_features, "height_network")
+                check_height_network(potential, n_features)
+        return OTNet(n_features, potential)
+
+    def _watch(self, source: Standardised, target: Standardised, generator: Generator) -> Watched:
+        held_out = None
+        if len(source.distinct) >= FEWEST_TO_HOLD_OUT:
+            source, held_out = source.hold_out(self.validation_fraction, generator, MOST_KEPT)
+        kept = source.alike(MOST_KEPT)
+        return source, target, MassTolerance(kept if held_out is None else held_out, kept, self.mass_tol)
+
+    def _complete(self, laws: Laws) -> None:
+        law = laws[1]
+        self.target_points_ = law.rows[law.order[self.problem_.chosen.cpu().numpy()]]
+        self._certify()
+
+    def _certify(self) -> None:
+        """Set what a transport knows of its own error."""
+        problem = self.problem_
+        counts = problem.counts(problem.held_out_rows)
+        self.mass_error_ = float(unbiased_square(counts, problem.weights).clamp(min=0).sqrt())
+        self.dual_gap_ = problem.dual_gap(counts) * self.units_.scale**2
+
+    def _to_target(self, rows: np.ndarray, image: Image, out: np.ndarray) -> np.ndarray:
+        check_parameters({"output": self.output})
+        if self.output == "smooth":
+            return super()._to_target(rows, lambda problem, x: _otnet(problem).blend(x)[0], out)
+        index: Image = lambda problem, x: _otnet(problem).assign(x)[:, None]  # noqa: E731
+        arrive: Return = lambda index, X: self.target_points_[index[:, 0].astype(np.intp)]  # noqa: E731
+        return map_rows(self.problem_, rows, index, self.units_.from_source, arrive, out, exact=self._is_ours)
+
+    def _of_rows(self, X: Any, value: Callable[[OTNet, Tensor], Tensor]) -> np.ndarray:
+        """One number for each row."""
+        check_is_fitted(self)
+        rows = self._check_source(X, reset=False)
+        image: Image = lambda problem, x: value(_otnet(problem), x)[:, None]  # noqa: E731
+        out = np.empty((len(rows), 1), dtype=rows.dtype)
+        enter = self.units_.from_source
+        return map_rows(self.problem_, rows, image, enter, lambda values, X: values, out, exact=self._is_ours)[:, 0]
+
+
+def _averaging(n_steps: float) -> float:
+    """Decay of the weight average: over a tenth of the steps, a hundred at most."""
+    return min(max(0.0, 1 - AVERAGED / n_steps), 0.99)
+
+
+def _otnet(problem: SemiDual) -> OTNet:
+    assert isinstance(problem, OTNet)
+    return problem

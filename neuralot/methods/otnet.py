@@ -1,0 +1,329 @@
+"""OT-Net: semi-discrete transport whose Brenier heights come from a network, corrected point by point."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Mapping
+
+import torch
+from torch import Generator, Tensor, nn
+
+from neuralot.costs import SquaredEuclidean
+from neuralot.networks import Heights, Potential
+from neuralot.planes import Planes
+from neuralot.sampling import ArraySampler, Sampler
+from neuralot.semidual import Batch, SemiDual, evaluate, seeded
+
+N_POINTS = 4096
+NETWORK_SHARE = 0.4
+WINDOW = 50
+MOST_GROWTH = 8
+PLATEAU = 0.8
+STEP = 0.5
+N_BLENDED = 16
+N_NEIGHBOURS = 6
+SOME_POINTS = 1000
+LEAST_HITS = 0.1
+
+
+class OTNet(SemiDual):
+    r"""Semi-discrete transport by a Brenier potential, the upper envelope of one plane per target point.
+
+    .. math:: u(x) = \max_i \; \langle x, y_i \rangle + h_i, \quad T(x) = y_{i(x)}, \quad
+              \min_h \; E_\mu[u(x)] - \sum_i \nu_i h_i
+
+    The gradient in :math:`h_i` is :math:`w_i - \nu_i`, with the mass :math:`w_i` of the cell in which plane i is the
+    highest. T is the optimal map from :math:`\mu` to the law of the masses w whatever the heights are: they are right
+    when w is :math:`\nu`.
+
+    The heights are learned in two stages. First, for the share `network_share` of a run, by a network,
+    :math:`h(y) = (g_\theta(y) - |y|^2) / 2`, as many source rows against as many fresh target rows in each step: a step
+    costs the same however many points there are. Then the network stays as it is, and each point gets a
+    correction of its own, by steps in proportion to :math:`\nu_i - w_i` and to the mean margin between the two highest
+    planes, which is the size of a Newton step. When the masses come no closer, the batch doubles, up to eight times
+    its first size.
+
+    Parameters
+    ----------
+    n_features : int
+    potential : torch.nn.Module, optional
+        :math:`g_\theta`, Kantorovich's potential on the target's side, (n, d) -> (n,) or (n, 1). It must see each row
+        for itself: no batch normalisation.
+    network_share : float
+        0 learns corrections alone: the plain solver, without a network.
+    generator : torch.Generator, optional
+        Seeds the weights of the default potential.
+
+    Attributes
+    ----------
+    points, weights : Tensor of shape (m, d), (m,)
+        The target: distinct points, and weights that sum to one.
+    chosen : Tensor of shape (m,)
+        Where the points stand among the rows of an `ArraySampler`.
+
+    References
+    ----------
+    Li et al., "OT-Net: A reusable neural optimal transport solver", arXiv 2306.08233.
+    """
+
+    points: Tensor
+    weights: Tensor
+    base: Tensor
+    margin: Tensor
+    reach: Tensor
+    is_based: Tensor
+    source_rows: Tensor
+    held_out_rows: Tensor
+
+    def __init__(
+        self,
+        n_features: int,
+        potential: nn.Module | None = None,
+        *,
+        network_share: float = NETWORK_SHARE,
+        generator: Generator | None = None,
+    ) -> None:
+        super().__init__()
+        if potential is None:
+            with seeded(torch.Generator().manual_seed(0) if generator is None else generator):
+                potential = Potential(n_features)
+        self.networks = nn.ModuleDict({"heights": Heights(potential)})
+        self.players = {"heights": 1}
+        self.cost = SquaredEuclidean()
+        self.capturable = False
+        self.network_share = network_share
+        for name in ("points", "source_rows", "held_out_rows"):
+            self.register_buffer(name, torch.zeros(0, n_features))
+        for name in ("weights", "base"):
+            self.register_buffer(name, torch.zeros(0))
+        self.register_buffer("margin", torch.tensor(1.0))
+        self.register_buffer("reach", torch.tensor(0.0))
+        self.register_buffer("is_based", torch.tensor(False))
+        # of a run: whether the network learns now, or the corrections; squared errors since the last look, and the best
+        self.chosen = torch.zeros(0, dtype=torch.long)
+        self._by_network = False
+        self._error = torch.zeros((), dtype=torch.double)
+        self._best_error = math.inf
+        self._n_steps = self._n_monte_carlo = 0
+
+    # what the loop asks
+
+    def prepare(self, source: Sampler, target: Sampler, generator: Generator) -> None:
+        if not self.is_based:
+            if isinstance(target, ArraySampler):
+                self.chosen, weights = target.distinct()
+                self._set_points(target.data[self.chosen], weights)
+            else:
+                self._set_points(target(N_POINTS, generator), torch.full((N_POINTS,), 1 / N_POINTS))
+        self._by_network = not self.is_based
+        self.growth, self._best_error = 1, math.inf
+        self._begin_window()
+        self.follow(0.0)
+
+    def follow(self, progress: float) -> None:
+        if self._by_network and progress >= self.network_share:
+            self._set_base()
+            self._by_network = False
+        if self._n_steps == WINDOW:
+            error = float(self._error) / WINDOW
+            if error > PLATEAU * self._best_error:
+                self.growth = min(2 * self.growth, MOST_GROWTH)
+            self._best_error = min(error, self._best_error)
+            self._begin_window()
+
+    def rate(self, progress: float) -> float:
+        share = 0.0 if self.is_based else self.network_share
+        stage = progress / share if progress < share else (progress - share) / (1 - share)
+        return super().rate(stage)
+
+    def loss(self, player: str, batch: Batch) -> Tensor:
+        self._n_monte_carlo = len(batch.x)
+        return self._loss_of_network(batch.x, batch.y) if self._by_network else self._loss_of_corrections(batch.x)
+
+    def transport(self, x: Tensor) -> Tensor:
+        return self.points[self.assign(x)]
+
+    def levels(self, progress: float) -> dict[str, float]:
+        return {"n_monte_carlo": self._n_monte_carlo}
+
+    def settled(self, progress: float) -> bool:
+        return bool(self.is_based)
+
+    def reserve(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
+        for name in ("points", "weights", "base", "source_rows", "held_out_rows"):
+            setattr(self, name, torch.zeros(shapes.get(name, (0,))))
+        self._heights.corrections = nn.Parameter(torch.zeros(len(self.points)))
+
+    # what it has learned
+
+    @property
+    def heights(self) -> Tensor:
+        """The heights h_i of all points, shape (m,)."""
+        with torch.no_grad():
+            return self.base + self._heights.corrections if self.is_based else self._by(self.points)
+
+    def assign(self, x: Tensor) -> Tensor:
+        """Index of the image of each row among the points, shape (n,)."""
+        return Planes(self.points, self.heights).highest(x)
+
+    def blend(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Images of the rows under a continuous map, shape (n, d), and what a crease cut off, shape (n,).
+
+        The highest planes at a row are blended, with weights that fall exponentially with their distance to the
+        highest, in units of the mean margin: nearly the gradient of a smooth convex function. Seen from the winner's
+        plane, that of y_j is inclined by the angle arctan |y_j - y_i|; where two planes meet at a large angle, u has a
+        crease and the map a jump. What counts as large the target says itself: planes take part whose points hang
+        together with the winner's in steps within which nine in ten points have six neighbours. The others are on the
+        far side of a crease, and the share of the weight that they would have is what it cut off: 0 away from creases,
+        about a half at one.
+        """
+        values, chosen = Planes(self.points, self.heights).top(x, N_BLENDED)
+        shares = ((values - values[:, :1]) / self.margin).exp()
+        shares = shares / shares.sum(dim=1, keepdim=True)
+        candidates = self.points[chosen]
+        near = torch.cdist(candidates, candidates) <= self.reach
+        linked = near[:, 0]
+        for _ in range(2, values.shape[1]):
+            linked = (near & linked[:, :, None]).any(dim=1)
+        kept = shares * linked
+        cut = (shares * ~linked).sum(dim=1)
+        return (kept[:, :, None] * candidates).sum(dim=1) / kept.sum(dim=1, keepdim=True), cut
+
+    def counts(self, x: Tensor) -> Tensor:
+        """How many of the rows are in each cell, shape (m,)."""
+        return torch.bincount(self.assign(x), minlength=len(self.points))
+
+    def dual_gap(self, counts: Tensor) -> float:
+        r"""Primal cost minus dual value on rows that fell into the cells so often: :math:`\sum_i (w_i - \nu_i) g_i`."""
+        potential = 2 * self.heights.double() + self.points.double().square().sum(1)
+        return float(((counts / counts.sum()).double() - self.weights.double()) @ potential)
+
+    def retarget(self, points: Tensor, weights: Tensor) -> OTNet:
+        """The same network for other target points, with the heights of points that stay."""
+        other = copy.deepcopy(self)
+        other._set_points(points, weights)
+        with torch.no_grad():
+            other._set_base()
+            before = _stays(self.points, points)
+            stays = before >= 0
+            other.base[stays] = self.heights[before[stays]]
+        return other
+
+    # how it learns
+
+    @property
+    def _heights(self) -> Heights:
+        heights = self.networks["heights"]
+        assert isinstance(heights, Heights)
+        return heights
+
+    def _set_points(self, points: Tensor, weights: Tensor) -> None:
+        """Take over a target; its heights are the network's until they have a base."""
+        self.points = points.detach().clone()
+        self.weights = weights.to(points)
+        self.base = torch.zeros_like(self.weights)
+        self.reach = _reach(self.points)
+        self.is_based.fill_(False)
+        self._heights.corrections = nn.Parameter(torch.zeros_like(self.weights))
+
+    def _set_base(self) -> None:
+        """Fix the network's heights, for corrections to add to."""
+        self.base = self._by(self.points).detach() if self.network_share > 0 else -self.points.square().sum(1) / 2
+        self.is_based.fill_(True)
+
+    def _by(self, y: Tensor) -> Tensor:
+        """Heights of target rows by the network."""
+        return (evaluate(self._heights.potential, y) - y.square().sum(1)) / 2
+
+    def _begin_window(self) -> None:
+        self._error = torch.zeros((), dtype=torch.double, device=self.points.device)
+        self._n_steps = 0
+
+    def _loss_of_network(self, x: Tensor, y: Tensor) -> Tensor:
+        heights = self._by(y)
+        counts = torch.bincount(Planes(y, heights.detach()).highest(x), minlength=len(y))
+        return (heights * (counts / len(x) - 1 / len(y))).sum()
+
+    def _loss_of_corrections(self, x: Tensor) -> Tensor:
+        """A function whose gradient is the step to make."""
+        planes = Planes(self.points, self.heights)
+        counts = torch.bincount(planes.highest(x), minlength=len(self.points))
+        if self._n_steps == 0 and len(self.points) > 1:
+            values, _ = planes.top(x, 2)
+            self.margin.copy_((values[:, 0] - values[:, 1]).mean())
+        self._error += unbiased_square(counts, self.weights)
+        self._n_steps += 1
+        # of cells that few rows fall into, a row says little
+        least = max(1 / len(self.points), LEAST_HITS / len(x))
+        step = STEP * self.margin / 2 * (counts / len(x) - self.weights) / self.weights.clamp(min=least)
+        return (self._heights.corrections * step).sum()
+
+
+class MassTolerance:
+    """End a fit when the masses of the cells are the target's weights, on rows that took no part in it.
+
+    The 2-norm |w - nu| goes into the record as ``mass_error``; the fit ends when it is below `tol` by more than two of
+    its standard errors.
+
+    Parameters
+    ----------
+    x : Tensor of shape (n, n_features)
+        Held-out rows of the source.
+    rows : Tensor of shape (k, n_features)
+        Rows for later refinements.
+    tol : float
+    """
+
+    def __init__(self, x: Tensor, rows: Tensor, tol: float) -> None:
+        self.x, self.rows, self.tol = x, rows, tol
+
+    def __call__(self, step: int, problem: SemiDual, record: dict[str, float]) -> bool:
+        assert isinstance(problem, OTNet)
+        counts = problem.counts(self.x)
+        square, uncertainty = unbiased_square(counts, problem.weights), square_error(counts)
+        record["mass_error"] = math.sqrt(max(float(square), 0.0))
+        return float(square) + 2 * float(uncertainty) < self.tol**2
+
+    def finish(self, problem: SemiDual) -> None:
+        """Leave the rows with the problem, for `retarget`."""
+        assert isinstance(problem, OTNet)
+        problem.held_out_rows, problem.source_rows = self.x, self.rows
+
+
+def unbiased_square(counts: Tensor, weights: Tensor) -> Tensor:
+    r"""Unbiased estimate of :math:`|w - \nu|^2` from how many of n independent rows fell into each cell.
+
+    :math:`\sum_i c_i (c_i - 1) / (n (n - 1)) - 2 \nu_i c_i / n + \nu_i^2`: the plain :math:`|c / n - \nu|^2` would be
+    too large by about 1 / n. It may be negative.
+    """
+    c, weights = counts.double(), weights.double()
+    n = c.sum()
+    return (c * (c - 1) / (n * (n - 1).clamp(min=1)) - 2 * weights * c / n + weights.square()).sum()
+
+
+def square_error(counts: Tensor) -> Tensor:
+    r"""Standard error of `unbiased_square` where the masses are right.
+
+    Its square is :math:`2 (\sum w_i^2 - 2 \sum w_i^3 + (\sum w_i^2)^2) / n^2`, up to terms of higher order in 1 / n.
+    """
+    w = counts.double() / counts.sum()
+    square = w.square().sum()
+    return (2 * (square - 2 * w.pow(3).sum() + square**2)).sqrt() / counts.sum()
+
+
+def _reach(points: Tensor) -> Tensor:
+    """Distance within which nine in ten points have six neighbours, from a thousand points; 0 for fewer than 8."""
+    if len(points) < N_NEIGHBOURS + 2:
+        return points.new_zeros(())
+    some = points[torch.linspace(0, len(points) - 1, min(len(points), SOME_POINTS)).long()]
+    sixth = [torch.cdist(rows, points).topk(N_NEIGHBOURS + 1, largest=False).values[:, -1] for rows in some.split(16)]
+    return torch.cat(sixth).quantile(0.9)
+
+
+def _stays(old: Tensor, new: Tensor) -> Tensor:
+    """Index of each new point among the old ones, shape (k,); -1 for those that were not there."""
+    _, names = torch.unique(torch.cat([old, new]), dim=0, return_inverse=True)
+    place = torch.full((int(names.max()) + 1,), -1, device=old.device)
+    place[names[: len(old)]] = torch.arange(len(old), device=old.device)
+    return place[names[len(old) :]]

@@ -1,0 +1,324 @@
+"""OT-Net: cells that are known, masses, creases, and new targets."""
+
+import math
+
+import numpy as np
+import ot
+import pytest
+import torch
+from scipy.stats import norm
+
+from neuralot import OTNetTransport
+from neuralot.methods import OTNet
+from neuralot.methods.otnet import square_error, unbiased_square
+from neuralot.solve import solve
+
+
+def gaussian(n, d, seed=0):
+    return np.random.default_rng(seed).normal(size=(n, d))
+
+
+def otnet(**parameters):
+    return OTNetTransport(**{"max_iter": 300, "random_state": 0, **parameters})
+
+
+def blobs(n, seed=0):
+    rng = np.random.default_rng(seed)
+    return 0.5 * rng.normal(size=(n, 2)) + 5 * rng.choice([-1, 1], size=(n, 1)) * [1, 0]
+
+
+@pytest.fixture(scope="module")
+def in_the_plane():
+    X, Y = gaussian(4000, 2), 3 + gaussian(200, 2, seed=1) * [2, 0.5]
+    return X, Y, otnet().fit(X, Y)
+
+
+# cells known in closed form
+
+
+@pytest.mark.parametrize("share", [0.5, 0.2])
+def test_two_points_part_a_gaussian_at_a_quantile(share):
+    """Seen along the way between the points, the cell of one is the half-line beyond the quantile of its weight."""
+    a, b = np.array([-1.0, 2.0]), np.array([2.0, 6.0])
+    X, new = gaussian(20_000, 2), gaussian(50_000, 2, seed=1)
+    transport = otnet().fit(X, np.stack([a, b]), sample_weight_target=[1 - share, share])
+    along = new @ (b - a) / np.linalg.norm(b - a)
+    expected = along > norm.ppf(1 - share)
+    goes_right = (transport.transform(new) == b).all(axis=1)
+    assert (goes_right != expected).mean() < 0.01
+
+
+def test_three_points_part_the_plane_in_equal_sectors():
+    angles = np.pi / 2 + 2 * np.pi * np.arange(3) / 3
+    Y = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    new = gaussian(50_000, 2, seed=1)
+    transport = otnet().fit(gaussian(20_000, 2), Y)
+    assert ((transport.transform(new) != Y[(new @ Y.T).argmax(axis=1)]).any(axis=1)).mean() < 0.02
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_on_a_line_it_is_the_monotone_map(weighted):
+    X, Y = gaussian(20_000, 1), np.sort(np.random.default_rng(1).exponential(size=(50, 1)), axis=0)
+    weights = np.random.default_rng(2).uniform(0.2, 1, size=50) if weighted else np.ones(50)
+    new = np.sort(gaussian(20_000, 1, seed=3), axis=0)
+    images = otnet(max_iter=600).fit(X, Y, sample_weight_target=weights).transform(new)
+    assert (np.diff(images[:, 0]) >= 0).all()
+    exact = Y[np.searchsorted(np.cumsum(weights) / weights.sum(), norm.cdf(new[:, 0])).clip(max=49)]
+    assert np.abs(images - exact).mean() < 0.03 * Y.std()
+
+
+@pytest.mark.slow
+def test_2000_targets_against_the_exact_plan():
+    """The exact plan of as many rows is noisy itself; its cost and its map, averaged over the plan, are near."""
+    Y = gaussian(2000, 2, seed=1) * [2, 0.5] + 3
+    X = gaussian(8000, 2)
+    transport = otnet(max_iter=1200).fit(X, Y)
+    plan = ot.emd([], [], ot.dist(X, Y), numItermax=10**7)
+    exact = plan @ Y / plan.sum(axis=1, keepdims=True)
+    cost = (plan * ot.dist(X, Y)).sum()
+    assert transport.transport_cost_ == pytest.approx(cost, rel=0.02)
+    assert np.square(transport.transform(X) - exact).sum(axis=1).mean() < 0.01 * Y.var(axis=0).sum()
+
+
+# what it says of itself
+
+
+def test_the_map_is_the_arg_max_of_the_stored_potential(in_the_plane):
+    X, _, transport = in_the_plane
+    points = transport.target_points_
+    winners = (X @ points.T + transport.heights_).argmax(axis=1)
+    assert np.array_equal(transport.assign(X), winners)
+    assert np.array_equal(transport.transform(X), points[winners])
+
+
+def test_the_map_is_optimal_for_the_law_of_its_images(in_the_plane):
+    X, _, transport = in_the_plane
+    some, images = X[:500], transport.transform(X[:500])
+    assert np.square(some - images).sum(axis=1).mean() == pytest.approx(ot.emd2([], [], ot.dist(some, images)))
+
+
+def test_the_gap_is_cost_minus_dual_value(in_the_plane):
+    _, Y, transport = in_the_plane
+    units, problem = transport.units_, transport.problem_
+    x = problem.held_out_rows.double()
+    y, h = problem.points.double(), problem.heights.double()
+    potential = 2 * h + y.square().sum(1)
+    costs = torch.cdist(x, y).square()
+    cost = costs.gather(1, (x @ y.T + h).argmax(1, keepdim=True)).mean()
+    dual = (costs - potential).amin(1).mean() + potential.mean()
+    assert transport.dual_gap_ == pytest.approx(float(cost - dual) * units.scale**2, rel=1e-3)
+    assert abs(transport.dual_gap_) < 0.05 * Y.var(axis=0).sum()
+
+
+def test_the_mass_error_is_that_on_fresh_rows(in_the_plane):
+    _, Y, transport = in_the_plane
+    new = gaussian(400_000, 2, seed=7)
+    masses = np.bincount(transport.assign(new), minlength=len(Y)) / len(new)
+    true = np.linalg.norm(masses - 1 / len(Y))
+    uncertain = (2 / len(Y)) ** 0.25 / math.sqrt(len(transport.problem_.held_out_rows))
+    assert abs(transport.mass_error_**2 - true**2) < 3 * uncertain**2
+    assert true < 0.02  # of weights whose own norm is .07; the sample's masses alone are .016 off
+
+
+def test_masses_are_estimated_without_bias():
+    masses, weights = torch.tensor([0.5, 0.3, 0.2]), torch.tensor([0.4, 0.4, 0.2])
+    draws = torch.distributions.Multinomial(20, masses).sample((20_000,))
+    estimates = torch.stack([unbiased_square(counts, weights) for counts in draws])
+    assert float(estimates.mean()) == pytest.approx(0.02, abs=4 * float(estimates.std()) / math.sqrt(20_000))
+    right = torch.distributions.Multinomial(1000, weights).sample((5000,))
+    spread = torch.stack([unbiased_square(counts, weights) for counts in right]).std()
+    assert float(square_error(right[0])) == pytest.approx(float(spread), rel=0.25)
+
+
+def test_a_fit_ends_at_its_tolerance():
+    X, Y = gaussian(20_000, 2), gaussian(10, 2, seed=1)
+    early, late = otnet(mass_tol=0.1).fit(X, Y), otnet(mass_tol=0).fit(X, Y)
+    assert early.n_iter_ < late.n_iter_ == 300
+    assert early.history_[-1]["mass_error"] < 0.1
+
+
+def test_the_batch_grows_on_a_plateau():
+    X, Y = gaussian(4000, 2), gaussian(20, 2, seed=1)
+    sizes = [
+        record["n_monte_carlo"] for record in otnet(max_iter=1000, n_monte_carlo=32, mass_tol=0).fit(X, Y).history_
+    ]
+    assert sizes[0] == 32
+    assert sizes == sorted(sizes)
+    assert sizes[-1] == 8 * 32
+
+
+# order, weights, and what stays apart
+
+
+def test_the_order_of_the_targets_changes_nothing(in_the_plane):
+    X, Y, transport = in_the_plane
+    other = otnet().fit(X, Y[::-1])
+    assert np.array_equal(other.target_points_, transport.target_points_)
+    assert np.array_equal(other.heights_, transport.heights_)
+
+
+def test_a_height_does_not_depend_on_what_is_asked_together(in_the_plane):
+    *_, transport = in_the_plane
+    new = gaussian(30, 2, seed=5) + 3
+    together = transport.retarget(new)
+    for half in (new[:7], new[7:]):
+        part = transport.retarget(half)
+        shared = [np.flatnonzero((together.target_points_ == row).all(axis=1))[0] for row in part.target_points_]
+        np.testing.assert_allclose(part.heights_, together.heights_[shared], rtol=1e-5)
+
+
+def test_corrections_bring_the_masses_beyond_the_network():
+    generator = torch.Generator().manual_seed(0)
+    sampler = lambda n, generator: torch.randn(n, 2, generator=generator)  # noqa: E731
+    y = torch.randn(500, 2, generator=generator) * torch.tensor([2.0, 0.5])
+    problem = solve(OTNet(2), sampler, y, max_iter=600, batch_size=512, generator=generator).problem
+    x = torch.randn(200_000, 2, generator=generator)
+    corrected = unbiased_square(problem.counts(x), problem.weights)
+    by_network = problem.retarget(problem.points + 1e-9, problem.weights)  # moved: the old heights do not stay
+    by_network.base = problem._by(problem.points)
+    assert corrected < 0.25 * unbiased_square(by_network.counts(x), problem.weights)
+
+
+@pytest.mark.parametrize("output", ["hard", "smooth"])
+def test_nothing_falls_between_two_blobs(output):
+    X, Y, new = gaussian(2000, 2), blobs(400), gaussian(100_000, 2, seed=1)
+    images = otnet(output=output).fit(X, Y).transform(new)
+    assert (np.abs(images[:, 0]) < 2.5).mean() < (1e-3 if output == "smooth" else 1e-9)
+
+
+def test_the_smooth_map_is_continuous_and_stays_near_the_target(in_the_plane):
+    X, Y, transport = in_the_plane
+    line = np.stack([np.linspace(-1, 1, 5000), np.full(5000, 0.2)], axis=1)
+    jumps = {}
+    for output in ("hard", "smooth"):
+        images = transport.set_params(output=output).transform(line)
+        jumps[output] = np.linalg.norm(np.diff(images, axis=0), axis=1).max()
+    smooth = transport.transform(X)
+    transport.set_params(output="hard")
+    assert jumps["smooth"] < 0.1 * jumps["hard"]
+    assert np.quantile(ot.dist(smooth, Y, metric="euclidean").min(axis=1), 0.99) < 0.3
+    assert not (smooth[:, None] == Y).all(axis=2).any(axis=1).all()
+
+
+def test_singularity_scores_find_the_crease():
+    X, Y, new = gaussian(2000, 2), blobs(400), gaussian(5000, 2, seed=1)
+    transport = otnet().fit(X, Y)
+    scores = transport.singularity_score(new)
+    assert (scores >= 0).all()
+    assert scores.max() > 0.4
+    bulk = np.linalg.norm(new, axis=1) < 2  # beyond, rows of the target stand alone, and the map jumps to each
+    assert np.abs(new[bulk & (scores > 0.3), 0]).max() < 0.3
+    assert scores[bulk & (np.abs(new[:, 0]) > 0.5)].mean() < 0.01
+
+
+@pytest.mark.parametrize("m", [1, 2, 7])
+def test_few_targets_are_not_blended(m):
+    X, Y = gaussian(100, 2), gaussian(m, 2, seed=1)
+    images = otnet(output="smooth", max_iter=20).fit(X, Y).transform(X)
+    np.testing.assert_allclose(ot.dist(images, Y).min(axis=1), 0, atol=1e-9)
+
+
+# new targets
+
+
+def test_retarget_to_the_same_points_is_the_identity(in_the_plane):
+    X, Y, transport = in_the_plane
+    again = transport.retarget(Y[::-1])
+    assert np.array_equal(again.transform(X), transport.transform(X))
+    assert again.mass_error_ == transport.mass_error_
+
+
+def test_retarget_and_refine(in_the_plane):
+    _, Y, transport = in_the_plane
+    before = transport.heights_.copy(), transport.mass_error_
+    other = 3 + gaussian(200, 2, seed=2) * [2, 0.5]
+    new = gaussian(200_000, 2, seed=3)
+
+    def error(fitted):
+        masses = np.bincount(fitted.assign(new), minlength=200) / len(new)
+        return np.linalg.norm(masses - 1 / 200)
+
+    plain, refined = transport.retarget(other), transport.retarget(other, refine_steps=200)
+    assert sorted(map(tuple, plain.target_points_)) == sorted(map(tuple, other))
+    assert error(refined) < 0.7 * error(plain)
+    assert (plain.n_iter_, refined.n_iter_) == (0, 200)
+    assert np.array_equal(transport.heights_, before[0])
+    assert transport.mass_error_ == before[1]
+    assert sorted(map(tuple, transport.target_points_)) == sorted(map(tuple, Y))
+
+
+def test_retarget_takes_weights(in_the_plane):
+    *_, transport = in_the_plane
+    other = 3 + gaussian(3, 2, seed=2)
+    refined = transport.retarget(other, refine_steps=300, sample_weight_target=[1, 2, 5])
+    counts = np.bincount(refined.assign(gaussian(50_000, 2, seed=4)), minlength=3) / 50_000
+    expected = {tuple(row): weight / 8 for row, weight in zip(other, [1, 2, 5], strict=True)}
+    for row, share in zip(refined.target_points_, counts, strict=True):
+        assert share == pytest.approx(expected[tuple(row)], abs=0.03)
+
+
+def test_a_retarget_travels_through_files(in_the_plane, tmp_path):
+    import neuralot
+
+    X, _, transport = in_the_plane
+    other = transport.retarget(3 + gaussian(50, 2, seed=2))
+    other.save(tmp_path / "transport.safetensors")
+    loaded = neuralot.load(tmp_path / "transport.safetensors")
+    assert np.array_equal(loaded.transform(X), other.transform(X))
+    assert loaded.mass_error_ == other.mass_error_
+    assert np.array_equal(
+        loaded.retarget(X[:20], refine_steps=5).heights_, other.retarget(X[:20], refine_steps=5).heights_
+    )
+
+
+# bad input
+
+
+BAD = {
+    "output": lambda X, Y: otnet(output="soft").fit(X, Y),
+    "mass_tol": lambda X, Y: otnet(mass_tol=-1).fit(X, Y),
+    "n_monte_carlo": lambda X, Y: otnet(n_monte_carlo=0).fit(X, Y),
+    "batch normalisation": lambda X, Y: otnet(
+        height_network=lambda d: torch.nn.Sequential(torch.nn.BatchNorm1d(d), torch.nn.Linear(d, 1))
+    ).fit(X, Y),
+    "height_network must return a tensor": lambda X, Y: otnet(height_network=lambda d: torch.nn.Linear(d, 2)).fit(X, Y),
+    "refine_steps": lambda X, Y: otnet(max_iter=2).fit(X, Y).retarget(Y, refine_steps=-1),
+    "X_target has 3 features": lambda X, Y: otnet(max_iter=2).fit(X, Y).retarget(gaussian(5, 3)),
+    "sample_weight_target must have shape": lambda X, Y: (
+        otnet(max_iter=2).fit(X, Y).retarget(Y, sample_weight_target=[1])
+    ),
+    "X_target must stay in the directions": lambda X, Y: (
+        otnet(max_iter=2).fit(*(np.hstack([rows, 0 * rows[:, :1]]) for rows in (X, Y))).retarget(gaussian(5, 3))
+    ),
+}
+
+
+@pytest.mark.parametrize("words", BAD)
+def test_bad_input_is_named(words):
+    with pytest.raises(ValueError, match=words):
+        BAD[words](gaussian(50, 2), gaussian(40, 2, seed=1))
+
+
+def test_one_target_takes_all():
+    X = gaussian(50, 2)
+    transport = otnet(max_iter=5).fit(X, [[3.0, 4.0]])
+    assert (transport.transform(X) == [3, 4]).all()
+    assert transport.mass_error_ == 0
+
+
+def test_many_neighbours_in_a_row_stay_finite():
+    """Duplicates, a constant column and huge offsets at once."""
+    Y = np.repeat(gaussian(5, 3, seed=1), 4, axis=0) * [1, 1, 0] + 1e6
+    X = gaussian(60, 3) * [1, 1, 0] - 1e6
+    for output in ("hard", "smooth"):
+        transport = otnet(max_iter=20, output=output).fit(X, Y)
+        assert np.isfinite(transport.transform(X)).all()
+        assert len(transport.target_points_) == 5
+    assert np.isfinite([transport.mass_error_, transport.dual_gap_]).all()
+
+
+def test_a_network_of_ones_own(in_the_plane):
+    X, Y, _ = in_the_plane
+    network = lambda d: torch.nn.Sequential(torch.nn.Linear(d, 16), torch.nn.SiLU(), torch.nn.Linear(16, 1))  # noqa: E731
+    untrained, trained = (otnet(height_network=network, max_iter=n).fit(X, Y) for n in (1, 300))
+    assert trained.mass_error_ < 0.3 * untrained.mass_error_

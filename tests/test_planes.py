@@ -1,0 +1,33 @@
+"""The upper envelope of planes, against the full product."""
+
+import pytest
+import torch
+
+from neuralot import planes
+from neuralot.planes import Planes
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(("m", "d"), [(1, 1), (3, 2), (64, 2), (65, 3), (1000, 7)])
+def test_the_highest_planes_are_those_of_the_full_product(m, d, dtype, monkeypatch):
+    monkeypatch.setitem(planes.ENTRIES_PER_BLOCK, "cpu", 2**12)  # more than one block
+    points, heights = torch.randn(m, d, dtype=dtype), torch.randn(m, dtype=dtype) - 5
+    x = torch.randn(77, d, dtype=dtype)
+    values = x @ points.T + heights
+    envelope = Planes(points, heights)
+    assert torch.equal(envelope.highest(x), values.argmax(dim=1))
+    k = min(5, m)
+    found, indices = envelope.top(x, 5)
+    torch.testing.assert_close(found, values.topk(k, dim=1).values)
+    torch.testing.assert_close(values.gather(1, indices), found)
+
+
+def test_of_equal_planes_the_first_is_taken():
+    points = torch.tensor([[1.0], [0.0], [1.0], [1.0]])
+    assert Planes(points, torch.zeros(4)).highest(torch.tensor([[2.0], [-1.0]])).tolist() == [0, 1]
+
+
+def test_no_rows_have_no_highest_plane():
+    envelope = Planes(torch.randn(5, 2), torch.zeros(5))
+    assert envelope.highest(torch.empty(0, 2)).shape == (0,)
+    assert envelope.top(torch.empty(0, 2), 3)[0].shape == (0, 3)
