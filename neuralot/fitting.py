@@ -162,7 +162,7 @@ def fit(
             max_time=max_time,
             capture=is_ours(params),
             callbacks=callbacks,
-            **_settings(params, generator),
+            **settings(params, generator),
         )
     if watch is not None and solution.status is Status.INTERRUPTED and solution.history:
         watch(solution.n_iter, solution.problem, dict(solution.history[-1]))  # the last weights count, too
@@ -177,16 +177,16 @@ def fit_part(transport: BaseTransport, laws: Laws, generator: Generator) -> dict
     source, target, fitted = _prepared(transport, laws, generator, warm=warm, of_stream=True)
     params = fitted["_fitted_params"]
     n_steps = math.ceil(max(len(source.distinct), len(target.distinct)) / params["batch_size"])
-    settings = _settings(params, generator) | {"n_steps": n_steps, "callbacks": transport.callbacks or ()}
+    given = settings(params, generator) | {"n_steps": n_steps, "callbacks": transport.callbacks or ()}
     if not warm:
-        solution = solve(build(transport, fitted, generator), source.sampler(), target.sampler(), **settings)
+        solution = solve(build(transport, fitted, generator), source.sampler(), target.sampler(), **given)
     else:
         last = transport._solution
         if last is None:
             problem = build(transport, fitted, generator)
             _load(problem, transport.problem_)
             last = Solution(problem, transport.status_, [], transport.n_iter_)
-        solution = go_on(last, source.sampler(), target.sampler(), **settings)
+        solution = go_on(last, source.sampler(), target.sampler(), **given)
     before = transport.history_ if warm else []
     return fitted | _learned(solution, before) | {"_solution": solution if solution.training else None}
 
@@ -285,7 +285,7 @@ def _units_of_the_last_fit(transport: BaseTransport, laws: Laws) -> Units:
     return units
 
 
-def _settings(params: Mapping[str, Any], generator: Generator) -> dict[str, Any]:
+def settings(params: Mapping[str, Any], generator: Generator) -> dict[str, Any]:
     """What `solve` and `go_on` take alike."""
     return {
         "max_iter": params["max_iter"],

@@ -218,6 +218,12 @@ class OTNet(SemiDual):
         assert isinstance(heights, Heights)
         return heights
 
+    def reopened(self) -> OTNet:
+        """A copy whose network goes on learning, on the target that the next run is given."""
+        other = copy.deepcopy(self)
+        other.is_based.fill_(False)
+        return other
+
     def _set_points(self, points: Tensor, weights: Tensor) -> None:
         """Take over a target; its heights are the network's until they have a base."""
         self.points = points.detach().clone()
