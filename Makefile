@@ -50,6 +50,7 @@ bench: $(INSTALLED_BENCH)  ## run the short forms of the benchmarks
 	MPLBACKEND=Agg $(BIN)/python benchmarks/w2.py --quick
 	$(BIN)/python benchmarks/high_dimension.py --quick
 	$(BIN)/python benchmarks/scale.py --quick
+	$(BIN)/python benchmarks/otnet.py --quick
 	$(BIN)/python benchmarks/adaptation.py --quick
 	$(BIN)/python benchmarks/gpu.py --quick
 

@@ -228,6 +228,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
+    by_network(0.4)(torch.randn(100, 2), 0, 0.1)  # torch loads parts of itself in a first fit
     for part in options.parts:
         head, full, quick = PARTS[part]
         print(f"\n{part}\n{head}", flush=True)

@@ -110,6 +110,23 @@ def test_the_gap_is_cost_minus_dual_value(in_the_plane):
     assert abs(transport.dual_gap_) < 0.05 * Y.var(axis=0).sum()
 
 
+@pytest.mark.parametrize("steps", [3, 20, 300])
+def test_the_gap_bounds_where_the_map_is_wrong(steps):
+    """On a line the exact map is known: P(T != T*) <= P(margin < t) + (W2^2 - D) / t, for maps good and bad."""
+    x, y = np.sort(gaussian(20_000, 1), axis=0), np.sort(gaussian(20, 1, seed=1), axis=0)
+    transport = otnet(max_iter=steps).fit(x, y)
+    exact = y.repeat(1000, axis=0)
+    values = np.sort(2 * (x @ transport.target_points_.T + transport.heights_), axis=1)
+    potential = 2 * transport.heights_ + np.square(transport.target_points_[:, 0])
+    dual = (np.square(x[:, 0]) - values[:, -1]).mean() + potential.mean()
+    excess = np.square(x - exact).mean() - dual
+    wrong = (transport.transform(x) != exact).any(axis=1).mean()
+    margins = values[:, -1] - values[:, -2]
+    bounds = [(margins < t).mean() + excess / t for t in np.geomspace(1e-4, 10, 50)]
+    assert wrong <= min(bounds)
+    assert steps < 300 or min(bounds) < 0.3
+
+
 def test_the_mass_error_is_that_on_fresh_rows(in_the_plane):
     _, Y, transport = in_the_plane
     new = gaussian(400_000, 2, seed=7)

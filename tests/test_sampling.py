@@ -16,6 +16,12 @@ def numbered(n):
     return torch.arange(float(n)).reshape(n, 1)
 
 
+def test_a_sampler_of_an_array_stays_one():
+    """Methods read what it holds: moments, the points of a target."""
+    sampler = ArraySampler(torch.randn(5, 2))
+    assert as_sampler(sampler) is sampler
+
+
 @pytest.mark.parametrize("weights", [None, [1.0, 1.0, 1.0, 1.0], [0.0, 3.0, 1.0, 4.0], [2.0, 0.0, 0.0, 1e-3]])
 def test_rows_are_drawn_in_proportion_to_their_weights(weights):
     n = 20_000
