@@ -171,12 +171,13 @@ class OTNet(SemiDual):
         r"""Images of the rows under a continuous map, shape (n, d), and what a crease cut off, shape (n,).
 
         The highest planes at a row are blended, with weights that fall exponentially with their distance to the
-        highest, in units of the mean margin: nearly the gradient of a smooth convex function. Seen from the winner's
-        plane, that of y_j is inclined by the angle :math:`\arctan |y_j - y_i|`; where two planes meet at a large angle,
-        u has a crease and the map a jump. What counts as large the target says itself: planes take part whose points hang
-        together with the winner's in steps within which nine in ten points have six neighbours. The others are on the
-        far side of a crease, and the share of the weight that they would have is what it cut off: 0 away from creases,
-        about a half at one.
+        highest, in units of the mean margin: nearly the gradient of a smooth convex function.
+
+        Seen from the winner's plane, that of y_j is inclined by the angle :math:`\arctan |y_j - y_i|`. Where two planes
+        meet at a large angle, u has a crease and the map a jump. The target says what is large: those planes are
+        blended whose points hang together with the winner's, in steps within which nine in ten points have six
+        neighbours. The others are beyond a crease, and the share of the weight that they would have is what it cut
+        off: 0 away from creases, about a half at one.
         """
         values, chosen = Planes(self.points, self.heights).top(x, N_BLENDED)
         shares = ((values - values[:, :1]) / self.margin).exp()
