@@ -50,7 +50,7 @@ def mass_error(points: Tensor, heights: Tensor, seed: int, n_rows: int) -> float
     counts = torch.zeros(len(points))
     for _ in range(n_rows // 4096):
         rows = torch.randn(4096, points.shape[1], generator=generator)
-        counts += torch.bincount(planes.highest(rows), minlength=len(points))
+        counts += planes.counts(rows)
     return math.sqrt(max(float(unbiased_square(counts, torch.full((len(points),), 1 / len(points)))), 0.0))
 
 

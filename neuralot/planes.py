@@ -51,6 +51,12 @@ class Planes:
             winners.append(group * GROUP + inside)
         return torch.cat(winners) if winners else torch.empty(0, dtype=torch.long, device=x.device)
 
+    def counts(self, x: Tensor) -> Tensor:
+        """At how many of the rows each plane is the highest, shape (m,), in the dtype of the rows."""
+        # no bincount: on a GPU it waits for the largest index
+        counts = x.new_zeros(self.n_planes)
+        return counts.index_add_(0, self.highest(x), x.new_ones(len(x)))
+
     def top(self, x: Tensor, k: int) -> tuple[Tensor, Tensor]:
         """Values and indices of the k highest planes at each row, in falling order, shapes (n, k)."""
         k = min(k, self.n_planes)

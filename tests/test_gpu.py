@@ -8,8 +8,9 @@ import sys
 import numpy as np
 import pytest
 import torch
-from conftest import TINY, TRANSPORTS
+from conftest import GAMES, TINY, make
 
+from neuralot import OTNetTransport
 from neuralot.capture import Captured
 from neuralot.datasets import make_gaussians
 from neuralot.forms import make_form
@@ -26,11 +27,11 @@ FORMS = [{"map_form": "gradient"}, {"map_form": "network"}]
 
 
 def on(device, cls, samples, **parameters):
-    return cls(**{**TINY, "device": device, **parameters}).fit(*samples)
+    return make(cls, **{**TINY, "device": device, **parameters}).fit(*samples)
 
 
 @pytest.mark.parametrize("form", FORMS, ids=str)
-@pytest.mark.parametrize("cls", TRANSPORTS)
+@pytest.mark.parametrize("cls", GAMES)
 def test_a_gpu_fit_is_as_good_as_a_cpu_fit(cls, form):
     # weights and noise come from the device's own generator: the fits agree in quality, not in bits
     pair = make_gaussians(2)
@@ -43,6 +44,17 @@ def test_a_gpu_fit_is_as_good_as_a_cpu_fit(cls, form):
     exact = pair.exact_map(X)
     assert l2_uvp(images["cuda"], exact, pair.target_variance) < 2 * l2_uvp(images["cpu"], exact) + 2
     assert d_target(images["cuda"], images["cpu"]) < 0.1
+
+
+def test_cells_of_a_gpu_fit_have_their_masses_also_after_a_retarget():
+    rng = np.random.default_rng(0)
+    X, Y, other, new = (rng.normal(size=(n, 2)) for n in (4000, 100, 100, 100_000))
+    transport = OTNetTransport(max_iter=300, random_state=0, device="cuda").fit(X, Y)
+    for fitted in (transport, transport.retarget(other, refine_steps=100)):
+        assert fitted.problem_.points.is_cuda
+        masses = np.bincount(fitted.assign(new), minlength=100) / len(new)
+        assert np.linalg.norm(masses - 0.01) < 0.03
+    assert np.array_equal(transport.retarget(Y).assign(new), transport.assign(new))
 
 
 def test_the_same_seed_gives_the_same_map_on_the_same_gpu(transport_class, samples):

@@ -16,6 +16,7 @@ def test_the_highest_planes_are_those_of_the_full_product(m, d, dtype, monkeypat
     values = x @ points.T + heights
     envelope = Planes(points, heights)
     assert torch.equal(envelope.highest(x), values.argmax(dim=1))
+    assert envelope.counts(x).tolist() == torch.bincount(values.argmax(dim=1), minlength=m).tolist()
     k = min(5, m)
     found, indices = envelope.top(x, 5)
     torch.testing.assert_close(found, values.topk(k, dim=1).values)

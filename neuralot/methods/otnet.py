@@ -193,7 +193,7 @@ class OTNet(SemiDual):
 
     def counts(self, x: Tensor) -> Tensor:
         """How many of the rows are in each cell, shape (m,)."""
-        return torch.bincount(self.assign(x), minlength=len(self.points))
+        return Planes(self.points, self.heights).counts(x)
 
     def dual_gap(self, counts: Tensor) -> float:
         r"""Primal cost minus dual value on rows that fell into the cells so often: :math:`\sum_i (w_i - \nu_i) g_i`."""
@@ -249,13 +249,13 @@ class OTNet(SemiDual):
 
     def _loss_of_network(self, x: Tensor, y: Tensor) -> Tensor:
         heights = self._by(y)
-        counts = torch.bincount(Planes(y, heights.detach()).highest(x), minlength=len(y))
+        counts = Planes(y, heights.detach()).counts(x)
         return (heights * (counts / len(x) - 1 / len(y))).sum()
 
     def _loss_of_corrections(self, x: Tensor) -> Tensor:
         """A function whose gradient is the step to make."""
         planes = Planes(self.points, self.heights)
-        counts = torch.bincount(planes.highest(x), minlength=len(self.points))
+        counts = planes.counts(x)
         if self._n_steps == 0 and len(self.points) > 1:
             values, _ = planes.top(x, 2)
             self.margin.copy_((values[:, 0] - values[:, 1]).mean())
