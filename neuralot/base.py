@@ -87,6 +87,8 @@ class BaseTransport(Documented, CallbackSupportMixin, OneToOneFeatureMixin, Tran
     # what a fit asks of every transport, and not all have as a parameter
     cost: Any = "sqeuclidean"
     warm_start: bool = False
+    # fitted attributes that a class has beside those of all
+    _own_attributes: frozenset[str] = frozenset()
 
     @abstractmethod
     def _method(self, n_features: int, params: Any, cost: Cost, generator: Generator) -> SemiDual:
@@ -107,8 +109,12 @@ class BaseTransport(Documented, CallbackSupportMixin, OneToOneFeatureMixin, Tran
         return {name: auto[name] if is_auto[name] else value for name, value in given.items()}
 
     @abstractmethod
-    def _watch(self, source: Standardised, target: Standardised, generator: Generator) -> Watched:
+    def _watch(self, problem: SemiDual, source: Standardised, target: Standardised, generator: Generator) -> Watched:
         """What a fit learns from, and what watches it on rows that were held out."""
+
+    def _of_target(self, law: Law, target: Standardised) -> dict[str, Any]:
+        """Attributes that the target alone sets; most transports have none."""
+        return {}
 
     @with_callbacks
     def fit(
@@ -336,11 +342,11 @@ class BaseTransport(Documented, CallbackSupportMixin, OneToOneFeatureMixin, Tran
             fitted = learn(generator)
         for name, value in fitted.items():
             setattr(self, name, value)
-        self._complete(laws)
+        self._certify()
         self.transport_cost_ = self._transport_cost(laws[0].some(ROWS_FOR_COST))
 
-    def _complete(self, laws: Laws) -> None:
-        """Set what a fit of this class leaves beside the attributes of all; most have nothing."""
+    def _certify(self) -> None:
+        """Set what a transport knows of its own error; most know nothing."""
         return None
 
     def _warn(self, laws: Laws) -> None:

@@ -146,7 +146,8 @@ def fit(
     problem = build(transport, fitted, generator)
     if warm:
         _load(problem, transport.problem_)
-    source, target, watch = transport._watch(source, target, generator)
+    fitted |= transport._of_target(laws[1], target)
+    source, target, watch = transport._watch(problem, source, target, generator)
     callbacks = [*([] if watch is None else [watch]), *(transport.callbacks or ())]
     params = fitted["_fitted_params"]
     max_time = None if params["max_time"] is None else max(params["max_time"] - (time.perf_counter() - start), 1e-3)

@@ -28,7 +28,7 @@ class Guard:
         self.first = self.last = self.discrepancy()
         within = max(float(torch.cdist(rows, rows).mean()) for rows in (self.x, self.y))
         # the size of what can be told apart; the floor is for laws of one point, in standardised units
-        self.spread = max(within + self.first, 1e-2)
+        self.spread = max(within + self.first, 0.5)
 
     def discrepancy(self) -> float:
         """Energy distance between images, at the last smoothing level and under the same noise every time, and y."""

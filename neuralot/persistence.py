@@ -86,8 +86,8 @@ def revive(transport: BaseTransport) -> None:
 
 def write(path: str | os.PathLike[str], transport: BaseTransport) -> None:
     """Write a fitted transport; a crash leaves the file that was there."""
-    of_fit = {name for name in vars(transport) if name.endswith("_") and not name.startswith("_")}
-    state = {name: value for name, value in transport.__getstate__().items() if name in NEEDED | of_fit}
+    of_fit = NEEDED | transport._own_attributes | {"feature_names_in_"}
+    state = {name: value for name, value in transport.__getstate__().items() if name in of_fit}
     state["params"] = _encoded(transport.get_params(deep=False))
     state["_fitted_params"] = _encoded(state["_fitted_params"])
     # as bytes: a long history is more than a header may hold
@@ -127,7 +127,7 @@ def read(
         raise ValueError(f"{path} holds a {name}, which is no transport that was imported; import its module first")
     try:
         state = _with_arrays(json.loads(metadata["state"]), arrays)
-        if missing := (NEEDED | {"params"}) - state.keys():
+        if missing := (NEEDED | known[name]._own_attributes | {"params"}) - state.keys():
             raise ValueError(f"it lacks {', '.join(sorted(missing))}")
         params = _decoded(state.pop("params"), functions)
         state["_fitted_params"] = _decoded(state["_fitted_params"], functions)

@@ -42,8 +42,8 @@ class Status(Enum):
     )
     DIVERGED = (
         "The fit diverged: its weights were no longer finite, or its images left the target's law. The best weights "
-        "were restored. Lower learning_rate_init or keep expectile_weight above 0; where the source lies on a thin "
-        "set, SNOT has spurious solutions, and OTP is the method to use."
+        "were restored. Lower learning_rate_init, and keep expectile_weight above 0 where there is one. Where the "
+        "source lies on a thin set, SNOT has spurious solutions and OT-Net's planes tie: OTP is the method to use."
     )
     FAILED = "The fit never had finite weights. Check the networks and the cost, or lower learning_rate_init."
 

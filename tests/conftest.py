@@ -8,9 +8,24 @@ import torch
 
 import neuralot
 from neuralot.base import BaseTransport
+from neuralot.estimators.game import GameTransport
 
 TRANSPORTS = [cls for cls in vars(neuralot).values() if inspect.isclass(cls) and issubclass(cls, BaseTransport)]
+GAMES = [cls for cls in TRANSPORTS if issubclass(cls, GameTransport)]
 TINY = {"max_iter": 3, "batch_size": 16, "hidden_layer_sizes": (8, 8, 8), "random_state": 0}
+# for tests of what a map and a potential have that learn in a game: costs, networks, a way back, streams
+games = pytest.mark.parametrize("transport_class", GAMES, indirect=True, ids=lambda cls: cls.__name__)
+
+
+def takes(cls, options):
+    """Whether all of these are parameters of the class."""
+    return set(options) <= set(inspect.signature(cls).parameters)
+
+
+def make(cls, *, batch_size, **parameters):
+    """An estimator that sees so many rows per step, whatever it calls that."""
+    name = "batch_size" if takes(cls, ["batch_size"]) else "n_monte_carlo"
+    return cls(**{name: batch_size, **parameters})
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -41,7 +56,7 @@ def transport_class(request):
 @pytest.fixture
 def tiny(transport_class):
     """An estimator of each class, small and quick: ``tiny(**parameters)``."""
-    return lambda **parameters: transport_class(**{**TINY, **parameters})
+    return lambda **parameters: make(transport_class, **{**TINY, **parameters})
 
 
 @pytest.fixture

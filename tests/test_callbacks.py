@@ -71,20 +71,20 @@ def test_counts_from_where_the_problem_has_settled():
     assert follow(distances, tol=0.0, n_iter_no_change=30)[2] == 3
     stopping, problem, stopped = follow(distances, settles=0.4, tol=0.0, n_iter_no_change=30)
     assert stopped == 8
-    stopping.restore(problem)
+    stopping.finish(problem)
     assert problem.distance == 2.5
 
 
 def test_restores_the_best_weights():
     stopping, problem, _ = follow([3, 1, 2, 2, 2], tol=0.0, n_iter_no_change=30)
     assert problem.distance == 2
-    stopping.restore(problem)
+    stopping.finish(problem)
     assert problem.distance == 1
 
 
 def test_before_the_first_record_there_is_nothing_to_restore():
     problem = Shift()
-    EarlyStopping(X, X, tol=0.0, n_iter_no_change=1).restore(problem)
+    EarlyStopping(X, X, tol=0.0, n_iter_no_change=1).finish(problem)
     assert problem.distance == 0
 
 

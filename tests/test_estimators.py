@@ -1,7 +1,6 @@
 """The estimators: what goes in and comes out, seeds, weights, pickles, and the parameters of a fit."""
 
 import copy
-import inspect
 import pickle
 import tracemalloc
 
@@ -11,7 +10,7 @@ import pandas as pd
 import pytest
 import sklearn
 import torch
-from conftest import TINY, TRANSPORTS
+from conftest import TINY, TRANSPORTS, games, make, takes
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.model_selection import GridSearchCV
@@ -19,9 +18,10 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import nn
 
-from neuralot import OTPTransport, SNOTTransport
+from neuralot import OTNetTransport, OTPTransport, SNOTTransport
 from neuralot.costs import Lp
 from neuralot.datasets import make_convex_potential, small_pairs
+from neuralot.estimators.game import GameTransport
 from neuralot.metrics import d_target, exact_cost, mode_coverage, sinkhorn_divergence, transport_cost
 from neuralot.networks import ConvexPotential
 from neuralot.solve import Status
@@ -30,10 +30,15 @@ dtypes = pytest.mark.parametrize("dtype", [np.float32, np.float64])
 
 
 def test_transports_were_found():
-    assert {OTPTransport, SNOTTransport} <= set(TRANSPORTS)
+    assert {OTNetTransport, OTPTransport, SNOTTransport} <= set(TRANSPORTS)
 
 
 # what goes in and comes out
+
+
+def there_and_back(transport, X, Y):
+    """Images of both laws, where the way back is learned."""
+    return [transport.transform(X), *([transport.inverse_transform(Y)] if isinstance(transport, GameTransport) else [])]
 
 
 @dtypes
@@ -41,7 +46,7 @@ def test_transports_were_found():
 def test_shapes_and_dtypes(tiny, samples, dtype, k):
     X, Y = (rows.astype(dtype) for rows in samples)
     transport = tiny().fit(X, Y)
-    for images in (transport.transform(X[:k]), transport.inverse_transform(Y[:k]), transport.fit_transform(X, Y)[:k]):
+    for images in (*there_and_back(transport, X[:k], Y[:k]), transport.fit_transform(X, Y)[:k]):
         assert images.shape == (k, 2)
         assert images.dtype == dtype
         assert np.isfinite(images).all()
@@ -89,11 +94,9 @@ def test_tensors_in_tensors_out(tiny, samples, dtype):
     X, Y = (torch.tensor(rows, dtype=dtype) for rows in samples)
     transport = tiny().fit(X.requires_grad_(), Y)
     arrays = tiny().fit(X.detach().numpy(), Y.numpy())
-    for found, expected in (
-        (transport.transform(X), arrays.transform(X.detach().numpy())),
-        (transport.sample(X, 2, 0), arrays.sample(X.detach().numpy(), 2, 0)),
-        (transport.inverse_transform(Y), arrays.inverse_transform(Y.numpy())),
-    ):
+    of_tensors = [*there_and_back(transport, X, Y), transport.sample(X, 2, 0)]
+    of_arrays = [*there_and_back(arrays, X.detach().numpy(), Y.numpy()), arrays.sample(X.detach().numpy(), 2, 0)]
+    for found, expected in zip(of_tensors, of_arrays, strict=True):
         assert isinstance(found, torch.Tensor)
         assert found.dtype == dtype
         assert not found.requires_grad
@@ -114,7 +117,7 @@ def test_dataframes(tiny, samples):
     assert framed.index.equals(X.index)
     assert np.array_equal(framed.to_numpy(), plain)
     assert transport.sample(X, 2).shape == (2, 30, 2)
-    assert transport.inverse_transform(Y).shape == (40, 2)
+    assert all(images.shape == (len(images), 2) for images in there_and_back(transport, X, Y))
 
 
 def test_polars(tiny, samples):
@@ -160,9 +163,8 @@ def test_fit_returns_self_and_keeps_its_parameters(tiny, samples):
 def test_the_data_is_not_changed(tiny, samples):
     X, Y = (rows.copy() for rows in samples)
     transport = tiny().fit(X, Y)
-    transport.transform(X)
+    there_and_back(transport, X, Y)
     transport.sample(X)
-    transport.inverse_transform(Y)
     transport.score(X, Y)
     assert np.array_equal(X, samples[0])
     assert np.array_equal(Y, samples[1])
@@ -177,10 +179,12 @@ def test_transform_is_row_by_row_also_across_blocks(fitted):
 
 
 @pytest.mark.parametrize("n_rows", [1, 3, 40])
-@pytest.mark.parametrize("map_form", ["gradient", "network"])
-def test_many_features_and_few_rows(tiny, n_rows, map_form):
+@pytest.mark.parametrize("options", [{}, {"map_form": "network"}, {"output": "smooth"}], ids=str)
+def test_many_features_and_few_rows(tiny, transport_class, n_rows, options):
+    if not takes(transport_class, options):
+        pytest.skip("not a parameter of this estimator")
     X = np.random.default_rng(0).normal(size=(n_rows, 20))
-    transport = tiny(map_form=map_form).fit(X, np.r_[X, X] + 1)
+    transport = tiny(**options).fit(X, np.r_[X, X] + 1)
     loaded = pickle.loads(pickle.dumps(transport))
     for images in (transport.transform(X), transport.sample(X, random_state=0)[0]):
         assert np.isfinite(images).all()
@@ -199,12 +203,14 @@ def test_constant_columns_change_nothing_and_get_the_targets_values(tiny, sample
     assert np.array_equal(pickle.loads(pickle.dumps(with_constants)).transform(wide), images)
 
 
-def test_what_a_row_has_beside_the_laws_goes_along(tiny, samples):
+def test_what_a_row_has_beside_the_laws_goes_along(tiny, transport_class, samples):
     turn = np.linalg.qr(np.random.default_rng(0).normal(size=(6, 6)))[0]
     X, Y = (rows @ turn[:2] for rows in samples)
-    transport = tiny().fit(X, Y)
+    # target rows themselves have nothing beside their law
+    transport = tiny(**({"output": "smooth"} if takes(transport_class, ["output"]) else {})).fit(X, Y)
     assert transport.units_.n_directions == 2
-    for name, rows in (("transform", X), ("sample", X), ("inverse_transform", Y)):
+    back = [("inverse_transform", Y)] if isinstance(transport, GameTransport) else []
+    for name, rows in [("transform", X), ("sample", X), *back]:
         options = {"random_state": 0} if name == "sample" else {}
         images = getattr(transport, name)(rows, **options)
         np.testing.assert_allclose(images @ turn[2:].T, 0, atol=1e-6)
@@ -233,6 +239,7 @@ def test_few_rows_do_not_say_which_directions_there_are(tiny):
     assert tiny().fit(X, X + 1).units_.n_directions == 30
 
 
+@games
 def test_networks_and_costs_of_the_users_own_see_all_columns(tiny, samples):
     X, Y = (np.insert(rows, 2, 1.0, axis=1) for rows in samples)
     asked = []
@@ -267,10 +274,13 @@ def test_out_takes_the_images(fitted, samples, tmp_path):
                 getattr(fitted, name)(X, out=wrong)
 
 
-def test_memory_is_one_copy_for_a_fit_and_blocks_for_a_map(tiny):
+def test_memory_is_one_copy_for_a_fit_and_blocks_for_a_map(tiny, transport_class):
     # of what numpy allocates: the standardised rows, and nothing else that grows with n but an index and weights
     X = np.random.default_rng(0).normal(size=(200_000, 32)).astype(np.float32)
-    transport, Y, out = tiny(), X + 1, np.empty_like(X)
+    # where images are target rows, each row is compared with all of them; an index and weights then count for more
+    n_target, share = (len(X), 1.5) if issubclass(transport_class, GameTransport) else (1000, 1.6)
+    Y, out = X[:n_target] + 1, np.empty_like(X)
+    transport = tiny().fit(X[:99], Y[:99])  # a first fit imports modules, which are memory as well
     tracemalloc.start()
     try:
         transport.fit(X, Y)
@@ -281,7 +291,7 @@ def test_memory_is_one_copy_for_a_fit_and_blocks_for_a_map(tiny):
         of_maps = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert of_fit < 1.5 * (X.nbytes + Y.nbytes)
+    assert of_fit < share * (X.nbytes + Y.nbytes)
     assert of_maps < 0.6 * X.nbytes  # blocks of 16 384 rows, half of them in float64
 
 
@@ -296,8 +306,16 @@ def test_before_fit(tiny, samples):
         transport.inverse_transform(samples[1])
 
 
-@pytest.mark.parametrize("options", [{"map_form": "network"}, {"bidirectional": False}, {"cost": Lp(3)}], ids=str)
-def test_without_a_way_back_there_is_no_inverse_transform(tiny, samples, options):
+def test_only_a_game_learns_the_way_back(fitted):
+    assert hasattr(fitted, "inverse_transform") == isinstance(fitted, GameTransport)
+
+
+@pytest.mark.parametrize(
+    "options", [{"map_form": "network"}, {"bidirectional": False}, {"cost": Lp(3)}, {"output": "smooth"}], ids=str
+)
+def test_without_a_way_back_there_is_no_inverse_transform(tiny, transport_class, samples, options):
+    if not takes(transport_class, options):
+        pytest.skip("not a parameter of this estimator")
     transport = tiny(**options).fit(*samples)
     assert not hasattr(transport, "inverse_transform")
     with pytest.raises(AttributeError, match="inverse_transform"):
@@ -422,9 +440,11 @@ def flat(value):
     return [value]
 
 
-@pytest.mark.parametrize("options", [{}, {"map_form": "network"}, {"cost": Lp(3)}, {"schedule": "vp"}], ids=str)
+@pytest.mark.parametrize(
+    "options", [{}, {"map_form": "network"}, {"cost": Lp(3)}, {"schedule": "vp"}, {"output": "smooth"}], ids=str
+)
 def test_a_pickle_is_exact_and_holds_arrays_only(tiny, transport_class, samples, options):
-    if not set(options) <= set(inspect.signature(transport_class).parameters):
+    if not takes(transport_class, options):
         pytest.skip("not a parameter of this estimator")
     X = samples[0]
     transport = tiny(**options).fit(*samples)
@@ -469,17 +489,17 @@ CHANGED = {
     "bidirectional": False,
     "random_state": 9,
     "map_network": ConvexPotential,
+    "height_network": ConvexPotential,
+    "n_monte_carlo": 3,
 }
 
 
 def test_set_params_after_fit_changes_neither_the_map_nor_its_pickle(fitted, samples):
     X = samples[0]
-    before = fitted.transform(X), fitted.sample(X, 2, 0), fitted.inverse_transform(X)
+    before = [*there_and_back(fitted, X, X), *fitted.sample(X, 2, 0)]
     fitted.set_params(**{name: value for name, value in CHANGED.items() if name in fitted.get_params()})
     for transport in (fitted, pickle.loads(pickle.dumps(fitted))):
-        assert np.array_equal(transport.transform(X), before[0])
-        assert np.array_equal(transport.sample(X, 2, 0), before[1])
-        assert np.array_equal(transport.inverse_transform(X), before[2])
+        assert np.array_equal([*there_and_back(transport, X, X), *transport.sample(X, 2, 0)], before)
 
 
 # the parameters of a fit
@@ -491,6 +511,7 @@ def test_a_second_fit_begins_anew(fitted, samples):
     assert np.array_equal(fitted.fit(*samples).transform(X), first)
 
 
+@games
 def test_a_warm_start_goes_on_from_the_last_weights_and_units(tiny, samples):
     X, Y = samples
     transport = tiny(max_iter=40, learning_rate_init=0.01, warm_start=True).fit(X, Y)
@@ -514,11 +535,13 @@ def test_a_warm_start_keeps_the_networks_that_auto_chose():
     )
 
 
+@games
 def test_a_warm_start_of_an_unfitted_estimator_is_a_fit(tiny, fitted, samples):
     transport = tiny(warm_start=True).fit(*samples)
     assert np.array_equal(transport.transform(samples[0]), fitted.transform(samples[0]))
 
 
+@games
 def test_early_stopping_ends_a_fit_that_no_longer_improves(tiny, samples):
     transport = tiny(max_iter=500, early_stopping=True, n_iter_no_change=20, tol=10.0).fit(*samples)
     assert transport.status_ is Status.STOPPED
@@ -551,6 +574,7 @@ def test_early_stopping_restores_no_weights_of_an_earlier_noise_level(samples):
     assert all(torch.equal(best[name], weight) for name, weight in transport.problem_.state_dict().items())
 
 
+@games
 def test_early_stopping_knows_the_weights(transport_class):
     # nearly all of the target's weight is on the left: so are the images, with rows held out or not
     rng = np.random.default_rng(0)
@@ -562,6 +586,7 @@ def test_early_stopping_knows_the_weights(transport_class):
     assert np.mean(transport.sample(X, random_state=0)[0, :, 0] < 0) == pytest.approx(0.9, abs=0.04)
 
 
+@games
 def test_early_stopping_lets_an_improving_fit_go_on(tiny, samples):
     transport = tiny(max_iter=10, early_stopping=True, n_iter_no_change=10).fit(*samples)
     assert transport.n_iter_ == 10
@@ -604,26 +629,31 @@ def test_a_fit_that_diverges_warns_with_its_sentence(tiny, samples):
         transport = tiny(learning_rate_init=1e4, max_iter=200).fit(*samples)
     assert transport.status_ is Status.DIVERGED
     assert np.isfinite(transport.transform(samples[0])).all()
+    assert np.isfinite([value for value in vars(transport).values() if isinstance(value, float)]).all()
 
 
-class NaNMap(nn.Module):
-    def __init__(self, n_features):
+class NaNNetwork(nn.Module):
+    def __init__(self, n_features, n_outputs):
         super().__init__()
-        self.layer = nn.Linear(n_features, n_features)
+        self.layer = nn.Linear(n_features, n_outputs)
         nn.init.constant_(self.layer.weight, float("nan"))
 
     def forward(self, x):
         return self.layer(x)
 
 
-def test_a_fit_without_finite_weights_raises_and_leaves_the_estimator_as_it_was(tiny, samples):
-    transport = tiny(map_network=NaNMap)
+def test_a_fit_without_finite_weights_raises_and_leaves_the_estimator_as_it_was(tiny, transport_class, samples):
+    if takes(transport_class, ["map_network"]):
+        transport = tiny(map_network=lambda d: NaNNetwork(d, d))
+    else:
+        transport = tiny(height_network=lambda d: NaNNetwork(d, 1))
     before = dict(vars(transport))
     with pytest.raises(FloatingPointError, match="never had finite weights"):
         transport.fit(*samples)
     assert vars(transport) == before
 
 
+@games
 def test_users_networks(tiny, samples):
     transport = tiny(potential_network=ConvexPotential).fit(*samples)
     assert isinstance(transport.problem_.networks["source_potential"], ConvexPotential)
@@ -634,6 +664,7 @@ def test_users_networks(tiny, samples):
     assert np.isfinite(transport.transform(samples[0])).all()
 
 
+@games
 @pytest.mark.parametrize(
     "cost",
     [Lp(1.5), Lp(3), lambda x, y: (x - y).abs().sum(-1), lambda x, y: (x - y).norm(dim=-1)],
@@ -664,20 +695,25 @@ def test_the_papers_plain_settings(samples, plain):
     assert np.isfinite(transport.transform(samples[0])).all()
 
 
-def test_functions_with_constants_in_single_precision_take_double_rows(tiny, samples):
+def test_functions_with_constants_in_single_precision_take_double_rows(tiny, transport_class, samples):
     X, Y = samples
     weights = torch.tensor([[2.0, 0.0], [0.0, 1.0]])
 
     class Shifted(nn.Linear):
-        def __init__(self, d):
-            super().__init__(d, d)
+        def __init__(self, d, n_outputs):
+            super().__init__(d, n_outputs)
             self.constant = torch.eye(d)
 
         def forward(self, x):
             return super().forward(x @ self.constant)
 
-    for parameters in ({"cost": lambda x, y: ((x - y) @ weights).square().sum(-1)}, {"map_network": Shifted}):
-        transport = tiny(**parameters).fit(X, Y)
+    functions = {
+        "cost": lambda x, y: ((x - y) @ weights).square().sum(-1),
+        "map_network": lambda d: Shifted(d, d),
+        "height_network": lambda d: Shifted(d, 1),
+    }
+    for name in filter(lambda name: takes(transport_class, [name]), functions):
+        transport = tiny(**{name: functions[name]}).fit(X, Y)
         assert transport.transform(X).dtype == np.float64
         assert np.isfinite(transport.transform(X)).all()
         assert np.isfinite(transport.transport_cost_)
@@ -702,7 +738,7 @@ def test_score_is_minus_the_sinkhorn_divergence_of_the_draws(fitted, samples):
 
 def test_a_better_fit_scores_higher(transport_class):
     X, Y = small_pairs()[4].sample(300, random_state=0)
-    short, long = (transport_class(max_iter=n, batch_size=64, random_state=0).fit(X, Y) for n in (1, 150))
+    short, long = (make(transport_class, max_iter=n, batch_size=64, random_state=0).fit(X, Y) for n in (1, 150))
     assert short.score(X, Y) < long.score(X, Y)
 
 
@@ -742,10 +778,10 @@ THIN = {"perpendicular", "one_to_many", "multi_perpendicular"}
 
 @pytest.mark.parametrize("pair", SMALL)
 def test_a_short_fit_recovers_the_plan(transport_class, pair):
-    if transport_class is SNOTTransport and pair in THIN:
-        pytest.skip("the game of a thin source has spurious solutions: that is what OTP is for")
+    if transport_class is not OTPTransport and pair in THIN:
+        pytest.skip("a map of a thin source splits no mass, and its game has spurious solutions: that is OTP's task")
     X, Y = SMALL[pair].sample(1000, random_state=0)
-    transport = transport_class(max_iter=600, batch_size=128, random_state=0).fit(X, Y)
+    transport = make(transport_class, max_iter=600, batch_size=128, random_state=0).fit(X, Y)
     assert transport.status_ is Status.MAX_ITER
     draws = transport.sample(X, random_state=0)[0]
     exact = exact_cost(X, Y)
@@ -754,6 +790,7 @@ def test_a_short_fit_recovers_the_plan(transport_class, pair):
     assert d_target(draws, Y) < 0.12 * exact
 
 
+@games
 @pytest.mark.parametrize("layer", [lambda: nn.Dropout(0.5), lambda: nn.BatchNorm1d(8)], ids=["dropout", "batch norm"])
 def test_layers_that_train_and_map_differently(tiny, samples, layer):
     X = samples[0]
@@ -780,7 +817,7 @@ def test_the_callers_gradient_mode_does_not_matter(tiny, samples, mode):
 def test_weights_give_the_plan_that_pot_finds_with_them(transport_class):
     X, Y = make_convex_potential(2).sample(800, random_state=0)
     v, w = np.exp(X[:, 0]), np.exp(-Y[:, 0])
-    transport = transport_class(max_iter=600, batch_size=128, random_state=0)
+    transport = make(transport_class, max_iter=600, batch_size=128, random_state=0)
     images = transport.fit(X, Y, sample_weight=v, sample_weight_target=w).transform(X)
 
     def error(a, b):

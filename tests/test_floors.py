@@ -16,6 +16,7 @@ FLOORS = {
     "costs": 0,
     "defaults": 0,
     "networks": 0,
+    "planes": 0,
     "sampling": 0,
     "schedules": 0,
     "divergences": 0,

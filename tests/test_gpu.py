@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 import torch
-from conftest import GAMES, TINY, make
+from conftest import GAMES, TINY, games, make
 
 from neuralot import OTNetTransport
 from neuralot.capture import Captured
@@ -88,6 +88,7 @@ np.save({str(tmp_path / "images.npy")!r}, images)
     np.testing.assert_allclose(np.load(tmp_path / "images.npy"), expected, atol=1e-4)
 
 
+@games
 def test_a_stream_stays_on_the_gpu(transport_class, samples):
     transport = transport_class(**TINY, device="cuda")
     for _ in range(3):

@@ -7,6 +7,7 @@ import threading
 import numpy as np
 import pytest
 import torch
+from conftest import games
 from sklearn.exceptions import ConvergenceWarning
 
 from neuralot import SNOTTransport
@@ -41,6 +42,7 @@ def test_a_fit_ends_with_the_weights_of_that_moment(tiny, samples):
     assert np.isfinite(transport.transport_cost_)
 
 
+@games
 def test_early_stopping_gives_its_best_weights(tiny, samples):
     kept = []
 
@@ -100,6 +102,7 @@ def test_a_signal_ends_a_long_fit_within_a_step(samples):
     assert np.isfinite(transport.transform(samples[0])).all()
 
 
+@games
 def test_a_part_of_a_stream_may_be_interrupted(tiny, samples):
     transport = tiny().partial_fit(*samples)
     with pytest.warns(ConvergenceWarning, match="interrupted"):

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from neuralot.forms import make_form
-from neuralot.methods import OTP, SNOT
+from neuralot.methods import OTP, SNOT, OTNet
 from neuralot.optimizers import make_optimizers
 from neuralot.sampling import as_sampler
 from neuralot.semidual import SemiDual, energy_distance
@@ -158,9 +158,9 @@ def test_laws_without_spread_do_not_diverge(map_form, method, point):
 # history
 
 
-@pytest.mark.parametrize("method", [OTP, SNOT])
+@pytest.mark.parametrize("method", [OTP, SNOT, OTNet])
 def test_every_record_has_its_fields(method):
-    problem = method(2, make_form(2, hidden_layer_sizes=(8, 8)))
+    problem = method(2) if method is OTNet else method(2, make_form(2, hidden_layer_sizes=(8, 8)))
     fields = {"step", "seconds", "progress", "discrepancy", *(f"{name}_loss" for name in problem.players)}
     fields |= set(problem.levels(0.0))
     for record in run(problem).history:

@@ -5,6 +5,7 @@ import pickle
 
 import numpy as np
 import pytest
+from conftest import GAMES
 from sklearn.exceptions import ConvergenceWarning
 
 import neuralot
@@ -13,6 +14,12 @@ from neuralot.costs import Lp
 from neuralot.datasets import make_gaussians
 from neuralot.metrics import l2_uvp
 from neuralot.solve import Status
+
+
+@pytest.fixture(params=GAMES, ids=lambda cls: cls.__name__)
+def transport_class(request):
+    """Those that can learn from a stream."""
+    return request.param
 
 
 def parts(pair, n_parts, n_rows=512):

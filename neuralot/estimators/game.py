@@ -22,7 +22,7 @@ from neuralot.defaults import (
 )
 from neuralot.fitting import Standardised, Watched
 from neuralot.forms import Form, make_form, resolve_map_form
-from neuralot.semidual import CriticLoss
+from neuralot.semidual import CriticLoss, SemiDual
 from neuralot.validation import check_networks, check_parameters, unchanged_on_error
 
 Self = TypeVar("Self", bound="GameTransport")
@@ -108,7 +108,7 @@ class GameTransport(BaseTransport, ABC):
         check_networks(form, n_features)
         return form
 
-    def _watch(self, source: Standardised, target: Standardised, generator: Generator) -> Watched:
+    def _watch(self, problem: SemiDual, source: Standardised, target: Standardised, generator: Generator) -> Watched:
         if not self.early_stopping:
             return source, target, None
         source, x_held = source.hold_out(self.validation_fraction, generator)

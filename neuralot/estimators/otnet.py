@@ -14,7 +14,7 @@ from torch import Generator, Tensor
 from neuralot.base import BaseTransport
 from neuralot.costs import Cost
 from neuralot.defaults import default_activation, default_rate, default_sizes
-from neuralot.fitting import Law, Laws, Standardised, Watched, seeded_generator, settings
+from neuralot.fitting import Law, Standardised, Watched, seeded_generator, settings
 from neuralot.forms import NetworkFactory, make_network
 from neuralot.mapping import Image, Return, map_rows
 from neuralot.methods import OTNet
@@ -40,6 +40,8 @@ class OTNetTransport(BaseTransport):
     the heights as a function of the target row, and corrections of single rows then bring the mass of each cell to the
     row's weight. Images are target rows themselves: nothing is blurred, and where the target consists of separate parts
     the map jumps. `retarget` gives new target rows their heights by a pass through the network, without a new fit.
+
+    The source must have a density, as for `SNOTTransport`: on a thin set planes tie, and mass does not split.
 
     Whatever the heights are, T is the optimal map from the source to the law that it arrives at. How far that is from
     the target's law is known: see `mass_error_` and `dual_gap_`.
@@ -133,6 +135,8 @@ class OTNetTransport(BaseTransport):
     >>> other.transform(X).shape
     (1000, 2)
     """
+
+    _own_attributes = frozenset({"target_points_", "mass_error_", "dual_gap_"})
 
     target_points_: np.ndarray
     mass_error_: float
@@ -285,20 +289,20 @@ class OTNetTransport(BaseTransport):
                 check_height_network(potential, n_features)
         return OTNet(n_features, potential)
 
-    def _watch(self, source: Standardised, target: Standardised, generator: Generator) -> Watched:
+    def _of_target(self, law: Law, target: Standardised) -> dict[str, Any]:
+        chosen, _ = target.sampler().distinct()
+        return {"target_points_": law.rows[law.order[chosen.cpu().numpy()]]}
+
+    def _watch(self, problem: SemiDual, source: Standardised, target: Standardised, generator: Generator) -> Watched:
         held_out = None
         if len(source.distinct) >= FEWEST_TO_HOLD_OUT:
             source, held_out = source.hold_out(self.validation_fraction, generator, MOST_KEPT)
         kept = source.alike(MOST_KEPT)
-        return source, target, MassTolerance(kept if held_out is None else held_out, kept, self.mass_tol)
-
-    def _complete(self, laws: Laws) -> None:
-        law = laws[1]
-        self.target_points_ = law.rows[law.order[self.problem_.chosen.cpu().numpy()]]
-        self._certify()
+        held_out = kept.clone() if held_out is None else held_out
+        _otnet(problem).keep(kept, held_out)
+        return source, target, MassTolerance(held_out, self.mass_tol)
 
     def _certify(self) -> None:
-        """Set what a transport knows of its own error."""
         problem = self.problem_
         counts = problem.counts(problem.held_out_rows)
         self.mass_error_ = float(unbiased_square(counts, problem.weights).clamp(min=0).sqrt())

@@ -59,12 +59,22 @@ class OTNet(SemiDual):
     ----------
     points, weights : Tensor of shape (m, d), (m,)
         The target: distinct points, and weights that sum to one.
-    chosen : Tensor of shape (m,)
-        Where the points stand among the rows of an `ArraySampler`.
 
     References
     ----------
     Li et al., "OT-Net: A reusable neural optimal transport solver", arXiv 2306.08233.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from neuralot.methods import OTNet
+    >>> from neuralot.solve import solve
+    >>> normal = lambda n, generator: torch.randn(n, 2, generator=generator)
+    >>> points = torch.tensor([[-1.0, 0.0], [1.0, 0.0]])
+    >>> problem = solve(OTNet(n_features=2), normal, points, max_iter=50).problem
+    >>> problem.transport(torch.tensor([[-2.0, 3.0], [1.5, 0.0]]))
+    tensor([[-1.,  0.],
+            [ 1.,  0.]])
     """
 
     points: Tensor
@@ -101,7 +111,6 @@ class OTNet(SemiDual):
         self.register_buffer("reach", torch.tensor(0.0))
         self.register_buffer("is_based", torch.tensor(False))
         # of a run: whether the network learns now, or the corrections; squared errors since the last look, and the best
-        self.chosen = torch.zeros(0, dtype=torch.long)
         self._by_network = False
         self._error = torch.zeros((), dtype=torch.double)
         self._best_error = math.inf
@@ -112,8 +121,8 @@ class OTNet(SemiDual):
     def prepare(self, source: Sampler, target: Sampler, generator: Generator) -> None:
         if not self.is_based:
             if isinstance(target, ArraySampler):
-                self.chosen, weights = target.distinct()
-                self._set_points(target.data[self.chosen], weights)
+                chosen, weights = target.distinct()
+                self._set_points(target.data[chosen], weights)
             else:
                 self._set_points(target(N_POINTS, generator), torch.full((N_POINTS,), 1 / N_POINTS))
         self._by_network = not self.is_based
@@ -142,7 +151,8 @@ class OTNet(SemiDual):
         return self._loss_of_network(batch.x, batch.y) if self._by_network else self._loss_of_corrections(batch.x)
 
     def transport(self, x: Tensor) -> Tensor:
-        return self.points[self.assign(x)]
+        chosen, heights = self.assign(x), self.heights
+        return self.points[chosen] + 0 * heights[chosen, None]  # not finite where the heights are not
 
     def levels(self, progress: float) -> dict[str, float]:
         return {"n_monte_carlo": self._n_monte_carlo}
@@ -190,6 +200,10 @@ class OTNet(SemiDual):
         kept = shares * linked
         cut = (shares * ~linked).sum(dim=1)
         return (kept[:, :, None] * candidates).sum(dim=1) / kept.sum(dim=1, keepdim=True), cut
+
+    def keep(self, source_rows: Tensor, held_out_rows: Tensor) -> None:
+        """Keep rows of the source for later: to learn another target from, and to know its masses."""
+        self.source_rows, self.held_out_rows = source_rows, held_out_rows
 
     def counts(self, x: Tensor) -> Tensor:
         """How many of the rows are in each cell, shape (m,)."""
@@ -277,13 +291,11 @@ class MassTolerance:
     ----------
     x : Tensor of shape (n, n_features)
         Held-out rows of the source.
-    rows : Tensor of shape (k, n_features)
-        Rows for later refinements.
     tol : float
     """
 
-    def __init__(self, x: Tensor, rows: Tensor, tol: float) -> None:
-        self.x, self.rows, self.tol = x, rows, tol
+    def __init__(self, x: Tensor, tol: float) -> None:
+        self.x, self.tol = x, tol
 
     def __call__(self, step: int, problem: SemiDual, record: dict[str, float]) -> bool:
         assert isinstance(problem, OTNet)
@@ -293,9 +305,8 @@ class MassTolerance:
         return float(square) + 2 * float(uncertainty) < self.tol**2
 
     def finish(self, problem: SemiDual) -> None:
-        """Leave the rows with the problem, for `retarget`."""
-        assert isinstance(problem, OTNet)
-        problem.held_out_rows, problem.source_rows = self.x, self.rows
+        """Leave the problem with its last weights, the best ones."""
+        return None
 
 
 def unbiased_square(counts: Tensor, weights: Tensor) -> Tensor:
