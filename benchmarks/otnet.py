@@ -47,11 +47,9 @@ def mixture(n_rows: int, d: int, rng: np.random.Generator) -> np.ndarray:
 def mass_error(points: Tensor, heights: Tensor, seed: int, n_rows: int) -> float:
     """|w - nu|_2 for uniform weights, without bias, on rows of the Gaussian that no fit has seen."""
     planes, generator = Planes(points, heights), Generator().manual_seed(10_000 + seed)
-    counts = torch.zeros(len(points))
-    for _ in range(n_rows // 4096):
-        rows = torch.randn(4096, points.shape[1], generator=generator)
-        counts += planes.counts(rows)
-    return math.sqrt(max(float(unbiased_square(counts, torch.full((len(points),), 1 / len(points)))), 0.0))
+    rows = torch.randn(n_rows, points.shape[1], generator=generator)
+    weights = torch.full((len(points),), 1 / len(points))
+    return math.sqrt(max(float(unbiased_square(planes.masses(rows), weights, n_rows)), 0.0))
 
 
 def by_network(share: float) -> Callable[[Tensor, int, float], tuple[Tensor, Tensor]]:
@@ -167,9 +165,9 @@ def timed(work: Callable[[], OTNetTransport]) -> tuple[OTNetTransport, float]:
 
 
 def true_error(transport: OTNetTransport, rows: np.ndarray) -> float:
-    counts = np.bincount(transport.assign(rows), minlength=len(transport.target_points_))
-    weights = torch.full((len(counts),), 1 / len(counts))
-    return math.sqrt(max(float(unbiased_square(torch.from_numpy(counts), weights)), 0.0))
+    masses = np.bincount(transport.assign(rows), minlength=len(transport.target_points_)) / len(rows)
+    weights = torch.full((len(masses),), 1 / len(masses))
+    return math.sqrt(max(float(unbiased_square(torch.from_numpy(masses), weights, len(rows))), 0.0))
 
 
 def digits(seeds: Iterable[int], max_iter: int) -> None:

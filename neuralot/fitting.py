@@ -108,15 +108,28 @@ class Standardised:
         """At most `n_rows` rows that count alike."""
         return self.rows[torch.from_numpy(spaced(self.weights, min(int(np.count_nonzero(self.weights)), n_rows)))]
 
-    def hold_out(self, fraction: float, generator: Generator, at_most: int = SOME_ROWS) -> tuple[Standardised, Tensor]:
+    def distinct_rows(self, n_rows: int) -> tuple[Tensor, Tensor]:
+        """Rows without repetitions and their shares of the weight; of more than `n_rows`, some that count alike."""
+        chosen, shares = self.sampler().distinct()
+        if len(chosen) <= n_rows:
+            return self.rows[chosen], shares.to(self.rows)
+        rows = self.alike(n_rows)
+        return rows, rows.new_full((len(rows),), 1 / len(rows))
+
+    def hold_out(self, fraction: float, generator: Generator) -> tuple[Standardised, Tensor]:
         """Split off a fraction of the weight; return what is left, and some rows of that fraction."""
+        left, held = self.split(fraction, generator)
+        return left, held.alike(SOME_ROWS)
+
+    def split(self, fraction: float, generator: Generator) -> tuple[Standardised, Standardised]:
+        """Split a fraction of the weight off; return what is left, and that fraction."""
         weights, held = hold_out(self.weights, len(self.distinct), fraction, generator)
         if not weights.any():
             raise ValueError(
                 f"early_stopping=True needs at least 2 rows in each sample and a validation_fraction that leaves "
                 f"some, got {len(self.rows)} rows and {fraction}"
             )
-        return Standardised(self.rows, weights), Standardised(self.rows, held).alike(at_most)
+        return Standardised(self.rows, weights), Standardised(self.rows, held)
 
 
 Laws = tuple[Law, Law]

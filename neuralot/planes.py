@@ -51,11 +51,11 @@ class Planes:
             winners.append(group * GROUP + inside)
         return torch.cat(winners) if winners else torch.empty(0, dtype=torch.long, device=x.device)
 
-    def counts(self, x: Tensor) -> Tensor:
-        """At how many of the rows each plane is the highest, shape (m,), in the dtype of the rows."""
+    def masses(self, x: Tensor, weights: Tensor | None = None) -> Tensor:
+        """Share of the rows, or of their weights, at which each plane is the highest, shape (m,)."""
+        weights = x.new_full((len(x),), 1 / len(x)) if weights is None else weights
         # no bincount: on a GPU it waits for the largest index
-        counts = x.new_zeros(self.n_planes)
-        return counts.index_add_(0, self.highest(x), x.new_ones(len(x)))
+        return weights.new_zeros(self.n_planes).index_add_(0, self.highest(x), weights)
 
     def top(self, x: Tensor, k: int) -> tuple[Tensor, Tensor]:
         """Values and indices of the k highest planes at each row, in falling order, shapes (n, k)."""

@@ -34,8 +34,9 @@ class Status(Enum):
 
     MAX_ITER = "The fit made all of its max_iter steps."
     MAX_TIME = "The fit used all of its max_time seconds."
-    STOPPED = "The fit ended early, by early_stopping or a callback."
+    STOPPED = "The fit ended early, by early_stopping, mass_tol or a callback."
     PASSED = "The fit made its pass over the rows that partial_fit was given."
+    RETARGETED = "The heights came from the network of an earlier fit, and no step was made for this target."
     INTERRUPTED = (
         "The fit was interrupted before its end, and keeps its weights of that moment or better ones that it had seen. "
         "Fit again, or with warm_start=True, for a better map."

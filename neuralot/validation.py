@@ -358,8 +358,12 @@ def check_height_network(network: torch.nn.Module, n_features: int) -> None:
     """Try a network of heights on two rows; raise a ValueError if its result is wrong or may depend on other rows."""
     if any(isinstance(module, torch.nn.modules.batchnorm._NormBase) for module in network.modules()):
         raise ValueError("height_network must see each row for itself, got one with batch normalisation; use LayerNorm")
-    x = torch.zeros(2, n_features, dtype=torch.float32)
-    _try("height_network", copy.deepcopy(network).eval(), (x,), {(2,), (2, 1)})
+    x = torch.stack([torch.zeros(n_features), torch.ones(n_features)])
+    network = copy.deepcopy(network).eval()
+    _try("height_network", network, (x,), {(2,), (2, 1)})
+    with torch.no_grad():
+        if not torch.allclose(network(x)[1], network(x[1:])[0], rtol=1e-3, atol=1e-5, equal_nan=True):
+            raise ValueError("height_network must see each row for itself: its value at a row depends on other rows")
 
 
 def check_refine_steps(refine_steps: Any) -> None:

@@ -16,7 +16,10 @@ def test_the_highest_planes_are_those_of_the_full_product(m, d, dtype, monkeypat
     values = x @ points.T + heights
     envelope = Planes(points, heights)
     assert torch.equal(envelope.highest(x), values.argmax(dim=1))
-    assert envelope.counts(x).tolist() == torch.bincount(values.argmax(dim=1), minlength=m).tolist()
+    weights = torch.rand(77, dtype=dtype)
+    expected = torch.bincount(values.argmax(dim=1), weights=weights, minlength=m)
+    torch.testing.assert_close(envelope.masses(x, weights), expected.to(dtype))
+    torch.testing.assert_close(envelope.masses(x), envelope.masses(x, torch.full_like(weights, 1 / 77)))
     k = min(5, m)
     found, indices = envelope.top(x, 5)
     torch.testing.assert_close(found, values.topk(k, dim=1).values)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import torch
 from torch import Generator, Tensor, nn
@@ -25,6 +26,8 @@ N_BLENDED = 16
 N_NEIGHBOURS = 6
 SOME_POINTS = 1000
 LEAST_HITS = 0.1
+N_FOR_MARGIN = 1024
+ROUNDING = 1e-5
 
 
 class OTNet(SemiDual):
@@ -85,6 +88,7 @@ class OTNet(SemiDual):
     is_based: Tensor
     source_rows: Tensor
     held_out_rows: Tensor
+    held_out_weights: Tensor
 
     def __init__(
         self,
@@ -105,7 +109,7 @@ class OTNet(SemiDual):
         self.network_share = network_share
         for name in ("points", "source_rows", "held_out_rows"):
             self.register_buffer(name, torch.zeros(0, n_features))
-        for name in ("weights", "base"):
+        for name in ("weights", "base", "held_out_weights"):
             self.register_buffer(name, torch.zeros(0))
         self.register_buffer("margin", torch.tensor(1.0))
         self.register_buffer("reach", torch.tensor(0.0))
@@ -161,7 +165,7 @@ class OTNet(SemiDual):
         return bool(self.is_based)
 
     def reserve(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
-        for name in ("points", "weights", "base", "source_rows", "held_out_rows"):
+        for name in ("points", "weights", "base", "source_rows", "held_out_rows", "held_out_weights"):
             setattr(self, name, torch.zeros(shapes.get(name, (0,))))
         self._heights.corrections = nn.Parameter(torch.zeros(len(self.points)))
 
@@ -201,18 +205,21 @@ class OTNet(SemiDual):
         cut = (shares * ~linked).sum(dim=1)
         return (kept[:, :, None] * candidates).sum(dim=1) / kept.sum(dim=1, keepdim=True), cut
 
-    def keep(self, source_rows: Tensor, held_out_rows: Tensor) -> None:
-        """Keep rows of the source for later: to learn another target from, and to know its masses."""
-        self.source_rows, self.held_out_rows = source_rows, held_out_rows
+    def keep(self, source_rows: Tensor, held_out_rows: Tensor, held_out_weights: Tensor) -> None:
+        """Keep rows of the source: to learn another target from, and weighted ones to know its masses by."""
+        self.source_rows = source_rows
+        self.held_out_rows, self.held_out_weights = held_out_rows, held_out_weights
 
-    def counts(self, x: Tensor) -> Tensor:
-        """How many of the rows are in each cell, shape (m,)."""
-        return Planes(self.points, self.heights).counts(x)
-
-    def dual_gap(self, counts: Tensor) -> float:
-        r"""Primal cost minus dual value on rows that fell into the cells so often: :math:`\sum_i (w_i - \nu_i) g_i`."""
+    def certificate(self) -> Certificate:
+        """What is known of the error, on the rows that were held out."""
+        masses = Planes(self.points, self.heights).masses(self.held_out_rows, self.held_out_weights).double()
+        n = 1 / float(self.held_out_weights.double().square().sum())
         potential = 2 * self.heights.double() + self.points.double().square().sum(1)
-        return float(((counts / counts.sum()).double() - self.weights.double()) @ potential)
+        return Certificate(
+            float(unbiased_square(masses, self.weights, n)),
+            float(square_error(self.weights, n)),
+            float((masses - self.weights.double()) @ potential),
+        )
 
     def retarget(self, points: Tensor, weights: Tensor) -> OTNet:
         """The same network for other target points, with the heights of points that stay."""
@@ -223,6 +230,9 @@ class OTNet(SemiDual):
             before = _stays(self.points, points)
             stays = before >= 0
             other.base[stays] = self.heights[before[stays]]
+            if len(points) > 1 and len(other.source_rows):
+                planes = Planes(points, other.heights)
+                other.margin.copy_(_margin(planes, other.source_rows[:N_FOR_MARGIN]))
         return other
 
     # how it learns
@@ -263,71 +273,95 @@ class OTNet(SemiDual):
 
     def _loss_of_network(self, x: Tensor, y: Tensor) -> Tensor:
         heights = self._by(y)
-        counts = Planes(y, heights.detach()).counts(x)
-        return (heights * (counts / len(x) - 1 / len(y))).sum()
+        masses = Planes(y, heights.detach()).masses(x)
+        return (heights * (masses - 1 / len(y))).sum()
 
     def _loss_of_corrections(self, x: Tensor) -> Tensor:
         """A function whose gradient is the step to make."""
         planes = Planes(self.points, self.heights)
-        counts = planes.counts(x)
+        masses = planes.masses(x)
         if self._n_steps == 0 and len(self.points) > 1:
-            values, _ = planes.top(x, 2)
-            self.margin.copy_((values[:, 0] - values[:, 1]).mean())
-        self._error += unbiased_square(counts, self.weights)
+            self.margin.copy_(_margin(planes, x))
+        self._error += unbiased_square(masses, self.weights, len(x))
         self._n_steps += 1
         # of cells that few rows fall into, a row says little
         least = max(1 / len(self.points), LEAST_HITS / len(x))
-        step = STEP * self.margin / 2 * (counts / len(x) - self.weights) / self.weights.clamp(min=least)
+        step = STEP * self.margin / 2 * (masses - self.weights) / self.weights.clamp(min=least)
         return (self._heights.corrections * step).sum()
 
 
 class MassTolerance:
     """End a fit when the masses of the cells are the target's weights, on rows that took no part in it.
 
-    The 2-norm |w - nu| goes into the record as ``mass_error``; the fit ends when it is below `tol` by more than two of
-    its standard errors.
+    Their distance goes into the record as ``mass_error``. The fit ends when its square is below that of `tol` by two
+    standard errors, which takes about ``(8 / m)^(1/2) / tol^2`` held-out rows or more.
 
     Parameters
     ----------
-    x : Tensor of shape (n, n_features)
-        Held-out rows of the source.
     tol : float
     """
 
-    def __init__(self, x: Tensor, tol: float) -> None:
-        self.x, self.tol = x, tol
+    def __init__(self, tol: float) -> None:
+        self.tol = tol
 
     def __call__(self, step: int, problem: SemiDual, record: dict[str, float]) -> bool:
         assert isinstance(problem, OTNet)
-        counts = problem.counts(self.x)
-        square, uncertainty = unbiased_square(counts, problem.weights), square_error(counts)
-        record["mass_error"] = math.sqrt(max(float(square), 0.0))
-        return float(square) + 2 * float(uncertainty) < self.tol**2
+        found = problem.certificate()
+        record["mass_error"] = found.mass_error
+        return found.square + 2 * found.uncertainty < self.tol**2
 
     def finish(self, problem: SemiDual) -> None:
         """Leave the problem with its last weights, the best ones."""
         return None
 
 
-def unbiased_square(counts: Tensor, weights: Tensor) -> Tensor:
-    r"""Unbiased estimate of :math:`|w - \nu|^2` from how many of n independent rows fell into each cell.
+@dataclass(frozen=True)
+class Certificate:
+    r"""What is known of the error without knowing the truth.
 
-    :math:`\sum_i c_i (c_i - 1) / (n (n - 1)) - 2 \nu_i c_i / n + \nu_i^2`: the plain :math:`|c / n - \nu|^2` would be
-    too large by about 1 / n. It may be negative.
+    Attributes
+    ----------
+    square, uncertainty : float
+        :math:`|w - \nu|^2` without bias, and its standard error.
+    gap : float
+        Cost of the map minus value of the dual, :math:`\sum_i (w_i - \nu_i) g_i`.
     """
-    c, weights = counts.double(), weights.double()
-    n = c.sum()
-    return (c * (c - 1) / (n * (n - 1).clamp(min=1)) - 2 * weights * c / n + weights.square()).sum()
+
+    square: float
+    uncertainty: float
+    gap: float
+
+    @property
+    def mass_error(self) -> float:
+        r"""About :math:`|w - \nu|`: never less than what can be told from 0."""
+        return math.sqrt(max(self.square, self.uncertainty))
 
 
-def square_error(counts: Tensor) -> Tensor:
+def unbiased_square(masses: Tensor, weights: Tensor, n: float) -> Tensor:
+    r"""Unbiased estimate of :math:`|w - \nu|^2` from the masses in which n independent rows fell into the cells.
+
+    Of the rows' weights v, n is :math:`1 / \sum_k v_k^2`. The plain :math:`|\hat w - \nu|^2` would be too large by
+    about 1 / n: :math:`\sum_i \hat w_i^2` counts each row with itself. The estimate may be negative.
+    """
+    w, weights = masses.double(), weights.double()
+    among_pairs = (w.square().sum() - 1 / n) / max(1 - 1 / n, 1e-12)
+    return among_pairs - 2 * weights @ w + weights.square().sum()
+
+
+def square_error(weights: Tensor, n: float) -> Tensor:
     r"""Standard error of `unbiased_square` where the masses are right.
 
-    Its square is :math:`2 (\sum w_i^2 - 2 \sum w_i^3 + (\sum w_i^2)^2) / n^2`, up to terms of higher order in 1 / n.
+    Its square is :math:`2 (\sum \nu_i^2 - 2 \sum \nu_i^3 + (\sum \nu_i^2)^2) / n^2`, up to higher orders in 1 / n.
     """
-    w = counts.double() / counts.sum()
-    square = w.square().sum()
-    return (2 * (square - 2 * w.pow(3).sum() + square**2)).sqrt() / counts.sum()
+    weights = weights.double()
+    square = weights.square().sum()
+    return (2 * (square - 2 * weights.pow(3).sum() + square**2)).clamp(min=0).sqrt() / n
+
+
+def _margin(planes: Planes, x: Tensor) -> Tensor:
+    """Mean distance between the two highest planes."""
+    values, _ = planes.top(x, 2)
+    return (values[:, 0] - values[:, 1]).mean()
 
 
 def _reach(points: Tensor) -> Tensor:
@@ -340,8 +374,8 @@ def _reach(points: Tensor) -> Tensor:
 
 
 def _stays(old: Tensor, new: Tensor) -> Tensor:
-    """Index of each new point among the old ones, shape (k,); -1 for those that were not there."""
-    _, names = torch.unique(torch.cat([old, new]), dim=0, return_inverse=True)
-    place = torch.full((int(names.max()) + 1,), -1, device=old.device)
-    place[names[: len(old)]] = torch.arange(len(old), device=old.device)
-    return place[names[len(old) :]]
+    """Index of each new point among the old ones, up to rounding, shape (k,); -1 for those that were not there."""
+    old, new = old.double(), new.double()
+    nearest = Planes(old, -old.square().sum(1) / 2).highest(new)
+    is_there = (old[nearest] - new).abs().amax(dim=1) <= ROUNDING * (1 + new.abs().amax(dim=1))
+    return torch.where(is_there, nearest, -1)
