@@ -27,7 +27,7 @@ from neuralot.validation import check_height_network, check_parameters, check_re
 N_MONTE_CARLO = 1024
 WEIGHT_DECAY = 0.01
 FEWEST_TO_HOLD_OUT = 20
-MOST_KEPT = 2**14
+MOST_KEPT, MOST_HELD_OUT = 2**15, 2**14
 AVERAGED = 10
 
 
@@ -228,8 +228,8 @@ class OTNetTransport(BaseTransport):
 
         Rows that were there in the fit keep their heights. The masses of the new cells are not enforced: look at
         `mass_error_`, and let `refine_steps` bring them nearer to the weights, on source rows that the fit has kept, at
-        most 16 384 of them. Two fifths of these steps train the network further, which a target of another law needs,
-        and the others the corrections.
+        most 32 768 of them. The steps are for the corrections alone, unless the error is larger than the norm of the
+        weights, as for a target of another law: two fifths of them then train the network further.
 
         Parameters
         ----------
@@ -263,12 +263,16 @@ class OTNetTransport(BaseTransport):
         other = copy.copy(self)
         other.target_indices_ = law.order[chosen.cpu().numpy()]
         other.target_points_ = rows[other.target_indices_]
+        problem = self.problem_.retarget(target.data[chosen], weights).requires_grad_(False)
+        other.problem_, other.history_, other.n_iter_, other.status_ = problem, [], 0, Status.RETARGETED
         if refine_steps:
-            budget = {"max_iter": refine_steps, "averaging": _averaging((1 - NETWORK_SHARE) * refine_steps)}
-            problem = self.problem_.reopened().requires_grad_(True)
+            near = problem.certificate().mass_error <= float(weights.norm())
+            problem = problem if near else self.problem_.reopened()
+            n_corrections = refine_steps if near else (1 - NETWORK_SHARE) * refine_steps
+            budget = {"max_iter": refine_steps, "averaging": _averaging(n_corrections)}
             with torch.inference_mode(False), torch.enable_grad():
                 solution = solve(
-                    problem,
+                    problem.requires_grad_(True),
                     problem.source_rows,
                     target,
                     max_time=self.max_time,
@@ -277,9 +281,6 @@ class OTNetTransport(BaseTransport):
                 )
             other.problem_ = _otnet(solution.problem.requires_grad_(False))
             other.history_, other.n_iter_, other.status_ = solution.history, solution.n_iter, solution.status
-        else:
-            other.problem_ = self.problem_.retarget(target.data[chosen], weights).requires_grad_(False)
-            other.history_, other.n_iter_, other.status_ = [], 0, Status.RETARGETED
         other._certify()
         source = self.units_.to_source(self.problem_.source_rows.double().cpu().numpy())
         other.transport_cost_ = other._transport_cost(Law(source, np.ones(len(source))))
@@ -316,7 +317,7 @@ class OTNetTransport(BaseTransport):
         held_out = source
         if len(source.distinct) >= FEWEST_TO_HOLD_OUT:
             source, held_out = source.split(self.validation_fraction, generator)
-        _otnet(problem).keep(source.alike(MOST_KEPT), *held_out.distinct_rows(MOST_KEPT))
+        _otnet(problem).keep(source.alike(MOST_KEPT), *held_out.distinct_rows(MOST_HELD_OUT))
         return source, target, MassTolerance(self.mass_tol)
 
     def _certify(self) -> None:

@@ -130,7 +130,8 @@ class OTNet(SemiDual):
             else:
                 self._set_points(target(N_POINTS, generator), torch.full((N_POINTS,), 1 / N_POINTS))
         self._by_network = not self.is_based
-        self.growth, self._best_error = 1, math.inf
+        # corrections of heights that are nearly right need the largest batches from the start
+        self.growth, self._best_error = MOST_GROWTH if self.is_based else 1, math.inf
         self._begin_window()
         self.follow(0.0)
 
