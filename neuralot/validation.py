@@ -69,6 +69,7 @@ _FACTORY: Rule = (
     "a callable n_features -> torch.nn.Module, such as a class of networks and not one network",
 )
 
+BATCH_NORMS = (torch.nn.BatchNorm1d, torch.nn.BatchNorm2d, torch.nn.BatchNorm3d, torch.nn.SyncBatchNorm)
 LARGE_RATIO, FEWEST_TO_COMPARE = 1.5, 20  # decades, rows
 DIRECTIONS = ("source_to_target", "target_to_source")
 
@@ -356,7 +357,7 @@ def check_networks(form: Form, n_features: int) -> None:
 
 def check_height_network(network: torch.nn.Module, n_features: int) -> None:
     """Try a network of heights on two rows; raise a ValueError if its result is wrong or may depend on other rows."""
-    if any(isinstance(module, torch.nn.modules.batchnorm._NormBase) for module in network.modules()):
+    if any(isinstance(module, BATCH_NORMS) for module in network.modules()):
         raise ValueError("height_network must see each row for itself, got one with batch normalisation; use LayerNorm")
     x = torch.stack([torch.zeros(n_features), torch.ones(n_features)])
     network = copy.deepcopy(network).eval()
