@@ -65,7 +65,7 @@ class OTNetTransport(BaseTransport):
         is 1024.
     mass_tol : float, default=4e-3
         The fit ends when the square of `mass_error_` is below that of `mass_tol` by two standard errors. That takes
-        many held-out rows, 9000 of them for 200 targets; with fewer the fit makes all of its steps.
+        many held-out rows, 12 500 of them for 200 targets; with fewer the fit makes all of its steps.
     max_iter : int, default=1200
         Steps; four tenths of them for the network, the others for the corrections.
     max_time : float or None, default=None
@@ -208,7 +208,7 @@ class OTNetTransport(BaseTransport):
         return self._of_rows(X, lambda problem, x: problem.assign(x)).astype(np.intp)
 
     def singularity_score(self, X: Any) -> np.ndarray:
-        """Return how near each row is to the singular set, where the map jumps between parts of the target.
+        """Return how much of the blend at each row is cut off by the singular set, where the map jumps.
 
         Of the weights of the planes that compete at a row, the share that belongs to those beyond a crease: 0 inside of
         a smooth part, a half where two distant parts compete evenly, more where the image stands alone among others.

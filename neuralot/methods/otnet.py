@@ -226,8 +226,8 @@ class OTNet(SemiDual):
         """The same network for other target points, with the heights of points that stay."""
         other = copy.deepcopy(self)
         other._set_points(points, weights)
+        other._set_base()
         with torch.no_grad():
-            other._set_base()
             before = _stays(self.points, points)
             stays = before >= 0
             other.base[stays] = self.heights[before[stays]]
@@ -261,7 +261,8 @@ class OTNet(SemiDual):
 
     def _set_base(self) -> None:
         """Fix the network's heights, for corrections to add to."""
-        self.base = self._by(self.points).detach() if self.network_share > 0 else -self.points.square().sum(1) / 2
+        with torch.no_grad():
+            self.base = self._by(self.points) if self.network_share > 0 else -self.points.square().sum(1) / 2
         self.is_based.fill_(True)
 
     def _by(self, y: Tensor) -> Tensor:
@@ -312,7 +313,7 @@ class MassTolerance:
         return found.square + 2 * found.uncertainty < self.tol**2
 
     def finish(self, problem: SemiDual) -> None:
-        """Leave the problem with its last weights, the best ones."""
+        """Leave the problem with its last weights."""
         return None
 
 
