@@ -37,7 +37,7 @@ palettes = {
 # The fit, once; then the other palettes, with heights from the network alone and after 100 steps. What a transport says
 # of its masses stands beside the exact squared W2 between 1000 recoloured pixels and the palette; between two samples
 # of 1000 colours of the flower that is .001 to .009. The network alone leaves the masses of both palettes wrong, as
-# nothing in the fit knew of them; with the steps they are as right as the flower's.
+# nothing in the fit knew of them; the steps take most of that error away.
 def show(name, palette, act):
     start = time.perf_counter()
     transport = act()
