@@ -299,8 +299,11 @@ class BaseTransport(Documented, CallbackSupportMixin, OneToOneFeatureMixin, Tran
         """
         check_is_fitted(self)
         laws = self._check_laws(X, y, X_target, sample_domain, sample_weight, sample_weight_target, reset=False)
-        source, target = (law.alike() for law in laws)
-        return -sinkhorn_divergence(self._draws(source, 1, random_state=0)[0], target)
+        source, target = laws[0].few().repeated(), laws[1].few()
+        draws = self._draws(source.rows, 1, random_state=0)[0]
+        return -sinkhorn_divergence(
+            draws, target.rows, sample_weight=source.weights, sample_weight_target=target.weights
+        )
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -46,12 +46,24 @@ def check_features(**arrays: np.ndarray) -> None:
         raise ValueError(f"The numbers of features must be equal, got {counts}.")
 
 
-def mean_square(rows: np.ndarray) -> float:
-    """Return the mean squared norm of the rows."""
-    return float((rows**2).sum(axis=1).mean())
+def as_masses(weights: ArrayLike | None, name: str, n: int) -> np.ndarray:
+    """Turn weights into masses that sum to 1, alike for None, or raise a ValueError that names the argument."""
+    if weights is None:
+        return np.full(n, 1 / n)
+    array = np.asarray(weights, dtype=np.float64)
+    if array.shape != (n,) or not np.isfinite(array).all() or (array < 0).any() or not array.sum() > 0:
+        raise ValueError(f"{name} must be {n} finite non-negative numbers, one per row, not all zero.")
+    return array / array.sum()
 
 
-def sinkhorn_divergence(A: Samples, B: Samples, reg: float | None = None) -> float:
+def sinkhorn_divergence(
+    A: Samples,
+    B: Samples,
+    reg: float | None = None,
+    *,
+    sample_weight: ArrayLike | None = None,
+    sample_weight_target: ArrayLike | None = None,
+) -> float:
     r"""Debiased Sinkhorn divergence between two samples, a smooth stand-in for the squared W2 distance.
 
     .. math:: S(\alpha, \beta) = \mathrm{OT}_\varepsilon(\alpha, \beta)
@@ -68,11 +80,14 @@ def sinkhorn_divergence(A: Samples, B: Samples, reg: float | None = None) -> flo
     ----------
     A : array-like of shape (n, d)
     B : array-like of shape (m, d)
-        Equally weighted rows.
     reg : float or None, default=None
         The regularisation :math:`\varepsilon`, in squared units of the data. None takes 0.05 of the mean
         squared distance between the two samples once both are centred, so that S scales with the square of
         the data, and a shift of the means apart by t adds :math:`|t|^2` alone.
+    sample_weight : array-like of shape (n,) or None, default=None
+        Masses of the rows of `A`, non-negative; rescaled to sum to 1. None weighs all alike.
+    sample_weight_target : array-like of shape (m,) or None, default=None
+        Masses of the rows of `B`, likewise.
 
     Returns
     -------
@@ -82,8 +97,8 @@ def sinkhorn_divergence(A: Samples, B: Samples, reg: float | None = None) -> flo
     Raises
     ------
     ValueError
-        If a sample is not finite and two-dimensional, the numbers of features differ, or `reg` is not
-        positive.
+        If a sample is not finite and two-dimensional, the numbers of features differ, `reg` is not positive, or
+        weights are negative, all zero, or not one per row.
 
     References
     ----------
@@ -102,22 +117,27 @@ def sinkhorn_divergence(A: Samples, B: Samples, reg: float | None = None) -> flo
     check_features(A=a, B=b)
     if reg is not None and not 0 < reg < math.inf:
         raise ValueError(f"reg must be positive and finite, got {reg}.")
+    v, w = (
+        as_masses(sample_weight, "sample_weight", len(a)),
+        as_masses(sample_weight_target, "sample_weight_target", len(b)),
+    )
+    a, v, b, w = a[v > 0], v[v > 0], b[w > 0], w[w > 0]
     # as in exact_cost; it also makes the default level blind to how far apart the samples are
-    mean_a, mean_b = a.mean(axis=0), b.mean(axis=0)
+    mean_a, mean_b = v @ a, w @ b
     between_means = float(((mean_a - mean_b) ** 2).sum())
     a, b = a - mean_a, b - mean_b
-    variance = mean_square(a) + mean_square(b)
+    variance = float(v @ (a**2).sum(axis=1) + w @ (b**2).sum(axis=1))
     if variance == 0:
         return between_means
     a, b = a / math.sqrt(variance), b / math.sqrt(variance)
     level = 0.05 if reg is None else reg / variance
-    within = (_entropic_cost(a, a, level) + _entropic_cost(b, b, level)) / 2
+    within = (_entropic_cost(a, v, a, v, level) + _entropic_cost(b, w, b, w, level)) / 2
     # the centred divergence is not negative: what is left below 0 is the iterations' error
-    return between_means + variance * max(_entropic_cost(a, b, level) - within, 0.0)
+    return between_means + variance * max(_entropic_cost(a, v, b, w, level) - within, 0.0)
 
 
-def _entropic_cost(a: np.ndarray, b: np.ndarray, level: float) -> float:
-    """Entropic cost of two equally weighted samples, from its dual, which errs to second order only.
+def _entropic_cost(a: np.ndarray, v: np.ndarray, b: np.ndarray, w: np.ndarray, level: float) -> float:
+    """Entropic cost of two samples with masses v and w, from its dual, which errs to second order only.
 
     The kernel is taken relative to the exact potentials f, g (0 for a sample with itself): c - f - g is then 0
     somewhere in every row and column, so nothing underflows at any level, and POT's plain scaling, fifty times faster
@@ -125,13 +145,12 @@ def _entropic_cost(a: np.ndarray, b: np.ndarray, level: float) -> float:
     """
     import ot
 
-    n, m = len(a), len(b)
     cost = ot.dist(a, b)
-    f, g = np.zeros(n), np.zeros(m)
+    f, g = np.zeros(len(a)), np.zeros(len(b))
     if a is not b:
-        _, exact = ot.emd2([], [], cost, numItermax=MAX_PIVOTS, log=True)
+        _, exact = ot.emd2(v, w, cost, numItermax=MAX_PIVOTS, log=True)
         f, g = exact["u"], exact["v"]
     reduced = np.maximum(cost - f[:, None] - g, 0.0)
-    _, log = ot.bregman.sinkhorn_knopp([], [], reduced, level, numItermax=1000, stopThr=1e-7, warn=False, log=True)
-    f, g = f + level * np.log(n * log["u"]), g + level * np.log(m * log["v"])
-    return float(f.mean() + g.mean())
+    _, log = ot.bregman.sinkhorn_knopp(v, w, reduced, level, numItermax=1000, stopThr=1e-7, warn=False, log=True)
+    f, g = f + level * np.log(log["u"] / v), g + level * np.log(log["v"] / w)
+    return float(v @ f + w @ g)

@@ -73,10 +73,17 @@ class Law:
         some = self.order[evenly(len(self.order), n_rows)]
         return Law(self.rows[some], self.weights[some])
 
-    def alike(self, n_rows: int = SOME_ROWS) -> np.ndarray:
-        """At most `n_rows` rows that count alike."""
-        uniform = bool((self.weights == self.weights[0]).all())
-        return self.rows[spaced(self.weights, min(len(self.rows), n_rows) if uniform else n_rows)]
+    def few(self, n_rows: int = SOME_ROWS) -> Law:
+        """The law itself, or `n_rows` of its rows that count alike if it has more."""
+        if len(self.rows) <= n_rows:
+            return self
+        return Law(self.rows[spaced(self.weights, n_rows)], np.ones(n_rows))
+
+    def repeated(self) -> Law:
+        """The same law as about as many rows that count about alike: heavy ones stand there several times."""
+        times = np.rint(self.weights / self.weights.mean()).astype(int)
+        times = np.maximum(times, self.weights > 0)
+        return Law(self.rows.repeat(times, axis=0), (self.weights / np.maximum(times, 1)).repeat(times))
 
 
 @dataclass(frozen=True)

@@ -103,13 +103,14 @@ def test_exact_cost_of_distant_clouds_stays_accurate(rng, scale):
     assert moved == pytest.approx(scale**2 * expected, rel=1e-12)
 
 
+@pytest.mark.parametrize("metric", [metrics.exact_cost, metrics.sinkhorn_divergence])
 @pytest.mark.parametrize("weights", [[1.0], [1.0, -1.0], [0.0, 0.0], [1.0, np.nan]])
-def test_exact_cost_names_bad_weights(weights):
+def test_bad_weights_are_named(metric, weights):
     X = [[0.0], [1.0]]
     with pytest.raises(ValueError, match=r"sample_weight must be"):
-        metrics.exact_cost(X, X, sample_weight=weights)
+        metric(X, X, sample_weight=weights)
     with pytest.raises(ValueError, match=r"sample_weight_target must be"):
-        metrics.exact_cost(X, X, sample_weight_target=weights)
+        metric(X, X, sample_weight_target=weights)
 
 
 def normal(n, rng):
@@ -216,6 +217,15 @@ def test_sinkhorn_divergence_of_a_shift_is_its_square(rng):
     assert metrics.sinkhorn_divergence(A, A) == pytest.approx(0, abs=1e-12)
     for shift in (1e-3, 1.0, 1e6):
         assert metrics.sinkhorn_divergence(A, A + np.array([shift, 0])) == pytest.approx(shift**2, rel=1e-6)
+
+
+def test_sinkhorn_divergence_weighs_rows_as_often_as_they_stand_there(rng):
+    A, B = rng.normal(size=(60, 2)), rng.exponential(size=(50, 2))
+    counts = rng.integers(0, 4, size=60)
+    repeated = metrics.sinkhorn_divergence(np.repeat(A, counts, axis=0), B)
+    assert metrics.sinkhorn_divergence(A, B, sample_weight=counts) == pytest.approx(repeated, rel=1e-6)
+    assert metrics.sinkhorn_divergence(B, A, sample_weight_target=counts) == pytest.approx(repeated, rel=1e-6)
+    assert abs(metrics.sinkhorn_divergence(A, B) - repeated) > 1e-3
 
 
 def test_sinkhorn_divergence_ranks_samples_of_one_law_below_others(rng):

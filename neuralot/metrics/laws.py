@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.spatial.distance import cdist
 
-from neuralot.divergences import MAX_PIVOTS, Samples, as_points, check_features
+from neuralot.divergences import MAX_PIVOTS, Samples, as_masses, as_points, check_features
 
 
 class TargetFloor(NamedTuple):
@@ -84,8 +84,8 @@ def exact_cost(
 
     x, y = as_points(X, "X"), as_points(Y, "Y")
     check_features(X=x, Y=y)
-    a = _as_weights(sample_weight, "sample_weight", len(x))
-    b = _as_weights(sample_weight_target, "sample_weight_target", len(y))
+    a = as_masses(sample_weight, "sample_weight", len(x))
+    b = as_masses(sample_weight_target, "sample_weight_target", len(y))
     # every plan pays for the distance of the means: taking it out keeps distant clouds accurate
     mean_x, mean_y = a @ x, b @ y
     between_means = float(((mean_x - mean_y) ** 2).sum())
@@ -254,12 +254,3 @@ def _spread(points: np.ndarray) -> np.ndarray:
     """Standard deviation per coordinate, without the 1e-16 of the values that rounding leaves on a constant."""
     spread = points.std(axis=0)
     return np.where(spread > 1e-12 * np.abs(points).max(axis=0), spread, 0.0)
-
-
-def _as_weights(weights: ArrayLike | None, name: str, n: int) -> np.ndarray:
-    if weights is None:
-        return np.full(n, 1 / n)
-    array = np.asarray(weights, dtype=np.float64)
-    if array.shape != (n,) or not np.isfinite(array).all() or (array < 0).any() or not array.sum() > 0:
-        raise ValueError(f"{name} must be {n} finite non-negative numbers, one per row, not all zero.")
-    return array / array.sum()

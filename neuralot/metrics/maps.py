@@ -9,7 +9,7 @@ import math
 
 import numpy as np
 
-from neuralot.divergences import Samples, as_aligned, mean_square
+from neuralot.divergences import Samples, as_aligned
 
 
 def l2_uvp(mapped: Samples, exact: Samples, target_variance: float | None = None) -> float:
@@ -52,7 +52,7 @@ def l2_uvp(mapped: Samples, exact: Samples, target_variance: float | None = None
     variance = T_exact.var(axis=0).sum() if target_variance is None else target_variance
     if not 0 < variance < math.inf:
         raise ValueError(f"target_variance must be positive and finite, got {variance}.")
-    return float(100 * mean_square(T - T_exact) / variance)
+    return float(100 * _mean_square(T - T_exact) / variance)
 
 
 def cosine_similarity(X: Samples, mapped: Samples, exact: Samples) -> float:
@@ -124,7 +124,7 @@ def transport_cost(X: Samples, mapped: Samples) -> float:
     5.0
     """
     x, T = as_aligned(X=X, mapped=mapped)
-    return mean_square(x - T)
+    return _mean_square(x - T)
 
 
 def d_cost(X: Samples, mapped: Samples, exact_cost: float) -> float:
@@ -167,3 +167,8 @@ def _unit_scale(rows: np.ndarray) -> np.ndarray:
     """Divide by the largest entry, so that squares of tiny or huge rows neither vanish nor overflow."""
     largest = np.abs(rows).max()
     return rows / largest if largest > 0 else rows
+
+
+def _mean_square(rows: np.ndarray) -> float:
+    """Return the mean squared norm of the rows."""
+    return float((rows**2).sum(axis=1).mean())
