@@ -52,6 +52,9 @@ def standardised(pair, seed=0):
     return tuple(torch.from_numpy(rows / scale).float() for rows in (X, Y))
 
 
+HARD = {"multi_perpendicular", "eight_gaussians"}  # twice the steps
+
+
 @functools.cache
 def thin(pair):
     return intrinsic_dimension(standardised(pair)[0]) < 1.5
@@ -138,14 +141,14 @@ def test_players_that_move_together_have_the_losses_and_gradients_that_they_have
 def test_a_short_fit_beats_the_identity(method, form, pair):
     if method is not OTP and thin(pair) and pair != "parallel":
         pytest.skip("a map of a thin source splits no mass, and its game has spurious solutions: that is OTP's task")
-    steps = 150 if form == "gradient" else 300  # the critic of a free network is slow
-    options = {"max_iter": 500, "averaging": 0.95} if thin(pair) else {"max_iter": steps, "averaging": 0.9}
+    steps = 250 if thin(pair) else 100 if form == "gradient" else 200  # the critic of a free network is slow
+    options = {"max_iter": 2 * steps if pair in HARD else steps, "averaging": 0.9}
     solution = learn(build(method, form, sizes=(32, 32, 32)), pair, batch_size=128, generator=seeded(), **options)
     assert solution.status.ok
     x, y = (rows[:500] for rows in standardised(pair, seed=1))
     with torch.no_grad():
         image = solution.problem.draw(x, seeded())
-    # both sides hold the sampling floor, so the share is an upper bound; 0.52 is the worst of two seeds measured
+    # both sides hold the sampling floor, so the share is an upper bound; 0.73 is the worst of two seeds measured
     assert d_target(image, y) < 0.75 * d_target(x, y)
 
 

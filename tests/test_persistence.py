@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import games, takes
+from conftest import TINY, games, takes
 from safetensors import safe_open
 from safetensors.numpy import save_file
 from sklearn.exceptions import NotFittedError
@@ -143,7 +143,8 @@ def test_functions_that_the_fit_had_not_are_refused(fitted, tmp_path):
             through_a_file(fitted, tmp_path, **{name: function})
 
 
-def test_a_long_history_is_no_header(fitted, tmp_path):
+def test_a_long_history_is_no_header(samples, tmp_path):
+    fitted = SNOTTransport(**TINY).fit(*samples)
     fitted.history_ = fitted.history_ * 200_000
     assert through_a_file(fitted, tmp_path).history_ == fitted.history_
 

@@ -16,8 +16,8 @@ pytestmark = pytest.mark.skipif(not AVAILABLE, reason="scikit-learn before 1.9 h
 class Listener:
     """Follows scikit-learn's protocol of callbacks, and notes what it hears."""
 
-    def __init__(self, stop_after=None):
-        self.heard, self.scores, self.stop_after = [], [], stop_after
+    def __init__(self, stop_after=None, *, scores=True):
+        self.heard, self.scores, self.stop_after = [], [] if scores else None, stop_after
 
     def setup(self, estimator, context):
         self.heard.append("setup")
@@ -30,8 +30,9 @@ class Listener:
 
     def on_fit_task_end(self, estimator, context, *, X=None, y=None, metadata=None, fitted_estimator=None):
         self.heard.append(f"end {context.task_name}")
-        if fitted_estimator is not None:
-            self.scores.append(fitted_estimator.score(X, y, **metadata))
+        if fitted_estimator is None or self.scores is None:
+            return False
+        self.scores.append(fitted_estimator.score(X, y, **metadata))
         return self.stop_after is not None and len(self.scores) >= self.stop_after
 
 
@@ -42,9 +43,9 @@ def test_every_task_that_begins_ends(tiny, samples):
     assert listener.heard == ["setup", "begin fit", *records, "end fit", "teardown"]
 
 
-@pytest.mark.parametrize("max_iter", [1, 49, 50, 51, 101, 333])
+@pytest.mark.parametrize("max_iter", [1, 49, 50, 51, 101])
 def test_no_fit_has_more_tasks_than_it_said(tiny, samples, max_iter):
-    transport = tiny(max_iter=max_iter).set_callbacks(Listener()).fit(*samples)
+    transport = tiny(max_iter=max_iter).set_callbacks(Listener(scores=False)).fit(*samples)
     assert transport.n_iter_ == max_iter
 
 
@@ -52,13 +53,13 @@ def test_no_fit_has_more_tasks_than_it_said(tiny, samples, max_iter):
 def test_what_a_callback_scores_is_the_transport_of_that_moment(tiny, samples, named):
     X, Y = samples
     listener = Listener()
-    fit = tiny(max_iter=30).set_callbacks(listener).fit
+    fit = tiny(max_iter=10).set_callbacks(listener).fit
     transport = fit(X, np.zeros(len(X)), X_target=Y) if named else fit(X, Y)
     assert len(listener.scores) == len(transport.history_) + 1
     assert listener.scores[-1] == transport.score(X, Y)
     assert len(set(listener.scores)) > len(listener.scores) / 2
     # they change nothing
-    assert np.array_equal(transport.transform(X), tiny(max_iter=30).fit(X, Y).transform(X))
+    assert np.array_equal(transport.transform(X), tiny(max_iter=10).fit(X, Y).transform(X))
 
 
 def test_a_callback_may_end_a_fit(tiny, samples):
