@@ -308,10 +308,10 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=min(2, os.cpu_count() or 1), help="fits side by side")
     parser.add_argument("--csv", type=Path, default=Path("benchmarks/results/w2.csv"))
     parser.add_argument("--figure", type=Path, default=Path("benchmarks/results/w2.png"))
-    parser.add_argument("--quick", action="store_true", help="one seed, d = 2 and 16, 5 seconds, files in build/")
+    parser.add_argument("--quick", action="store_true", help="one seed, d = 2 and 4, 5 seconds, files in build/")
     options = parser.parse_args()
     if options.quick:
-        options.dims, options.budgets, options.seeds, options.rows = [2, 16], [5.0], [0], 2**14
+        options.dims, options.budgets, options.seeds, options.rows = [2, 4], [5.0], [0], 2**14
         options.csv, options.figure = Path("build/bench/w2.csv"), Path("build/bench/w2.png")
         options.csv.unlink(missing_ok=True)
     name = "w2_benchmark" if options.folder else "convex_potential"
