@@ -232,16 +232,16 @@ def warn_of_lost_domains() -> None:
         )
 
 
-def warn_of_other_units(source: np.ndarray, target: np.ndarray) -> None:
-    """Warn where standardised rows vary by orders of magnitude more or less than those of the fit that goes on."""
+def warn_of_other_units(*samples: np.ndarray) -> None:
+    """Warn where standardised rows vary by orders of magnitude more or less than those of the last fit."""
     with np.errstate(over="ignore", invalid="ignore"):
-        spread = float(np.sqrt((source.var(axis=0).mean() + target.var(axis=0).mean()) / 2))
-    if min(len(source), len(target)) < FEWEST_TO_COMPARE or not math.isfinite(spread) or spread == 0:
+        spread = float(np.sqrt(np.mean([rows.var(axis=0).mean() for rows in samples])))
+    if min(map(len, samples)) < FEWEST_TO_COMPARE or not math.isfinite(spread) or spread == 0:
         return
     if abs(math.log10(spread)) > LARGE_RATIO:
         warnings.warn(
-            f"rows vary {spread:.3g} times as much as those of the fit that warm_start or partial_fit goes on from; "
-            f"bring them into the same units, or call fit with warm_start=False",
+            f"rows vary {spread:.3g} times as much as those of the fit that warm_start, partial_fit or retarget goes "
+            f"on from; bring them into the same units, or begin with a new fit",
             UserWarning,
             stacklevel=2,
         )

@@ -314,6 +314,12 @@ def test_few_rows_claim_no_small_error():
     assert otnet(max_iter=5).fit(np.repeat(X, 100, axis=0), Y).mass_error_ > 0.2
 
 
+def test_retarget_warns_of_rows_in_other_units(in_the_plane):
+    *_, fitted = in_the_plane
+    with pytest.warns(UserWarning, match=r"rows vary 1\.\d*e\+06 times .* retarget goes on from"):
+        fitted.retarget(fitted.target_points_ * 1e6)
+
+
 def test_retarget_takes_weights(in_the_plane):
     *_, transport = in_the_plane
     other = 3 + gaussian(3, 2, seed=2)

@@ -22,7 +22,13 @@ from neuralot.methods.otnet import NETWORK_SHARE, MassTolerance
 from neuralot.networks import Potential
 from neuralot.semidual import SemiDual, seeded
 from neuralot.solve import Callback, Status, solve
-from neuralot.validation import check_height_network, check_parameters, check_refine_steps, check_weights
+from neuralot.validation import (
+    check_height_network,
+    check_parameters,
+    check_refine_steps,
+    check_weights,
+    warn_of_other_units,
+)
 
 N_MONTE_CARLO = 1024
 WEIGHT_DECAY = 0.01
@@ -248,6 +254,11 @@ class OTNetTransport(BaseTransport):
         ------
         ValueError
             As `fit`, or if the rows leave the directions in which those of the fit varied.
+
+        Warns
+        -----
+        UserWarning
+            If the rows vary by orders of magnitude more or less than those of the fit.
         """
         check_is_fitted(self)
         check_refine_steps(refine_steps)
@@ -257,6 +268,7 @@ class OTNetTransport(BaseTransport):
             raise ValueError(
                 "X_target must stay in the directions in which the rows of the fit varied; call fit for this target"
             )
+        warn_of_other_units(self.units_.from_target(law.some().rows))
         generator = seeded_generator(self.random_state, self.problem_.points.device)
         target = Standardised.of(law, self.units_.from_target, self.units_.n_directions, generator).sampler()
         chosen, weights = target.distinct()
