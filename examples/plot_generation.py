@@ -42,10 +42,8 @@ print(f"duality gap {net.dual_gap_:.2f}, of a cost of {net.transport_cost_:.0f}"
 # a blend that ignores creases, as if all targets hung together.
 generated = {"hard": net.transform(new), "smooth": net.set_params(output="smooth").transform(new)}
 scores = net.singularity_score(new)
-reach = net.problem_.reach.clone()
-net.problem_.reach.fill_(math.inf)
-generated["smooth, creases ignored"] = net.transform(new)
-net.problem_.reach.copy_(reach)
+generated["smooth, creases ignored"] = net.set_params(crease_distance=np.inf).transform(new)
+net = net.set_params(crease_distance="auto")
 
 # %%
 # A classifier that was trained on other digits judges them. An image of which it is less than half sure is a ghost,

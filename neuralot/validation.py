@@ -55,6 +55,10 @@ def _or(literal: str | None, rule: Rule) -> Rule:
     return lambda value: (isinstance(value, str) and value == literal) or holds(value), f"{literal!r} or {words}"
 
 
+def _is_distance(value: Any) -> bool:
+    return not isinstance(value, bool) and isinstance(value, numbers.Real) and float(value) >= 0
+
+
 def _is_sizes(value: Any) -> bool:
     return isinstance(value, (list, tuple)) and len(value) > 0 and all(_is_integer(size, 1) for size in value)
 
@@ -83,6 +87,7 @@ RULES: Mapping[str, Rule] = {
     "n_monte_carlo": _or("auto", _integer(1)),
     "mass_tol": _number(0, closed=True),
     "output": _one_of("hard", "smooth"),
+    "crease_distance": _or("auto", (_is_distance, "a number of at least 0, or inf")),
     "n_map_steps": _or("auto", _integer(1)),
     "noise_dim": _integer(0),
     "bidirectional": _BOOL,

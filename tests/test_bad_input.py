@@ -182,6 +182,7 @@ BAD_PARAMETERS = {
     "potential_network": NO_FACTORY,
     "height_network": NO_FACTORY,
     "output": ("soft", "", None, 1),
+    "crease_distance": (-1.0, "far", None, True, float("nan"), [1.0]),
     "n_monte_carlo": NO_INTEGER,
     "mass_tol": NO_WEIGHT,
     "n_map_steps": NO_INTEGER,

@@ -230,6 +230,22 @@ def test_singularity_scores_find_the_crease():
     assert scores[bulk & (np.abs(new[:, 0]) > 0.5)].mean() < 0.01
 
 
+def test_the_crease_distance_says_what_is_blended():
+    """Two points four apart, of a Gaussian with deviation 10, in other units than those of the fit."""
+    X, Y = 10 * gaussian(2000, 2), np.array([[-2.0, 0.0], [2.0, 0.0]])
+    transport, middle = otnet(output="smooth").fit(X, Y), np.zeros((1, 2))
+    between = {
+        distance: abs(transport.set_params(crease_distance=distance).transform(middle)[0, 0])
+        for distance in ("auto", 0.0, 3.9, 4.1, np.inf)
+    }
+    assert between["auto"] == between[0.0] == between[3.9] == pytest.approx(2)
+    assert between[4.1] == between[np.inf] < 0.5
+    assert transport.singularity_score(middle) == 0
+    assert transport.set_params(crease_distance=3.9).singularity_score(middle) == pytest.approx(0.5, abs=0.1)
+    with pytest.raises(ValueError, match="crease_distance must be 'auto' or a number of at least 0, or inf"):
+        transport.set_params(crease_distance=-1).transform(middle)
+
+
 @pytest.mark.parametrize("m", [1, 2, 7])
 def test_few_targets_are_not_blended(m):
     X, Y = gaussian(100, 2), gaussian(m, 2, seed=1)

@@ -63,7 +63,7 @@ VARIANTS = [
     {"device": torch.device("cpu"), "callbacks": [lambda step, problem, record: False]},
     {"noise_dim": 3},
     {"schedule": "vp", "eps_min": 0.01, "noise_shape": "thin"},
-    {"output": "smooth", "n_monte_carlo": 32},
+    {"output": "smooth", "n_monte_carlo": 32, "crease_distance": np.inf},
 ]
 
 

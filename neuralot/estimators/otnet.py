@@ -58,6 +58,10 @@ class OTNetTransport(BaseTransport):
         What `transform` and `sample` return, also after a fit: target rows, or a blend of the nearest few, which is
         continuous wherever the target hangs together. It does not blend across a crease of u, where the planes that
         compete belong to distant target rows.
+    crease_distance : float or 'auto', default='auto'
+        Target rows are blended that hang together in steps of at most this, in the data's units; a longer step leads
+        across a crease. ``'auto'`` is the distance within which nine in ten target rows have six neighbours, ``inf``
+        blends across everything. It may be set after a fit, as `output`.
     hidden_layer_sizes : tuple of int or 'auto', default='auto'
         ``'auto'`` is (64, 64, 64) below 16 features, else (128, 128, 128).
     activation : {'auto', 'celu', 'gelu', 'relu', 'silu', 'softplus', 'tanh'}, default='auto'
@@ -161,6 +165,7 @@ class OTNetTransport(BaseTransport):
         self,
         *,
         output: str = "hard",
+        crease_distance: float | str = "auto",
         hidden_layer_sizes: Sequence[int] | str = "auto",
         activation: str = "auto",
         height_network: NetworkFactory | None = None,
@@ -177,6 +182,7 @@ class OTNetTransport(BaseTransport):
         callbacks: Sequence[Callback] | None = None,
     ) -> None:
         self.output = output
+        self.crease_distance = crease_distance
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
         self.height_network = height_network
@@ -227,7 +233,8 @@ class OTNetTransport(BaseTransport):
         -------
         ndarray of shape (k,)
         """
-        return self._of_rows(X, lambda problem, x: problem.blend(x)[1])
+        check_parameters({"crease_distance": self.crease_distance})
+        return self._of_rows(X, lambda problem, x: self._blend(problem, x)[1])
 
     def retarget(self, X_target: Any, refine_steps: int = 0, *, sample_weight_target: Any = None) -> OTNetTransport:
         """Return a transport to other target rows, whose heights come from the network without a fit.
@@ -339,12 +346,16 @@ class OTNetTransport(BaseTransport):
             self.dual_gap_ = float(np.square(self.units_.scale) * certificate.gap)
 
     def _to_target(self, rows: np.ndarray, image: Image, out: np.ndarray) -> np.ndarray:
-        check_parameters({"output": self.output})
+        check_parameters({"output": self.output, "crease_distance": self.crease_distance})
         if self.output == "smooth":
-            return super()._to_target(rows, lambda problem, x: _otnet(problem).blend(x)[0], out)
+            return super()._to_target(rows, lambda problem, x: self._blend(_otnet(problem), x)[0], out)
         index: Image = lambda problem, x: _otnet(problem).assign(x)[:, None]  # noqa: E731
         arrive: Return = lambda index, X: self.target_points_[index[:, 0].astype(np.intp)]  # noqa: E731
         return map_rows(self.problem_, rows, index, self.units_.from_source, arrive, out, exact=self._is_ours)
+
+    def _blend(self, problem: OTNet, x: Tensor) -> tuple[Tensor, Tensor]:
+        distance = self.crease_distance
+        return problem.blend(x, None if isinstance(distance, str) else float(distance) / self.units_.scale)
 
     def _of_rows(self, X: Any, value: Callable[[OTNet, Tensor], Tensor]) -> np.ndarray:
         """One number for each row."""

@@ -182,7 +182,7 @@ class OTNet(SemiDual):
         """Index of the image of each row among the points, shape (n,)."""
         return Planes(self.points, self.heights).highest(x)
 
-    def blend(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def blend(self, x: Tensor, reach: float | None = None) -> tuple[Tensor, Tensor]:
         r"""Images of the rows under a continuous map, shape (n, d), and what a crease cut off, shape (n,).
 
         The highest planes at a row are blended, with weights that fall exponentially with their distance to the
@@ -190,15 +190,15 @@ class OTNet(SemiDual):
 
         Seen from the winner's plane, that of y_j is inclined by the angle :math:`\arctan |y_j - y_i|`. Where two planes
         meet at a large angle, u has a crease and the map a jump. The target says what is large: those planes are
-        blended whose points hang together with the winner's, in steps within which nine in ten points have six
-        neighbours. The others are beyond a crease, and the share of the weight that they would have is what it cut
-        off: 0 away from creases, about a half at one.
+        blended whose points hang together with the winner's, in steps of at most `reach`, by default the distance
+        within which nine in ten points have six neighbours. The others are beyond a crease, and the share of the
+        weight that they would have is what it cut off: 0 away from creases, about a half at one.
         """
         values, chosen = Planes(self.points, self.heights).top(x, N_BLENDED)
         shares = ((values - values[:, :1]) / self.margin).exp()
         shares = shares / shares.sum(dim=1, keepdim=True)
         candidates = self.points[chosen]
-        near = torch.cdist(candidates, candidates) <= self.reach
+        near = torch.cdist(candidates, candidates) <= (self.reach if reach is None else reach)
         linked = near[:, 0]
         for _ in range(2, values.shape[1]):
             linked = (near & linked[:, :, None]).any(dim=1)
