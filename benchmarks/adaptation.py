@@ -191,10 +191,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
+    parser.add_argument("--tasks", nargs="+", choices=TASKS, default=list(TASKS))
     parser.add_argument("--development", action="store_true", help="other tasks")
     parser.add_argument("--quick", action="store_true", help="one seed, without the digits")
     options = parser.parse_args()
-    tasks, max_iter = DEVELOPMENT if options.development else TASKS, STEPS
+    tasks, max_iter = DEVELOPMENT if options.development else {name: TASKS[name] for name in options.tasks}, STEPS
     if options.quick:
         options.seeds, max_iter = 1, STEPS_WHEN_QUICK
         tasks = {name: task for name, task in tasks.items() if "digits" not in name}
