@@ -7,7 +7,7 @@ from __future__ import annotations
 
 MANY_ROWS = 2**15
 MANY_FEATURES = 16
-FEWEST_ROWS = 128
+FEWEST_ROWS = 512
 LEAST_DECAY = 0.01
 MOST_DECAY = {"gradient": 3.0, "network": 1.0}
 
@@ -32,7 +32,8 @@ def default_decay(n_features: int, n_rows: int, usual: float, map_form: str = "g
 
     It stays above .01, as without decay the weights of a long fit grow until it diverges. For few rows it ends at 3,
     where a gradient's map is affine, or at 1 for a network, which with more is not even that. Below 16 features the
-    bound below and the growth for fewer rows are in proportion to n_features. Fewer than 128 rows count as 128.
+    bound below and the growth for fewer rows are in proportion to n_features. Fewer than 512 rows count as 512:
+    with more decay, maps to a target of a few points do not get steep.
     """
     share = min(1.0, n_features / MANY_FEATURES)
     growth = 4096 / max(n_rows, FEWEST_ROWS)
