@@ -95,7 +95,7 @@ class DomainAdapter(MetaEstimatorMixin, _Mover):
         Above 0, the labels of the source take part: the transport is fitted twice more, on rows with their class beside
         them, so that it costs more to leave a class; target rows get the estimator's own predictions. `class_reg` is
         the weight of a class in units of the rows' deviation. As all self-training it can make a wrong guess worse: 1
-        took the accuracy on blurred digits from .87 to .91, and on digits under an affine map from .92 to .90
+        took the accuracy on blurred digits from .86 to .92, and on digits under an affine map from .92 to .90
         (``benchmarks/README.md``). For classifiers with ``direction='source_to_target'``.
     self_training : bool, default=False
         Train the estimator once more, on the target rows as well, with its own predictions for labels. It took the mean
