@@ -795,14 +795,15 @@ SMALL = {pair.name: pair for pair in small_pairs()}
 
 
 THIN = {"perpendicular", "one_to_many", "multi_perpendicular"}
+HARD = THIN | {"eight_gaussians"}
 
 
-@pytest.mark.parametrize("pair", SMALL)
+@pytest.mark.parametrize("pair", [pytest.param(name, marks=pytest.mark.slow if name in HARD else ()) for name in SMALL])
 def test_a_short_fit_recovers_the_plan(transport_class, pair):
     if transport_class is not OTPTransport and pair in THIN:
         pytest.skip("a map of a thin source splits no mass, and its game has spurious solutions: that is OTP's task")
     X, Y = SMALL[pair].sample(1000, random_state=0)
-    steps = 600 if pair in THIN | {"eight_gaussians"} else 400
+    steps = 600 if pair in HARD else 400
     transport = make(transport_class, max_iter=steps, batch_size=128, random_state=0).fit(X, Y)
     assert transport.status_ is Status.MAX_ITER
     draws = transport.sample(X, random_state=0)[0]
