@@ -99,7 +99,8 @@ class Lp(Cost):
 
     The map is ``x - sign(g) (|g| / p)^(1 / (p - 1))``, coordinate by coordinate, with g the potential's gradient. For
     p > 2 its slope is infinite where nothing moves, and fits in the gradient form diverge: take ``map_form='network'``,
-    which is also what ``'auto'`` does.
+    which is also what ``'auto'`` does. From 1.2 to 2 the gradient form is faster and some tenths more accurate (in
+    the plane .4 % instead of .6 % L2-UVP for 1.5), and has an inverse.
 
     Parameters
     ----------

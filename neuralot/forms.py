@@ -300,12 +300,15 @@ def make_form(
     sizes = default_sizes(n_features) if hidden_layer_sizes is None else tuple(hidden_layer_sizes)
 
     own = map_network is None and potential_network is None
-    based = affine_base and own and not noise_dim and isinstance(cost, SquaredEuclidean)
+    squared = isinstance(cost, SquaredEuclidean)
+    based = affine_base and own and not noise_dim and squared
 
     def potential() -> nn.Module:
-        if potential_network is None:
-            return (BasedPotential if based else Potential)(n_features, sizes, activation)
-        return make_network(potential_network, n_features, "potential_network")
+        if potential_network is not None:
+            return make_network(potential_network, n_features, "potential_network")
+        if based:
+            return BasedPotential(n_features, sizes, activation)
+        return Potential(n_features, sizes, activation, quadratic=squared)
 
     if form == "gradient" and activation == "relu" and potential_network is None:
         raise ValueError(

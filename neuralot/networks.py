@@ -101,7 +101,8 @@ class Potential(nn.Module):
     """Kantorovich potential f(x) = x' B x + MLP(x), whose map ``x - grad f(x) / 2`` is the identity at the start.
 
     For the squared Euclidean cost this is the Brenier potential ``u = (|x|^2 - f) / 2``. The quadratic carries the
-    affine part of the map, which leaves the network the rest.
+    affine part of the map, which leaves the network the rest. Beside a cost that grows more slowly it has no place: a
+    map would gain without bound by sending rows far away.
 
     Parameters
     ----------
@@ -109,6 +110,8 @@ class Potential(nn.Module):
     hidden_layer_sizes : sequence of int
     activation : {'celu', 'gelu', 'silu', 'softplus', 'tanh'}
         Smooth, because the gradient is the map.
+    quadratic : bool
+        Whether there is the term x' B x.
 
     Examples
     --------
@@ -118,14 +121,22 @@ class Potential(nn.Module):
     torch.Size([3])
     """
 
-    def __init__(self, n_features: int, hidden_layer_sizes: Sequence[int] = (64, 64), activation: str = "silu") -> None:
+    def __init__(
+        self,
+        n_features: int,
+        hidden_layer_sizes: Sequence[int] = (64, 64),
+        activation: str = "silu",
+        *,
+        quadratic: bool = True,
+    ) -> None:
         super().__init__()
         self.residual = mlp(n_features, 1, hidden_layer_sizes, activation)
-        self.quadratic = nn.Parameter(torch.zeros(n_features, n_features))
+        self.quadratic = nn.Parameter(torch.zeros(n_features, n_features)) if quadratic else None
 
     def forward(self, x: Tensor) -> Tensor:
         """Value at the rows `x`, shape (n,)."""
-        return ((x @ self.quadratic) * x).sum(-1) + self.residual(x).squeeze(-1)
+        value = self.residual(x).squeeze(-1)
+        return value if self.quadratic is None else ((x @ self.quadratic) * x).sum(-1) + value
 
 
 class Heights(nn.Module):

@@ -154,6 +154,17 @@ def test_combinations_that_cannot_be_are_named(options, name):
         make_form(2, **options)
 
 
+@pytest.mark.parametrize("map_form", ["gradient", "network"])
+@pytest.mark.parametrize(("cost", "growth"), [(SquaredEuclidean(), 100), (Lp(1.5), 10)], ids=["squared", "1.5"])
+def test_no_potential_outgrows_the_cost(cost, growth, map_form):
+    # with a quadratic beside |x - y|^1.5, the map would gain without bound by sending rows far away
+    form = trained(make_form(2, cost, map_form=map_form, hidden_layer_sizes=(6, 6)))
+    for name, network in form.networks.items():
+        if name != "map":
+            near, far = network(torch.tensor([[1e3, 2e3], [1e4, 2e4]], dtype=torch.double)).detach()
+            assert float(far / near) == pytest.approx(growth, rel=0.2)
+
+
 def test_users_networks_take_their_places():
     form = make_form(3, map_network=lambda d: nn.Linear(d, d), potential_network=lambda d: nn.Linear(d, 1))
     assert isinstance(form, NetworkForm)

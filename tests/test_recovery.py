@@ -230,11 +230,13 @@ def test_few_rows_in_sixteen_dimensions_are_not_learned_by_heart(cls):
     assert l2_uvp(transport.transform(X), pair.exact_map(X), pair.target_variance) < 4
 
 
-def test_other_costs_in_sixteen_dimensions():
-    rng, stretch = np.random.default_rng(0), np.linspace(0.5, 2, 16)
+@pytest.mark.parametrize("seed", [0, 1])
+def test_other_costs_in_sixteen_dimensions(seed):
+    # a potential with a quadratic, which outgrows the cost, let the map be 4 to 87 % off or diverge
+    rng, stretch = np.random.default_rng(seed), np.linspace(0.5, 2, 16)
     X, Y = rng.normal(size=(N_TEST, 16)), rng.normal(size=(N_TEST, 16)) * stretch + 1
-    transport = SNOTTransport(cost=Lp(1.5), random_state=0).fit(X, Y)
+    transport = SNOTTransport(cost=Lp(1.5), random_state=seed).fit(X, Y)
     assert transport.status_.ok
     # between product laws the optimal map goes coordinate by coordinate
     exact = X * stretch + 1
-    assert l2_uvp(transport.transform(X), exact, Y.var(axis=0).sum()) < 10
+    assert l2_uvp(transport.transform(X), exact, Y.var(axis=0).sum()) < 4
