@@ -22,6 +22,7 @@ from neuralot.validation import (
     check_self_training,
     check_weights,
     naming,
+    of_some,
     refuse_second_target,
     unchanged_on_error,
     warn_of_lost_domains,
@@ -205,7 +206,7 @@ class DomainAdapter(MetaEstimatorMixin, _Mover):
                 refuse_second_target(None, X_target, sample_weight_target)
                 is_source = check_domains(sample_domain, len(rows))
                 target, w = rows[~is_source], None if v is None else v[~is_source]
-                rows, labels, v = rows[is_source], labels[is_source], None if v is None else v[is_source]
+                rows, labels, v = rows[is_source], of_some(labels, is_source), None if v is None else v[is_source]
             elif X_target is not None:
                 target, w = self._check_rows(X_target, "X_target"), sample_weight_target
             else:
@@ -334,9 +335,9 @@ class DomainAdapter(MetaEstimatorMixin, _Mover):
             raise ValueError("sample_domain has no target rows, below 0; score needs some")
         rows = self._moved(rows[targets], np.zeros(targets.sum(), dtype=bool))
         if sample_weight is None:
-            return self.estimator_.score(rows, labels[targets])
+            return self.estimator_.score(rows, of_some(labels, targets))
         weights = check_weights(sample_weight, "sample_weight", len(labels))[targets]
-        return self.estimator_.score(rows, labels[targets], sample_weight=weights)
+        return self.estimator_.score(rows, of_some(labels, targets), sample_weight=weights)
 
     @property
     def classes_(self) -> np.ndarray:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -40,6 +39,7 @@ from neuralot.validation import (
     refuse_second_target,
     unchanged_on_error,
     warn_of_scales,
+    warn_user,
 )
 
 Self = TypeVar("Self", bound="BaseTransport")
@@ -296,11 +296,18 @@ class BaseTransport(Documented, CallbackSupportMixin, OneToOneFeatureMixin, Tran
         Returns
         -------
         float
+
+        Warns
+        -----
+        UserWarning
+            If images and target vary on scales that differ by more than a factor of 30: a Pipeline transforms
+            `X_target` in `fit` alone, and only stacked samples in `score`.
         """
         check_is_fitted(self)
         laws = self._check_laws(X, y, X_target, sample_domain, sample_weight, sample_weight_target, reset=False)
         source, target = laws[0].few().repeated(), laws[1].few()
         draws = self._draws(source.rows, 1, random_state=0)[0]
+        warn_of_scales(draws, target.rows, "images")
         return -sinkhorn_divergence(
             draws, target.rows, sample_weight=source.weights, sample_weight_target=target.weights
         )
@@ -315,8 +322,8 @@ class BaseTransport(Documented, CallbackSupportMixin, OneToOneFeatureMixin, Tran
 
         The file holds arrays, and parameters, history and versions as JSON; loading it runs no code. A cost or networks
         of your own are not in it: pass them to `load` again. `callbacks`, a `random_state` that is a generator, and
-        what `set_output` and its like have set are left out. The file takes its place when it is complete: a crash
-        leaves the old one.
+        what `set_output` and its like have set are left out, and so are the optimisers of a stream, which begins with
+        new ones after `load`. The file takes its place when it is complete: a crash leaves the old one.
 
         Parameters
         ----------
@@ -353,9 +360,10 @@ class BaseTransport(Documented, CallbackSupportMixin, OneToOneFeatureMixin, Tran
         return None
 
     def _warn(self, laws: Laws) -> None:
-        warn_of_scales(*(law.some().rows for law in laws))
+        source, target = (law.some().rows for law in laws)
+        warn_of_scales(source, target)
         if not self.status_.ok:
-            warnings.warn(self.status_.sentence, ConvergenceWarning, stacklevel=3)
+            warn_user(self.status_.sentence, ConvergenceWarning)
 
     def _transport_cost(self, law: Law) -> float:
         """Mean cost of the learned plan, in the user's units."""
@@ -407,7 +415,8 @@ class BaseTransport(Documented, CallbackSupportMixin, OneToOneFeatureMixin, Tran
         is_source = check_domains(sample_domain, len(rows))
         weights = check_weights(v, "sample_weight", len(rows))
         v, w = (
-            check_weights(weights[of_domain], "sample_weight", of_domain.sum()) for of_domain in (is_source, ~is_source)
+            check_weights(weights[chosen], f"sample_weight of the {name} rows", chosen.sum())
+            for chosen, name in ((is_source, "source"), (~is_source, "target"))
         )
         return Law(rows[is_source], v), Law(rows[~is_source], w)
 

@@ -283,7 +283,7 @@ def _of_next_part(transport: BaseTransport) -> dict[str, Any]:
 def _units(transport: BaseTransport, laws: Laws) -> Units:
     source, target = laws
     cost = as_cost(transport.cost)
-    check_cost(cost, source.rows.shape[1])
+    check_cost(cost, source.rows, target.rows)
     reduce = not _has_networks(transport.get_params(deep=False))
     return Units.of(source.rows, target.rows, source.weights, target.weights, cost, reduce=reduce)
 
@@ -295,7 +295,7 @@ def _units_of_the_last_fit(transport: BaseTransport, laws: Laws) -> Units:
             f"warm_start=True needs the {len(units.source_centre)} columns of the previous fit, got {n_features}; pass "
             f"warm_start=False"
         )
-    check_cost(as_cost(transport.cost), n_features)
+    check_cost(as_cost(transport.cost), *(law.rows for law in laws))
     if not units.cover(*(law.some().rows for law in laws)):
         raise ValueError(
             "warm_start=True and partial_fit need rows in the directions in which those of the previous fit varied, "
@@ -335,5 +335,5 @@ def _load(problem: SemiDual, previous: SemiDual) -> None:
         problem.load_state_dict(previous.state_dict())
     except RuntimeError as error:
         raise ValueError(
-            f"warm_start=True needs the networks of the previous fit; pass warm_start=False or the same sizes. {error}"
+            "warm_start=True needs the networks of the previous fit; pass warm_start=False, or its sizes and form"
         ) from error

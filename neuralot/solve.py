@@ -37,6 +37,7 @@ class Status(Enum):
     STOPPED = "The fit ended early, by early_stopping, mass_tol or a callback."
     PASSED = "The fit made its pass over the rows that partial_fit was given."
     RETARGETED = "The heights came from the network of an earlier fit, and no step was made for this target."
+    REFINED = "The heights came from the network of an earlier fit, and were refined in all of the refine_steps."
     INTERRUPTED = (
         "The fit was interrupted before its end, and keeps its weights of that moment or better ones that it had seen. "
         "Fit again, or with warm_start=True, for a better map."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import math
 import numbers
 import warnings
@@ -151,7 +152,7 @@ def check_weights(weights: Any, name: str, n_rows: int) -> np.ndarray:
     """Return float64 weights of shape (n_rows,), ones when None."""
     if weights is None:
         return np.ones(n_rows)
-    weights = np.asarray(as_array(weights))
+    weights = _plain(weights)
     if weights.dtype.kind not in "biuf":
         raise ValueError(f"{name} must be numbers, got dtype {weights.dtype}")
     if weights.shape != (n_rows,):
@@ -174,7 +175,11 @@ def pick_target(y: Any, X_target: Any) -> tuple[Any, str]:
         return y, "y"
     if X_target is None:
         found = "no target sample was given" if y is None else "y is 1-D, hence labels and no target sample"
-        raise ValueError(f"X_target is missing: {found}; pass fit(X, X_target=Y) with Y of shape (m, n_features)")
+        raise ValueError(
+            f"X_target is missing: {found}; pass X_target=Y with Y of shape (m, n_features), or sample_domain if X "
+            f"holds both samples (which cross-validation passes on only after "
+            f"sklearn.set_config(enable_metadata_routing=True))"
+        )
     return X_target, "X_target"
 
 
@@ -206,7 +211,15 @@ def refuse_second_target(y: Any, X_target: Any, sample_weight_target: Any = None
         raise ValueError("sample_weight_target is for X_target; with sample_domain, sample_weight holds all weights")
 
 
-def warn_of_scales(source: np.ndarray, target: np.ndarray) -> None:
+def warn_user(message: str, category: type[Warning] = UserWarning) -> None:
+    """Warn at the line outside of this package and scikit-learn that led here."""
+    frame, level = inspect.currentframe(), 1
+    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] in ("neuralot", "sklearn"):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, category, stacklevel=level)
+
+
+def warn_of_scales(source: np.ndarray, target: np.ndarray, name: str = "source") -> None:
     """Warn where the columns of two samples vary by orders of magnitude more in one: one of them was not scaled."""
     if min(len(source), len(target)) < FEWEST_TO_COMPARE:
         return
@@ -216,39 +229,40 @@ def warn_of_scales(source: np.ndarray, target: np.ndarray) -> None:
         ratios = np.abs(np.log10(other / one))
     ratios = ratios[np.isfinite(ratios)]
     if len(ratios) and (ratio := float(np.median(ratios))) > LARGE_RATIO:
-        warnings.warn(
-            f"source and target columns vary on scales that differ by a factor of {10**ratio:.0f} (median). A target "
-            "that is passed as y does not take the earlier steps of a Pipeline: pass it as X_target, with "
-            "Pipeline(..., transform_input=['X_target'])",
-            UserWarning,
-            stacklevel=3,
+        warn_user(
+            f"{name} and target columns vary on scales that differ by a factor of {10**ratio:.0f} (median). If that is "
+            "not meant, scale both alike. In a Pipeline a y never takes the earlier steps, and X_target does in fit "
+            "alone, with Pipeline(..., transform_input=['X_target']); stacked samples with sample_domain always do"
         )
 
 
 def warn_of_lost_domains() -> None:
     """Warn where scikit-learn may have dropped the `sample_domain` of a score: it passes it on with routing alone."""
     if not sklearn.get_config()["enable_metadata_routing"]:
-        warnings.warn(
+        warn_user(
             "score takes all rows for target rows: the fit had a sample_domain, this call has none. Cross-validation "
             "passes it to score only after sklearn.set_config(enable_metadata_routing=True); outside of it, pass "
-            "sample_domain",
-            UserWarning,
-            stacklevel=3,
+            "sample_domain"
         )
 
 
 def warn_of_other_units(*samples: np.ndarray) -> None:
-    """Warn where standardised rows vary by orders of magnitude more or less than those of the last fit."""
+    """Warn where standardised rows vary by orders of magnitude more or less than in the last fit, or lie far off."""
     with np.errstate(over="ignore", invalid="ignore"):
         spread = float(np.sqrt(np.mean([rows.var(axis=0).mean() for rows in samples])))
-    if min(map(len, samples)) < FEWEST_TO_COMPARE or not math.isfinite(spread) or spread == 0:
+        distance = max(float(np.abs(rows.mean(axis=0)).max()) for rows in samples)
+    if min(map(len, samples)) < FEWEST_TO_COMPARE or not math.isfinite(spread + distance):
         return
-    if abs(math.log10(spread)) > LARGE_RATIO:
-        warnings.warn(
-            f"rows vary {spread:.3g} times as much as those of the fit that warm_start, partial_fit or retarget goes "
-            f"on from; bring them into the same units, or begin with a new fit",
-            UserWarning,
-            stacklevel=2,
+    of_before = "those of the fit that warm_start, partial_fit or retarget goes on from"
+    if spread and abs(math.log10(spread)) > LARGE_RATIO:
+        warn_user(
+            f"rows vary {spread:.3g} times as much as {of_before}; bring them into the same units, or begin with a new "
+            f"fit"
+        )
+    elif distance > 10**LARGE_RATIO:
+        warn_user(
+            f"rows lie {distance:.3g} standard deviations away from {of_before}; move them there first, which leaves "
+            f"the plan of the squared Euclidean cost as it is, or begin with a new fit"
         )
 
 
@@ -296,6 +310,11 @@ def check_labels(y: Any, n_rows: int) -> np.ndarray:
     return labels
 
 
+def of_some(labels: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+    """Labels of some rows, as the array that they are without the others, such as one of integers without None."""
+    return np.array(labels[chosen].tolist()) if labels.dtype == object else labels[chosen]
+
+
 @contextmanager
 def unchanged_on_error(estimator: Any) -> Iterator[None]:
     """Leave an estimator as it was if the block fails."""
@@ -309,9 +328,11 @@ def unchanged_on_error(estimator: Any) -> Iterator[None]:
 
 
 def as_array(X: Any) -> Any:
-    """Return a tensor as a numpy array, and anything else as it is; refuse strings, also those of digits."""
+    """Return tensors and lists as numpy arrays, and anything else as it is; refuse strings, also those of digits."""
     if isinstance(X, torch.Tensor):
         return (X.float() if X.dtype in (torch.float16, torch.bfloat16) else X).detach().cpu().numpy()
+    if isinstance(X, (list, tuple)):
+        X = np.asarray(X)
     if isinstance(X, np.ndarray) and X.dtype.kind in "US":
         raise ValueError("expected numbers, got strings")
     return X
@@ -343,10 +364,25 @@ def check_random_state_of(random_state: Any) -> np.random.RandomState:
         ) from error
 
 
-def check_cost(cost: Cost, n_features: int) -> None:
-    """Try a cost on two rows; raise a ValueError if its result is no cost."""
-    x = torch.zeros(2, n_features, dtype=torch.float32, requires_grad=True)
-    _try("cost", cost, (x, x + 1), {(2,)})
+def check_cost(cost: Cost, source: np.ndarray, target: np.ndarray) -> None:
+    """Try a cost on rows of the data; raise a ValueError if its result is no cost that a network can learn."""
+    x, y = (torch.from_numpy(rows[[0, -1]]).float().requires_grad_() for rows in (source, target))
+    # a map begins where nothing moves
+    for image, words in ((y, "at rows of X and of the target"), (x.detach().clone().requires_grad_(), "where x = y")):
+        value = _try("cost", cost, (x, image), {(2,)})
+        if not value.is_floating_point():
+            raise ValueError(f"cost must return floating point numbers, got {value.dtype}")
+        found = {"value": value}
+        if value.requires_grad:
+            slope = torch.autograd.grad(value.sum(), image, allow_unused=True, materialize_grads=True)[0]
+            found["gradient"] = slope
+        for name, each in found.items():
+            # others than homogeneous ones see the data in the fit, too, in whatever units it is
+            if not (cost.homogeneous or each.isfinite().all()):
+                raise ValueError(
+                    f"cost must be finite and have a finite gradient in float32, got a {name} that is not {words}; a "
+                    f"root, for example, has none at 0: take (x - y).norm(dim=-1) for the distance"
+                )
 
 
 def check_networks(form: Form, n_features: int) -> None:
@@ -378,7 +414,7 @@ def check_refine_steps(refine_steps: Any) -> None:
         raise ValueError(f"refine_steps must be an integer of at least 0, got {refine_steps!r}")
 
 
-def _try(argument: str, function: Callable[..., Any], rows: tuple[torch.Tensor, ...], shapes: set[Any]) -> None:
+def _try(argument: str, function: Callable[..., Any], rows: tuple[torch.Tensor, ...], shapes: set[Any]) -> torch.Tensor:
     try:
         with torch.enable_grad():  # as in a fit: what is not made of torch operations fails here
             result = function(*rows)
@@ -390,6 +426,7 @@ def _try(argument: str, function: Callable[..., Any], rows: tuple[torch.Tensor, 
     if not isinstance(result, torch.Tensor) or tuple(result.shape) not in shapes:
         found = tuple(result.shape) if isinstance(result, torch.Tensor) else repr(result)
         raise ValueError(f"{argument} must return a tensor of shape {min(shapes)} for 2 rows, got {found}")
+    return result
 
 
 def check_device(device: Any) -> torch.device:

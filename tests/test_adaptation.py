@@ -53,6 +53,16 @@ def adapter(estimator=None, direction="source_to_target", **parameters):
     return DomainAdapter(transport(**parameters), estimator or LogisticRegression(), direction=direction)
 
 
+def test_target_rows_need_no_label(domains, stacked):
+    X, y, X_target, _ = domains
+    rows, _, domain = stacked
+    without = np.array([*y, *[None] * len(X_target)], dtype=object)
+    fitted = adapter().fit(rows, without, sample_domain=domain)
+    assert fitted.classes_.dtype == y.dtype
+    expected = adapter().fit(X, y, X_target=X_target).predict(X_target)
+    assert np.array_equal(fitted.predict(X_target), expected)
+
+
 @each_direction
 @pytest.mark.parametrize("estimator", [LogisticRegression(), KNeighborsClassifier(), LinearSVC()], ids=str)
 def test_it_predicts_target_rows_where_the_source_alone_fails(domains, direction, estimator):

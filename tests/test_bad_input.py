@@ -35,6 +35,7 @@ BAD_ROWS = {
     "strings": np.full((N, D), "a"),
     "object": np.full((N, D), None),
     "mixed": [[1.0, "a"]] * N,
+    "digits": [["1", "2"]] * N,
     "ragged": [[1.0, 2.0], [3.0]],
     "dict": {"a": 1},
     "text": "rows",
@@ -122,7 +123,7 @@ def test_no_target(estimator, fitted, samples):
     labels = np.arange(N) % 2
     for call in (estimator.fit, fitted.score):
         for given in ((), (labels,), (labels.tolist(),), (torch.tensor(labels),)):
-            with refused(call.__self__, "X_target is missing", says="pass fit"):
+            with refused(call.__self__, "X_target is missing", says="pass X_target=Y"):
                 call(samples[0], *given)
 
 
@@ -289,9 +290,12 @@ def test_parameters_that_do_not_go_together(tiny, transport_class, samples, opti
         ("cost", lambda x, y: x - y),
         ("cost", lambda x, y: np.sum((x - y) ** 2, 1)),
         ("cost", lambda x, y: (x - y).square().sum()),
+        ("cost", lambda x, y: (x - y).square().sum(-1).long()),
+        ("cost", lambda x, y: (x - y).square().sum(-1) * float("nan")),
+        ("cost", lambda x, y: (x - y).square().sum(-1).sqrt()),  # no gradient where a map begins
     ],
 )
-def test_users_functions_of_the_wrong_shape(tiny, transport_class, samples, name, factory):
+def test_users_functions_that_cannot_be_learned(tiny, transport_class, samples, name, factory):
     if not takes(transport_class, [name]):
         pytest.skip("not a parameter of this estimator")
     estimator = tiny(**{name: factory})

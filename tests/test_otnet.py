@@ -287,7 +287,7 @@ def test_a_retarget_has_its_own_cost_and_status(in_the_plane):
     for steps in (0, 20):
         other = transport.retarget(10 + gaussian(100, 2, seed=2), refine_steps=steps)
         assert other.transport_cost_ == pytest.approx(np.square(other.transform(X) - X).sum(axis=1).mean(), rel=0.01)
-        assert other.status_ is (Status.MAX_ITER if steps else Status.RETARGETED)
+        assert other.status_ is (Status.REFINED if steps else Status.RETARGETED)
     assert other.history_[-1]["mass_error"] == other.mass_error_
 
 
@@ -334,6 +334,8 @@ def test_retarget_warns_of_rows_in_other_units(in_the_plane):
     *_, fitted = in_the_plane
     with pytest.warns(UserWarning, match=r"rows vary 1\.\d*e\+06 times .* retarget goes on from"):
         fitted.retarget(fitted.target_points_ * 1e6)
+    with pytest.warns(UserWarning, match=r"rows lie \d+ standard deviations away .* retarget goes on from"):
+        fitted.retarget(fitted.target_points_ + 1e3)
 
 
 def test_retarget_takes_weights(in_the_plane):

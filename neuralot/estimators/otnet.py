@@ -265,7 +265,8 @@ class OTNetTransport(BaseTransport):
         Warns
         -----
         UserWarning
-            If the rows vary by orders of magnitude more or less than those of the fit.
+            If the rows vary by orders of magnitude more or less than those of the fit, or lie far from them, where no
+            heights were learned. Move such rows by the difference of the means first, and the images back.
         """
         check_is_fitted(self)
         check_refine_steps(refine_steps)
@@ -300,6 +301,8 @@ class OTNetTransport(BaseTransport):
                 )
             other.problem_ = _otnet(solution.problem.requires_grad_(False))
             other.history_, other.n_iter_, other.status_ = solution.history, solution.n_iter, solution.status
+            if solution.status is Status.MAX_ITER:
+                other.status_ = Status.REFINED
         other._certify()
         source = self.units_.to_source(self.problem_.source_rows.double().cpu().numpy())
         other.transport_cost_ = other._transport_cost(Law(source, np.ones(len(source))))

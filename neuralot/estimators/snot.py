@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
-from neuralot.costs import Cost, PairedCost
+from neuralot.costs import Cost, PairedCost, SquaredEuclidean, as_cost
 from neuralot.estimators.game import GameTransport
 from neuralot.forms import NetworkFactory
 from neuralot.methods import SNOT
@@ -73,8 +73,8 @@ class SNOTTransport(GameTransport):
         excepted, and Adam on the rest.
     weight_decay : float or 'auto', default='auto'
         Decoupled decay of the matrices that Muon would move, against overfitting; too much bends the map. ``'auto'`` is
-        0.3 for 4096 rows and proportional to 1 / n, between .01 and 3 (1 for a network), see
-        `neuralot.defaults.default_decay`.
+        0.3 for 4096 rows, or 0.15 in the network form with another cost than the squared Euclidean, and proportional to
+        1 / n, between .01 and 3 (1 for a network), see `neuralot.defaults.default_decay`.
     early_stopping : bool, default=False
         End the fit when the energy distance between held-out images and held-out target rows stops falling, and
         keep the best weights.
@@ -210,7 +210,9 @@ class SNOTTransport(GameTransport):
         self.callbacks = callbacks
 
     def _resolved(self, rows: Tensor, n_source: int, n_target: int) -> dict[str, Any]:
-        return self._training(rows.shape[1], min(n_source, n_target), usual_decay=0.3)
+        squared = isinstance(as_cost(self.cost), SquaredEuclidean)
+        usual_decay = 0.3 if squared or self.map_form == "gradient" else 0.15
+        return self._training(rows.shape[1], min(n_source, n_target), usual_decay)
 
     def _method(self, n_features: int, params: Any, cost: Cost, generator: Generator) -> SemiDual:
         return SNOT(n_features, self._form(n_features, params, cost, generator))
