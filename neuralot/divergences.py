@@ -50,7 +50,10 @@ def as_masses(weights: ArrayLike | None, name: str, n: int) -> np.ndarray:
     """Turn weights into masses that sum to 1, alike for None, or raise a ValueError that names the argument."""
     if weights is None:
         return np.full(n, 1 / n)
-    array = np.asarray(weights, dtype=np.float64)
+    try:
+        array = np.asarray(weights, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name} must be {n} numbers, one per row: {error}") from error
     if array.shape != (n,) or not np.isfinite(array).all() or (array < 0).any() or not array.sum() > 0:
         raise ValueError(f"{name} must be {n} finite non-negative numbers, one per row, not all zero.")
     return array / array.sum()

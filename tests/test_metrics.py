@@ -104,7 +104,7 @@ def test_exact_cost_of_distant_clouds_stays_accurate(rng, scale):
 
 
 @pytest.mark.parametrize("metric", [metrics.exact_cost, metrics.sinkhorn_divergence])
-@pytest.mark.parametrize("weights", [[1.0], [1.0, -1.0], [0.0, 0.0], [1.0, np.nan]])
+@pytest.mark.parametrize("weights", [[1.0], [1.0, -1.0], [0.0, 0.0], [1.0, np.nan], ["a", "b"]])
 def test_bad_weights_are_named(metric, weights):
     X = [[0.0], [1.0]]
     with pytest.raises(ValueError, match=r"sample_weight must be"):
@@ -145,6 +145,11 @@ def test_target_floor_is_seeded_and_its_error_is_of_the_mean():
 def test_target_floor_names_bad_counts(n, n_pairs):
     with pytest.raises(ValueError, match="n must be at least 1 and n_pairs at least 2"):
         metrics.target_floor(normal, n=n, n_pairs=n_pairs)
+
+
+def test_target_floor_asks_for_draws_and_not_for_rows():
+    with pytest.raises(TypeError, match="sample_target must be a callable"):
+        metrics.target_floor(np.zeros((10, 2)))
 
 
 # spread and coverage

@@ -161,6 +161,8 @@ def target_floor(
     ------
     ValueError
         If `n` is less than 1 or `n_pairs` less than 2.
+    TypeError
+        If `sample_target` is not callable.
 
     Examples
     --------
@@ -171,6 +173,11 @@ def target_floor(
     """
     if operator.index(n) < 1 or operator.index(n_pairs) < 2:
         raise ValueError(f"n must be at least 1 and n_pairs at least 2, got n={n} and n_pairs={n_pairs}.")
+    if not callable(sample_target):
+        raise TypeError(
+            "sample_target must be a callable (n, rng) -> ndarray of shape (n, d) that draws fresh rows; rows that were "
+            "drawn once have no floor"
+        )
     if isinstance(random_state, np.random.RandomState):
         random_state = random_state.randint(2**31 - 1)
     rng = np.random.default_rng(random_state)
