@@ -175,8 +175,8 @@ def target_floor(
         raise ValueError(f"n must be at least 1 and n_pairs at least 2, got n={n} and n_pairs={n_pairs}.")
     if not callable(sample_target):
         raise TypeError(
-            "sample_target must be a callable (n, rng) -> ndarray of shape (n, d) that draws fresh rows; rows that were "
-            "drawn once have no floor"
+            "sample_target must be a callable (n, rng) -> ndarray of shape (n, d) that draws fresh rows; rows that "
+            "were drawn once have no floor"
         )
     if isinstance(random_state, np.random.RandomState):
         random_state = random_state.randint(2**31 - 1)
