@@ -1,4 +1,4 @@
-"""Domain adaptation: learn from labelled source rows, predict target rows, with a transport in between."""
+"""Learn from labelled source rows, predict target rows, with a transport in between."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from sklearn.base import BaseEstimator, MetaEstimatorMixin, OneToOneFeatureMixin, TransformerMixin, clone, is_classifier
+from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone, is_classifier
 from sklearn.utils import get_tags
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import check_is_fitted, has_fit_parameter, validate_data
+from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 
-from neuralot.base import DTYPES, METADATA, BaseTransport, Documented
+from neuralot.adaptation.moving import DOMAIN, Mover
+from neuralot.base import METADATA, BaseTransport
 from neuralot.validation import (
-    as_array,
     check_class_reg,
     check_direction,
     check_domains,
@@ -21,15 +21,12 @@ from neuralot.validation import (
     check_predicts,
     check_self_training,
     check_weights,
-    naming,
     of_some,
     refuse_second_target,
     unchanged_on_error,
     warn_of_lost_domains,
 )
 
-# what a meta-estimator may pass on without being asked
-DOMAIN = {"sample_domain": True}
 N_ROUNDS = 2
 
 
@@ -41,42 +38,7 @@ def _has(method: str) -> Callable[[DomainAdapter], bool]:
     return check
 
 
-class _Mover(Documented, BaseEstimator):
-    """What knows which rows a transport between two domains has to move."""
-
-    transport: BaseTransport
-    direction: str
-    transport_: BaseTransport
-
-    def _fit_transport(self, source: np.ndarray, target: np.ndarray, v: Any, w: Any) -> None:
-        if not isinstance(self.transport, BaseTransport):
-            raise TypeError(f"transport must be a transport estimator, such as OTPTransport(), got {self.transport!r}")
-        if self.direction == "target_to_source":
-            source, target, v, w = target, source, w, v
-        transport = clone(self.transport).set_output(transform="default")
-        self.transport_ = transport.fit(source, X_target=target, sample_weight=v, sample_weight_target=w)
-
-    def _moved(self, rows: np.ndarray, is_source: np.ndarray) -> np.ndarray:
-        """The rows in the domain in which both are alike."""
-        moves = is_source if self.direction == "source_to_target" else ~is_source
-        if not moves.any():
-            return rows
-        images = rows.copy()
-        images[moves] = self.transport_.transform(rows[moves])
-        return images
-
-    def _check_rows(self, X: Any, name: str = "X", *, reset: bool = False) -> np.ndarray:
-        with naming(name):
-            return validate_data(self, as_array(X), reset=reset, dtype=DTYPES, order="C")
-
-    def _which(self, sample_domain: Any, n_rows: int) -> np.ndarray:
-        """Which rows are the source's; none, where nothing is said."""
-        if sample_domain is None:
-            return np.zeros(n_rows, dtype=bool)
-        return check_domains(sample_domain, n_rows, both=False)
-
-
-class DomainAdapter(MetaEstimatorMixin, _Mover):
+class DomainAdapter(MetaEstimatorMixin, Mover):
     """A classifier or regressor for target rows, from labelled source rows and unlabelled target rows.
 
     With ``direction='source_to_target'`` the source rows are moved onto the target and the estimator is trained there;
@@ -355,111 +317,4 @@ class DomainAdapter(MetaEstimatorMixin, _Mover):
         tags.estimator_type = inner.estimator_type
         tags.classifier_tags, tags.regressor_tags = inner.classifier_tags, inner.regressor_tags
         tags.target_tags.required = True
-        return tags
-
-
-class TransportAdapter(OneToOneFeatureMixin, TransformerMixin, _Mover):
-    """A step that moves the rows of one domain to the other, for pipelines of skada and others that name domains.
-
-    `transform` moves source rows with ``direction='source_to_target'``, else target rows, and leaves the others as they
-    are. Without `sample_domain` all rows are the target's, as when they are predicted.
-
-    Parameters
-    ----------
-    transport : SNOTTransport, OTPTransport or another transport of this package
-    direction : {'source_to_target', 'target_to_source'}, default='source_to_target'
-
-    Attributes
-    ----------
-    transport_ : estimator
-        The fitted clone of `transport`.
-    n_features_in_ : int
-    feature_names_in_ : ndarray of shape (n_features,)
-        Where `X` has column names.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from neuralot import SNOTTransport, TransportAdapter
-    >>> X = np.random.default_rng(0).normal(size=(200, 2))
-    >>> domain = np.repeat([1, -2], 100)
-    >>> X[domain < 0] += 5
-    >>> adapter = TransportAdapter(SNOTTransport(max_iter=50, random_state=0)).fit(X, sample_domain=domain)
-    >>> bool((adapter.transform(X, sample_domain=domain).mean(axis=0) > 4).all())
-    True
-    >>> bool((adapter.transform(X[100:]) == X[100:]).all())
-    True
-    """
-
-    __metadata_request__fit = DOMAIN | {"sample_weight": True}
-    __metadata_request__transform = DOMAIN
-
-    def __init__(self, transport: BaseTransport, *, direction: str = "source_to_target") -> None:
-        self.transport = transport
-        self.direction = direction
-
-    def fit(self, X: Any, y: Any = None, *, sample_domain: Any = None, sample_weight: Any = None) -> TransportAdapter:
-        """Fit the transport between the domains.
-
-        Parameters
-        ----------
-        X : array-like of shape (n, n_features)
-            Rows of both domains.
-        y : ignored
-        sample_domain : array-like of shape (n,)
-            Above 0 for source rows, below 0 for target rows.
-        sample_weight : array-like of shape (n,), optional
-
-        Returns
-        -------
-        self
-
-        Raises
-        ------
-        ValueError
-            If `sample_domain` is missing or does not name both domains, or if `direction` is unknown.
-        """
-        with unchanged_on_error(self):
-            check_direction(self.direction)
-            rows = self._check_rows(X, reset=True)
-            if sample_domain is None:
-                raise ValueError(
-                    "sample_domain is missing: pass one number per row, above 0 for source rows, below 0 "
-                    "for target rows"
-                )
-            is_source = check_domains(sample_domain, len(rows))
-            v = w = None
-            if sample_weight is not None:
-                weights = check_weights(sample_weight, "sample_weight", len(rows))
-                v, w = weights[is_source], weights[~is_source]
-            self._fit_transport(rows[is_source], rows[~is_source], v, w)
-        return self
-
-    def fit_transform(
-        self, X: Any, y: Any = None, *, sample_domain: Any = None, sample_weight: Any = None
-    ) -> np.ndarray:
-        """Fit, and move the rows of one domain; the parameters are those of `fit`."""
-        self.fit(X, y, sample_domain=sample_domain, sample_weight=sample_weight)
-        return self.transform(X, sample_domain=sample_domain)
-
-    def transform(self, X: Any, *, sample_domain: Any = None) -> np.ndarray:
-        """Move the rows of one domain.
-
-        Parameters
-        ----------
-        X : array-like of shape (k, n_features)
-        sample_domain : array-like of shape (k,), optional
-            Above 0 for source rows, below 0 for target rows; all are the target's when None.
-
-        Returns
-        -------
-        ndarray of shape (k, n_features)
-        """
-        check_is_fitted(self)
-        rows = self._check_rows(X)
-        return self._moved(rows, self._which(sample_domain, len(rows)))
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags

@@ -1,0 +1,50 @@
+"""What adapters share: a transport between two domains, and which rows it has to move."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator, clone
+from sklearn.utils.validation import validate_data
+
+from neuralot.base import DTYPES, BaseTransport, Documented
+from neuralot.validation import as_array, check_domains, naming
+
+# what a meta-estimator may pass on without being asked
+DOMAIN = {"sample_domain": True}
+
+
+class Mover(Documented, BaseEstimator):
+    """What knows which rows a transport between two domains has to move."""
+
+    transport: BaseTransport
+    direction: str
+    transport_: BaseTransport
+
+    def _fit_transport(self, source: np.ndarray, target: np.ndarray, v: Any, w: Any) -> None:
+        if not isinstance(self.transport, BaseTransport):
+            raise TypeError(f"transport must be a transport estimator, such as OTPTransport(), got {self.transport!r}")
+        if self.direction == "target_to_source":
+            source, target, v, w = target, source, w, v
+        transport = clone(self.transport).set_output(transform="default")
+        self.transport_ = transport.fit(source, X_target=target, sample_weight=v, sample_weight_target=w)
+
+    def _moved(self, rows: np.ndarray, is_source: np.ndarray) -> np.ndarray:
+        """The rows in the domain in which both are alike."""
+        moves = is_source if self.direction == "source_to_target" else ~is_source
+        if not moves.any():
+            return rows
+        images = rows.copy()
+        images[moves] = self.transport_.transform(rows[moves])
+        return images
+
+    def _check_rows(self, X: Any, name: str = "X", *, reset: bool = False) -> np.ndarray:
+        with naming(name):
+            return validate_data(self, as_array(X), reset=reset, dtype=DTYPES, order="C")
+
+    def _which(self, sample_domain: Any, n_rows: int) -> np.ndarray:
+        """Which rows are the source's; none, where nothing is said."""
+        if sample_domain is None:
+            return np.zeros(n_rows, dtype=bool)
+        return check_domains(sample_domain, n_rows, both=False)
