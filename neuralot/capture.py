@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import warnings
+from collections.abc import Callable
 from typing import Generic, TypeVar
 
 import torch
@@ -19,12 +19,12 @@ class Captured(Generic[Result]):
 
     The networks here are small: launching the kernels of a step one by one takes longer than they run. What the step
     reads must stay where it is, in tensors that are written in place; what it computes on the host is computed once.
-    Where a step cannot be captured, it goes on as it began.
+    A step that waits for the device, or cannot be captured for another reason, goes on as it began.
 
     Parameters
     ----------
     function : callable () -> result
-        Works on the device of `generator`, without waiting for it.
+        Works on the device of `generator`.
     generator : torch.Generator
         The only one, beside torch's own, that the step draws from.
     """
@@ -33,14 +33,17 @@ class Captured(Generic[Result]):
         self.function, self.generator = function, generator
         self.graph: torch.cuda.CUDAGraph | None = None
         self.error: RuntimeError | None = None
+        self.waits = False
         self._result: Result
         self._n_calls = 0
 
     def __call__(self) -> Result:
         self._n_calls += 1
-        if self._n_calls <= WARM_UP:
+        if self._n_calls < WARM_UP:
             return self._on_a_stream_of_its_own()
-        if self.graph is None and self.error is None:
+        if self._n_calls == WARM_UP:
+            return self._watched()
+        if not (self.waits or self.graph or self.error):
             self._capture()
         if self.graph is None:
             return self.function()
@@ -56,28 +59,32 @@ class Captured(Generic[Result]):
         torch.cuda.current_stream(self.generator.device).wait_stream(stream)
         return result
 
+    def _watched(self) -> Result:
+        """Make one step, and note whether it waits for the device: none that does can be captured."""
+        before = torch.cuda.get_sync_debug_mode()
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            torch.cuda.set_sync_debug_mode("warn")
+            try:
+                return self._on_a_stream_of_its_own()
+            finally:
+                torch.cuda.set_sync_debug_mode(before)
+                self.waits = any("synchronizing CUDA operation" in str(warning.message) for warning in caught)
+
     def _capture(self) -> None:
+        device = self.generator.device
         graph = torch.cuda.CUDAGraph()
         graph.register_generator_state(self.generator)
-        try:
-            with torch.cuda.device(self.generator.device), torch.cuda.graph(graph):
-                self._result = self.function()
-        except RuntimeError as error:
-            self.error = error
-        else:
-            self.graph = graph
-
-
-@contextmanager
-def tensor_cores(device: torch.device) -> Iterator[None]:
-    """Allow TF32 for matrix products on a GPU, and give the setting back afterwards."""
-    if device.type != "cuda":
-        yield
-        return
-    matmul = torch.backends.cuda.matmul
-    before = matmul.fp32_precision
-    matmul.fp32_precision = "tf32"
-    try:
-        yield
-    finally:
-        matmul.fp32_precision = before
+        generators = [self.generator, torch.cuda.default_generators[device.index]]
+        before = [generator.clone_state() for generator in generators]
+        # a capture that fails leaves its stream the current one, and generators that refuse to draw
+        with torch.cuda.device(device), torch.cuda.stream(torch.cuda.current_stream(device)):
+            try:
+                with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+                    self._result = self.function()
+            except RuntimeError as error:
+                self.error = error
+                for generator, state in zip(generators, before, strict=True):
+                    generator.graphsafe_set_state(state)
+            else:
+                self.graph = graph

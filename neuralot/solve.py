@@ -14,9 +14,10 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
-from neuralot.capture import Captured, tensor_cores
+from neuralot.capture import Captured
 from neuralot.guard import Guard
 from neuralot.optimizers import OPTIMIZERS
+from neuralot.precision import products
 from neuralot.sampling import ArraySampler, Sampler, as_sampler
 from neuralot.semidual import Batch, SemiDual
 from neuralot.training import Training
@@ -238,7 +239,7 @@ def _run(
     if capture and problem.capturable and of_arrays and generator.device.type == "cuda":
         step = Captured(step, generator)
     try:
-        with _threads_for(problem), _randomness_of(generator), tensor_cores(generator.device):
+        with _threads_for(problem), _randomness_of(generator), products(generator.device, "tf32"):
             while not (clock.over or lost or stopped):
                 problem.follow(clock.progress)
                 progress.fill_(clock.progress)

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import copy
+from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
-from typing import cast
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from neuralot.optimizers import make_optimizers
 from neuralot.semidual import Batch, SemiDual
 
 
 class Training:
-    """What learns: a problem, the optimisers of its players, and the average of its weights."""
+    """What learns: a problem, the optimisers of its players, and the average of its weights.
+
+    Attributes
+    ----------
+    problem : SemiDual
+    learned : SemiDual
+        A copy with the averaged weights.
+    """
 
     def __init__(
         self,
@@ -32,19 +39,34 @@ class Training:
             critic = name in problem.critics
             optimizers = make_optimizers(problem.networks[name], optimizer, learning_rate, weight_decay, critic=critic)
             self.players.append(Player(problem, name, optimizers))
-        self.averaged = AveragedModel(problem, multi_avg_fn=get_ema_multi_avg_fn(averaging))
-
-    @property
-    def learned(self) -> SemiDual:
-        """The problem with the averaged weights."""
-        return cast(SemiDual, self.averaged.module.eval())
+        self.learned = copy.deepcopy(problem).eval()
+        pairs = zip(self.learned.parameters(), problem.parameters(), strict=True)
+        self._weights = [(average, weight) for average, weight in pairs if weight.requires_grad]
+        # not torch's AveragedModel: it copies its count of updates to the device, and waits, in each of them
+        self._ema = get_ema_multi_avg_fn(averaging)
+        self._n_steps = 0
 
     def step(self, draw: Callable[[], Batch], rate: Tensor) -> dict[str, Tensor]:
         """Let every player make its updates, at the share `rate` of the learning rates; return the losses."""
         play = _play_together if self.problem.together else _play_in_turn
         losses = play(self.problem, self.players, draw, rate)
-        self.averaged.update_parameters(self.problem)
+        self._average()
         return losses
+
+    @torch.no_grad()
+    def _average(self) -> None:
+        """Let the averages follow the weights, from the first step's on, and copy what else a step may change."""
+        if self._n_steps:
+            self._ema(*map(list, zip(*self._weights, strict=True)), self._n_steps)
+        else:
+            _copy(self._weights)
+        _copy(zip(self.learned.buffers(), self.problem.buffers(), strict=True))
+        self._n_steps += 1
+
+
+def _copy(pairs: Iterable[tuple[Tensor, Tensor]]) -> None:
+    for old, new in pairs:
+        old.copy_(new)
 
 
 class Player:

@@ -17,6 +17,7 @@ FLOORS = {
     "defaults": 0,
     "networks": 0,
     "planes": 0,
+    "precision": 0,
     "sampling": 0,
     "schedules": 0,
     "divergences": 0,

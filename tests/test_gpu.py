@@ -16,6 +16,8 @@ from neuralot.datasets import make_gaussians
 from neuralot.forms import make_form
 from neuralot.methods import OTP, SNOT
 from neuralot.metrics import d_target, l2_uvp
+from neuralot.planes import Planes
+from neuralot.precision import products
 from neuralot.sampling import as_sampler
 from neuralot.solve import solve
 
@@ -135,8 +137,11 @@ def both_ways(max_iter=50, cls=SNOT):
 
 
 @pytest.mark.parametrize("cls", [SNOT, OTP])
-def test_a_captured_fit_is_as_good_as_an_eager_one(cls):
+def test_a_captured_fit_is_as_good_as_an_eager_one(cls, monkeypatch):
+    made = []
+    monkeypatch.setattr("neuralot.solve.Captured", lambda *given: made.append(Captured(*given)) or made[-1])
     eager, captured = both_ways(cls=cls, max_iter=400)
+    assert [step.graph is None for step in made] == [False]
     assert captured.n_iter == eager.n_iter
     assert captured.status.ok
     assert captured.history[-1]["discrepancy"] < 2 * abs(eager.history[-1]["discrepancy"]) + 0.02
@@ -158,11 +163,37 @@ def test_a_step_is_captured_and_reads_what_changes():
 
 def test_a_step_that_waits_for_the_device_stays_as_it_is():
     generator = torch.Generator("cuda").manual_seed(0)
-    x = torch.ones(3, device="cuda")
-    step = Captured(lambda: float(x.sum()), generator)
-    assert [step() for _ in range(6)] == [3.0] * 6
+    step = Captured(lambda: float(torch.rand((), generator=generator, device="cuda")), generator)
+    assert len({step() for _ in range(8)}) == 8
+    assert step.waits
+    assert step.graph is None
+    assert step.error is None
+    assert torch.cuda.get_sync_debug_mode() == 0
+
+
+def test_a_capture_that_fails_leaves_the_stream_and_the_generators_in_order():
+    generator = torch.Generator("cuda").manual_seed(0)
+
+    def draw():
+        draws = torch.rand(3, generator=generator, device="cuda"), torch.rand(3, device="cuda")
+        if torch.cuda.is_current_stream_capturing():
+            draws[0].sum().item()
+        return draws
+
+    stream, step = torch.cuda.current_stream(), Captured(draw, generator)
+    draws = [step() for _ in range(8)]
     assert step.graph is None
     assert step.error is not None
+    assert torch.cuda.current_stream() == stream
+    assert all(len({float(each[0]) for each in of_one}) == 8 for of_one in zip(*draws, strict=True))
+
+
+def test_planes_are_compared_without_rounding():
+    points, x = (torch.randn(n, 32, generator=torch.Generator().manual_seed(n)) for n in (5000, 2000))
+    heights = -points.square().sum(1) / 2
+    with products(torch.device("cuda"), "tf32"):
+        found = Planes(points.cuda(), heights.cuda()).highest(x.cuda()).cpu()
+    assert (found == Planes(points.double(), heights.double()).highest(x.double())).double().mean() > 0.999
 
 
 def test_memory_is_flat_over_steps():

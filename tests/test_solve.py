@@ -6,14 +6,20 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
+from neuralot.costs import Lp
 from neuralot.forms import make_form
 from neuralot.methods import OTP, SNOT, OTNet
+from neuralot.networks import Potential
 from neuralot.optimizers import make_optimizers
+from neuralot.planes import ENTRIES_PER_BLOCK
 from neuralot.sampling import as_sampler
-from neuralot.semidual import SemiDual, energy_distance
+from neuralot.schedules import Smoothing
+from neuralot.semidual import Batch, SemiDual, energy_distance
 from neuralot.solve import Status, solve
-from neuralot.training import Player
+from neuralot.training import Player, Training
 
 X = torch.randn(200, 2, generator=torch.Generator().manual_seed(0))
 Y = torch.randn(200, 2, generator=torch.Generator().manual_seed(1)) + 1
@@ -299,3 +305,59 @@ def test_the_number_of_threads_is_given_back(fails):
 def test_bad_arguments(options):
     with pytest.raises(ValueError, match=next(iter(options))):
         run(**options)
+
+
+class OneDevice(TorchDispatchMode):
+    """Refuses what makes a host wait for its device: rows moved between them, and (torch itself does) values read."""
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        result = function(*args, **(kwargs or {}))
+        values = tree_leaves((args, kwargs, result))
+        devices = {value.device.type for value in values if isinstance(value, torch.Tensor)}
+        assert len(devices) < 2, f"{function} needs {devices}"
+        return result
+
+
+@pytest.mark.parametrize(
+    ("method", "form", "options"),
+    [
+        (SNOT, {"map_form": "gradient"}, {}),
+        (SNOT, {"map_form": "gradient", "bidirectional": False}, {}),
+        (SNOT, {"map_form": "gradient", "cost": Lp(1.5)}, {}),
+        (SNOT, {"map_form": "network"}, {}),
+        (SNOT, {"noise_dim": 2}, {}),
+        (OTP, {"map_form": "gradient", "affine_base": True}, {"noise_shape": "thin"}),
+        (OTP, {"map_form": "network"}, {"smoothing": Smoothing(kind="vp")}),
+    ],
+    ids=str,
+)
+def test_a_step_on_a_device_never_waits_for_the_host(monkeypatch, method, form, options):
+    # rows on the meta device have no values: no one can read them. It has no generator, and no fused or capturable Adam
+    for module in ("neuralot.forms", "neuralot.methods.otp"):
+        monkeypatch.setattr(f"{module}.normal", lambda n, d, generator, like: torch.randn(n, d, device="meta"))
+    monkeypatch.setattr("neuralot.optimizers.AdamW", lambda groups, lr, **_: torch.optim.AdamW(groups, lr=lr))
+    problem = method(8, make_form(8, hidden_layer_sizes=(8, 8), **form), **options).to("meta")
+    training = Training(problem, "auto", None, 0.1, 0.99)
+    x, y, progress, rate = (torch.zeros(shape, device="meta") for shape in ((16, 8), (16, 8), (), ()))
+    with OneDevice():
+        for _ in range(3):
+            losses = training.step(lambda: Batch(x, y, progress, torch.Generator()), rate)
+    assert all(loss.is_meta for loss in losses.values())
+
+
+def test_a_step_of_heights_on_a_device_never_waits_for_the_host(monkeypatch):
+    monkeypatch.setattr("neuralot.optimizers.AdamW", lambda groups, lr, **_: torch.optim.AdamW(groups, lr=lr))
+    monkeypatch.setitem(ENTRIES_PER_BLOCK, "meta", 2**10)
+    problem = OTNet(2, Potential(2, (8, 8))).to("meta")
+    problem._set_points(torch.zeros(50, 2, device="meta"), torch.zeros(50, device="meta"))
+    problem._begin_window()
+    training = Training(problem, "auto", None, 0.1, 0.99)
+    x, progress, rate = (torch.zeros(shape, device="meta") for shape in ((16, 2), (), ()))
+    for by_network in (True, False):
+        problem._by_network = by_network
+        with OneDevice():
+            for _ in range(3):
+                problem.follow(0.2)
+                rate.fill_(problem.rate(0.2))
+                losses = training.step(lambda: Batch(x, x, progress, torch.Generator()), rate)
+        assert losses["heights"].is_meta

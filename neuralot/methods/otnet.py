@@ -147,9 +147,8 @@ class OTNet(SemiDual):
             self._begin_window()
 
     def rate(self, progress: float) -> float:
-        share = 0.0 if self.is_based else self.network_share
-        stage = progress / share if progress < share else (progress - share) / (1 - share)
-        return super().rate(stage)
+        # corrections follow the cosine of the whole run: beginning at 1 again made their last steps too large for d = 32
+        return super().rate(progress / self.network_share if self._by_network else progress)
 
     def loss(self, player: str, batch: Batch) -> Tensor:
         self._n_monte_carlo = len(batch.x)
@@ -280,7 +279,8 @@ class OTNet(SemiDual):
 
     def _loss_of_corrections(self, x: Tensor) -> Tensor:
         """A function whose gradient is the step to make."""
-        planes = Planes(self.points, self.heights)
+        corrections = self._heights.corrections
+        planes = Planes(self.points, self.base + corrections.detach())
         masses = planes.masses(x)
         if self._n_steps == 0 and len(self.points) > 1:
             self.margin.copy_(_margin(planes, x))
@@ -289,7 +289,7 @@ class OTNet(SemiDual):
         # of cells that few rows fall into, a row says little
         least = max(1 / len(self.points), LEAST_HITS / len(x))
         step = STEP * self.margin / 2 * (masses - self.weights) / self.weights.clamp(min=least)
-        return (self._heights.corrections * step).sum()
+        return (corrections * step).sum()
 
 
 class MassTolerance:
