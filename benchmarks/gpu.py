@@ -21,7 +21,7 @@ from neuralot.sampling import as_sampler
 from neuralot.solve import solve
 
 DEVICE = torch.device("cuda")
-N_STEPS = 2000
+N_STEPS = 5000
 
 
 def steps_per_second(method: type, X, Y, capture: bool) -> float:

@@ -21,7 +21,7 @@ NEGLIGIBLE = 1e-12
 
 @dataclass(frozen=True)
 class Moments:
-    """First two moments of a law.
+    """First two moments of a law, on the CPU: what is made of them is small, and would keep a GPU waiting.
 
     Attributes
     ----------
@@ -63,8 +63,8 @@ class Moments:
         squares: list[Tensor] = []
         for rows, weights in blocks:
             rows = rows.double()
-            sums.append(weights @ rows)
-            squares.append(rows.T @ (rows * weights[:, None]))
+            sums.append((weights @ rows).cpu())
+            squares.append((rows.T @ (rows * weights[:, None])).cpu())
         mean = torch.stack(sums).sum(0)
         return cls(mean, sum(squares) - torch.outer(mean, mean), n_rows)
 

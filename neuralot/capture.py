@@ -12,6 +12,8 @@ from torch import Generator
 Result = TypeVar("Result")
 
 WARM_UP = 3
+# replays after which the host sees to it that the device is no more than twice as many behind
+LEAD = 16
 
 
 class Captured(Generic[Result]):
@@ -34,6 +36,9 @@ class Captured(Generic[Result]):
         self.graph: torch.cuda.CUDAGraph | None = None
         self.error: RuntimeError | None = None
         self.waits = False
+        # one for all captures of a step: torch keeps memory for each stream that multiplies matrices
+        self._stream = torch.cuda.Stream(generator.device)
+        self._reached = torch.cuda.Event()
         self._result: Result
         self._n_calls = 0
 
@@ -48,15 +53,19 @@ class Captured(Generic[Result]):
         if self.graph is None:
             return self.function()
         self.graph.replay()
+        if self._n_calls % LEAD == 0:
+            # replays are launched much faster than they run: schedules that follow the time must not run ahead of them
+            self._reached.synchronize()
+            self._reached.record(torch.cuda.current_stream(self.generator.device))
         return self._result
 
     def _on_a_stream_of_its_own(self) -> Result:
         """Make one step as a capture will make it: libraries and optimisers then have allocated what they keep."""
-        stream = torch.cuda.Stream(self.generator.device)
-        stream.wait_stream(torch.cuda.current_stream(self.generator.device))
-        with torch.cuda.stream(stream):
+        current = torch.cuda.current_stream(self.generator.device)
+        self._stream.wait_stream(current)
+        with torch.cuda.stream(self._stream):
             result = self.function()
-        torch.cuda.current_stream(self.generator.device).wait_stream(stream)
+        current.wait_stream(self._stream)
         return result
 
     def _watched(self) -> Result:
@@ -73,14 +82,14 @@ class Captured(Generic[Result]):
 
     def _capture(self) -> None:
         device = self.generator.device
-        graph = torch.cuda.CUDAGraph()
-        graph.register_generator_state(self.generator)
-        generators = [self.generator, torch.cuda.default_generators[device.index]]
-        before = [generator.clone_state() for generator in generators]
         # a capture that fails leaves its stream the current one, and generators that refuse to draw
         with torch.cuda.device(device), torch.cuda.stream(torch.cuda.current_stream(device)):
+            generators = [self.generator, torch.cuda.default_generators[torch.cuda.current_device()]]
+            before = [generator.clone_state() for generator in generators]
+            graph = torch.cuda.CUDAGraph()
+            graph.register_generator_state(self.generator)
             try:
-                with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+                with torch.cuda.graph(graph, stream=self._stream, capture_error_mode="thread_local"):
                     self._result = self.function()
             except RuntimeError as error:
                 self.error = error

@@ -148,14 +148,15 @@ class CallableCost(Cost):
     Parameters
     ----------
     function : callable
-        Written with torch operations on the last axis; called with rows in the user's own units.
+        Written with torch operations on the last axis; called with rows in the user's own units, on the CPU and on the
+        device of a fit.
 
     Examples
     --------
     >>> import torch
     >>> from neuralot.costs import CallableCost
     >>> weights = torch.tensor([1.0, 3.0])
-    >>> CallableCost(lambda x, y: ((x - y) ** 2 * weights).sum(-1))(torch.zeros(1, 2), torch.ones(1, 2))
+    >>> CallableCost(lambda x, y: ((x - y) ** 2 * weights.to(x)).sum(-1))(torch.zeros(1, 2), torch.ones(1, 2))
     tensor([4.])
     """
 

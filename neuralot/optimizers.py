@@ -26,6 +26,7 @@ def make_optimizers(
     weight_decay: float = 0.0,
     *,
     critic: bool = False,
+    capturable: bool = False,
 ) -> list[Optimizer]:
     """Return the optimisers that together move every weight of `network`.
 
@@ -43,6 +44,8 @@ def make_optimizers(
         Whether the player only criticises another's map. With Muon it then has a quarter of the rate, no momentum and a
         decay of at least .1: a critic as fast as its map runs ahead of it, and with momentum the two circle around the
         saddle point ever farther.
+    capturable : bool
+        Whether the updates will be captured as part of a CUDA graph.
 
     References
     ----------
@@ -65,9 +68,8 @@ def make_optimizers(
         optimizers.append(Muon(hidden, lr=MUON_FACTOR * rate, momentum=momentum, weight_decay=weight_decay))
     if groups:
         # betas: momentum as short as Muon's, and a memory of sizes no longer than that
-        on_gpu = next(network.parameters()).is_cuda
         betas = (momentum, MOMENTUM)
-        optimizers.append(AdamW(groups, lr=rate, betas=betas, weight_decay=0.0, fused=True, capturable=on_gpu))
+        optimizers.append(AdamW(groups, lr=rate, betas=betas, weight_decay=0.0, fused=True, capturable=capturable))
     return optimizers
 
 

@@ -66,7 +66,11 @@ def revive(transport: BaseTransport) -> None:
         return
     weights = {name: torch.as_tensor(array) for name, array in state["problem_"].items()}
     transport.units_, transport.status_ = Units(**state["units_"]), Status[state["status_"]]
-    problem = build(transport, state, Generator().manual_seed(0))
+    try:
+        device = check_device(transport.device)
+    except ValueError:  # fitted on a GPU, loaded where there is none
+        device = torch.device("cpu")
+    problem = build(transport, state, Generator(device).manual_seed(0))
     found = {name: tuple(weight.shape) for name, weight in weights.items()}
     problem.reserve(found)
     shapes = {name: tuple(weight.shape) for name, weight in _weights(problem).items()}
@@ -77,10 +81,6 @@ def revive(transport: BaseTransport) -> None:
                 f"{found.get(name)}"
             )
     problem.load_state_dict(weights, strict=False)  # a weight that has two names is there once
-    try:
-        device = check_device(transport.device)
-    except ValueError:  # fitted on a GPU, loaded where there is none
-        device = torch.device("cpu")
     transport.problem_ = problem.requires_grad_(False).to(device)
 
 

@@ -19,6 +19,8 @@ def products(device: torch.device, precision: str) -> Iterator[None]:
         return
     matmul = torch.backends.cuda.matmul
     before = matmul.fp32_precision
+    matmul.fp32_precision = "none"  # torch's word for the setting of all backends: that it was so cannot be read
+    before = "none" if matmul.fp32_precision == before else before
     matmul.fp32_precision = precision
     try:
         yield

@@ -19,6 +19,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from neuralot.costs import Cost
+from neuralot.precision import products
 from neuralot.sampling import Sampler
 
 
@@ -201,9 +202,10 @@ def energy_distance(a: Tensor, b: Tensor) -> Tensor:
     Szekely and Rizzo, "Energy statistics", J. Stat. Plan. Inference, 2013.
     """
     n, m = len(a), len(b)
-    within_a = torch.cdist(a, a).sum() / max(n * (n - 1), 1)
-    within_b = torch.cdist(b, b).sum() / max(m * (m - 1), 1)
-    return 2 * torch.cdist(a, b).mean() - within_a - within_b
+    with products(a.device, "ieee"):
+        within_a = torch.cdist(a, a).sum() / max(n * (n - 1), 1)
+        within_b = torch.cdist(b, b).sum() / max(m * (m - 1), 1)
+        return 2 * torch.cdist(a, b).mean() - within_a - within_b
 
 
 def normal(n_rows: int, n_columns: int, generator: Generator, like: Tensor) -> Tensor:

@@ -160,7 +160,9 @@ def solve(
     source, target = as_sampler(source, device=generator.device), as_sampler(target, device=generator.device)
     clock = _Clock(max_iter, max_time, n_steps)
     problem.train().prepare(source, target, generator)
-    training = Training(problem, optimizer, learning_rate, weight_decay, averaging)
+    of_arrays = isinstance(source, ArraySampler) and isinstance(target, ArraySampler)
+    capture = capture and problem.capturable and of_arrays and generator.device.type == "cuda"
+    training = Training(problem, optimizer, learning_rate, weight_decay, averaging, capturable=capture)
     return _run(training, source, target, clock, batch_size, generator, callbacks, capture)
 
 
@@ -235,8 +237,7 @@ def _run(
     guard = Guard(learned, source, target, generator)
     history: list[Record] = []
     lost = stopped = interrupted = False
-    of_arrays = isinstance(source, ArraySampler) and isinstance(target, ArraySampler)
-    if capture and problem.capturable and of_arrays and generator.device.type == "cuda":
+    if capture:
         step = Captured(step, generator)
     try:
         with _threads_for(problem), _randomness_of(generator), products(generator.device, "tf32"):
@@ -247,6 +248,7 @@ def _run(
                 losses = step()
                 clock.tick()
                 if clock.record_due:
+                    training.copy_buffers()
                     record = clock.record() | {f"{name}_loss": float(loss) for name, loss in losses.items()}
                     record |= problem.levels(clock.progress) | {"discrepancy": guard.discrepancy()}
                     history.append(record)
@@ -255,6 +257,7 @@ def _run(
                     stopped = any([callback(clock.step, learned, record) for callback in callbacks])
     except KeyboardInterrupt:
         interrupted = True
+        training.copy_buffers()
         guard.discrepancy()
     # a part of a stream may well leave its rows behind: they are not the last
     if lost or guard.failed or (not clock.of_stream and guard.left_the_target()):

@@ -22,7 +22,7 @@ class Training:
     ----------
     problem : SemiDual
     learned : SemiDual
-        A copy with the averaged weights.
+        A copy with the averaged weights; its buffers are those of the last `copy_buffers`.
     """
 
     def __init__(
@@ -32,12 +32,20 @@ class Training:
         learning_rate: float | None,
         weight_decay: float,
         averaging: float,
+        *,
+        capturable: bool = False,
     ) -> None:
         self.problem = problem.train()
         self.players = []
         for name in problem.players:
-            critic = name in problem.critics
-            optimizers = make_optimizers(problem.networks[name], optimizer, learning_rate, weight_decay, critic=critic)
+            optimizers = make_optimizers(
+                problem.networks[name],
+                optimizer,
+                learning_rate,
+                weight_decay,
+                critic=name in problem.critics,
+                capturable=capturable,
+            )
             self.players.append(Player(problem, name, optimizers))
         self.learned = copy.deepcopy(problem).eval()
         pairs = zip(self.learned.parameters(), problem.parameters(), strict=True)
@@ -55,13 +63,17 @@ class Training:
 
     @torch.no_grad()
     def _average(self) -> None:
-        """Let the averages follow the weights, from the first step's on, and copy what else a step may change."""
+        """Let the averages follow the weights, from the first step's on."""
         if self._n_steps:
             self._ema(*map(list, zip(*self._weights, strict=True)), self._n_steps)
         else:
             _copy(self._weights)
-        _copy(zip(self.learned.buffers(), self.problem.buffers(), strict=True))
         self._n_steps += 1
+
+    @torch.no_grad()
+    def copy_buffers(self) -> None:
+        """Let `learned` have what else the steps have changed; large buffers are why this is no part of them."""
+        _copy(zip(self.learned.buffers(), self.problem.buffers(), strict=True))
 
 
 def _copy(pairs: Iterable[tuple[Tensor, Tensor]]) -> None:
@@ -83,13 +95,14 @@ class Player:
         The update of every optimiser used here is its learning rate times what does not depend on it, so that this is
         an update with another rate; one set on the host would be fixed by a capture.
         """
-        before = [weight.detach().clone() for weight in self.weights]
         for weight, gradient in zip(self.weights, gradients, strict=True):
             weight.grad = gradient
+        moving = [weight for weight in self.weights if weight.grad is not None]
+        before = [weight.detach().clone() for weight in moving]
         for optimizer in self.optimizers:
             optimizer.step()
         with torch.no_grad():
-            for weight, old in zip(self.weights, before, strict=True):
+            for weight, old in zip(moving, before, strict=True):
                 weight.copy_(old.lerp_(weight, rate))
 
 

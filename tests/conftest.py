@@ -1,6 +1,7 @@
 """Shared by all tests: one thread per process, small samples, and estimators that fit in a moment."""
 
 import inspect
+import os
 
 import numpy as np
 import pytest
@@ -15,6 +16,12 @@ GAMES = [cls for cls in TRANSPORTS if issubclass(cls, GameTransport)]
 TINY = {"max_iter": 3, "batch_size": 16, "hidden_layer_sizes": (8, 8, 8), "random_state": 0}
 # for tests of what a map and a potential have that learn in a game: costs, networks, a way back, streams
 games = pytest.mark.parametrize("transport_class", GAMES, indirect=True, ids=lambda cls: cls.__name__)
+
+
+def pytest_configure(config):
+    """Let all tests but those of a GPU be tests of the CPU, also where there is one."""
+    if config.option.markexpr != "gpu":
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
 
 def takes(cls, options):

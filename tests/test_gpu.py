@@ -13,6 +13,7 @@ from conftest import GAMES, TINY, games, make
 from neuralot import OTNetTransport
 from neuralot.capture import Captured
 from neuralot.datasets import make_gaussians
+from neuralot.estimators.game import GameTransport
 from neuralot.forms import make_form
 from neuralot.methods import OTP, SNOT
 from neuralot.metrics import d_target, l2_uvp
@@ -29,7 +30,8 @@ FORMS = [{"map_form": "gradient"}, {"map_form": "network"}]
 
 
 def on(device, cls, samples, **parameters):
-    return make(cls, **{**TINY, "device": device, **parameters}).fit(*samples)
+    # so many steps that the last ones are captured
+    return make(cls, **{**TINY, "max_iter": 8, "device": device, **parameters}).fit(*samples)
 
 
 @pytest.mark.parametrize("form", FORMS, ids=str)
@@ -104,7 +106,8 @@ def test_cuda_tensors_in_cuda_tensors_out(transport_class, samples):
     X, Y = (torch.tensor(rows, dtype=torch.float32, device="cuda") for rows in samples)
     for device in ("cpu", "cuda"):
         transport = on(device, transport_class, (X, Y))
-        for found in (transport.transform(X), transport.sample(X, 2, 0)[1], transport.inverse_transform(Y)[:30]):
+        inverse = [transport.inverse_transform(Y)[:30]] if issubclass(transport_class, GameTransport) else []
+        for found in (transport.transform(X), transport.sample(X, 2, 0)[1], *inverse):
             assert found.is_cuda
             assert found.dtype == torch.float32
             assert found.shape == (30, 2)
@@ -189,7 +192,8 @@ def test_a_capture_that_fails_leaves_the_stream_and_the_generators_in_order():
 
 
 def test_planes_are_compared_without_rounding():
-    points, x = (torch.randn(n, 32, generator=torch.Generator().manual_seed(n)) for n in (5000, 2000))
+    # of so many planes in so few dimensions TF32 takes another one at every twentieth row
+    points, x = (torch.randn(n, 4, generator=torch.Generator().manual_seed(n)) for n in (100_000, 1000))
     heights = -points.square().sum(1) / 2
     with products(torch.device("cuda"), "tf32"):
         found = Planes(points.cuda(), heights.cuda()).highest(x.cuda()).cpu()
@@ -202,11 +206,6 @@ def test_memory_is_flat_over_steps():
         list(both_ways(max_iter))
         return torch.cuda.max_memory_allocated()
 
-    peak(50)
-    assert peak(1000) <= 1.05 * peak(50)
-
-
-def test_the_precision_of_products_is_given_back():
-    before = torch.backends.cuda.matmul.fp32_precision
-    list(both_ways(5))
-    assert torch.backends.cuda.matmul.fp32_precision == before
+    peak(50)  # what libraries keep
+    short, long = peak(50), peak(1000)
+    assert long <= 1.05 * short

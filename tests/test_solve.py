@@ -61,6 +61,22 @@ def test_a_method_is_any_players_with_losses():
     assert problem.prepared == [((2, 2), (2, 2), 0)]
 
 
+def test_callbacks_see_the_buffers_of_their_step():
+    class Counting(Mean):
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("count", torch.zeros(()))
+
+        def loss(self, player, batch):
+            self.count += 1
+            return super().loss(player, batch)
+
+    seen = []
+    run(Counting(), callbacks=[lambda step, problem, record: seen.append((float(problem.count), 3.0 * step))])
+    assert len(seen) == 20
+    assert all(count == expected for count, expected in seen)
+
+
 # outcomes
 
 

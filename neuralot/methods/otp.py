@@ -155,11 +155,11 @@ class OTP(SemiDual):
         smoothed = self._smoothed(source, level)
         there, _ = affine_transport(smoothed, target)
         thin = (self.shares < level) & (self.noise_shape == "thin")
-        self.form.set_lenses(*lenses(there.matrix, smoothed.covariance, self.axes[:, thin].double()))
+        self.form.set_lenses(*lenses(there.matrix, smoothed.covariance, self.axes[:, thin].double().cpu()))
 
     def _smoothed(self, source: Moments, level: float) -> Moments:
         """Moments of the source at a smoothing level."""
-        axes, shares = self.axes.double(), self.shares.double()
+        axes, shares = self.axes.double().cpu(), self.shares.double().cpu()
         added = (axes * (level - shares).clamp(min=0)) @ axes.T
         kept = 1 - level if self.smoothing.kind == "vp" else 1.0
         return Moments(math.sqrt(kept) * source.mean, kept * source.covariance + added, source.n_rows)
