@@ -36,7 +36,7 @@ class Captured(Generic[Result]):
         self.graph: torch.cuda.CUDAGraph | None = None
         self.error: RuntimeError | None = None
         self.waits = False
-        # one for all captures of a step: torch keeps memory for each stream that multiplies matrices
+        # one for warm-up and capture: torch keeps memory for each stream that products have run on
         self._stream = torch.cuda.Stream(generator.device)
         self._reached = torch.cuda.Event()
         self._result: Result
