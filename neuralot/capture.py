@@ -34,7 +34,7 @@ class Captured(Generic[Result]):
     def __init__(self, function: Callable[[], Result], generator: Generator) -> None:
         self.function, self.generator = function, generator
         self.graph: torch.cuda.CUDAGraph | None = None
-        self.error: RuntimeError | None = None
+        self.error: str | None = None  # as text: an error would hold on to what the step had allocated
         self.waits = False
         # one for warm-up and capture: torch keeps memory for each stream that products have run on
         self._stream = torch.cuda.Stream(generator.device)
@@ -63,10 +63,11 @@ class Captured(Generic[Result]):
         """Make one step as a capture will make it: libraries and optimisers then have allocated what they keep."""
         current = torch.cuda.current_stream(self.generator.device)
         self._stream.wait_stream(current)
-        with torch.cuda.stream(self._stream):
-            result = self.function()
-        current.wait_stream(self._stream)
-        return result
+        try:
+            with torch.cuda.stream(self._stream):
+                return self.function()
+        finally:
+            current.wait_stream(self._stream)
 
     def _watched(self) -> Result:
         """Make one step, and note whether it waits for the device: none that does can be captured."""
@@ -82,7 +83,8 @@ class Captured(Generic[Result]):
 
     def _capture(self) -> None:
         device = self.generator.device
-        # a capture that fails leaves its stream the current one, and generators that refuse to draw
+        # a capture that fails leaves its stream the current one and generators that refuse to draw; up to torch 2.12
+        # also an allocator that cannot empty its cache, for which there is no remedy: hence `_watched`
         with torch.cuda.device(device), torch.cuda.stream(torch.cuda.current_stream(device)):
             generators = [self.generator, torch.cuda.default_generators[torch.cuda.current_device()]]
             before = [generator.clone_state() for generator in generators]
@@ -92,7 +94,7 @@ class Captured(Generic[Result]):
                 with torch.cuda.graph(graph, stream=self._stream, capture_error_mode="thread_local"):
                     self._result = self.function()
             except RuntimeError as error:
-                self.error = error
+                self.error = str(error)
                 for generator, state in zip(generators, before, strict=True):
                     generator.graphsafe_set_state(state)
             else:

@@ -132,8 +132,8 @@ def solve(
     callbacks : sequence of callable (step, problem, record) -> bool
         Called at every record with the averaged problem; True ends the fit.
     capture : bool
-        On a GPU, capture the step as a CUDA graph where both samplers are `ArraySampler`. What networks and costs
-        compute on the host is then computed once.
+        On a GPU, capture the step as a CUDA graph where both samplers are `ArraySampler` and `n_steps` is None. What
+        networks and costs compute on the host is then computed once.
 
     Returns
     -------
@@ -161,7 +161,8 @@ def solve(
     clock = _Clock(max_iter, max_time, n_steps)
     problem.train().prepare(source, target, generator)
     of_arrays = isinstance(source, ArraySampler) and isinstance(target, ArraySampler)
-    capture = capture and problem.capturable and of_arrays and generator.device.type == "cuda"
+    whole = n_steps is None  # the next part goes on with optimisers that are not captured
+    capture = capture and whole and of_arrays and problem.capturable and generator.device.type == "cuda"
     training = Training(problem, optimizer, learning_rate, weight_decay, averaging, capturable=capture)
     return _run(training, source, target, clock, batch_size, generator, callbacks, capture)
 
