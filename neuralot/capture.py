@@ -48,7 +48,7 @@ class Captured(Generic[Result]):
             return self._on_a_stream_of_its_own()
         if self._n_calls == WARM_UP:
             return self._watched()
-        if not (self.waits or self.graph or self.error):
+        if self.graph is None and self.error is None and not self.waits:
             self._capture()
         if self.graph is None:
             return self.function()

@@ -147,7 +147,7 @@ class OTNet(SemiDual):
             self._begin_window()
 
     def rate(self, progress: float) -> float:
-        # corrections follow the cosine of the whole run: from 1 again, their last steps were too large for d = 32
+        # corrections follow the cosine of the whole run: from 1 again, d = 2 gained and d = 32 lost
         return super().rate(progress / self.network_share if self._by_network else progress)
 
     def loss(self, player: str, batch: Batch) -> Tensor:
