@@ -14,6 +14,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 
 import torch
 from torch import Generator, Tensor, nn
@@ -21,6 +22,10 @@ from torch import Generator, Tensor, nn
 from neuralot.costs import Cost
 from neuralot.precision import products
 from neuralot.sampling import Sampler
+
+
+# the losses of the players, and the gradient of each in those of its weights that learn
+Gradients = tuple[dict[str, Tensor], dict[str, list[Tensor | None]]]
 
 
 @dataclass(frozen=True)
@@ -61,7 +66,7 @@ class SemiDual(nn.Module, ABC):
     invertible : bool
         Whether `inverse` is available.
     together : bool
-        Whether the players move at once, by `losses`; else each in its turn, by `loss`.
+        Whether the players move at once, by `gradients`; else each in its turn, by `loss`.
     growth : int
         How many times the batch size a step takes at present.
     capturable : bool
@@ -81,11 +86,8 @@ class SemiDual(nn.Module, ABC):
     def loss(self, player: str, batch: Batch) -> Tensor:
         """Return what `player` minimises, a scalar; only the weights of `networks[player]` will be moved."""
 
-    def losses(self, batch: Batch) -> dict[str, Tensor]:
-        """Return the losses of all players on one batch, what they have in common computed once.
-
-        The gradient of their sum with respect to one player's weights is that of its own loss.
-        """
+    def gradients(self, batch: Batch) -> Gradients:
+        """Return the losses of all players on one batch and their gradients, what they have in common computed once."""
         raise NotImplementedError(f"the players of {type(self).__name__} move in turn")
 
     @abstractmethod
@@ -123,6 +125,14 @@ class SemiDual(nn.Module, ABC):
     def settled(self, progress: float) -> bool:
         """Whether the problem is the one to solve, or still one on the way to it, as before a last smoothing level."""
         return True
+
+
+def gradients_of(losses: dict[str, Tensor], networks: nn.ModuleDict) -> dict[str, list[Tensor | None]]:
+    """Gradient of each loss in the weights of the network of its name, where no other loss moves these weights."""
+    weights = {name: [weight for weight in networks[name].parameters() if weight.requires_grad] for name in losses}
+    total = torch.stack(list(losses.values())).sum()
+    found = iter(torch.autograd.grad(total, [each for some in weights.values() for each in some], allow_unused=True))
+    return {name: list(islice(found, len(some))) for name, some in weights.items()}
 
 
 def map_loss(cost: Cost, x: Tensor, image: Tensor, V: nn.Module) -> Tensor:
@@ -163,14 +173,17 @@ class CriticLoss:
     def of_values(
         self, V_image: Tensor, V_y: Tensor, cost_image: Tensor, cost_y: Tensor, gradient_y: Tensor | None
     ) -> Tensor:
-        """Loss from the values V(T(x)), V(y), c(x, T(x)) and c(x, y), shape (n,), and grad V(y), shape (n, d)."""
-        loss = V_image.mean() - V_y.mean()
+        """Loss from the values V(T(x)), V(y), c(x, T(x)) and c(x, y), shape (n,), and grad V(y), shape (n, d).
+
+        With another dimension in front, one loss for each of its entries.
+        """
+        loss = V_image.mean(-1) - V_y.mean(-1)
         if self.expectile_weight:
             u = cost_image - V_image - cost_y + V_y
             weight = torch.where(u > 0, self.expectile, 1 - self.expectile)
-            loss = loss + self.expectile_weight * (weight * u.square()).mean()
+            loss = loss + self.expectile_weight * (weight * u.square()).mean(-1)
         if self.gradient_penalty and gradient_y is not None:
-            loss = loss + self.gradient_penalty * gradient_y.square().sum(-1).mean()
+            loss = loss + self.gradient_penalty * gradient_y.square().sum(-1).mean(-1)
         return loss
 
 
@@ -187,11 +200,11 @@ def gradient(potential: nn.Module, x: Tensor, create_graph: bool = False) -> Ten
         return torch.autograd.grad(evaluate(potential, x).sum(), x, create_graph=create_graph)[0]
 
 
-def value_and_gradient(potential: nn.Module, x: Tensor, create_graph: bool) -> tuple[Tensor, Tensor]:
-    """Values at fixed rows, differentiable in the weights, and gradients, so too with `create_graph`."""
+def value_and_gradient(potential: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Values and gradients at fixed rows, both differentiable in the weights."""
     x = x.detach().requires_grad_()
     value = evaluate(potential, x)
-    return value, torch.autograd.grad(value.sum(), x, create_graph=create_graph, retain_graph=True)[0]
+    return value, torch.autograd.grad(value.sum(), x, create_graph=True)[0]
 
 
 def energy_distance(a: Tensor, b: Tensor) -> Tensor:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable, Sequence
-from itertools import islice
 
 import torch
 from torch import Tensor
@@ -124,10 +123,7 @@ def _play_together(
     problem: SemiDual, players: list[Player], draw: Callable[[], Batch], rate: Tensor
 ) -> dict[str, Tensor]:
     """Let all players make one update on the same batch."""
-    losses = problem.losses(draw())
-    total = torch.stack([losses[player.name] for player in players]).sum()
-    weights = [weight for player in players for weight in player.weights]
-    gradients = iter(torch.autograd.grad(total, weights, allow_unused=True))
+    losses, gradients = problem.gradients(draw())
     for player in players:
-        player.move(list(islice(gradients, len(player.weights))), rate)
+        player.move(gradients[player.name], rate)
     return {name: loss.detach() for name, loss in losses.items()}

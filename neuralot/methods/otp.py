@@ -11,7 +11,7 @@ from neuralot.affine import Moments, affine_transport, common_axes, lenses
 from neuralot.forms import Form, make_form
 from neuralot.sampling import Sampler
 from neuralot.schedules import Smoothing, antithetic_noise
-from neuralot.semidual import Batch, SemiDual, mean_over, normal
+from neuralot.semidual import Batch, Gradients, SemiDual, mean_over, normal
 
 
 class OTP(SemiDual):
@@ -91,8 +91,8 @@ class OTP(SemiDual):
         x = self._smooth(batch.x, batch.generator, batch.progress)
         return self.form.loss(player, x, batch.y, batch.generator)
 
-    def losses(self, batch: Batch) -> dict[str, Tensor]:
-        return self.form.losses(self._smooth(batch.x, batch.generator, batch.progress), batch.y)
+    def gradients(self, batch: Batch) -> Gradients:
+        return self.form.gradients(self._smooth(batch.x, batch.generator, batch.progress), batch.y)
 
     def transport(self, x: Tensor) -> Tensor:
         return mean_over(self.noise, lambda z: self.form.map(self.smoothing.smooth(x, self._shape(z, 1.0), 1.0)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Generator, Tensor
 
 from neuralot.forms import Form, make_form
-from neuralot.semidual import Batch, SemiDual
+from neuralot.semidual import Batch, Gradients, SemiDual
 
 
 class SNOT(SemiDual):
@@ -41,8 +41,8 @@ class SNOT(SemiDual):
     def loss(self, player: str, batch: Batch) -> Tensor:
         return self.form.loss(player, batch.x, batch.y, batch.generator)
 
-    def losses(self, batch: Batch) -> dict[str, Tensor]:
-        return self.form.losses(batch.x, batch.y)
+    def gradients(self, batch: Batch) -> Gradients:
+        return self.form.gradients(batch.x, batch.y)
 
     def transport(self, x: Tensor) -> Tensor:
         return self.form.map(x)

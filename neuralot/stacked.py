@@ -1,0 +1,261 @@
+"""The gradient form's step for this package's potentials and the squared Euclidean cost, with its derivatives written out.
+
+Both potentials have one shape and are evaluated as one. Autograd would go through one network after the other, each of
+them twice, and keep more than a cache holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from neuralot.networks import BasedPotential, Potential
+from neuralot.semidual import CriticLoss
+
+# on a CPU, numbers in the output of a layer: what a piece of the rows needs then stays in the cache
+PIECE = 2**16
+
+aten = torch.ops.aten
+
+
+@dataclass(frozen=True)
+class Activation:
+    """An activation s and its derivatives, from its input a and its value h.
+
+    Attributes
+    ----------
+    value : callable a -> s(a)
+    chain : callable (x, a, h) -> x s'(a)
+        One of torch's own kernels, which keeps nothing.
+    second : callable (a, h) -> s''(a)
+        A tensor of its own, which may be written over.
+    """
+
+    value: Callable[[Tensor], Tensor]
+    chain: Callable[[Tensor, Tensor, Tensor], Tensor]
+    second: Callable[[Tensor, Tensor], Tensor]
+
+
+def _silu_second(a: Tensor, h: Tensor) -> Tensor:
+    s = torch.sigmoid(a)
+    return s.addcmul_(s, s, value=-1).mul_(torch.sub(a, h, alpha=2).add_(2))
+
+
+def _softplus_second(a: Tensor, h: Tensor) -> Tensor:
+    s = torch.sigmoid(a)
+    return s.addcmul_(s, s, value=-1)
+
+
+def _gelu_second(a: Tensor, h: Tensor) -> Tensor:
+    square = a.square()
+    return (square / -2).exp_().mul_((2 - square).mul_((2 * torch.pi) ** -0.5))
+
+
+ACTIVATIONS: dict[type[nn.Module], Activation] = {
+    nn.SiLU: Activation(F.silu, lambda x, a, h: aten.silu_backward(x, a), _silu_second),
+    nn.Tanh: Activation(
+        torch.tanh, lambda x, a, h: aten.tanh_backward(x, h), lambda a, h: h.square().sub_(1).mul_(h).mul_(2)
+    ),
+    nn.Softplus: Activation(F.softplus, lambda x, a, h: aten.softplus_backward(x, a, 1, 20), _softplus_second),
+    nn.CELU: Activation(
+        F.celu,
+        lambda x, a, h: aten.elu_backward(x, 1, 1, 1, False, a),
+        lambda a, h: torch.where(a < 0, a, -torch.inf).exp_(),
+    ),
+    nn.GELU: Activation(F.gelu, lambda x, a, h: aten.gelu_backward(x, a), _gelu_second),
+}
+
+
+@dataclass(frozen=True)
+class Trace:
+    """What an evaluation keeps for a gradient, with one entry for each hidden layer.
+
+    Attributes
+    ----------
+    x, seen : Tensor of shape (k, n, d)
+        The rows, and the rows through the lens if there is one.
+    outputs : list of (a, h)
+        Before and after the activation.
+    deltas : list of (delta, moved)
+        Derivatives of the value in h and in a.
+    """
+
+    x: Tensor
+    seen: Tensor
+    outputs: list[tuple[Tensor, Tensor]]
+    deltas: list[tuple[Tensor, Tensor]]
+
+
+class StackedPotentials:
+    r"""Potentials of one architecture with their present weights, k of them.
+
+    With :math:`h_l = s(a_l)`, :math:`a_l = W_l h_{l-1} + b_l`, the value of a perceptron is :math:`v = w h_L + c` and its
+    slope :math:`\delta_0`, where :math:`\delta_L = w` and :math:`\delta_{l-1} = W_l' (\delta_l \odot s'(a_l))`. For the
+    gradient of :math:`\langle p, v \rangle + \langle q, \delta_0 \rangle` in the weights, tangents
+    :math:`t_l = s'(a_l) \odot W_l t_{l-1}` go forward from :math:`t_0 = q`, and one more error comes back.
+
+    Parameters
+    ----------
+    networks : sequence of Potential, or of BasedPotential
+        That `can_stack`.
+    """
+
+    def __init__(self, networks: Sequence[nn.Module]) -> None:
+        each = [dict(net.named_parameters()) for net in networks]
+        self.weights = {name: torch.stack([weights[name].detach() for weights in each]) for name in each[0]}
+        base = [dict(net.named_buffers()) for net in networks]
+        self.base = {name: torch.stack([buffers[name] for buffers in base]) for name in base[0]}
+        residual = networks[0].residual
+        self.activation = ACTIVATIONS[type(residual[1])]
+        self.linear = [f"residual.{i}" for i in range(0, len(residual), 2)]
+
+    def n_rows_at_a_time(self, x: Tensor) -> int:
+        """In how large pieces rows (k, n, d) are best worked through."""
+        width = max(self.weights[f"{name}.weight"].shape[1] for name in self.linear)
+        return max(1, PIECE // (len(x) * width)) if x.device.type == "cpu" else x.shape[1]
+
+    def __call__(self, x: Tensor) -> tuple[Tensor, Tensor, Trace]:
+        """Values (k, n) and slopes (k, n, d) at rows (k, n, d), one set for each network."""
+        if not self.base:
+            value, slope, trace = self._residual(x, x)
+            quadratic = self.weights.get("quadratic")
+            if quadratic is None:
+                return value, slope, trace
+            bent = torch.bmm(x, quadratic)
+            return value.add_((bent * x).sum(-1)), torch.baddbmm(slope.add_(bent), x, quadratic.mT), trace
+        matrix, offset, lens = self.base["matrix"], self.base["offset"][:, None], self.base["lens"]
+        value, slope, trace = self._residual(x, torch.bmm(x, lens.mT))
+        # |x|^2 - x' A x - 2 b' x has the slope 2 (x - A x - b)
+        moved = torch.baddbmm(offset, x, matrix)
+        value.add_((x * (x - moved - offset)).sum(-1))
+        return value, torch.baddbmm((x - moved).mul_(2), slope, lens), trace
+
+    def gradients(self, trace: Trace, of_value: Tensor, of_slope: Tensor | None = None) -> dict[str, Tensor]:
+        """Gradient of ``<of_value, values> + <of_slope, slopes>`` in each weight, (k, ...), at the rows of `trace`."""
+        found = {}
+        x, along = trace.x, of_value[..., None]
+        if "quadratic" in self.weights:
+            found["quadratic"] = torch.bmm((x * along).mT, x)
+            if of_slope is not None:
+                cross = torch.bmm(x.mT, of_slope)
+                found["quadratic"] += cross + cross.mT
+        if of_slope is not None and self.base:
+            of_slope = torch.bmm(of_slope, self.base["lens"].mT)
+        *hidden, last = self.linear
+        s, outputs = self.activation, trace.outputs
+        found[f"{last}.bias"] = of_value.sum(1, keepdim=True)
+        found[f"{last}.weight"] = torch.bmm(of_value[:, None], outputs[-1][1])
+        tangents = []
+        if of_slope is not None:
+            t = of_slope
+            for name, output in zip(hidden, outputs, strict=True):
+                t_a = torch.bmm(t, self.weights[f"{name}.weight"].mT)
+                tangents.append((t, t_a))
+                t = s.chain(t_a, *output)
+            found[f"{last}.weight"] += t.sum(1, keepdim=True)
+        error = None
+        for i in reversed(range(len(hidden))):
+            delta, moved = trace.deltas[i]
+            before = outputs[i - 1][1] if i else trace.seen
+            of_a = moved * along
+            if of_slope is None:
+                gradient = torch.bmm(of_a.mT, before)
+            else:
+                t, t_a = tangents[i]
+                bent = s.second(*outputs[i]).mul_(t_a).mul_(delta)
+                if error is not None:
+                    bent += s.chain(error, *outputs[i])
+                of_a += bent
+                gradient = torch.baddbmm(torch.bmm(of_a.mT, before), moved.mT, t)
+                error = torch.bmm(bent, self.weights[f"{hidden[i]}.weight"]) if i else None
+            found[f"{hidden[i]}.weight"], found[f"{hidden[i]}.bias"] = gradient, of_a.sum(1)
+        return found
+
+    def _residual(self, x: Tensor, seen: Tensor) -> tuple[Tensor, Tensor, Trace]:
+        """Values and slopes of the perceptrons."""
+        *hidden, last = self.linear
+        outputs: list[tuple[Tensor, Tensor]] = []
+        h = seen
+        for name in hidden:
+            a = torch.baddbmm(self.weights[f"{name}.bias"][:, None], h, self.weights[f"{name}.weight"].mT)
+            h = self.activation.value(a)
+            outputs.append((a, h))
+        w = self.weights[f"{last}.weight"]
+        value = torch.baddbmm(self.weights[f"{last}.bias"][:, None], h, w.mT).squeeze(-1)
+        delta = w.expand_as(h)
+        deltas: list[tuple[Tensor, Tensor]] = []
+        for name, output in zip(reversed(hidden), reversed(outputs), strict=True):
+            moved = self.activation.chain(delta, *output)
+            deltas.append((delta, moved))
+            delta = torch.bmm(moved, self.weights[f"{name}.weight"])
+        return value, delta, Trace(x, seen, outputs, deltas[::-1])
+
+
+def can_stack(networks: Sequence[nn.Module]) -> bool:
+    """Whether networks are this package's potentials, of one architecture, that `StackedPotentials` knows."""
+    kind = type(networks[0])
+    if kind not in (Potential, BasedPotential) or any(type(net) is not kind for net in networks):
+        return False
+    return len({str(net) for net in networks}) == 1 and type(networks[0].residual[1]) in ACTIVATIONS
+
+
+Stacked = dict[str, Tensor]
+
+
+@torch.no_grad()
+def game(
+    potentials: StackedPotentials, x: Tensor, y: Tensor, critic_loss: CriticLoss, gap_weight: float
+) -> tuple[Tensor, Stacked]:
+    """Losses of f and g on rows of both laws, shape (2,), and the gradient of each in its weights, by their names.
+
+    As `neuralot.forms.GradientForm.losses` and autograd have them.
+    """
+    rows = torch.stack([x, y])
+    losses, total = rows.new_zeros(2), {}
+    for piece in rows.split(potentials.n_rows_at_a_time(rows), dim=1):
+        loss, gradients = _sums(potentials, piece, critic_loss, gap_weight)
+        losses += loss
+        for name, gradient in gradients.items():
+            total[name] = total[name].add_(gradient) if name in total else gradient
+    for gradient in total.values():
+        gradient /= len(x)
+    return losses / len(x), total
+
+
+def _sums(
+    potentials: StackedPotentials, rows: Tensor, critic_loss: CriticLoss, gap_weight: float
+) -> tuple[Tensor, Stacked]:
+    """`game` on a piece of the rows, summed over them."""
+    own, slopes, trace = potentials(rows)  # f at x and g at y
+    images = torch.sub(rows, slopes, alpha=0.5)
+    at_images, felt, trace_of_images = potentials(images.flip(0))  # f at S(y) and g at T(x)
+    cost = slopes.square().sum(-1) / 4
+    cost_back, critics, felt = cost.flip(0), at_images.flip(0), felt.flip(0)
+    # the map: c(x, T) - g(T)
+    losses = (cost - critics + at_images - own).sum(-1)
+    of_slopes = (slopes + felt).div_(2)
+    of_images = torch.ones_like(own)
+    of_own = -of_images
+    if critic_loss.expectile_weight:
+        u = cost_back - at_images - (rows[0] - rows[1]).square().sum(-1) + own
+        weighted = critic_loss.expectile_weight * u * torch.where(u > 0, critic_loss.expectile, 1 - critic_loss.expectile)
+        losses += (weighted * u).sum(-1)
+        of_own.add_(weighted, alpha=2)
+        of_images.sub_(weighted, alpha=2)
+    if gap_weight:
+        gap = cost - own - critics
+        squares = gap_weight * gap.square().sum(-1)
+        losses += squares + squares.flip(0)
+        of_own.sub_(gap, alpha=2 * gap_weight)
+        of_images.sub_(gap.flip(0), alpha=2 * gap_weight)
+    if critic_loss.gradient_penalty:
+        losses += critic_loss.gradient_penalty * slopes.square().sum((1, 2))
+        of_slopes.add_(slopes, alpha=2 * critic_loss.gradient_penalty)
+    gradients = potentials.gradients(trace, of_own, of_slopes)
+    for name, gradient in potentials.gradients(trace_of_images, of_images).items():
+        gradients[name] += gradient
+    return losses, gradients
