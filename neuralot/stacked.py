@@ -17,7 +17,7 @@ from neuralot.networks import BasedPotential, Potential
 from neuralot.semidual import CriticLoss
 
 # on a CPU, numbers in the output of a layer: what a piece of the rows needs then stays in the cache
-PIECE = 2**16
+PIECE = 2**17
 
 aten = torch.ops.aten
 
@@ -200,7 +200,9 @@ def can_stack(networks: Sequence[nn.Module]) -> bool:
     kind = type(networks[0])
     if kind not in (Potential, BasedPotential) or any(type(net) is not kind for net in networks):
         return False
-    return len({str(net) for net in networks}) == 1 and type(networks[0].residual[1]) in ACTIVATIONS
+    shapes = [[(name, weight.shape) for name, weight in net.named_parameters()] for net in networks]
+    alike = len({str(net) for net in networks}) == 1 and all(each == shapes[0] for each in shapes)
+    return alike and type(networks[0].residual[1]) in ACTIVATIONS
 
 
 Stacked = dict[str, Tensor]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable, Sequence
+from itertools import chain
 
 import torch
 from torch import Tensor
@@ -35,17 +36,18 @@ class Training:
         capturable: bool = False,
     ) -> None:
         self.problem = problem.train()
+        names = list(problem.players)
         self.players = []
-        for name in problem.players:
+        for moving in [names] if problem.together else [[name] for name in names]:
             optimizers = make_optimizers(
-                problem.networks[name],
+                [problem.networks[name] for name in moving],
                 optimizer,
                 learning_rate,
                 weight_decay,
-                critic=name in problem.critics,
+                critic=problem.critics.issuperset(moving),
                 capturable=capturable,
             )
-            self.players.append(Player(problem, name, optimizers))
+            self.players.append(Player(problem, moving, optimizers))
         self.learned = copy.deepcopy(problem).eval()
         pairs = zip(self.learned.parameters(), problem.parameters(), strict=True)
         self._weights = [(average, weight) for average, weight in pairs if weight.requires_grad]
@@ -81,28 +83,27 @@ def _copy(pairs: Iterable[tuple[Tensor, Tensor]]) -> None:
 
 
 class Player:
-    """One player's weights and their optimisers."""
+    """A player, or several that move at once: their weights and optimisers."""
 
-    def __init__(self, problem: SemiDual, name: str, optimizers: list[Optimizer]) -> None:
-        self.name = name
-        self.weights = [p for p in problem.networks[name].parameters() if p.requires_grad]
+    def __init__(self, problem: SemiDual, names: Sequence[str], optimizers: list[Optimizer]) -> None:
+        self.names = names
+        self.weights = [p for name in names for p in problem.networks[name].parameters() if p.requires_grad]
         self.optimizers = optimizers
+        self._rates: list[tuple[Tensor, float]] = []
+        for optimizer in optimizers:
+            for group in optimizer.param_groups:
+                # a tensor: one set on the host would be fixed by a capture
+                rate, group["lr"] = group["lr"], torch.tensor(group["lr"], device=self.weights[0].device)
+                self._rates.append((group["lr"], rate))
 
-    def move(self, gradients: Sequence[Tensor | None], rate: Tensor) -> None:
-        """Make the share `rate` of an update.
-
-        The update of every optimiser used here is its learning rate times what does not depend on it, so that this is
-        an update with another rate; one set on the host would be fixed by a capture.
-        """
+    def move(self, gradients: Iterable[Tensor | None], rate: Tensor) -> None:
+        """Make an update at the share `rate` of the first learning rates."""
+        for each, first in self._rates:
+            torch.mul(rate, first, out=each)
         for weight, gradient in zip(self.weights, gradients, strict=True):
             weight.grad = gradient
-        moving = [weight for weight in self.weights if weight.grad is not None]
-        before = [weight.detach().clone() for weight in moving]
         for optimizer in self.optimizers:
             optimizer.step()
-        with torch.no_grad():
-            for weight, old in zip(moving, before, strict=True):
-                weight.copy_(old.lerp_(weight, rate))
 
 
 def _play_in_turn(
@@ -111,11 +112,12 @@ def _play_in_turn(
     """Let each player make its updates, each on a batch of its own; return the last losses."""
     losses = {}
     for player in players:
-        for _ in range(problem.players[player.name]):
-            loss = problem.loss(player.name, draw())
+        [name] = player.names
+        for _ in range(problem.players[name]):
+            loss = problem.loss(name, draw())
             # gradients of this player alone: the others' weights are neither moved nor differentiated
             player.move(torch.autograd.grad(loss, player.weights, allow_unused=True), rate)
-        losses[player.name] = loss.detach()
+        losses[name] = loss.detach()
     return losses
 
 
@@ -125,5 +127,5 @@ def _play_together(
     """Let all players make one update on the same batch."""
     losses, gradients = problem.gradients(draw())
     for player in players:
-        player.move(gradients[player.name], rate)
+        player.move(chain.from_iterable(gradients[name] for name in player.names), rate)
     return {name: loss.detach() for name, loss in losses.items()}

@@ -26,6 +26,7 @@ FLOORS = {
     "guard": 1,
     "optimizers": 1,
     "solve": 1,
+    "stacked": 1,
     "training": 1,
     "callbacks": 1,
     "methods": 2,

@@ -3,10 +3,10 @@
 import pytest
 import torch
 from torch import nn
-from torch.optim import Adam, AdamW, Muon
+from torch.optim import Adam, AdamW
 
 from neuralot.networks import ConvexPotential, MLPMap, NoiseMap, Potential
-from neuralot.optimizers import DEFAULT_RATE, MUON_FACTOR, OPTIMIZERS, hidden_matrices, make_optimizers
+from neuralot.optimizers import DEFAULT_RATE, MUON_FACTOR, OPTIMIZERS, Muon, hidden_matrices, make_optimizers
 
 NETWORKS = {
     "map": lambda: MLPMap(3, (8, 9, 10)),

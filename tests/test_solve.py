@@ -250,7 +250,7 @@ def test_a_share_of_an_update_is_an_update_at_that_share_of_the_rate(optimizer):
     rates = [1.0, 0.7, 0.25, 0.0]
     one, other = (SNOT(2, make_form(2, hidden_layer_sizes=(8, 8, 8))) for _ in range(2))
     name = "source_potential"
-    player = Player(one, name, make_optimizers(one.networks[name], optimizer, 0.01, weight_decay=0.1))
+    player = Player(one, [name], make_optimizers(one.networks[name], optimizer, 0.01, weight_decay=0.1))
     scheduled = make_optimizers(other.networks[name], optimizer, 0.01, weight_decay=0.1)
     weights = list(other.networks[name].parameters())
     generator = torch.Generator().manual_seed(0)
@@ -334,6 +334,20 @@ class OneDevice(TorchDispatchMode):
         return result
 
 
+class Plain(torch.optim.Optimizer):
+    """Stands in for torch's fused optimisers, which do not know the meta device."""
+
+    def __init__(self, weights, lr, **_):
+        super().__init__(weights, {"lr": lr})
+
+    @torch.no_grad()
+    def step(self):
+        for group in self.param_groups:
+            for weight in group["params"]:
+                if weight.grad is not None:
+                    weight -= group["lr"] * weight.grad
+
+
 @pytest.mark.parametrize(
     ("method", "form", "options"),
     [
@@ -351,7 +365,8 @@ def test_a_step_on_a_device_never_waits_for_the_host(monkeypatch, method, form, 
     # rows on the meta device have no values: no one can read them. It has no generator, and no fused or capturable Adam
     for module in ("neuralot.forms", "neuralot.methods.otp"):
         monkeypatch.setattr(f"{module}.normal", lambda n, d, generator, like: torch.randn(n, d, device="meta"))
-    monkeypatch.setattr("neuralot.optimizers.AdamW", lambda groups, lr, **_: torch.optim.AdamW(groups, lr=lr))
+    for name in ("AdamW", "SGD"):
+        monkeypatch.setattr(f"neuralot.optimizers.{name}", Plain)
     problem = method(8, make_form(8, hidden_layer_sizes=(8, 8), **form), **options).to("meta")
     training = Training(problem, "auto", None, 0.1, 0.99)
     x, y, progress, rate = (torch.zeros(shape, device="meta") for shape in ((16, 8), (16, 8), (), ()))
@@ -362,7 +377,8 @@ def test_a_step_on_a_device_never_waits_for_the_host(monkeypatch, method, form, 
 
 
 def test_a_step_of_heights_on_a_device_never_waits_for_the_host(monkeypatch):
-    monkeypatch.setattr("neuralot.optimizers.AdamW", lambda groups, lr, **_: torch.optim.AdamW(groups, lr=lr))
+    for name in ("AdamW", "SGD"):
+        monkeypatch.setattr(f"neuralot.optimizers.{name}", Plain)
     monkeypatch.setitem(ENTRIES_PER_BLOCK, "meta", 2**10)
     problem = OTNet(2, Potential(2, (8, 8))).to("meta")
     problem._set_points(torch.zeros(50, 2, device="meta"), torch.zeros(50, device="meta"))

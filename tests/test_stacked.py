@@ -1,0 +1,130 @@
+"""The step of the gradient form that is written out: equal to autograd's, and taken where it holds."""
+
+import pytest
+import torch
+from torch import nn
+
+from neuralot import stacked
+from neuralot.costs import Lp
+from neuralot.forms import GradientForm, make_form
+from neuralot.networks import ACTIVATIONS, BasedPotential, ConvexPotential, Potential
+from neuralot.semidual import CriticLoss
+from neuralot.stacked import StackedPotentials, can_stack
+
+SMOOTH = sorted(set(ACTIVATIONS) - {"relu"})
+
+
+def seeded(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def moved(module):
+    """A module in double precision whose weights and buffers have left their start."""
+    generator = seeded()
+    with torch.no_grad():
+        for weight in module.parameters():
+            weight += 0.3 * torch.randn(weight.shape, generator=generator)
+        for buffer in module.buffers():
+            noise = 0.3 * torch.randn(buffer.shape, generator=generator)
+            buffer += noise if buffer.ndim < 2 else noise + noise.T  # bases are symmetric
+    return module.double()
+
+
+def rows(n=40, d=5, seed=0):
+    return torch.randn(n, d, dtype=torch.double, generator=seeded(seed))
+
+
+def by_autograd(form, x, y):
+    losses = form.losses(x, y)
+    weights = [weight for network in form.networks.values() for weight in network.parameters()]
+    return losses, torch.autograd.grad(torch.stack(list(losses.values())).sum(), weights, materialize_grads=True)
+
+
+LOSSES = [
+    ({}, 0.1),
+    ({"expectile_weight": 0.0}, 0.0),
+    ({"expectile": 0.99, "expectile_weight": 0.7, "gradient_penalty": 0.3}, 2.0),
+]
+
+
+@pytest.mark.parametrize(("critic", "gap"), LOSSES, ids=str)
+@pytest.mark.parametrize("affine_base", [False, True])
+@pytest.mark.parametrize("activation", SMOOTH)
+@pytest.mark.parametrize("sizes", [(7,), (16, 9, 12)], ids=str)
+def test_what_is_written_out_is_what_autograd_finds(activation, sizes, affine_base, critic, gap):
+    form = make_form(
+        5,
+        hidden_layer_sizes=sizes,
+        activation=activation,
+        affine_base=affine_base,
+        critic_loss=CriticLoss(**critic),
+        gap_weight=gap,
+    )
+    x, y = rows(), 2 * rows(seed=1)
+    losses, gradients = moved(form).gradients(x, y)
+    expected, found = by_autograd(form, x, y)
+    torch.testing.assert_close(losses, {name: loss.detach() for name, loss in expected.items()})
+    flat = [gradient for each in gradients.values() for gradient in each]
+    for got, want in zip(flat, found, strict=True):
+        torch.testing.assert_close(got, want, rtol=1e-5, atol=1e-5)
+
+
+def test_it_is_the_same_in_pieces(monkeypatch):
+    form = moved(make_form(5, hidden_layer_sizes=(16, 9)))
+    x, y = rows(37), rows(37, seed=1)
+    whole = form.gradients(x, y)
+    monkeypatch.setattr(stacked, "PIECE", 2 * 16 * 10)
+    pieces = form.gradients(x, y)
+    torch.testing.assert_close(pieces, whole)
+    assert StackedPotentials(list(form.networks.values())).n_rows_at_a_time(torch.stack([x, y])) == 10
+
+
+def test_a_potential_without_a_quadratic():
+    networks = [moved(Potential(5, (8, 8), quadratic=False)) for _ in range(2)]
+    x = torch.stack([rows(), rows(seed=1)])
+    value, slope, _ = StackedPotentials(networks)(x)
+    for i, network in enumerate(networks):
+        at = x[i].requires_grad_()
+        torch.testing.assert_close(value[i], network(at).detach())
+        torch.testing.assert_close(slope[i], torch.autograd.grad(network(at).sum(), at)[0])
+
+
+def test_frozen_weights_get_no_gradient():
+    form = make_form(5, hidden_layer_sizes=(8, 8))
+    frozen = form.networks["target_potential"].residual[0].weight.requires_grad_(False)
+    _, gradients = form.gradients(rows().float(), rows(seed=1).float())
+    learning = [weight for weight in form.networks["target_potential"].parameters() if weight.requires_grad]
+    assert [each.shape for each in gradients["target_potential"]] == [weight.shape for weight in learning]
+    assert not any(weight is frozen for weight in learning)
+
+
+class Own(Potential):
+    def forward(self, x):
+        return 2 * super().forward(x)
+
+
+@pytest.mark.parametrize(
+    "networks",
+    [
+        [ConvexPotential(3, (8, 8))] * 2,
+        [Own(3, (8, 8))] * 2,
+        [Potential(3, (8, 8)), Potential(3, (8, 9))],
+        [Potential(3, (8, 8), "tanh"), Potential(3, (8, 8), "silu")],
+        [Potential(3, (8, 8)), BasedPotential(3, (8, 8))],
+        [Potential(3, (8, 8), quadratic=False), Potential(3, (8, 8))],
+        [Potential(3, (8, 8), "relu")] * 2,
+        [nn.Linear(3, 1)] * 2,
+    ],
+    ids=lambda networks: " and ".join(type(network).__name__ for network in networks),
+)
+def test_other_networks_are_left_to_autograd(networks):
+    assert not can_stack(networks)
+
+
+def test_other_costs_are_left_to_autograd(monkeypatch):
+    monkeypatch.delattr("neuralot.forms.game")
+    form = GradientForm(Potential(3, (8, 8), quadratic=False), Potential(3, (8, 8), quadratic=False), Lp(1.5))
+    losses, gradients = form.gradients(rows(d=3).float(), rows(d=3, seed=1).float())
+    assert set(losses) == set(gradients)
+    with pytest.raises(NameError):
+        make_form(3).gradients(rows(d=3).float(), rows(d=3, seed=1).float())
