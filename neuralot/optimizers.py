@@ -1,13 +1,16 @@
-"""Optimisers of players: Adam, or Muon on the matrices with Adam on the rest."""
+"""Optimisers of players: Adam, or Muon on the matrices with Adam on the rest.
+
+They are small, and share torch's kernels but not its `Optimizer`: that imports torch's compiler when the first one is
+made, which takes seconds of a short fit.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.optim import SGD, AdamW, Optimizer
 
 from neuralot.networks import ConvexPotential, Heights
 
@@ -19,12 +22,92 @@ MOMENTUM = 0.9
 FEWEST_INPUTS = 8
 CRITIC_FACTOR = 0.25
 CRITIC_DECAY = 0.1
-
-
 # of the quintic polynomial in Newton and Schulz's iteration, and how often it is applied
 QUINTIC = 3.4445, -4.7750, 2.0315
 N_ITERATIONS = 5
 FEWEST_FOR_BFLOAT16 = 128
+
+
+class Optimizer(ABC):
+    """Moves some weights by their gradients.
+
+    Parameters
+    ----------
+    weights : sequence of Tensor
+    learning_rate, weight_decay : float
+        Decay is decoupled, and in proportion to the rate.
+    """
+
+    def __init__(self, weights: Sequence[Tensor], learning_rate: float, weight_decay: float = 0.0) -> None:
+        self.weights = list(weights)
+        self.learning_rate, self.weight_decay = learning_rate, weight_decay
+
+    @abstractmethod
+    def step(self, gradients: Sequence[Tensor | None], rate: Tensor) -> None:
+        """Make one update at the share `rate` of the learning rate, a tensor of shape () on the weights' device.
+
+        It is read on the device, so that a captured step can be replayed with another.
+        """
+
+
+class Descent(Optimizer):
+    """Plain gradient descent."""
+
+    @torch.no_grad()
+    def step(self, gradients: Sequence[Tensor | None], rate: Tensor) -> None:
+        for weight, gradient in zip(self.weights, gradients, strict=True):
+            if gradient is not None:
+                weight -= rate * self.learning_rate * gradient
+
+
+class Adam(Optimizer):
+    """Adam with decoupled weight decay, by torch's fused kernel.
+
+    Parameters
+    ----------
+    betas : tuple of float
+        Of the means of gradients and of their squares.
+
+    References
+    ----------
+    Loshchilov and Hutter, "Decoupled weight decay regularization", ICLR 2019.
+    """
+
+    def __init__(
+        self,
+        weights: Sequence[Tensor],
+        learning_rate: float,
+        weight_decay: float = 0.0,
+        betas: tuple[float, float] = (MOMENTUM, MOMENTUM),
+    ) -> None:
+        super().__init__(weights, learning_rate, weight_decay)
+        self.betas = betas
+        self.means, self.squares = ([torch.zeros_like(weight) for weight in weights] for _ in range(2))
+        self.n_steps = [torch.zeros((), device=weight.device) for weight in weights]
+
+    @torch.no_grad()
+    def step(self, gradients: Sequence[Tensor | None], rate: Tensor) -> None:
+        states = zip(self.weights, gradients, self.means, self.squares, self.n_steps, strict=True)
+        moving = [state for state in states if state[1] is not None]
+        if not moving:
+            return
+        weights, found, means, squares, n_steps = map(list, zip(*moving, strict=True))
+        torch._foreach_add_(n_steps, 1)
+        torch._fused_adamw_(
+            weights,
+            found,
+            means,
+            squares,
+            [],
+            n_steps,
+            lr=rate * self.learning_rate,
+            beta1=self.betas[0],
+            beta2=self.betas[1],
+            weight_decay=self.weight_decay,
+            eps=1e-8,
+            amsgrad=False,
+            maximize=False,
+        )
 
 
 class Muon(Optimizer):
@@ -33,15 +116,14 @@ class Muon(Optimizer):
     .. math:: M \leftarrow \beta M + (1 - \beta) G, \quad
               W \leftarrow (1 - \eta \lambda) W - \eta \sqrt{\max(1, n_{out} / n_{in})} \; O((1 - \beta) G + \beta M)
 
-    O(A) has about the singular vectors of A and singular values near 1, by Newton and Schulz's iteration. torch has this
-    optimiser too, but works in bfloat16 only, for which most CPUs have no units, and matrix by matrix; this one takes
-    all matrices of a shape at once.
+    O(A) has about the singular vectors of A and singular values near 1, by Newton and Schulz's iteration. torch's own
+    works in bfloat16 only, for which most CPUs have no units, and matrix by matrix; this one takes all matrices of a
+    shape at once. A matrix without a gradient counts as one with gradient zero.
 
     Parameters
     ----------
-    weights : iterable of Tensor of shape (n_out, n_in)
-    lr : float or Tensor of shape ()
-    momentum, weight_decay : float
+    weights : sequence of Tensor of shape (n_out, n_in)
+    momentum : float
 
     References
     ----------
@@ -49,32 +131,30 @@ class Muon(Optimizer):
     """
 
     def __init__(
-        self, weights: Iterable[Tensor], lr: float | Tensor, momentum: float = MOMENTUM, weight_decay: float = 0.0
+        self, weights: Sequence[Tensor], learning_rate: float, weight_decay: float = 0.0, momentum: float = MOMENTUM
     ) -> None:
-        super().__init__(weights, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
+        super().__init__(weights, learning_rate, weight_decay)
+        self.momentum = momentum
+        self.of_shape: dict[torch.Size, list[int]] = {}
+        for index, weight in enumerate(self.weights):
+            self.of_shape.setdefault(weight.shape, []).append(index)
+        self.momenta = {
+            shape: torch.stack([torch.zeros_like(self.weights[i]) for i in indices])
+            for shape, indices in self.of_shape.items()
+        }
 
     @torch.no_grad()
-    def step(self, closure: None = None) -> None:  # type: ignore[override]
-        """Make one update; a weight without a gradient counts as one with gradient zero."""
-        for group in self.param_groups:
-            shapes: dict[torch.Size, list[Tensor]] = {}
-            for weight in group["params"]:
-                shapes.setdefault(weight.shape, []).append(weight)
-            for weights in shapes.values():
-                self._move(weights, group["lr"], group["momentum"], group["weight_decay"])
-
-    def _move(self, weights: list[Tensor], lr: float | Tensor, momentum: float, weight_decay: float) -> None:
-        """Update matrices of one shape."""
-        gradients = torch.stack([torch.zeros_like(each) if each.grad is None else each.grad for each in weights])
-        state = self.state[weights[0]]
-        if "momenta" not in state:
-            state["momenta"] = torch.zeros_like(gradients)
-        momenta = state["momenta"].lerp_(gradients, 1 - momentum)
-        moves = orthogonal(gradients.lerp_(momenta, momentum))
-        n_out, n_in = weights[0].shape
-        moves *= lr * max(1.0, n_out / n_in) ** 0.5
-        torch._foreach_mul_(weights, 1 - lr * weight_decay)
-        torch._foreach_sub_(weights, moves.unbind())
+    def step(self, gradients: Sequence[Tensor | None], rate: Tensor) -> None:
+        rate = rate * self.learning_rate
+        for shape, indices in self.of_shape.items():
+            weights = [self.weights[i] for i in indices]
+            given = [(gradients[i], self.weights[i]) for i in indices]
+            found = torch.stack([torch.zeros_like(w) if g is None else g for g, w in given])
+            momenta = self.momenta[shape].lerp_(found, 1 - self.momentum)
+            moves = orthogonal(found.lerp_(momenta, self.momentum))
+            moves *= rate * max(1.0, shape[0] / shape[1]) ** 0.5
+            torch._foreach_mul_(weights, 1 - rate * self.weight_decay)
+            torch._foreach_sub_(weights, moves.unbind())
 
 
 def orthogonal(matrices: Tensor) -> Tensor:
@@ -107,7 +187,6 @@ def make_optimizers(
     weight_decay: float = 0.0,
     *,
     critic: bool = False,
-    capturable: bool = False,
 ) -> list[Optimizer]:
     """Return the optimisers that together move every weight of a network, or of several that move at once.
 
@@ -125,32 +204,26 @@ def make_optimizers(
         Whether the player only criticises another's map. With Muon it then has a quarter of the rate, no momentum and a
         decay of at least .1: a critic as fast as its map runs ahead of it, and with momentum the two circle around the
         saddle point ever farther.
-    capturable : bool
-        Whether the updates will be captured as part of a CUDA graph.
     """
     networks = [networks] if isinstance(networks, nn.Module) else networks
     rate, momentum = DEFAULT_RATE if learning_rate is None else learning_rate, MOMENTUM
     if critic and kind != "adam":
         rate, momentum, weight_decay = CRITIC_FACTOR * rate, 0.0, max(CRITIC_DECAY, weight_decay)
     hidden = [weight for network in networks for weight in hidden_matrices(network)]
-    chosen = {id(weight) for weight in hidden}
-    optimizers: list[Optimizer] = []
-    for network in networks:
-        if isinstance(network, Heights):  # the gradient of a correction is its step
-            chosen.add(id(network.corrections))
-            optimizers.append(SGD([network.corrections], lr=1.0, fused=True))
+    corrections = [network.corrections for network in networks if isinstance(network, Heights)]
+    taken = {id(weight) for weight in hidden + corrections}
     weights = [weight for network in networks for weight in network.parameters() if weight.requires_grad]
-    rest = [weight for weight in weights if id(weight) not in chosen]
-    groups: list[dict[str, Any]] = [{"params": rest}] if rest else []
-    if hidden and kind == "adam":
-        groups.append({"params": hidden, "weight_decay": weight_decay})
-    elif hidden:
-        optimizers.append(Muon(hidden, MUON_FACTOR * rate, momentum, weight_decay))
-    if groups:
-        # betas: momentum as short as Muon's, and a memory of sizes no longer than that
-        betas = (momentum, MOMENTUM)
-        optimizers.append(AdamW(groups, lr=rate, betas=betas, weight_decay=0.0, fused=True, capturable=capturable))
-    return optimizers
+    rest = [weight for weight in weights if id(weight) not in taken]
+    # betas: momentum as short as Muon's, and a memory of sizes no longer than that
+    betas = (momentum, MOMENTUM)
+    matrices = (
+        Adam(hidden, rate, weight_decay, betas)
+        if kind == "adam"
+        else Muon(hidden, MUON_FACTOR * rate, weight_decay, momentum)
+    )
+    # the gradient of a correction is its step
+    made: list[Optimizer] = [matrices, Adam(rest, rate, betas=betas), Descent(corrections, 1.0)]
+    return [optimizer for optimizer in made if optimizer.weights]
 
 
 def hidden_matrices(network: nn.Module) -> list[Tensor]:

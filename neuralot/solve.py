@@ -163,7 +163,7 @@ def solve(
     of_arrays = isinstance(source, ArraySampler) and isinstance(target, ArraySampler)
     whole = n_steps is None  # the next part goes on with optimisers that are not captured
     capture = capture and whole and of_arrays and problem.capturable and generator.device.type == "cuda"
-    training = Training(problem, optimizer, learning_rate, weight_decay, averaging, capturable=capture)
+    training = Training(problem, optimizer, learning_rate, weight_decay, averaging)
     return _run(training, source, target, clock, batch_size, generator, callbacks, capture)
 
 

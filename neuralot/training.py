@@ -8,10 +8,9 @@ from itertools import chain
 
 import torch
 from torch import Tensor
-from torch.optim import Optimizer
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from neuralot.optimizers import make_optimizers
+from neuralot.optimizers import Optimizer, make_optimizers
 from neuralot.semidual import Batch, SemiDual
 
 
@@ -32,8 +31,6 @@ class Training:
         learning_rate: float | None,
         weight_decay: float,
         averaging: float,
-        *,
-        capturable: bool = False,
     ) -> None:
         self.problem = problem.train()
         names = list(problem.players)
@@ -45,7 +42,6 @@ class Training:
                 learning_rate,
                 weight_decay,
                 critic=problem.critics.issuperset(moving),
-                capturable=capturable,
             )
             self.players.append(Player(problem, moving, optimizers))
         self.learned = copy.deepcopy(problem).eval()
@@ -89,21 +85,14 @@ class Player:
         self.names = names
         self.weights = [p for name in names for p in problem.networks[name].parameters() if p.requires_grad]
         self.optimizers = optimizers
-        self._rates: list[tuple[Tensor, float]] = []
-        for optimizer in optimizers:
-            for group in optimizer.param_groups:
-                # a tensor: one set on the host would be fixed by a capture
-                rate, group["lr"] = group["lr"], torch.tensor(group["lr"], device=self.weights[0].device)
-                self._rates.append((group["lr"], rate))
+        where = {id(weight): index for index, weight in enumerate(self.weights)}
+        self._indices = [[where[id(weight)] for weight in optimizer.weights] for optimizer in optimizers]
 
     def move(self, gradients: Iterable[Tensor | None], rate: Tensor) -> None:
         """Make an update at the share `rate` of the first learning rates."""
-        for each, first in self._rates:
-            torch.mul(rate, first, out=each)
-        for weight, gradient in zip(self.weights, gradients, strict=True):
-            weight.grad = gradient
-        for optimizer in self.optimizers:
-            optimizer.step()
+        found = list(gradients)
+        for optimizer, indices in zip(self.optimizers, self._indices, strict=True):
+            optimizer.step([found[i] for i in indices], rate)
 
 
 def _play_in_turn(

@@ -3,10 +3,20 @@
 import pytest
 import torch
 from torch import nn
-from torch.optim import Adam, AdamW
 
-from neuralot.networks import ConvexPotential, MLPMap, NoiseMap, Potential
-from neuralot.optimizers import DEFAULT_RATE, MUON_FACTOR, OPTIMIZERS, Muon, hidden_matrices, make_optimizers
+from neuralot import optimizers
+from neuralot.networks import ConvexPotential, Heights, MLPMap, NoiseMap, Potential
+from neuralot.optimizers import (
+    DEFAULT_RATE,
+    MUON_FACTOR,
+    OPTIMIZERS,
+    Adam,
+    Descent,
+    Muon,
+    hidden_matrices,
+    make_optimizers,
+    orthogonal,
+)
 
 NETWORKS = {
     "map": lambda: MLPMap(3, (8, 9, 10)),
@@ -15,20 +25,21 @@ NETWORKS = {
     "convex": lambda: ConvexPotential(3, (8, 9, 10)),
     "one layer": lambda: MLPMap(3, (8,)),
     "linear": lambda: nn.Linear(3, 3),
+    "heights": lambda: Heights(Potential(3, (8, 9, 10)), 5),
     "user": lambda: nn.Sequential(nn.Linear(3, 8), nn.LayerNorm(8), nn.Linear(8, 8, bias=False), nn.Linear(8, 3)),
 }
 each_network = pytest.mark.parametrize("name", NETWORKS)
 
 
-def moved_by(optimizers, kind):
-    return [w for each in optimizers if isinstance(each, kind) for group in each.param_groups for w in group["params"]]
+def moved_by(made, kind=optimizers.Optimizer):
+    return [weight for each in made if isinstance(each, kind) for weight in each.weights]
 
 
 @each_network
 @pytest.mark.parametrize("kind", OPTIMIZERS)
 def test_every_weight_is_in_exactly_one_optimizer(kind, name):
     network = NETWORKS[name]()
-    moved = [id(w) for w in moved_by(make_optimizers(network, kind), torch.optim.Optimizer)]
+    moved = [id(w) for w in moved_by(make_optimizers(network, kind))]
     assert sorted(moved) == sorted(map(id, network.parameters()))
 
 
@@ -44,11 +55,11 @@ def test_every_weight_is_in_exactly_one_optimizer(kind, name):
     ids=["map", "potential", "noise map", "map of eight features"],
 )
 def test_muon_moves_the_matrices_that_lead_into_hidden_layers_from_eight_inputs_on(network, first, kind):
-    optimizers = make_optimizers(network, kind)
+    made = make_optimizers(network, kind)
     linear = [layer for layer in network.residual if isinstance(layer, nn.Linear)]
     by_muon = [id(layer.weight) for layer in linear[first:-1]]
-    assert [id(w) for w in moved_by(optimizers, Muon)] == by_muon
-    by_adam = {id(w) for w in moved_by(optimizers, (Adam, AdamW))}
+    assert [id(w) for w in moved_by(made, Muon)] == by_muon
+    by_adam = {id(w) for w in moved_by(made, Adam)}
     assert by_adam == {id(w) for w in network.parameters()} - set(by_muon)
 
 
@@ -67,7 +78,7 @@ def test_frozen_weights_are_left_out():
     network = MLPMap(3, (8, 9, 10))
     network.residual[0].requires_grad_(False)
     network.residual[2].requires_grad_(False)
-    moved = {id(w) for w in moved_by(make_optimizers(network), torch.optim.Optimizer)}
+    moved = {id(w) for w in moved_by(make_optimizers(network))}
     assert moved == {id(w) for w in network.parameters() if w.requires_grad}
 
 
@@ -75,7 +86,7 @@ def test_frozen_weights_are_left_out():
 def test_rates(given, rate):
     for optimizer in make_optimizers(MLPMap(3, (8, 9)), learning_rate=given):
         factor = MUON_FACTOR if isinstance(optimizer, Muon) else 1.0
-        assert [group["lr"] for group in optimizer.param_groups] == [pytest.approx(factor * rate)]
+        assert optimizer.learning_rate == pytest.approx(factor * rate)
 
 
 @pytest.mark.parametrize("kind", OPTIMIZERS)
@@ -83,6 +94,80 @@ def test_weight_decay_is_for_hidden_matrices_only(kind):
     network = MLPMap(3, (8, 9, 10))
     hidden = {id(w) for w in hidden_matrices(network)}
     for optimizer in make_optimizers(network, kind, weight_decay=0.1):
-        for group in optimizer.param_groups:
-            expected = 0.1 if {id(w) for w in group["params"]} <= hidden else 0.0
-            assert group["weight_decay"] == expected
+        assert optimizer.weight_decay == (0.1 if {id(w) for w in optimizer.weights} <= hidden else 0.0)
+
+
+def test_the_gradient_of_a_correction_is_its_step():
+    heights = Heights(Potential(3, (8, 9, 10)), 5)
+    [descent] = [each for each in make_optimizers(heights) if isinstance(each, Descent)]
+    descent.step([torch.arange(5.0)], torch.tensor(0.5))
+    torch.testing.assert_close(heights.corrections.detach(), -0.5 * torch.arange(5.0))
+
+
+# the updates themselves
+
+
+def weights_of(*shapes, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return [torch.randn(shape, generator=generator) for shape in shapes]
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.1])
+def test_adam_is_torchs(decay):
+    ours, theirs = weights_of((3, 4), (5,)), [weight.requires_grad_() for weight in weights_of((3, 4), (5,))]
+    one = Adam(ours, 0.01, decay, betas=(0.9, 0.8))
+    other = torch.optim.AdamW(theirs, lr=0.01, weight_decay=decay, betas=(0.9, 0.8))
+    for seed in range(1, 6):
+        gradients = weights_of((3, 4), (5,), seed=seed)
+        one.step(gradients, torch.tensor(1.0))
+        for weight, gradient in zip(theirs, gradients, strict=True):
+            weight.grad = gradient
+        other.step()
+    torch.testing.assert_close(ours, [weight.detach() for weight in theirs])
+
+
+def test_muon_is_torchs_but_for_the_rounding_of_bfloat16():
+    shapes = (8, 8), (8, 8), (12, 8), (8, 16)
+    before = weights_of(*shapes)
+    ours, theirs = weights_of(*shapes), [weight.requires_grad_() for weight in weights_of(*shapes)]
+    one = Muon(ours, 0.1, 0.05, momentum=0.9)
+    other = torch.optim.Muon(theirs, lr=0.1, weight_decay=0.05, momentum=0.9)
+    for seed in range(1, 4):
+        gradients = weights_of(*shapes, seed=seed)
+        one.step(gradients, torch.tensor(1.0))
+        for weight, gradient in zip(theirs, gradients, strict=True):
+            weight.grad = gradient
+        other.step()
+    for mine, its, start in zip(ours, theirs, before, strict=True):
+        assert (mine - its.detach()).norm() < 0.06 * (mine - start).norm()
+
+
+@pytest.mark.parametrize("shape", [(3, 8, 8), (2, 16, 8), (2, 8, 16), (1, 128, 130)], ids=str)
+def test_orthogonal_keeps_singular_vectors_and_makes_values_alike(shape):
+    [matrices] = weights_of(shape)
+    U, _, V = torch.linalg.svd(matrices, full_matrices=False)
+    turned = U.mT @ orthogonal(matrices) @ V.mT
+    values = turned.diagonal(dim1=1, dim2=2)
+    assert (values > 0.5).all() and (values < 1.3).all()  # noqa: PT018
+    assert (turned - torch.diag_embed(values)).abs().max() < 0.03
+
+
+def test_a_matrix_without_a_gradient_stays_and_the_others_move():
+    weights = weights_of((8, 8), (8, 8))
+    before = [weight.clone() for weight in weights]
+    Muon(weights, 0.1).step([None, before[0]], torch.tensor(1.0))
+    assert torch.equal(weights[0], before[0])
+    assert not torch.equal(weights[1], before[1])
+
+
+@pytest.mark.parametrize("make", [lambda w: Adam(w, 0.01, 0.1), lambda w: Muon(w, 0.01, 0.1), lambda w: Descent(w, 1.0)])
+def test_a_share_of_an_update_is_an_update_at_that_share_of_the_rate(make):
+    ours, theirs = weights_of((8, 8)), weights_of((8, 8))
+    one, other = make(ours), make(theirs)
+    first = other.learning_rate
+    for seed, share in enumerate([1.0, 0.7, 0.25, 0.0]):
+        gradients = weights_of((8, 8), seed=seed)
+        one.step(gradients, torch.tensor(share))
+        other.learning_rate = share * first
+        other.step(gradients, torch.tensor(1.0))
+    torch.testing.assert_close(ours, theirs)
