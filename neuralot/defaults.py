@@ -5,6 +5,9 @@ The rules were fitted to the runs in ``benchmarks/README.md``.
 
 from __future__ import annotations
 
+BATCH = 256
+N_STEPS = 1200
+UNLIMITED = 10**9
 MANY_ROWS = 2**15
 MANY_FEATURES = 16
 FEWEST_ROWS = 512
@@ -50,11 +53,18 @@ def default_gap_weight(n_features: int) -> float:
     return min(1.0, 2 / n_features) if n_features < MANY_FEATURES else 0.1
 
 
+def default_steps(max_iter: int | str, max_time: float | None) -> int:
+    """Steps for a `max_iter` that may be ``'auto'``: 1200, or no limit beside a budget of seconds."""
+    if max_iter != "auto":
+        return int(max_iter)
+    return N_STEPS if max_time is None else UNLIMITED
+
+
 def default_batch(n_features: int, n_rows: int) -> int:
     """Rows per batch: 256, and where the smaller sample has at least 2^15 distinct rows 1024, or 512 from 64 features.
 
     Long fits end at the noise of their batches, and in high dimension more steps are worth more than larger ones.
     """
     if n_rows < MANY_ROWS:
-        return 256
+        return BATCH
     return 1024 if n_features < 64 else 512

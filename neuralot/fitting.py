@@ -17,10 +17,13 @@ from sklearn.utils import gen_batches
 from torch import Generator, Tensor
 
 from neuralot.callbacks import ProgressBar
+from neuralot.compiled import has_compiler
 from neuralot.costs import as_cost
-from neuralot.mapping import ROWS_PER_BLOCK, Change
+from neuralot.defaults import BATCH, default_steps
+from neuralot.mapping import Change
+from neuralot.pace import batch_for, step_timer
 from neuralot.sampling import ArraySampler, canonical_order, distinct, hold_out, spaced
-from neuralot.scaling import Units
+from neuralot.scaling import NUMBERS_PER_BLOCK, Units
 from neuralot.semidual import SemiDual
 from neuralot.solve import Record, Solution, Status, go_on, solve
 from neuralot.validation import check_cost, check_random_state_of, warn_of_other_units
@@ -38,6 +41,7 @@ OF_TRAINING = ("max_iter", "batch_size", "optimizer", "learning_rate_init", "wei
 # what has no part in a stream, or none in the networks
 BESIDE = {
     "callbacks",
+    "compile",
     "device",
     "early_stopping",
     "max_time",
@@ -48,6 +52,8 @@ BESIDE = {
     "verbose",
     "warm_start",
 }
+# seconds of a fit from which on a compiled step has made good for its compilation
+WORTH_COMPILING = 300.0
 # decay of the weight average per step, where a transport has no other
 AVERAGING = 0.99
 # parameters that are networks of the user's own
@@ -97,7 +103,7 @@ class Standardised:
     def of(cls, law: Law, enter: Change, n_columns: int, generator: Generator) -> Standardised:
         """Bring a law into its units; the one copy that a fit keeps."""
         x = np.empty((len(law.order), n_columns), dtype=np.float32)
-        for block in gen_batches(len(x), ROWS_PER_BLOCK):
+        for block in gen_batches(len(x), max(1, NUMBERS_PER_BLOCK // law.rows.shape[1])):
             x[block] = enter(law.rows[law.order[block]])
         return cls(torch.from_numpy(x).to(generator.device), law.weights[law.order])
 
@@ -168,19 +174,27 @@ def fit(
         _load(problem, transport.problem_)
     fitted |= transport._of_target(laws[1], target)
     source, target, watch = transport._watch(problem, source, target, generator)
+    samplers = source.sampler(), target.sampler()
     callbacks = [*([] if watch is None else [watch]), *(transport.callbacks or ())]
     params = fitted["_fitted_params"]
-    max_time = None if params["max_time"] is None else max(params["max_time"] - (time.perf_counter() - start), 1e-3)
+    end = math.inf if params["max_time"] is None else start + params["max_time"]
+    if _follows_the_budget(transport, generator):
+        timer = step_timer(problem, *samplers, params["optimizer"], generator)
+        n_rows = max(BATCH, min(len(source.distinct), len(target.distinct)))
+        params["batch_size"] = batch_for(end - time.perf_counter(), timer, n_rows)
+    if _compiles(params, generator):
+        problem.compile_step()
+        step_timer(problem, *samplers, params["optimizer"], generator)(params["batch_size"])
     if tasks is not None:
         callbacks.append(tasks.begin(fitted))
     with contextlib.ExitStack() as stack:
         if transport.verbose:
             callbacks.insert(0 if watch is None else 1, stack.enter_context(ProgressBar()))
+        left = end - time.perf_counter()
         solution = solve(
             problem,
-            source.sampler(),
-            target.sampler(),
-            max_time=max_time,
+            *samplers,
+            max_time=None if math.isinf(left) else max(left, 1e-3),
             capture=is_ours(params),
             callbacks=callbacks,
             **settings(params, generator),
@@ -190,6 +204,23 @@ def fit(
     if watch is not None and solution.status not in (Status.DIVERGED, Status.FAILED):
         watch.finish(solution.problem)
     return fitted | _learned(solution) | {"_solution": None}
+
+
+def _follows_the_budget(transport: BaseTransport, generator: Generator) -> bool:
+    """Whether the batch is ours to choose, by how many steps a budget of seconds allows.
+
+    Not on a GPU, where steps are captured for one batch, and cost the same up to large ones.
+    """
+    ours = getattr(transport, "batch_size", None) == "auto" and transport.max_time is not None
+    return ours and generator.device.type == "cpu"
+
+
+def _compiles(params: Mapping[str, Any], generator: Generator) -> bool:
+    """Whether the step is to be compiled; a GPU replays it instead."""
+    asked = params.get("compile", False)
+    if asked == "auto":
+        asked = (params["max_time"] or 0.0) >= WORTH_COMPILING and has_compiler()
+    return bool(asked) and generator.device.type == "cpu"
 
 
 def fit_part(transport: BaseTransport, laws: Laws, generator: Generator) -> dict[str, Any]:
@@ -256,6 +287,7 @@ def _prepared(
     chosen = transport._resolved(some, n_source, n_target)
     # what the networks of this fit are made from; a later set_params must not change them
     params = {**transport.get_params(deep=False), **chosen, "random_state": None, "callbacks": None}
+    params["max_iter"] = default_steps(params["max_iter"], None if of_stream else params["max_time"])
     if warm and of_stream:  # its networks and laws stay what they were
         params = _of_next_part(transport)
     elif warm:  # the weights belong to the networks of the first fit

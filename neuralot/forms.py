@@ -14,6 +14,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from neuralot.affine import Affine
+from neuralot.compiled import Compiled
 from neuralot.costs import Cost, SquaredEuclidean
 from neuralot.defaults import default_gap_weight, default_sizes
 from neuralot.networks import AffineBase, BasedMap, BasedPotential, MLPMap, NoiseMap, Potential
@@ -29,7 +30,7 @@ from neuralot.semidual import (
     seeded,
     value_and_gradient,
 )
-from neuralot.stacked import StackedPotentials, can_stack, game
+from neuralot.stacked import StackedPotentials, can_stack, game, game_sums
 
 NetworkFactory = Callable[[int], nn.Module]
 
@@ -88,6 +89,14 @@ class Form(nn.Module, ABC):
         """Return `losses`, and the gradient of each player's in its weights."""
         losses = self.losses(x, y)
         return losses, gradients_of(losses, self.networks)
+
+    def compile_step(self) -> None:
+        """Let torch compile `gradients` from the next call on, where that helps."""
+        return None
+
+    def levels(self) -> dict[str, float]:
+        """What belongs into the history: whether the step is ``compiled``, where that was asked for."""
+        return {}
 
     @abstractmethod
     def map(self, x: Tensor) -> Tensor:
@@ -149,6 +158,7 @@ class GradientForm(Form):
         self.gap_weight = gap_weight
         self.invertible = bidirectional
         self.together = bidirectional and n_map_steps == 1
+        self._compiled: Compiled[..., Any] | None = None
         self._is_written_out = isinstance(cost, SquaredEuclidean) and can_stack(self._potentials)
 
     def loss(self, player: str, x: Tensor, y: Tensor, generator: Generator) -> Tensor:
@@ -179,8 +189,9 @@ class GradientForm(Form):
     def gradients(self, x: Tensor, y: Tensor) -> Gradients:
         if not self._is_written_out:
             return super().gradients(x, y)
-        losses, stacked = game(StackedPotentials(self._potentials), x, y, self.critic_loss, self.gap_weight)
-        gradients = {
+        potentials = StackedPotentials(self._potentials)
+        losses, stacked = game(potentials, x, y, self.critic_loss, self.gap_weight, self._compiled)
+        gradients: dict[str, list[Tensor | None]] = {
             player: [stacked[name][i] for name, weight in network.named_parameters() if weight.requires_grad]
             for i, (player, network) in enumerate(self.networks.items())
         }
@@ -201,6 +212,13 @@ class GradientForm(Form):
         """A function of paired rows (n, d) at two sets of them, (2, n, d)."""
         values = function(a.flatten(0, 1), b.flatten(0, 1))
         return values.unflatten(0, a.shape[:2])
+
+    def compile_step(self) -> None:
+        if self._is_written_out:
+            self._compiled = Compiled(game_sums)
+
+    def levels(self) -> dict[str, float]:
+        return {} if self._compiled is None else {"compiled": float(self._compiled.works)}
 
     def map(self, x: Tensor) -> Tensor:
         return self._image(self.networks["source_potential"], x)

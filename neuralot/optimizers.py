@@ -171,11 +171,12 @@ def orthogonal(matrices: Tensor) -> Tensor:
 
 
 def _precision_of_products(matrices: Tensor) -> torch.dtype:
-    """bfloat16 on a GPU, and for large matrices where a CPU has units for it: elsewhere it is up to ten times slower."""
+    """bfloat16 on a GPU, and for large matrices where a CPU has units for it: others take up to ten times as long."""
     if matrices.device.type != "cpu":
         return torch.bfloat16
     large = matrices.shape[1] >= FEWEST_FOR_BFLOAT16
-    has_units = getattr(torch.cpu, "get_capabilities", dict)().get("amx_bf16", False)
+    capabilities: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
+    has_units = capabilities.get("amx_bf16", False)
     allowed = "AVX512" in torch.backends.cpu.get_cpu_capability()
     return torch.bfloat16 if large and has_units and allowed else torch.float32
 

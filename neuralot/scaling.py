@@ -20,8 +20,8 @@ BITS = 12
 NEGLIGIBLE = 1e-12
 ROUNDING = 4.0
 MOST_FEATURES = 2048
-# sums go block by block: a float64 copy of a large sample would be larger than the sample
-ROWS_PER_BLOCK = 16_384
+# sums go block by block: a float64 copy of a large sample would be larger than the sample, and than the cache
+NUMBERS_PER_BLOCK = 2**16
 
 
 @dataclass(frozen=True)
@@ -129,10 +129,13 @@ class Units:
 
 
 def _blocks(X: np.ndarray, weights: np.ndarray, centre: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Rows of positive weight, minus the centre, in float64, and their weights, some thousand at a time."""
-    for block in gen_batches(len(X), ROWS_PER_BLOCK):
-        kept = weights[block] > 0
-        yield X[block][kept] - centre, weights[block][kept]
+    """Rows of positive weight, minus the centre, in float64, and their weights, a few at a time."""
+    for block in gen_batches(len(X), max(1, NUMBERS_PER_BLOCK // X.shape[1])):
+        rows, some = X[block], weights[block]
+        kept = some > 0
+        if not kept.all():
+            rows, some = rows[kept], some[kept]
+        yield rows - centre, some
 
 
 def _mean(X: np.ndarray, weights: np.ndarray) -> np.ndarray:

@@ -23,7 +23,6 @@ from neuralot.costs import Cost
 from neuralot.precision import products
 from neuralot.sampling import Sampler
 
-
 # the losses of the players, and the gradient of each in those of its weights that learn
 Gradients = tuple[dict[str, Tensor], dict[str, list[Tensor | None]]]
 
@@ -104,6 +103,10 @@ class SemiDual(nn.Module, ABC):
 
     def prepare(self, source: Sampler, target: Sampler, generator: Generator) -> None:
         """Look at the laws once before the first step; most methods need nothing."""
+        return None
+
+    def compile_step(self) -> None:
+        """Let torch compile what a step computes, from the next one on, where that helps."""
         return None
 
     def levels(self, progress: float) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""The gradient form's step for this package's potentials and the squared Euclidean cost, with its derivatives written out.
+"""The gradient form's step with its derivatives written out, for the package's potentials and the squared Euclidean cost.
 
 Both potentials have one shape and are evaluated as one. Autograd would go through one network after the other, each of
 them twice, and keep more than a cache holds.
@@ -6,8 +6,10 @@ them twice, and keep more than a cache holds.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -93,8 +95,8 @@ class Trace:
 class StackedPotentials:
     r"""Potentials of one architecture with their present weights, k of them.
 
-    With :math:`h_l = s(a_l)`, :math:`a_l = W_l h_{l-1} + b_l`, the value of a perceptron is :math:`v = w h_L + c` and its
-    slope :math:`\delta_0`, where :math:`\delta_L = w` and :math:`\delta_{l-1} = W_l' (\delta_l \odot s'(a_l))`. For the
+    With :math:`h_l = s(a_l)`, :math:`a_l = W_l h_{l-1} + b_l`, the value of a perceptron is :math:`v = w h_L + c` and
+    its slope :math:`\delta_0`, where :math:`\delta_L = w` and :math:`\delta_{l-1} = W_l' (\delta_l \odot s'(a_l))`. For the
     gradient of :math:`\langle p, v \rangle + \langle q, \delta_0 \rangle` in the weights, tangents
     :math:`t_l = s'(a_l) \odot W_l t_{l-1}` go forward from :math:`t_0 = q`, and one more error comes back.
 
@@ -109,14 +111,14 @@ class StackedPotentials:
         self.weights = {name: torch.stack([weights[name].detach() for weights in each]) for name in each[0]}
         base = [dict(net.named_buffers()) for net in networks]
         self.base = {name: torch.stack([buffers[name] for buffers in base]) for name in base[0]}
-        residual = networks[0].residual
+        residual = cast(nn.Sequential, networks[0].residual)
         self.activation = ACTIVATIONS[type(residual[1])]
         self.linear = [f"residual.{i}" for i in range(0, len(residual), 2)]
 
-    def n_rows_at_a_time(self, x: Tensor) -> int:
-        """In how large pieces rows (k, n, d) are best worked through."""
+    def n_pieces(self, x: Tensor) -> int:
+        """In how many pieces rows (k, n, d) are best worked through."""
         width = max(self.weights[f"{name}.weight"].shape[1] for name in self.linear)
-        return max(1, PIECE // (len(x) * width)) if x.device.type == "cpu" else x.shape[1]
+        return math.ceil(len(x) * x.shape[1] * width / PIECE) if x.device.type == "cpu" else 1
 
     def __call__(self, x: Tensor) -> tuple[Tensor, Tensor, Trace]:
         """Values (k, n) and slopes (k, n, d) at rows (k, n, d), one set for each network."""
@@ -202,24 +204,32 @@ def can_stack(networks: Sequence[nn.Module]) -> bool:
         return False
     shapes = [[(name, weight.shape) for name, weight in net.named_parameters()] for net in networks]
     alike = len({str(net) for net in networks}) == 1 and all(each == shapes[0] for each in shapes)
-    return alike and type(networks[0].residual[1]) in ACTIVATIONS
+    return alike and type(cast(nn.Sequential, networks[0].residual)[1]) in ACTIVATIONS
 
 
 Stacked = dict[str, Tensor]
+Sums = Callable[[StackedPotentials, Tensor, CriticLoss, float], tuple[Tensor, Stacked]]
 
 
 @torch.no_grad()
 def game(
-    potentials: StackedPotentials, x: Tensor, y: Tensor, critic_loss: CriticLoss, gap_weight: float
+    potentials: StackedPotentials,
+    x: Tensor,
+    y: Tensor,
+    critic_loss: CriticLoss,
+    gap_weight: float,
+    sums: Sums | None = None,
 ) -> tuple[Tensor, Stacked]:
     """Losses of f and g on rows of both laws, shape (2,), and the gradient of each in its weights, by their names.
 
-    As `neuralot.forms.GradientForm.losses` and autograd have them.
+    As `neuralot.forms.GradientForm.losses` and autograd have them; `sums` is `game_sums`, or that compiled.
     """
+    sums = game_sums if sums is None else sums
     rows = torch.stack([x, y])
-    losses, total = rows.new_zeros(2), {}
-    for piece in rows.split(potentials.n_rows_at_a_time(rows), dim=1):
-        loss, gradients = _sums(potentials, piece, critic_loss, gap_weight)
+    losses = rows.new_zeros(2)
+    total: Stacked = {}
+    for piece in rows.chunk(potentials.n_pieces(rows), dim=1):
+        loss, gradients = sums(potentials, piece, critic_loss, gap_weight)
         losses += loss
         for name, gradient in gradients.items():
             total[name] = total[name].add_(gradient) if name in total else gradient
@@ -228,10 +238,10 @@ def game(
     return losses / len(x), total
 
 
-def _sums(
+def game_sums(
     potentials: StackedPotentials, rows: Tensor, critic_loss: CriticLoss, gap_weight: float
 ) -> tuple[Tensor, Stacked]:
-    """`game` on a piece of the rows, summed over them."""
+    """Sums over rows (2, n, d) of both laws, n at a time, that `game` divides by their number."""
     own, slopes, trace = potentials(rows)  # f at x and g at y
     images = torch.sub(rows, slopes, alpha=0.5)
     at_images, felt, trace_of_images = potentials(images.flip(0))  # f at S(y) and g at T(x)
@@ -244,7 +254,9 @@ def _sums(
     of_own = -of_images
     if critic_loss.expectile_weight:
         u = cost_back - at_images - (rows[0] - rows[1]).square().sum(-1) + own
-        weighted = critic_loss.expectile_weight * u * torch.where(u > 0, critic_loss.expectile, 1 - critic_loss.expectile)
+        weighted = (
+            critic_loss.expectile_weight * u * torch.where(u > 0, critic_loss.expectile, 1 - critic_loss.expectile)
+        )
         losses += (weighted * u).sum(-1)
         of_own.add_(weighted, alpha=2)
         of_images.sub_(weighted, alpha=2)

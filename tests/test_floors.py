@@ -13,6 +13,7 @@ ROOT = Path(neuralot.__file__).parent
 FLOORS = {
     "affine": 0,
     "capture": 0,
+    "compiled": 0,
     "costs": 0,
     "defaults": 0,
     "networks": 0,
@@ -24,6 +25,7 @@ FLOORS = {
     "semidual": 1,
     "forms": 1,
     "guard": 1,
+    "pace": 1,
     "optimizers": 1,
     "solve": 1,
     "stacked": 1,

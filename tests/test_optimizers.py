@@ -160,7 +160,9 @@ def test_a_matrix_without_a_gradient_stays_and_the_others_move():
     assert not torch.equal(weights[1], before[1])
 
 
-@pytest.mark.parametrize("make", [lambda w: Adam(w, 0.01, 0.1), lambda w: Muon(w, 0.01, 0.1), lambda w: Descent(w, 1.0)])
+@pytest.mark.parametrize(
+    "make", [lambda w: Adam(w, 0.01, 0.1), lambda w: Muon(w, 0.01, 0.1), lambda w: Descent(w, 1.0)]
+)
 def test_a_share_of_an_update_is_an_update_at_that_share_of_the_rate(make):
     ours, theirs = weights_of((8, 8)), weights_of((8, 8))
     one, other = make(ours), make(theirs)

@@ -76,7 +76,7 @@ def test_it_is_the_same_in_pieces(monkeypatch):
     monkeypatch.setattr(stacked, "PIECE", 2 * 16 * 10)
     pieces = form.gradients(x, y)
     torch.testing.assert_close(pieces, whole)
-    assert StackedPotentials(list(form.networks.values())).n_rows_at_a_time(torch.stack([x, y])) == 10
+    assert StackedPotentials(list(form.networks.values())).n_pieces(torch.stack([x, y])) == 4
 
 
 def test_a_potential_without_a_quadratic():

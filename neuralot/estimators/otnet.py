@@ -13,7 +13,7 @@ from torch import Generator, Tensor
 
 from neuralot.base import BaseTransport
 from neuralot.costs import Cost
-from neuralot.defaults import default_activation, default_rate, default_sizes
+from neuralot.defaults import default_activation, default_rate, default_sizes, default_steps
 from neuralot.fitting import Law, Standardised, Watched, seeded_generator, settings
 from neuralot.forms import NetworkFactory, make_network
 from neuralot.mapping import Image, Return, map_rows
@@ -76,8 +76,9 @@ class OTNetTransport(BaseTransport):
     mass_tol : float, default=4e-3
         The fit ends when the square of `mass_error_` is below that of `mass_tol` by two standard errors. That takes
         many held-out rows, 12 500 of them for 200 targets; with fewer the fit makes all of its steps.
-    max_iter : int, default=1200
-        Steps; four tenths of them for the network, the others for the corrections.
+    max_iter : int or 'auto', default='auto'
+        Steps; ``'auto'`` is 1200, or no limit beside `max_time`. Four tenths of them, or of the time, are for the
+        network, the others for the corrections.
     max_time : float or None, default=None
         Seconds after which the fit ends; its schedules follow the budget that is used up first.
     learning_rate_init : float or 'auto', default='auto'
@@ -171,7 +172,7 @@ class OTNetTransport(BaseTransport):
         height_network: NetworkFactory | None = None,
         n_monte_carlo: int | str = "auto",
         mass_tol: float = 4e-3,
-        max_iter: int = 1200,
+        max_iter: int | str = "auto",
         max_time: float | None = None,
         learning_rate_init: float | str = "auto",
         optimizer: str = "auto",
@@ -318,8 +319,9 @@ class OTNetTransport(BaseTransport):
                 "n_monte_carlo": N_MONTE_CARLO,
             }
         )
+        n_steps = default_steps(self.max_iter, self.max_time)
         of_every_fit = {"batch_size": chosen["n_monte_carlo"], "weight_decay": WEIGHT_DECAY}
-        return {**chosen, **of_every_fit, "averaging": _averaging((1 - NETWORK_SHARE) * self.max_iter)}
+        return {**chosen, **of_every_fit, "averaging": _averaging((1 - NETWORK_SHARE) * n_steps)}
 
     def _method(self, n_features: int, params: Any, cost: Cost, generator: Generator) -> SemiDual:
         with seeded(generator):

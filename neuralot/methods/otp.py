@@ -103,8 +103,11 @@ class OTP(SemiDual):
     def inverse(self, y: Tensor) -> Tensor:
         return self.form.inverse(y)
 
+    def compile_step(self) -> None:
+        self.form.compile_step()
+
     def levels(self, progress: float) -> dict[str, float]:
-        return {"eps": self.smoothing.level(progress)}
+        return {"eps": self.smoothing.level(progress), **self.form.levels()}
 
     def settled(self, progress: float) -> bool:
         return self.smoothing.level(progress) == self.smoothing.eps_min

@@ -50,5 +50,11 @@ class SNOT(SemiDual):
     def draw(self, x: Tensor, generator: Generator, progress: float = 1.0) -> Tensor:
         return self.form.draw(x, generator)
 
+    def compile_step(self) -> None:
+        self.form.compile_step()
+
+    def levels(self, progress: float) -> dict[str, float]:
+        return self.form.levels()
+
     def inverse(self, y: Tensor) -> Tensor:
         return self.form.inverse(y)

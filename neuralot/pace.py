@@ -1,0 +1,70 @@
+"""How many rows a step should take, where a fit has so many seconds."""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Callable
+
+import torch
+from torch import Generator
+
+from neuralot.sampling import Sampler
+from neuralot.semidual import Batch, SemiDual
+from neuralot.training import Training
+
+SMALLEST, LARGEST = 64, 4096
+PROBE = 512
+N_TIMED = 3
+# a map needs about so many steps, and is better for larger batches when it has them
+ENOUGH_STEPS = 1000
+
+
+def batch_for(budget: float, seconds: Callable[[int], float], largest: int = LARGEST) -> int:
+    """The largest batch, a power of two, of which the budget allows `ENOUGH_STEPS`; else the smallest.
+
+    Parameters
+    ----------
+    budget : float
+        Seconds.
+    seconds : callable batch_size -> float
+        Of one step; asked for two sizes at most, as a step takes a constant time and one in proportion to its rows.
+    largest : int
+        No batch is larger, but for the smallest.
+
+    Examples
+    --------
+    >>> from neuralot.pace import batch_for
+    >>> [batch_for(budget, lambda n_rows: 0.001 + 1e-5 * n_rows) for budget in (1.0, 5.0, 60.0)]
+    [64, 256, 4096]
+    """
+    each = seconds(SMALLEST)
+    if budget < 2 * ENOUGH_STEPS * each:
+        return SMALLEST
+    of_a_row = max(0.0, seconds(PROBE) - each) / (PROBE - SMALLEST)
+    batch = SMALLEST
+    while 2 * batch <= largest and budget >= ENOUGH_STEPS * (each + of_a_row * (2 * batch - SMALLEST)):
+        batch *= 2
+    return batch
+
+
+def step_timer(
+    problem: SemiDual, source: Sampler, target: Sampler, optimizer: str, generator: Generator
+) -> Callable[[int], float]:
+    """Return a function that tells how long a step with so many rows takes, in seconds; the problem stays as it is."""
+    training = Training(copy.deepcopy(problem), optimizer, None, 0.0, 0.99)
+    of_its_own = Generator(generator.device).manual_seed(0)
+    progress, rate = torch.zeros(2, device=generator.device)
+
+    def seconds(n_rows: int) -> float:
+        least = math.inf
+        for _ in range(N_TIMED + 1):
+            start = time.perf_counter()
+            training.step(
+                lambda: Batch(source(n_rows, of_its_own), target(n_rows, of_its_own), progress, of_its_own), rate
+            )
+            least = min(least, time.perf_counter() - start)
+        return least
+
+    return seconds
