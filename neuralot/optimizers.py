@@ -65,6 +65,8 @@ class Adam(Optimizer):
 
     Parameters
     ----------
+    weights : sequence of Tensor
+    learning_rate, weight_decay : float
     betas : tuple of float
         Of the means of gradients and of their squares.
 
@@ -123,6 +125,7 @@ class Muon(Optimizer):
     Parameters
     ----------
     weights : sequence of Tensor of shape (n_out, n_in)
+    learning_rate, weight_decay : float
     momentum : float
 
     References

@@ -212,6 +212,7 @@ BAD_PARAMETERS = {
     "tol": NO_WEIGHT,
     "warm_start": NO_BOOL,
     "device": ("gpu", "", 0, None, "cpu:x", "meta", "mps", "xpu"),
+    "compile": ("yes", "", 1, 0, None, "True"),
     "random_state": ("seed", -1, 2.5, np.random.default_rng(0)),
     "verbose": (-1, 1.5, "yes", None),
     "callbacks": (print, [3], "bar", {}),

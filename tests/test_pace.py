@@ -1,0 +1,154 @@
+"""How many rows a step takes where a fit has so many seconds, and when a step is compiled: by rules, never by a clock."""
+
+import math
+import warnings
+
+import numpy as np
+import pytest
+import torch
+
+from neuralot import OTPTransport, SNOTTransport, compiled, fitting
+from neuralot.compiled import Compiled
+from neuralot.forms import make_form
+from neuralot.methods import SNOT
+from neuralot.pace import ENOUGH_STEPS, LARGEST, SMALLEST, batch_for, step_timer
+from neuralot.sampling import as_sampler
+
+
+def linear(constant, of_a_row):
+    return lambda n_rows: constant + of_a_row * n_rows
+
+
+@pytest.mark.parametrize("budget", [0.5, 5.0, 20.0, 100.0, 1000.0])
+@pytest.mark.parametrize("seconds", [linear(1e-3, 1e-5), linear(1e-2, 0.0), linear(0.0, 1e-4)])
+def test_the_batch_is_the_largest_of_which_enough_steps_fit(budget, seconds):
+    batch = batch_for(budget, seconds)
+    assert batch in {2**k for k in range(6, 13)}
+    if batch > SMALLEST:
+        assert budget / seconds(batch) >= ENOUGH_STEPS
+    if batch < LARGEST:
+        assert budget / seconds(2 * batch) < ENOUGH_STEPS or budget < 2 * ENOUGH_STEPS * seconds(SMALLEST)
+
+
+def test_a_longer_budget_never_has_a_smaller_batch_and_small_samples_bound_it():
+    batches = [batch_for(budget, linear(1e-3, 1e-5)) for budget in (0.1, 1, 2, 5, 10, 30, 100)]
+    assert batches == sorted(batches)
+    assert batch_for(1e6, linear(1e-3, 1e-5), largest=300) == 256
+
+
+def test_a_step_too_slow_to_try_with_many_rows_is_tried_with_few():
+    asked = []
+    batch_for(1.0, lambda n_rows: asked.append(n_rows) or 1.0)
+    assert asked == [SMALLEST]
+
+
+def test_timing_leaves_problem_and_generators_alone():
+    generator, rows = torch.Generator().manual_seed(0), torch.randn(100, 3)
+    problem, sampler = SNOT(3, make_form(3, generator=generator)), as_sampler(rows)
+    before, state = [weight.clone() for weight in problem.parameters()], generator.get_state()
+    assert 0 < step_timer(problem, sampler, sampler, "auto", generator)(32) < math.inf
+    assert all(torch.equal(weight, old) for weight, old in zip(problem.parameters(), before, strict=True))
+    assert torch.equal(generator.get_state(), state)
+
+
+def batches_of(monkeypatch, samples, **parameters):
+    """Batch sizes that a fit trains with, where every step is said to take a millisecond for each 100 rows."""
+    monkeypatch.setattr(fitting, "step_timer", lambda *_: lambda n_rows: n_rows * 1e-5)
+    given = []
+    solve = fitting.solve
+    monkeypatch.setattr(fitting, "solve", lambda *args, **kwargs: given.append(kwargs) or solve(*args, **kwargs))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        SNOTTransport(hidden_layer_sizes=(4,), random_state=0, **parameters).fit(*samples)
+    return given[0]["batch_size"]
+
+
+@pytest.fixture
+def samples():
+    rng = np.random.default_rng(0)
+    return rng.normal(size=(5000, 2)), rng.normal(size=(3000, 2))
+
+
+def test_a_budget_of_seconds_chooses_the_batch(monkeypatch, samples):
+    assert batches_of(monkeypatch, samples, max_iter=3, max_time=2.0) == 128
+    assert batches_of(monkeypatch, samples, max_iter=3, max_time=1e4) == 2048  # 3000 rows
+
+
+def test_without_one_and_where_it_is_given_it_is_what_it_is(monkeypatch, samples):
+    assert batches_of(monkeypatch, samples, max_iter=3) == 256
+    assert batches_of(monkeypatch, samples, max_iter=3, max_time=2.0, batch_size=17) == 17
+
+
+def test_max_time_alone_has_no_limit_of_steps(samples):
+    many = SNOTTransport(hidden_layer_sizes=(4,), batch_size=1, max_time=1e-9, random_state=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        many.fit(*samples)
+    assert many._fitted_params["max_iter"] > 1e6
+    assert many.max_iter == "auto"
+
+
+def test_without_a_budget_auto_is_1200_steps():
+    rng = np.random.default_rng(0)
+    X, Y = rng.normal(size=(30, 1)), rng.normal(size=(30, 1))
+    assert SNOTTransport(hidden_layer_sizes=(4,), batch_size=2, random_state=0).fit(X, Y).n_iter_ == 1200
+
+
+# the compiled step
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not compiled.has_compiler(), reason="no C++ compiler")
+@pytest.mark.parametrize("cls", [SNOTTransport, OTPTransport])
+def test_a_compiled_fit_is_the_same_fit_up_to_rounding(samples, cls):
+    fits = [cls(compile=asked, max_iter=30, random_state=0).fit(*samples) for asked in (True, False)]
+    assert fits[0].history_[-1]["compiled"] == 1.0
+    assert "compiled" not in fits[1].history_[-1]
+    np.testing.assert_allclose(fits[0].transform(samples[0]), fits[1].transform(samples[0]), atol=0.02)
+
+
+def test_what_cannot_be_compiled_goes_on_as_it_is(monkeypatch, samples):
+    def refuses(function, **_):
+        def raises(*args):
+            raise RuntimeError("no compiler")
+
+        return raises
+
+    plain = SNOTTransport(compile=False, max_iter=5, random_state=0).fit(*samples)
+    monkeypatch.setattr(torch, "compile", refuses)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        other = SNOTTransport(compile=True, max_iter=5, random_state=0).fit(*samples)
+    assert other.history_[-1]["compiled"] == 0.0
+    np.testing.assert_array_equal(plain.transform(samples[0]), other.transform(samples[0]))
+
+
+def test_it_fails_once_and_is_not_tried_again(monkeypatch):
+    calls = []
+
+    def refuses(function, **_):
+        return lambda *args: calls.append(args) or 1 / 0
+
+    monkeypatch.setattr(torch, "compile", refuses)
+    function = Compiled(lambda x: x + 1)
+    assert [function(1), function(2)] == [2, 3]
+    assert len(calls) == 1
+
+
+@pytest.mark.parametrize(
+    ("params", "expected"),
+    [
+        ({"compile": True, "max_time": None}, True),
+        ({"compile": False, "max_time": 1e4}, False),
+        ({"compile": "auto", "max_time": None}, False),
+        ({"compile": "auto", "max_time": 10.0}, False),
+        ({"compile": "auto", "max_time": 1e4}, True),
+        ({"max_time": 1e4}, False),
+    ],
+    ids=str,
+)
+def test_when_a_step_is_compiled(monkeypatch, params, expected):
+    monkeypatch.setattr(fitting, "has_compiler", lambda: True)
+    assert fitting._compiles(params, torch.Generator()) is expected
+    monkeypatch.setattr(fitting, "has_compiler", lambda: False)
+    assert fitting._compiles(params, torch.Generator()) is (params.get("compile") is True)
