@@ -196,6 +196,7 @@ def fit(
             *samplers,
             max_time=None if math.isinf(left) else max(left, 1e-3),
             capture=is_ours(params),
+            or_affine=not warm,
             callbacks=callbacks,
             **settings(params, generator),
         )

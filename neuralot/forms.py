@@ -6,6 +6,7 @@ of a method.
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any, cast
@@ -76,6 +77,10 @@ class Form(nn.Module, ABC):
         """Let the networks see their rows through these matrices, on the source's and on the target's side."""
         for network, lens in zip(self.networks.values(), (source, target), strict=True):
             cast(AffineBase, network).set_lens(lens)
+
+    def affine(self, there: Affine, back: Affine) -> dict[str, Tensor] | None:
+        """The state in which the map is `there` and its inverse `back`, but for offsets where there is no base."""
+        return None
 
     @abstractmethod
     def loss(self, player: str, x: Tensor, y: Tensor, generator: Generator) -> Tensor:
@@ -212,6 +217,14 @@ class GradientForm(Form):
         """A function of paired rows (n, d) at two sets of them, (2, n, d)."""
         values = function(a.flatten(0, 1), b.flatten(0, 1))
         return values.unflatten(0, a.shape[:2])
+
+    def affine(self, there: Affine, back: Affine) -> dict[str, Tensor] | None:
+        if not self._is_written_out:
+            return None
+        form = copy.deepcopy(self)
+        for network, base in zip(form._potentials, (there, back), strict=True):
+            cast(Potential | BasedPotential, network).be_affine(base.matrix, base.offset)
+        return form.state_dict()
 
     def compile_step(self) -> None:
         if self._is_written_out:

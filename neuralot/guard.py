@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Generator, Tensor
@@ -13,6 +13,7 @@ from neuralot.sampling import Sampler
 from neuralot.semidual import SemiDual, energy_distance
 
 N_MONITORED = 512
+N_OF_CHANCE = 8
 
 
 class Guard:
@@ -26,6 +27,9 @@ class Guard:
         self.best = math.inf
         self.best_weights: dict[str, Tensor] | None = None
         self.first = self.last = self.discrepancy()
+        others = [float(energy_distance(target(N_MONITORED, generator), self.y)) for _ in range(N_OF_CHANCE)]
+        # what two samples of one law have between them, but for a chance of about one in ten
+        self.chance = max(others)
         within = max(float(torch.cdist(rows, rows).mean()) for rows in (self.x, self.y))
         # the size of what can be told apart; the floor is for laws of one point, in standardised units
         self.spread = max(within + self.first, 0.5)
@@ -39,6 +43,16 @@ class Guard:
         if self.last < self.best:
             self.best, self.best_weights = self.last, copy.deepcopy(self.problem.state_dict())
         return self.last
+
+    def try_instead(self, state: Mapping[str, Tensor]) -> bool:
+        """Take another state of the problem where its images are nearer to the target; return whether they are."""
+        last, before = self.last, copy.deepcopy(self.problem.state_dict())
+        self.problem.load_state_dict(state, strict=False)
+        if self.discrepancy() < last:
+            return True
+        self.problem.load_state_dict(before)
+        self.last = last
+        return False
 
     def lost(self, values: Iterable[float]) -> bool:
         """Whether the values of a record are no numbers, or the images far from the target."""
@@ -57,3 +71,4 @@ class Guard:
         """Load the best weights, if there are any."""
         if self.best_weights is not None:
             self.problem.load_state_dict(self.best_weights)
+            self.last = self.best

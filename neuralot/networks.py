@@ -32,10 +32,16 @@ def mlp(n_inputs: int, n_outputs: int, hidden_layer_sizes: Sequence[int], activa
     layers: list[nn.Module] = []
     for n_in, n_out in pairwise(sizes):
         layers += [nn.Linear(n_in, n_out), ACTIVATIONS[activation]()]
-    last = nn.Linear(sizes[-1], n_outputs)
-    nn.init.zeros_(last.weight)
-    nn.init.zeros_(last.bias)
-    return nn.Sequential(*layers, last)
+    network = nn.Sequential(*layers, nn.Linear(sizes[-1], n_outputs))
+    with torch.no_grad():
+        _silence(network)
+    return network
+
+
+def _silence(network: nn.Sequential) -> None:
+    """Let a perceptron be the zero function, as it is at the start."""
+    for weight in network[-1].parameters():
+        weight.zero_()
 
 
 class MLPMap(nn.Module):
@@ -133,6 +139,13 @@ class Potential(nn.Module):
         self.residual = mlp(n_features, 1, hidden_layer_sizes, activation)
         self.quadratic = nn.Parameter(torch.zeros(n_features, n_features)) if quadratic else None
 
+    def be_affine(self, matrix: Tensor, offset: Tensor) -> None:
+        """Let the map be x -> `matrix` x, with a symmetric matrix: this potential has no part linear in x."""
+        with torch.no_grad():
+            _silence(self.residual)
+            if self.quadratic is not None:
+                self.quadratic.copy_(torch.eye(len(matrix)) - matrix)
+
     def forward(self, x: Tensor) -> Tensor:
         """Value at the rows `x`, shape (n,)."""
         value = self.residual(x).squeeze(-1)
@@ -210,6 +223,12 @@ class BasedPotential(AffineBase):
     def __init__(self, n_features: int, hidden_layer_sizes: Sequence[int] = (64, 64), activation: str = "silu") -> None:
         super().__init__(n_features)
         self.residual = mlp(n_features, 1, hidden_layer_sizes, activation)
+
+    def be_affine(self, matrix: Tensor, offset: Tensor) -> None:
+        """Let the map be x -> `matrix` x + `offset`, with a symmetric matrix."""
+        with torch.no_grad():
+            _silence(self.residual)
+            self.set_base(matrix, offset)
 
     def forward(self, x: Tensor) -> Tensor:
         """Value at the rows `x`, shape (n,)."""

@@ -17,12 +17,13 @@ from neuralot.training import Training
 SMALLEST, LARGEST = 64, 4096
 PROBE = 512
 N_TIMED = 3
-# a map needs about so many steps, and is better for larger batches when it has them
+# a map needs about so many steps; with more it is better for larger batches, as long as the steps grow with them
 ENOUGH_STEPS = 1000
+STEPS_PER_ROW = 2.5
 
 
 def batch_for(budget: float, seconds: Callable[[int], float], largest: int = LARGEST) -> int:
-    """The largest batch, a power of two, of which the budget allows `ENOUGH_STEPS`; else the smallest.
+    """The largest batch, a power of two, of which the budget allows `n_steps_for` it; else the smallest.
 
     Parameters
     ----------
@@ -37,16 +38,21 @@ def batch_for(budget: float, seconds: Callable[[int], float], largest: int = LAR
     --------
     >>> from neuralot.pace import batch_for
     >>> [batch_for(budget, lambda n_rows: 0.001 + 1e-5 * n_rows) for budget in (1.0, 5.0, 60.0)]
-    [64, 256, 4096]
+    [64, 256, 1024]
     """
     each = seconds(SMALLEST)
-    if budget < 2 * ENOUGH_STEPS * each:
+    if budget < ENOUGH_STEPS * each:
         return SMALLEST
     of_a_row = max(0.0, seconds(PROBE) - each) / (PROBE - SMALLEST)
     batch = SMALLEST
-    while 2 * batch <= largest and budget >= ENOUGH_STEPS * (each + of_a_row * (2 * batch - SMALLEST)):
+    while 2 * batch <= largest and budget >= n_steps_for(2 * batch) * (each + of_a_row * (2 * batch - SMALLEST)):
         batch *= 2
     return batch
+
+
+def n_steps_for(batch: int) -> float:
+    """How many steps a batch of so many rows should be taken for."""
+    return max(ENOUGH_STEPS, STEPS_PER_ROW * batch)
 
 
 def step_timer(

@@ -109,6 +109,10 @@ class SemiDual(nn.Module, ABC):
         """Let torch compile what a step computes, from the next one on, where that helps."""
         return None
 
+    def affine(self, source: Sampler, target: Sampler, generator: Generator) -> dict[str, Tensor] | None:
+        """Weights with which the map is the optimal one between Gaussians: no fit should be worse than that."""
+        return None
+
     def levels(self, progress: float) -> dict[str, float]:
         """Values that follow the progress and belong into the history, such as the smoothing level."""
         return {}

@@ -35,6 +35,10 @@ class Status(Enum):
 
     MAX_ITER = "The fit made all of its max_iter steps."
     MAX_TIME = "The fit used all of its max_time seconds."
+    SHORT = (
+        "The budget was too short: when it was used up, the images were still coming nearer to the target. Where they "
+        "were farther than those of the affine map, that was taken instead. Fit again with a larger max_iter or max_time."
+    )
     STOPPED = "The fit ended early, by early_stopping, mass_tol or a callback."
     PASSED = "The fit made its pass over the rows that partial_fit was given."
     RETARGETED = "The heights came from the network of an earlier fit, and no step was made for this target."
@@ -57,8 +61,8 @@ class Status(Enum):
 
     @property
     def ok(self) -> bool:
-        """Whether the fit came to its end."""
-        return self not in (Status.INTERRUPTED, Status.DIVERGED, Status.FAILED)
+        """Whether the fit came to an end that nothing speaks against."""
+        return self not in (Status.SHORT, Status.INTERRUPTED, Status.DIVERGED, Status.FAILED)
 
 
 @dataclass(frozen=True)
@@ -102,6 +106,7 @@ def solve(
     generator: Generator | None = None,
     callbacks: Sequence[Callback] = (),
     capture: bool = False,
+    or_affine: bool = False,
 ) -> Solution:
     """Let the players of a problem play until a budget is used up.
 
@@ -134,6 +139,8 @@ def solve(
     capture : bool
         On a GPU, capture the step as a CUDA graph where both samplers are `ArraySampler` and `n_steps` is None. What
         networks and costs compute on the host is then computed once.
+    or_affine : bool
+        Return the affine map, where the problem has one and its images are nearer to the target than those learned.
 
     Returns
     -------
@@ -164,7 +171,7 @@ def solve(
     whole = n_steps is None  # the next part goes on with optimisers that are not captured
     capture = capture and whole and of_arrays and problem.capturable and generator.device.type == "cuda"
     training = Training(problem, optimizer, learning_rate, weight_decay, averaging)
-    return _run(training, source, target, clock, batch_size, generator, callbacks, capture)
+    return _run(training, source, target, clock, batch_size, generator, callbacks, capture, or_affine)
 
 
 def go_on(
@@ -222,6 +229,7 @@ def _run(
     generator: Generator,
     callbacks: Sequence[Callback],
     capture: bool = False,
+    or_affine: bool = False,
 ) -> Solution:
     problem, learned = training.problem, training.learned
     # what a step reads of the clock, on the device
@@ -262,12 +270,24 @@ def _run(
         training.copy_buffers()
         guard.discrepancy()
     # a part of a stream may well leave its rows behind: they are not the last
-    if lost or guard.failed or (not clock.of_stream and guard.left_the_target()):
-        status = Status.FAILED if guard.failed else Status.INTERRUPTED if interrupted else Status.DIVERGED
+    lost = lost or guard.failed or (not clock.of_stream and guard.left_the_target())
+    if lost:
         guard.restore()
-        return Solution(learned, status, history, clock.step)
-    status = Status.INTERRUPTED if interrupted else Status.STOPPED if stopped else clock.status
-    return Solution(learned, status, history, clock.step, training)
+        status = Status.FAILED if guard.failed else Status.INTERRUPTED if interrupted else Status.DIVERGED
+    else:
+        status = Status.INTERRUPTED if interrupted else Status.STOPPED if stopped else clock.status
+    if status in (Status.MAX_ITER, Status.MAX_TIME) and guard.last > guard.chance:
+        state = problem.affine(source, target, generator) if or_affine else None
+        is_affine = state is not None and guard.try_instead(state)
+        status = Status.SHORT if is_affine or _is_falling(history) else status
+    return Solution(learned, status, history, clock.step, None if lost else training)
+
+
+def _is_falling(history: list[Record]) -> bool:
+    """Whether the discrepancy fell by a tenth or more in the last third of a run."""
+    last = history[-1]
+    earlier = min(history, key=lambda record: abs(record["progress"] - 2 / 3 * last["progress"]))
+    return earlier is last or last["discrepancy"] < 0.9 * earlier["discrepancy"]
 
 
 @contextmanager

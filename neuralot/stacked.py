@@ -1,4 +1,4 @@
-"""The gradient form's step with its derivatives written out, for the package's potentials and the squared Euclidean cost.
+"""The gradient form's step with derivatives written out, for the package's potentials and the squared Euclidean cost.
 
 Both potentials have one shape and are evaluated as one. Autograd would go through one network after the other, each of
 them twice, and keep more than a cache holds.
@@ -95,9 +95,9 @@ class Trace:
 class StackedPotentials:
     r"""Potentials of one architecture with their present weights, k of them.
 
-    With :math:`h_l = s(a_l)`, :math:`a_l = W_l h_{l-1} + b_l`, the value of a perceptron is :math:`v = w h_L + c` and
-    its slope :math:`\delta_0`, where :math:`\delta_L = w` and :math:`\delta_{l-1} = W_l' (\delta_l \odot s'(a_l))`. For the
-    gradient of :math:`\langle p, v \rangle + \langle q, \delta_0 \rangle` in the weights, tangents
+    With :math:`h_l = s(a_l)` and :math:`a_l = W_l h_{l-1} + b_l`, the value of a perceptron is :math:`v = w h_L + c`.
+    Its slope :math:`\delta_0` comes from :math:`\delta_L = w`, :math:`\delta_{l-1} = W_l' (\delta_l \odot s'(a_l))`.
+    For the gradient of :math:`\langle p, v \rangle + \langle q, \delta_0 \rangle` in the weights, tangents
     :math:`t_l = s'(a_l) \odot W_l t_{l-1}` go forward from :math:`t_0 = q`, and one more error comes back.
 
     Parameters

@@ -143,7 +143,7 @@ def test_the_columns_of_the_target_are_those_of_the_source(tiny, samples, column
 def test_fitted_attributes(tiny, samples):
     transport = tiny(max_iter=7).fit(*samples)
     assert transport.n_iter_ == transport.history_[-1]["step"] == 7
-    assert transport.status_ is Status.MAX_ITER
+    assert transport.status_ in (Status.MAX_ITER, Status.SHORT)
     assert transport.n_features_in_ == 2
     assert transport.units_.scale > 0
     assert not any(weight.requires_grad for weight in transport.problem_.parameters())
@@ -228,7 +228,7 @@ def test_laws_that_are_nearly_flat(tiny, dtype, thickness, offset):
         rng.normal(size=(100, 20)) * np.r_[1, 1, np.full(18, thickness)] @ turn + shift for shift in (offset, -offset)
     )
     transport = tiny(max_iter=20).fit(X.astype(dtype), Y.astype(dtype))
-    assert transport.status_ is Status.MAX_ITER
+    assert transport.status_ in (Status.MAX_ITER, Status.SHORT)
     images = transport.transform(X.astype(dtype))
     np.testing.assert_allclose(images.mean(axis=0), Y.mean(axis=0), atol=0.5)
     np.testing.assert_allclose((images - images.mean(axis=0)) @ turn[2:].T, 0, atol=0.1)
@@ -820,7 +820,7 @@ def test_a_short_fit_recovers_the_plan(transport_class, pair):
     X, Y = SMALL[pair].sample(1000, random_state=0)
     steps = 600 if pair in HARD else 400
     transport = make(transport_class, max_iter=steps, batch_size=128, random_state=0).fit(X, Y)
-    assert transport.status_ is Status.MAX_ITER
+    assert transport.status_ in (Status.MAX_ITER, Status.SHORT)
     draws = transport.sample(X, random_state=0)[0]
     exact = exact_cost(X, Y)
     # measured: at most 0.22 and 0.08; test_recovery.py has the full fits

@@ -1,4 +1,4 @@
-"""How many rows a step takes where a fit has so many seconds, and when a step is compiled: by rules, never by a clock."""
+"""How many rows a step takes where a fit has so many seconds, and when a step is compiled: rules, without a clock."""
 
 import math
 import warnings
@@ -11,7 +11,7 @@ from neuralot import OTPTransport, SNOTTransport, compiled, fitting
 from neuralot.compiled import Compiled
 from neuralot.forms import make_form
 from neuralot.methods import SNOT
-from neuralot.pace import ENOUGH_STEPS, LARGEST, SMALLEST, batch_for, step_timer
+from neuralot.pace import LARGEST, SMALLEST, batch_for, n_steps_for, step_timer
 from neuralot.sampling import as_sampler
 
 
@@ -25,9 +25,9 @@ def test_the_batch_is_the_largest_of_which_enough_steps_fit(budget, seconds):
     batch = batch_for(budget, seconds)
     assert batch in {2**k for k in range(6, 13)}
     if batch > SMALLEST:
-        assert budget / seconds(batch) >= ENOUGH_STEPS
+        assert budget / seconds(batch) >= n_steps_for(batch)
     if batch < LARGEST:
-        assert budget / seconds(2 * batch) < ENOUGH_STEPS or budget < 2 * ENOUGH_STEPS * seconds(SMALLEST)
+        assert budget / seconds(2 * batch) < n_steps_for(2 * batch)
 
 
 def test_a_longer_budget_never_has_a_smaller_batch_and_small_samples_bound_it():
@@ -70,7 +70,7 @@ def samples():
 
 
 def test_a_budget_of_seconds_chooses_the_batch(monkeypatch, samples):
-    assert batches_of(monkeypatch, samples, max_iter=3, max_time=2.0) == 128
+    assert batches_of(monkeypatch, samples, max_iter=3, max_time=2.0) == 128  # a thousand steps
     assert batches_of(monkeypatch, samples, max_iter=3, max_time=1e4) == 2048  # 3000 rows
 
 

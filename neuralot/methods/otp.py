@@ -103,6 +103,11 @@ class OTP(SemiDual):
     def inverse(self, y: Tensor) -> Tensor:
         return self.form.inverse(y)
 
+    def affine(self, source: Sampler, target: Sampler, generator: Generator) -> dict[str, Tensor] | None:
+        smoothed = self._smoothed(Moments.of(source, generator), self.smoothing.eps_min)
+        state = self.form.affine(*affine_transport(smoothed, Moments.of(target, generator)))
+        return None if state is None else {f"form.{name}": value for name, value in state.items()}
+
     def compile_step(self) -> None:
         self.form.compile_step()
 

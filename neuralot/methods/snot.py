@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from torch import Generator, Tensor
 
+from neuralot.affine import Moments, affine_transport
 from neuralot.forms import Form, make_form
+from neuralot.sampling import Sampler
 from neuralot.semidual import Batch, Gradients, SemiDual
 
 
@@ -49,6 +51,10 @@ class SNOT(SemiDual):
 
     def draw(self, x: Tensor, generator: Generator, progress: float = 1.0) -> Tensor:
         return self.form.draw(x, generator)
+
+    def affine(self, source: Sampler, target: Sampler, generator: Generator) -> dict[str, Tensor] | None:
+        state = self.form.affine(*affine_transport(*(Moments.of(law, generator) for law in (source, target))))
+        return None if state is None else {f"form.{name}": value for name, value in state.items()}
 
     def compile_step(self) -> None:
         self.form.compile_step()
