@@ -14,6 +14,7 @@ from neuralot.semidual import SemiDual, energy_distance
 
 N_MONITORED = 512
 N_OF_CHANCE = 8
+LEAST_CHANCE = 1e-3
 
 
 class Guard:
@@ -28,11 +29,11 @@ class Guard:
         self.best_weights: dict[str, Tensor] | None = None
         self.first = self.last = self.discrepancy()
         others = [float(energy_distance(target(N_MONITORED, generator), self.y)) for _ in range(N_OF_CHANCE)]
-        # what two samples of one law have between them, but for a chance of about one in ten
-        self.chance = max(others)
         within = max(float(torch.cdist(rows, rows).mean()) for rows in (self.x, self.y))
         # the size of what can be told apart; the floor is for laws of one point, in standardised units
         self.spread = max(within + self.first, 0.5)
+        # what two samples of one law have between them at most, up to a chance of about one in ten
+        self.chance = max(*others, LEAST_CHANCE * self.spread)
 
     def discrepancy(self) -> float:
         """Energy distance between images, at the last smoothing level and under the same noise every time, and y."""

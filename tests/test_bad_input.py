@@ -12,6 +12,7 @@ from torch import nn
 
 from neuralot.costs import Lp
 from neuralot.estimators.game import GameTransport
+from neuralot.solve import Status
 
 N, D = 30, 2
 
@@ -396,7 +397,7 @@ def test_awkward_rows_give_finite_images(tiny, transport_class, case, options):
         pytest.skip("not a parameter of this estimator")
     X, Y = AWKWARD[case]
     estimator = tiny(**options).fit(X, Y)
-    assert estimator.status_.ok
+    assert estimator.status_ not in (Status.DIVERGED, Status.FAILED)
     for images in (estimator.transform(X), estimator.sample(X, 2)[1]):
         assert images.shape == X.shape
         assert np.isfinite(images).all()

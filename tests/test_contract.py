@@ -16,7 +16,7 @@ from neuralot.metrics import d_target
 from neuralot.sampling import as_sampler
 from neuralot.schedules import intrinsic_dimension
 from neuralot.semidual import Batch, SemiDual
-from neuralot.solve import solve
+from neuralot.solve import Status, solve
 
 METHODS = [getattr(methods, name) for name in methods.__all__]
 FORMS = {
@@ -146,7 +146,7 @@ def test_a_short_fit_beats_the_identity(method, form, pair):
     steps = 250 if thin(pair) else 200 if form in SLOW else 100
     options = {"max_iter": 2 * steps if pair in HARD else steps, "averaging": 0.9}
     solution = learn(build(method, form, sizes=(32, 32, 32)), pair, batch_size=128, generator=seeded(), **options)
-    assert solution.status.ok
+    assert solution.status not in (Status.DIVERGED, Status.FAILED)
     x, y = (rows[:500] for rows in standardised(pair, seed=1))
     with torch.no_grad():
         image = solution.problem.draw(x, seeded())

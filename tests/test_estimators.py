@@ -333,17 +333,17 @@ def test_the_same_seed_gives_the_same_bits(tiny, fitted, samples):
     assert np.array_equal(again.sample(X, 2, random_state=0), fitted.sample(X, 2, random_state=0))
     drop = [{name: value for name, value in record.items() if name != "seconds"} for record in again.history_]
     assert drop == [{k: v for k, v in record.items() if k != "seconds"} for record in fitted.history_]
-    other = tiny(random_state=1).fit(X, Y)
-    assert not np.array_equal(other.transform(X), fitted.transform(X))
+    other = tiny(random_state=1).fit(X, Y)  # both may end with the affine map
+    assert [record | {"seconds": 0} for record in other.history_] != [r | {"seconds": 0} for r in fitted.history_]
     drawn = [tiny(random_state=np.random.RandomState(5)).fit(X, Y).transform(X) for _ in range(2)]
     assert np.array_equal(*drawn)
 
 
 def test_without_a_seed_two_fits_differ(tiny, samples):
     X, Y = samples
-    one, other = (tiny(random_state=None).fit(X, Y).transform(X) for _ in range(2))
-    assert np.isfinite(one).all()
-    assert not np.array_equal(one, other)
+    one, other = (tiny(random_state=None).fit(X, Y) for _ in range(2))
+    assert np.isfinite(one.transform(X)).all()
+    assert one.history_[-1] | {"seconds": 0} != other.history_[-1] | {"seconds": 0}
 
 
 def test_the_global_generators_are_left_alone(tiny, samples):
@@ -514,12 +514,13 @@ def test_a_second_fit_begins_anew(fitted, samples):
 @games
 def test_a_warm_start_goes_on_from_the_last_weights_and_units(tiny, samples):
     X, Y = samples
-    transport = tiny(max_iter=40, learning_rate_init=0.01, warm_start=True).fit(X, Y)
+    short = {"map_form": "network"}  # which has no affine map to fall back on
+    transport = tiny(max_iter=40, learning_rate_init=0.01, warm_start=True, **short).fit(X, Y)
     units, before = transport.units_, transport.transform(X)
     transport.set_params(max_iter=1, learning_rate_init=1e-7).fit(X + 1, Y)
     assert transport.units_ is units
     np.testing.assert_allclose(transport.transform(X), before, atol=1e-4)
-    cold = tiny(max_iter=1, learning_rate_init=1e-7).fit(X, Y)
+    cold = tiny(max_iter=1, learning_rate_init=1e-7, **short).fit(X, Y)
     assert np.abs(cold.transform(X) - before).max() > 1e-2
 
 
@@ -594,7 +595,7 @@ def test_early_stopping_lets_an_improving_fit_go_on(tiny, samples):
 
 def test_max_time_ends_a_fit(tiny, samples):
     transport = tiny(max_iter=10**9, max_time=0.2).fit(*samples)
-    assert transport.status_ is Status.MAX_TIME
+    assert transport.status_ in (Status.MAX_TIME, Status.SHORT)
     assert transport.n_iter_ < 10**9
 
 
@@ -738,6 +739,7 @@ def test_score_is_minus_the_sinkhorn_divergence_of_the_draws(fitted, samples):
 
 def test_a_better_fit_scores_higher(transport_class):
     X, Y = small_pairs()[4].sample(300, random_state=0)
+    Y = np.abs(Y)  # no affine image of X
     short, long = (make(transport_class, max_iter=n, batch_size=64, random_state=0).fit(X, Y) for n in (1, 150))
     assert short.score(X, Y) < long.score(X, Y)
 
@@ -753,7 +755,7 @@ def test_the_score_weighs_rows_as_often_as_they_stand_there(transport_class, sid
     weighted, plain = fitted.score(*few, **{name: counts}), fitted.score(*few)
     few[k] = few[k].repeat(counts, axis=0)
     assert weighted == pytest.approx(fitted.score(*few), rel=1e-5)
-    assert abs(plain - weighted) > 1e-3
+    assert abs(plain / weighted - 1) > 1e-3
 
 
 def test_the_score_draws_a_row_of_much_weight_often():
