@@ -83,7 +83,7 @@ def affine_transport(source: Moments, target: Moments) -> tuple[Affine, Affine]:
     The matrix is ``S^(-1/2) (S^(1/2) T S^(1/2))^(1/2) S^(-1/2)``, with a small multiple of the mean covariance added to
     both, as one may be singular. Eigenvalues within the sampling error of 1 are set to 1: estimated from n and m rows,
     the matrix between two equal laws has them in 1 +- sqrt(d / n + d / m), and all d of them would add up to a cost
-    that is not there.
+    that is not there. To a target of one point the matrix is nearly zero.
 
     References
     ----------
@@ -99,6 +99,8 @@ def affine_transport(source: Moments, target: Moments) -> tuple[Affine, Affine]:
     values = values.clamp(min=float(values[-1]) * NEGLIGIBLE**0.5)  # positive, up to rounding
     error = 1.1 * math.sqrt(n_features / source.n_rows + n_features / target.n_rows)
     values = torch.where((values - 1).abs() < error, torch.ones_like(values), values)
+    if float(target.covariance.trace()) <= NEGLIGIBLE * float(source.covariance.trace()):
+        values.fill_(NEGLIGIBLE**0.5)  # the target is a point
     there, back = ((vectors * each) @ vectors.T for each in (values, 1 / values))
     return (
         Affine(there, target.mean - there @ source.mean),

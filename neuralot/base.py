@@ -38,6 +38,7 @@ from neuralot.validation import (
     pick_target,
     refuse_second_target,
     unchanged_on_error,
+    warn_of_outliers,
     warn_of_scales,
     warn_user,
 )
@@ -163,10 +164,11 @@ class BaseTransport(Documented, CallbackSupportMixin, OneToOneFeatureMixin, Tran
         Warns
         -----
         ConvergenceWarning
-            If the fit diverged, and its best weights are restored, or if Ctrl-C ended it.
+            If the fit diverged, and its best weights are restored, if its budget was too short, or if Ctrl-C ended it.
         UserWarning
-            If source and target vary on scales that differ by more than a factor of 30, as when only one was scaled, or
-            if a warm start gets rows that vary so much more or less than those before.
+            If source and target vary on scales that differ by more than a factor of 30, as when only one was scaled, if
+            a warm start gets rows that vary so much more or less than those before, or if a few rows lie so far
+            outside of the rest that the others are nearly one point beside them.
         """
         start = time.perf_counter()
         metadata = {
@@ -362,6 +364,8 @@ class BaseTransport(Documented, CallbackSupportMixin, OneToOneFeatureMixin, Tran
     def _warn(self, laws: Laws) -> None:
         source, target = (law.some().rows for law in laws)
         warn_of_scales(source, target)
+        for law, name in zip(laws, ("the source", "the target"), strict=True):
+            warn_of_outliers(law.rows, law.order, self.units_.scale, name)
         if not self.status_.ok:
             warn_user(self.status_.sentence, ConvergenceWarning)
 

@@ -14,7 +14,7 @@ from neuralot.semidual import SemiDual, energy_distance
 
 N_MONITORED = 512
 N_OF_CHANCE = 8
-LEAST_CHANCE = 1e-3
+ROUNDING = 1e-3
 
 
 class Guard:
@@ -33,8 +33,8 @@ class Guard:
         within = max(float(torch.cdist(rows, rows).mean()) for rows in (self.x, self.y))
         # the size of what can be told apart; the floor is for laws of one point, in standardised units
         self.spread = max(within + self.first, 0.5)
-        # what two samples of one law have between them at most, up to a chance of about one in ten
-        self.chance = max(*others, LEAST_CHANCE * self.spread)
+        # what two samples of the target have between them at most, up to a chance of about one in ten; 0 for a point
+        self.chance = max(others)
 
     def discrepancy(self) -> float:
         """Energy distance between images, at the last smoothing level and under the same noise every time, and y."""
@@ -63,6 +63,11 @@ class Guard:
     def left_the_target(self) -> bool:
         """Whether the images are clearly farther from the target than they were at best."""
         return self.last > self.best + 0.1 * self.spread
+
+    @property
+    def is_off(self) -> bool:
+        """Whether the images are farther from the target than chance, and rounding, explain."""
+        return self.last > max(self.chance, ROUNDING * self.spread)
 
     @property
     def failed(self) -> bool:

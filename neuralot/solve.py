@@ -279,7 +279,7 @@ def _run(
     if status in (Status.MAX_ITER, Status.MAX_TIME) and guard.last > guard.chance:
         state = problem.affine(source, target, generator) if or_affine else None
         is_affine = state is not None and guard.try_instead(state)
-        status = Status.SHORT if is_affine or _is_falling(history) else status
+        status = Status.SHORT if guard.is_off and (is_affine or _is_falling(history)) else status
     return Solution(learned, status, history, clock.step, None if lost else training)
 
 

@@ -76,6 +76,7 @@ _FACTORY: Rule = (
 
 BATCH_NORMS = (torch.nn.BatchNorm1d, torch.nn.BatchNorm2d, torch.nn.BatchNorm3d, torch.nn.SyncBatchNorm)
 LARGE_RATIO, FEWEST_TO_COMPARE = 1.5, 20  # decades, rows
+FEW_ROWS, FAR_OUTSIDE, LARGE_SHARE = 2000, 100, 10.0
 DIRECTIONS = ("source_to_target", "target_to_source")
 
 RULES: Mapping[str, Rule] = {
@@ -234,6 +235,37 @@ def warn_of_scales(source: np.ndarray, target: np.ndarray, name: str = "source")
             f"{name} and target columns vary on scales that differ by a factor of {10**ratio:.0f} (median). If that is "
             "not meant, scale both alike. In a Pipeline a y never takes the earlier steps, and X_target does in fit "
             "alone, with Pipeline(..., transform_input=['X_target']); stacked samples with sample_domain always do"
+        )
+
+
+def warn_of_outliers(rows: np.ndarray, indices: np.ndarray, scale: float, name: str) -> None:
+    """Warn where a few rows lie so far outside that the scale of a fit is theirs and not that of the others.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (n, n_features)
+        A sample.
+    indices : ndarray of shape (k,)
+        Those of its rows that count.
+    scale : float
+        About the root of the mean variance per column.
+    name : str
+        Of the sample, for the message.
+    """
+    few = rows[indices[np.linspace(0, len(indices) - 1, min(len(indices), FEW_ROWS)).astype(int)]]
+    low, middle, high = np.percentile(few, [25, 50, 75], axis=0)
+    spread = high - low
+    varies = spread > 0
+    if not varies.any() or scale <= LARGE_SHARE * float(np.sqrt(np.mean(spread**2))):
+        return
+    far = np.abs(rows[:, varies] - middle[varies]) > FAR_OUTSIDE * spread[varies]
+    outside = np.intersect1d(np.flatnonzero(far.any(axis=1)), indices)
+    if 0 < len(outside) < 0.05 * len(indices):
+        named = ", ".join(map(str, outside[:5])) + (f" and {len(outside) - 5} more" if len(outside) > 5 else "")
+        warn_user(
+            f"{name} has rows far outside of the rest, more than {FAR_OUTSIDE} interquartile ranges from the median: "
+            f"{named}. The fit sees the others at their scale, nearly as one point. If they hold a code for missing "
+            f"values, such as 9999, impute it; else remove or clip them"
         )
 
 

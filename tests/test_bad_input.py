@@ -2,14 +2,17 @@
 
 import contextlib
 import inspect
+import warnings
 
 import numpy as np
 import pytest
 import scipy.sparse
 import torch
 from conftest import TRANSPORTS, games, takes
+from sklearn.exceptions import ConvergenceWarning
 from torch import nn
 
+from neuralot import OTPTransport, SNOTTransport
 from neuralot.costs import Lp
 from neuralot.estimators.game import GameTransport
 from neuralot.solve import Status
@@ -390,6 +393,7 @@ AWKWARD = {
 FORMS = [{}, {"map_form": "network"}, {"cost": Lp(1.5)}, {"output": "smooth"}]
 
 
+@pytest.mark.filterwarnings("ignore:the source has rows far outside")
 @pytest.mark.parametrize("options", FORMS, ids=["default", "network", "Lp", "smooth"])
 @pytest.mark.parametrize("case", AWKWARD)
 def test_awkward_rows_give_finite_images(tiny, transport_class, case, options):
@@ -430,3 +434,33 @@ def test_a_target_of_one_point_attracts_everything(tiny, samples, point):
 def test_a_single_row_can_be_mapped(fitted, samples):
     X = samples[0]
     np.testing.assert_allclose(fitted.transform(X[:1]), fitted.transform(X)[:1], rtol=1e-12)
+
+
+@pytest.mark.parametrize("cls", [SNOTTransport, OTPTransport])
+@pytest.mark.parametrize("max_iter", [1, 100])
+def test_a_target_of_one_row_is_where_all_images_are(cls, max_iter):
+    X = np.random.default_rng(0).normal(size=(3, 2)) * [1, 5]
+    transport = cls(max_iter=max_iter, random_state=0).fit(X, np.array([[1.0, 2.0]]))
+    np.testing.assert_allclose(transport.transform(X), [[1, 2]] * 3, atol=2e-3)  # the rounding of the centres
+    assert transport.status_ is Status.MAX_ITER
+
+
+def with_code(n=200, seed=0, at=(17, 40)):
+    rows = np.random.default_rng(seed).normal(size=(n, 2))
+    rows[list(at), 1] = 9999
+    return rows
+
+
+@pytest.mark.parametrize("side", ["source", "target"])
+def test_rows_far_outside_are_named(tiny, side):
+    X, Y = np.random.default_rng(1).normal(size=(2, 200, 2))
+    samples = (with_code(), Y) if side == "source" else (X, with_code())
+    with pytest.warns(UserWarning, match=rf"the {side} has rows far outside .* 17, 40\. "):
+        tiny().fit(*samples)
+
+
+def test_rows_far_outside_that_do_not_count_are_not(tiny):
+    X, Y = with_code(), np.random.default_rng(1).normal(size=(200, 2))
+    with warnings.catch_warnings(action="error", category=UserWarning):
+        warnings.filterwarnings("ignore", category=ConvergenceWarning)
+        tiny().fit(X, Y, sample_weight=X[:, 1] < 100)
