@@ -44,9 +44,9 @@ class Optimizer(ABC):
 
     @abstractmethod
     def step(self, gradients: Sequence[Tensor | None], rate: Tensor) -> None:
-        """Make one update at the share `rate` of the learning rate, a tensor of shape () on the weights' device.
+        """Make one update at the share `rate` of the learning rate; a weight without a gradient stays as it is.
 
-        It is read on the device, so that a captured step can be replayed with another.
+        The share is a tensor of shape () on the weights' device, so that a captured step can be replayed with another.
         """
 
 
@@ -120,7 +120,7 @@ class Muon(Optimizer):
 
     O(A) has about the singular vectors of A and singular values near 1, by Newton and Schulz's iteration. torch's own
     works in bfloat16 only, for which most CPUs have no units, and matrix by matrix; this one takes all matrices of a
-    shape at once. A matrix without a gradient counts as one with gradient zero.
+    shape at once.
 
     Parameters
     ----------
@@ -150,10 +150,16 @@ class Muon(Optimizer):
     def step(self, gradients: Sequence[Tensor | None], rate: Tensor) -> None:
         rate = rate * self.learning_rate
         for shape, indices in self.of_shape.items():
-            weights = [self.weights[i] for i in indices]
-            given = [(gradients[i], self.weights[i]) for i in indices]
-            found = torch.stack([torch.zeros_like(w) if g is None else g for g, w in given])
-            momenta = self.momenta[shape].lerp_(found, 1 - self.momentum)
+            moving = [k for k, i in enumerate(indices) if gradients[i] is not None]
+            if not moving:
+                continue
+            weights = [self.weights[indices[k]] for k in moving]
+            found = torch.stack([gradient for i in indices if (gradient := gradients[i]) is not None])
+            whole = len(moving) == len(indices)
+            momenta = self.momenta[shape] if whole else self.momenta[shape][moving]
+            momenta.lerp_(found, 1 - self.momentum)
+            if not whole:
+                self.momenta[shape][moving] = momenta
             moves = orthogonal(found.lerp_(momenta, self.momentum))
             moves *= rate * max(1.0, shape[0] / shape[1]) ** 0.5
             torch._foreach_mul_(weights, 1 - rate * self.weight_decay)

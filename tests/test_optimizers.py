@@ -152,12 +152,20 @@ def test_orthogonal_keeps_singular_vectors_and_makes_values_alike(shape):
     assert (turned - torch.diag_embed(values)).abs().max() < 0.03
 
 
-def test_a_matrix_without_a_gradient_stays_and_the_others_move():
-    weights = weights_of((8, 8), (8, 8))
-    before = [weight.clone() for weight in weights]
-    Muon(weights, 0.1).step([None, before[0]], torch.tensor(1.0))
-    assert torch.equal(weights[0], before[0])
-    assert not torch.equal(weights[1], before[1])
+@pytest.mark.parametrize("kind", [Adam, Muon, Descent])
+def test_a_weight_without_a_gradient_stays_and_the_others_move_as_if_alone(kind):
+    weights, alone = weights_of((8, 8), (8, 8)), weights_of((8, 8), (8, 8))[1:]
+    one, other = kind(weights, 0.1, 0.1), kind(alone, 0.1, 0.1)
+    for seed in (1, 2):  # momentum from first steps for all
+        gradients = weights_of((8, 8), (8, 8), seed=seed)
+        one.step(gradients, torch.tensor(1.0))
+        other.step(gradients[1:], torch.tensor(1.0))
+    before = weights[0].clone()
+    for gradient in (weights_of((8, 8), seed=3)[0], None):
+        one.step([None, gradient], torch.tensor(1.0))
+        other.step([gradient], torch.tensor(1.0))
+    assert torch.equal(weights[0], before)
+    torch.testing.assert_close(weights[1], alone[0])
 
 
 @pytest.mark.parametrize(

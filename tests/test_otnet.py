@@ -12,6 +12,7 @@ from scipy.stats import norm
 from neuralot import OTNetTransport
 from neuralot.methods import OTNet
 from neuralot.methods.otnet import square_error, unbiased_square
+from neuralot.networks import Potential
 from neuralot.planes import Planes
 from neuralot.solve import Status, solve
 
@@ -196,6 +197,26 @@ def test_corrections_bring_the_masses_beyond_the_network():
     corrected = unbiased_square(Planes(problem.points, problem.heights).masses(x), problem.weights, len(x))
     by_network = Planes(problem.points, problem._by(problem.points).detach()).masses(x)
     assert corrected < 0.25 * unbiased_square(by_network, problem.weights, len(x))
+
+
+def test_the_network_stays_as_it_is_while_the_corrections_learn():
+    seen = []
+
+    def watch(step, problem, record):
+        weights = [weight.clone() for weight in problem.networks["heights"].potential.parameters()]
+        seen.append((bool(problem.is_based), weights))
+        return False
+
+    generator = torch.Generator().manual_seed(0)
+    potential = Potential(2, (16, 16, 16))
+    # without an average of the weights, which follows them for a while
+    run = {"max_iter": 60, "averaging": 0.0, "callbacks": [watch], "generator": generator}
+    solve(OTNet(2, potential), gaussian(500, 2), gaussian(40, 2, seed=1), **run)
+    of_corrections = [weights for is_based, weights in seen if is_based][1:]
+    assert len(of_corrections) > 10
+    assert all(
+        torch.equal(*pair) for weights in of_corrections for pair in zip(weights, of_corrections[0], strict=True)
+    )
 
 
 @pytest.mark.parametrize("output", ["hard", "smooth"])
