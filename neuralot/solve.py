@@ -37,7 +37,8 @@ class Status(Enum):
     MAX_TIME = "The fit used all of its max_time seconds."
     SHORT = (
         "The budget was too short: when it was used up, the images were still coming nearer to the target. Where they "
-        "were farther than those of the affine map, that was taken instead. Fit again with more max_iter or max_time."
+        "were farther than those of the affine map, that was taken instead. Fit again with a larger max_iter or "
+        "max_time. If SNOT still ends so, its source may lie on a thin set: OTP is the method to use there."
     )
     STOPPED = "The fit ended early, by early_stopping, mass_tol or a callback."
     PASSED = "The fit made its pass over the rows that partial_fit was given."

@@ -319,7 +319,7 @@ def test_refine_steps_hear_callbacks_and_budgets(in_the_plane):
     assert other.n_iter_ < 20
     assert other.status_ is Status.STOPPED
     timed = copy.copy(transport).set_params(max_time=0.1).retarget(gaussian(100, 2, seed=2), refine_steps=100_000)
-    assert timed.status_ is Status.MAX_TIME
+    assert timed.status_ in (Status.MAX_TIME, Status.SHORT)
 
 
 def test_rows_that_were_rounded_stay(in_the_plane):

@@ -302,7 +302,7 @@ class OTNetTransport(BaseTransport):
                 )
             other.problem_ = _otnet(solution.problem.requires_grad_(False))
             other.history_, other.n_iter_, other.status_ = solution.history, solution.n_iter, solution.status
-            if solution.status in (Status.MAX_ITER, Status.SHORT):
+            if solution.n_iter == refine_steps and solution.status in (Status.MAX_ITER, Status.SHORT):
                 other.status_ = Status.REFINED
         other._certify()
         source = self.units_.to_source(self.problem_.source_rows.double().cpu().numpy())
