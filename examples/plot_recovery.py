@@ -67,10 +67,10 @@ for pair in (make_perpendicular(), make_one_to_many()):
 
 # %%
 # Sources in blue, images in red on the grey target, and some of the pairs as segments; on the right the exact plan
-# between two samples (POT). SNOT's images miss the target: they are no transport. Where they moved away from the target's
-# law, the guard gave back the best weights that it had seen, which may be the first ones, and the fit ended as DIVERGED;
-# where they were still on their way when the steps were made, it ended as SHORT. OTP's draws follow the plan, up to a few per cent between the two branches, where its map is steep but has
-# no jump.
+# between two samples (POT). SNOT's images miss the target: they are no transport. Where they moved away from the
+# target's law, the guard gave back the best weights that it had seen, which may be the first ones, and the fit ended as
+# DIVERGED; where they were still on their way when the steps were made, it ended as SHORT. OTP's draws follow the plan,
+# up to a few per cent between the two branches, where its map is steep but has no jump.
 figure, axes = plt.subplots(2, 3, figsize=(10, 6.4), sharex=True, sharey=True, layout="constrained")
 for row, (pair_name, (X, Y, rows)) in zip(axes, results.items(), strict=True):
     for ax, name in zip(row, ("SNOT", "OTP", "exact OT"), strict=True):

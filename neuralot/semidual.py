@@ -187,7 +187,7 @@ class CriticLoss:
         loss = V_image.mean(-1) - V_y.mean(-1)
         if self.expectile_weight:
             u = cost_image - V_image - cost_y + V_y
-            weight = torch.where(u > 0, self.expectile, 1 - self.expectile)
+            weight = torch.where(u > 0, self.expectile, 1 - self.expectile).to(u)  # not of torch's default dtype
             loss = loss + self.expectile_weight * (weight * u.square()).mean(-1)
         if self.gradient_penalty and gradient_y is not None:
             loss = loss + self.gradient_penalty * gradient_y.square().sum(-1).mean(-1)
