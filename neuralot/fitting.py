@@ -196,7 +196,7 @@ def fit(
             *samplers,
             max_time=None if math.isinf(left) else max(left, 1e-3),
             capture=is_ours(params),
-            or_affine=not warm,
+            or_affine=not warm and watch is None,  # early stopping has the last word
             callbacks=callbacks,
             **settings(params, generator),
         )

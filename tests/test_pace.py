@@ -4,8 +4,10 @@ import math
 import warnings
 
 import numpy as np
+import ot
 import pytest
 import torch
+from sklearn.exceptions import ConvergenceWarning
 
 from neuralot import OTPTransport, SNOTTransport, compiled, fitting
 from neuralot.compiled import Compiled
@@ -13,6 +15,7 @@ from neuralot.forms import make_form
 from neuralot.methods import SNOT
 from neuralot.pace import LARGEST, SMALLEST, batch_for, n_steps_for, step_timer
 from neuralot.sampling import as_sampler
+from neuralot.solve import Status
 
 
 def linear(constant, of_a_row):
@@ -152,3 +155,33 @@ def test_when_a_step_is_compiled(monkeypatch, params, expected):
     assert fitting._compiles(params, torch.Generator()) is expected
     monkeypatch.setattr(fitting, "has_compiler", lambda: False)
     assert fitting._compiles(params, torch.Generator()) is (params.get("compile") is True)
+
+
+# a budget that is too short
+
+
+def test_a_short_fit_is_said_to_be_short_and_is_the_affine_map(samples):
+    X, Y = samples[0], np.abs(samples[1]) * [1, 3]
+    with pytest.warns(ConvergenceWarning, match="too short"):
+        transport = SNOTTransport(max_iter=2, random_state=0).fit(X, Y)
+    assert transport.status_ is Status.SHORT
+    linear = ot.da.LinearTransport().fit(Xs=X, Xt=Y)
+    # up to the rounding of the centres, and eigenvalues within the sampling error of 1
+    np.testing.assert_allclose(transport.transform(X), linear.transform(Xs=X), atol=0.1)
+    np.testing.assert_allclose(transport.inverse_transform(transport.transform(X)), X, atol=1e-3)
+
+
+def test_a_fit_with_steps_enough_is_not(samples):
+    with warnings.catch_warnings(action="error"):
+        transport = SNOTTransport(max_iter=400, random_state=0).fit(*samples)
+    assert transport.status_ is Status.MAX_ITER
+
+
+def test_a_warm_start_is_never_thrown_back_to_the_affine_map(samples):
+    X, Y = samples[0], np.abs(samples[1]) * [1, 3]
+    with warnings.catch_warnings(action="ignore"):
+        transport = SNOTTransport(max_iter=30, warm_start=True, random_state=0).fit(X, Y)
+        first = transport.history_[-1]["discrepancy"]
+        for _ in range(6):
+            transport.fit(X, Y)
+    assert transport.history_[-1]["discrepancy"] < 0.5 * first
