@@ -50,7 +50,7 @@ class Moments:
             for _ in range(N_DRAWS // ROWS_PER_BLOCK):
                 rows = law(ROWS_PER_BLOCK, generator)
                 # equal rows have equal keys, and others almost surely have not
-                keys.append((rows * torch.arange(1, rows.shape[1] + 1, device=rows.device).sqrt()).double().sum(1))
+                keys.append((rows * torch.arange(1, rows.shape[1] + 1).to(rows).sqrt()).double().sum(1))
                 yield rows, torch.full((len(rows),), 1 / N_DRAWS, device=rows.device, dtype=torch.double)
 
         found = cls._of(draws(), N_DRAWS)

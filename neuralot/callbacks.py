@@ -40,10 +40,7 @@ class EarlyStopping:
         self.weights: dict[str, Tensor] = {}
 
     def __call__(self, step: int, problem: SemiDual, record: Record) -> bool:
-        self.generator.manual_seed(0)  # the same noise every time: the values differ by the weights only
-        with torch.no_grad():
-            image = problem.draw(self.x, self.generator, record["progress"])
-            record["validation"] = float(energy_distance(image, self.y))
+        record["validation"] = self._distance(problem, record["progress"])
         if not problem.settled(record["progress"]):
             self.best_step = step
         elif record["validation"] < self.best - self.tol:
@@ -51,10 +48,18 @@ class EarlyStopping:
             self.weights = copy.deepcopy(problem.state_dict())
         return step - self.best_step >= self.n_iter_no_change
 
-    def finish(self, problem: SemiDual) -> None:
-        """Load the weights of the best step into `problem`."""
+    def finish(self, problem: SemiDual, is_affine: bool = False) -> bool:
+        """Load the weights of the best step, unless the problem's are those of the affine map and better."""
+        if is_affine and self._distance(problem) < self.best - self.tol:
+            return False
         if self.weights:
             problem.load_state_dict(self.weights)
+        return bool(self.weights)
+
+    def _distance(self, problem: SemiDual, progress: float = 1.0) -> float:
+        self.generator.manual_seed(0)  # the same noise every time: the values differ by the weights only
+        with torch.no_grad():
+            return float(energy_distance(problem.draw(self.x, self.generator, progress), self.y))
 
 
 class ProgressBar:

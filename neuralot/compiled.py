@@ -42,12 +42,19 @@ class Compiled(Generic[Given, Result]):
                 if self._compiled is not None:
                     return self._compiled(*args, **kwargs)
                 with warnings.catch_warnings(action="ignore"):  # the compiler's own, about itself
-                    self._compiled = torch.compile(self.function, dynamic=False)
+                    # a whole graph or an error: else torch goes on without a word where it has compiled too often
+                    self._compiled = torch.compile(self.function, dynamic=False, fullgraph=True)
                     return self._compiled(*args, **kwargs)
             except Exception:  # whatever a compiler may raise
                 logger.info("the step could not be compiled", exc_info=True)
                 self.works = False
         return self.function(*args, **kwargs)
+
+    def __deepcopy__(self, memo: object) -> Compiled[Given, Result]:
+        return self  # a copy would be compiled once more
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return Compiled, (self.function,)
 
 
 def has_compiler() -> bool:

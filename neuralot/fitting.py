@@ -21,7 +21,7 @@ from neuralot.compiled import has_compiler
 from neuralot.costs import as_cost
 from neuralot.defaults import BATCH, default_steps
 from neuralot.mapping import Change
-from neuralot.pace import batch_for, step_timer
+from neuralot.pace import LARGEST, batch_for, step_timer
 from neuralot.sampling import ArraySampler, canonical_order, distinct, hold_out, spaced
 from neuralot.scaling import NUMBERS_PER_BLOCK, Units
 from neuralot.semidual import SemiDual
@@ -153,8 +153,8 @@ class Watch(Protocol):
 
     def __call__(self, step: int, problem: SemiDual, record: Record) -> bool: ...
 
-    def finish(self, problem: SemiDual) -> None:
-        """Do what is left to do with the learned problem, such as to load the best weights."""
+    def finish(self, problem: SemiDual, is_affine: bool = False) -> bool:
+        """Load better weights than the problem's, which may be those of the affine map; return whether it did."""
 
 
 Watched = tuple[Standardised, Standardised, Watch | None]
@@ -180,11 +180,10 @@ def fit(
     end = math.inf if params["max_time"] is None else start + params["max_time"]
     if _follows_the_budget(transport, generator):
         timer = step_timer(problem, *samplers, params["optimizer"], generator)
-        n_rows = max(BATCH, min(len(source.distinct), len(target.distinct)))
+        n_rows = max(BATCH, min(LARGEST, len(source.distinct), len(target.distinct)))
         params["batch_size"] = batch_for(end - time.perf_counter(), timer, n_rows)
-    if _compiles(params, generator):
-        problem.compile_step()
-        step_timer(problem, *samplers, params["optimizer"], generator)(params["batch_size"])
+    if _compiles(params, generator) and problem.compile_step():
+        step_timer(problem, *samplers, params["optimizer"], generator)(params["batch_size"])  # here it is compiled
     if tasks is not None:
         callbacks.append(tasks.begin(fitted))
     with contextlib.ExitStack() as stack:
@@ -196,14 +195,16 @@ def fit(
             *samplers,
             max_time=None if math.isinf(left) else max(left, 1e-3),
             capture=is_ours(params),
-            or_affine=not warm and watch is None,  # early stopping has the last word
+            or_affine=not warm,
             callbacks=callbacks,
             **settings(params, generator),
         )
     if watch is not None and solution.status is Status.INTERRUPTED and solution.history:
         watch(solution.n_iter, solution.problem, dict(solution.history[-1]))  # the last weights count, too
     if watch is not None and solution.status not in (Status.DIVERGED, Status.FAILED):
-        watch.finish(solution.problem)
+        last = solution.history[-1] if solution.history else {}
+        if watch.finish(solution.problem, "affine" in last):
+            last.pop("affine", None)
     return fitted | _learned(solution) | {"_solution": None}
 
 
@@ -231,6 +232,9 @@ def fit_part(transport: BaseTransport, laws: Laws, generator: Generator) -> dict
     params = fitted["_fitted_params"]
     n_steps = math.ceil(max(len(source.distinct), len(target.distinct)) / params["batch_size"])
     given = settings(params, generator) | {"n_steps": n_steps, "callbacks": transport.callbacks or ()}
+    if warm and params["max_time"] is not None and transport.history_:
+        # of a fit by the clock, the schedules went on with the time: as many steps as that would have been
+        given["max_iter"] = max(1, round(transport.n_iter_ / transport.history_[-1]["progress"]))
     if not warm:
         solution = solve(build(transport, fitted, generator), source.sampler(), target.sampler(), **given)
     else:

@@ -95,9 +95,9 @@ class Form(nn.Module, ABC):
         losses = self.losses(x, y)
         return losses, gradients_of(losses, self.networks)
 
-    def compile_step(self) -> None:
-        """Let torch compile `gradients` from the next call on, where that helps."""
-        return None
+    def compile_step(self) -> bool:
+        """Let torch compile `gradients` from the next call on; return whether there is anything to compile."""
+        return False
 
     def levels(self) -> dict[str, float]:
         """What belongs into the history: whether the step is ``compiled``, where that was asked for."""
@@ -164,7 +164,8 @@ class GradientForm(Form):
         self.invertible = bidirectional
         self.together = bidirectional and n_map_steps == 1
         self._compiled: Compiled[..., Any] | None = None
-        self._is_written_out = isinstance(cost, SquaredEuclidean) and can_stack(self._potentials)
+        self._is_known = isinstance(cost, SquaredEuclidean) and can_stack(self._potentials)
+        self._is_written_out = self._is_known and self.together
 
     def loss(self, player: str, x: Tensor, y: Tensor, generator: Generator) -> Tensor:
         if self.bidirectional:
@@ -219,16 +220,17 @@ class GradientForm(Form):
         return values.unflatten(0, a.shape[:2])
 
     def affine(self, there: Affine, back: Affine) -> dict[str, Tensor] | None:
-        if not self._is_written_out:
+        if not self._is_known or any(isinstance(p, Potential) and p.quadratic is None for p in self._potentials):
             return None
         form = copy.deepcopy(self)
-        for network, base in zip(form._potentials, (there, back), strict=True):
-            cast(Potential | BasedPotential, network).be_affine(base.matrix, base.offset)
+        for potential, base in zip(form._potentials, (there, back), strict=True):
+            cast(Potential | BasedPotential, potential).be_affine(base.matrix, base.offset)
         return form.state_dict()
 
-    def compile_step(self) -> None:
+    def compile_step(self) -> bool:
         if self._is_written_out:
             self._compiled = Compiled(game_sums)
+        return self._is_written_out
 
     def levels(self) -> dict[str, float]:
         return {} if self._compiled is None else {"compiled": float(self._compiled.works)}

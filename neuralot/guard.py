@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Iterable, Mapping
+from functools import cached_property
 
 import torch
 from torch import Generator, Tensor
@@ -23,18 +24,21 @@ class Guard:
     def __init__(self, problem: SemiDual, source: Sampler, target: Sampler, generator: Generator) -> None:
         # a generator of its own: what is watched must not change what is learned
         self.generator = torch.Generator(generator.device)
-        self.problem = problem
+        self.problem, self.target = problem, target
         self.x, self.y = source(N_MONITORED, generator), target(N_MONITORED, generator)
         self.best = math.inf
         self.best_weights: dict[str, Tensor] | None = None
         self.first = self.last = self.discrepancy()
-        self.generator.manual_seed(1)
-        others = [float(energy_distance(target(N_MONITORED, self.generator), self.y)) for _ in range(N_OF_CHANCE)]
         within = max(float(torch.cdist(rows, rows).mean()) for rows in (self.x, self.y))
         # the size of what can be told apart; the floor is for laws of one point, in standardised units
         self.spread = max(within + self.first, 0.5)
-        # what two samples of the target have between them at most, up to a chance of about one in ten; 0 for a point
-        self.chance = max(others)
+
+    @cached_property
+    def chance(self) -> float:
+        """What two samples of the target have between them, but for a chance of one in ten; 0 for a point."""
+        self.generator.manual_seed(1)
+        others = (self.target(N_MONITORED, self.generator) for _ in range(N_OF_CHANCE))
+        return max(float(energy_distance(rows, self.y)) for rows in others)
 
     def discrepancy(self) -> float:
         """Energy distance between images, at the last smoothing level and under the same noise every time, and y."""

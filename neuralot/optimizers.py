@@ -85,7 +85,7 @@ class Adam(Optimizer):
         super().__init__(weights, learning_rate, weight_decay)
         self.betas = betas
         self.means, self.squares = ([torch.zeros_like(weight) for weight in weights] for _ in range(2))
-        self.n_steps = [torch.zeros((), device=weight.device) for weight in weights]
+        self.n_steps = [torch.zeros((), dtype=torch.float32, device=weight.device) for weight in weights]
 
     @torch.no_grad()
     def step(self, gradients: Sequence[Tensor | None], rate: Tensor) -> None:
@@ -95,9 +95,11 @@ class Adam(Optimizer):
             return
         weights, found, means, squares, n_steps = map(list, zip(*moving, strict=True))
         torch._foreach_add_(n_steps, 1)
+        # the kernel goes through memory entry by entry
+        laid_out = [_as_in(mean, weight) for mean, weight in zip(means, weights, strict=True)]
         torch._fused_adamw_(
-            weights,
-            found,
+            laid_out,
+            [_as_in(mean, gradient) for mean, gradient in zip(means, found, strict=True)],
             means,
             squares,
             [],
@@ -110,6 +112,14 @@ class Adam(Optimizer):
             amsgrad=False,
             maximize=False,
         )
+        for weight, laid in zip(weights, laid_out, strict=True):
+            if laid is not weight:
+                weight.copy_(laid)
+
+
+def _as_in(other: Tensor, tensor: Tensor) -> Tensor:
+    """A tensor, copied where its entries do not lie in memory as those of the other."""
+    return tensor if tensor.stride() == other.stride() else torch.empty_like(other).copy_(tensor)
 
 
 class Muon(Optimizer):
@@ -141,26 +151,19 @@ class Muon(Optimizer):
         self.of_shape: dict[torch.Size, list[int]] = {}
         for index, weight in enumerate(self.weights):
             self.of_shape.setdefault(weight.shape, []).append(index)
-        self.momenta = {
-            shape: torch.stack([torch.zeros_like(self.weights[i]) for i in indices])
-            for shape, indices in self.of_shape.items()
-        }
+        self.momenta = [torch.zeros_like(weight) for weight in self.weights]
 
     @torch.no_grad()
     def step(self, gradients: Sequence[Tensor | None], rate: Tensor) -> None:
         rate = rate * self.learning_rate
         for shape, indices in self.of_shape.items():
-            moving = [k for k, i in enumerate(indices) if gradients[i] is not None]
+            moving = [(i, gradient) for i in indices if (gradient := gradients[i]) is not None]
             if not moving:
                 continue
-            weights = [self.weights[indices[k]] for k in moving]
-            found = torch.stack([gradient for i in indices if (gradient := gradients[i]) is not None])
-            whole = len(moving) == len(indices)
-            momenta = self.momenta[shape] if whole else self.momenta[shape][moving]
-            momenta.lerp_(found, 1 - self.momentum)
-            if not whole:
-                self.momenta[shape][moving] = momenta
-            moves = orthogonal(found.lerp_(momenta, self.momentum))
+            weights, momenta = ([of_all[i] for i, _ in moving] for of_all in (self.weights, self.momenta))
+            found = [gradient for _, gradient in moving]
+            torch._foreach_lerp_(momenta, found, 1 - self.momentum)
+            moves = orthogonal(torch.stack(found).lerp_(torch.stack(momenta), self.momentum))
             moves *= rate * max(1.0, shape[0] / shape[1]) ** 0.5
             torch._foreach_mul_(weights, 1 - rate * self.weight_decay)
             torch._foreach_sub_(weights, moves.unbind())
@@ -246,4 +249,6 @@ def hidden_matrices(network: nn.Module) -> list[Tensor]:
     if isinstance(network, ConvexPotential):
         return []
     weights = [module.weight for module in network.modules() if isinstance(module, nn.Linear)]
-    return [weight for weight in weights[:-1] if weight.requires_grad and weight.shape[1] >= FEWEST_INPUTS]
+    # a parametrised layer, such as one with a spectral norm, computes its weight from others
+    parameters = {id(weight) for weight in network.parameters() if weight.requires_grad}
+    return [weight for weight in weights[:-1] if id(weight) in parameters and weight.shape[1] >= FEWEST_INPUTS]

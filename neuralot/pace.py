@@ -12,6 +12,7 @@ from torch import Generator
 
 from neuralot.sampling import Sampler
 from neuralot.semidual import Batch, SemiDual
+from neuralot.solve import at_work
 from neuralot.training import Training
 
 SMALLEST, LARGEST = 64, 4096
@@ -23,7 +24,9 @@ STEPS_PER_ROW = 2.5
 
 
 def batch_for(budget: float, seconds: Callable[[int], float], largest: int = LARGEST) -> int:
-    """The largest batch, a power of two, of which the budget allows `n_steps_for` it; else the smallest.
+    """The largest batch of which the budget allows enough steps.
+
+    A power of two from 64 to 4096. Enough are 1000 steps, and 2.5 for each row of the batch.
 
     Parameters
     ----------
@@ -32,7 +35,7 @@ def batch_for(budget: float, seconds: Callable[[int], float], largest: int = LAR
     seconds : callable batch_size -> float
         Of one step; asked for two sizes at most, as a step takes a constant time and one in proportion to its rows.
     largest : int
-        No batch is larger, but for the smallest.
+        No batch is larger, but for the smallest; the estimators bound it by the distinct rows of the smaller sample.
 
     Examples
     --------
@@ -61,16 +64,17 @@ def step_timer(
     """Return a function that tells how long a step with so many rows takes, in seconds; the problem stays as it is."""
     training = Training(copy.deepcopy(problem), optimizer, None, 0.0, 0.99)
     of_its_own = Generator(generator.device).manual_seed(0)
-    progress, rate = torch.zeros(2, device=generator.device)
+    progress, rate = torch.zeros(2, dtype=torch.float32, device=generator.device)
 
     def seconds(n_rows: int) -> float:
         least = math.inf
-        for _ in range(N_TIMED + 1):
-            start = time.perf_counter()
-            training.step(
-                lambda: Batch(source(n_rows, of_its_own), target(n_rows, of_its_own), progress, of_its_own), rate
-            )
-            least = min(least, time.perf_counter() - start)
+        with at_work(problem, generator):
+            for _ in range(N_TIMED + 1):
+                start = time.perf_counter()
+                training.step(
+                    lambda: Batch(source(n_rows, of_its_own), target(n_rows, of_its_own), progress, of_its_own), rate
+                )
+                least = min(least, time.perf_counter() - start)
         return least
 
     return seconds

@@ -186,6 +186,6 @@ def _some(x: Tensor, n_rows: int = 2000) -> Tensor:
 
 def antithetic_noise(n_draws: int, n_features: int, generator: Generator) -> Tensor:
     """Standard normal draws in pairs z, -z, shape (n_draws, n_features); an odd last one is zero."""
-    half = torch.randn(n_draws // 2, n_features, generator=generator, device=generator.device)
-    rest = torch.zeros(n_draws % 2, n_features, device=generator.device)
+    half = torch.randn(n_draws // 2, n_features, generator=generator, device=generator.device, dtype=torch.float32)
+    rest = half.new_zeros(n_draws % 2, n_features)
     return torch.cat([half, -half, rest])

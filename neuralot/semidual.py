@@ -105,9 +105,9 @@ class SemiDual(nn.Module, ABC):
         """Look at the laws once before the first step; most methods need nothing."""
         return None
 
-    def compile_step(self) -> None:
-        """Let torch compile what a step computes, from the next one on, where that helps."""
-        return None
+    def compile_step(self) -> bool:
+        """Let torch compile what a step computes, from the next one on; return whether there is anything to compile."""
+        return False
 
     def affine(self, source: Sampler, target: Sampler, generator: Generator) -> dict[str, Tensor] | None:
         """Weights with which the map is the optimal one between Gaussians: no fit should be worse than that."""
@@ -230,7 +230,7 @@ def energy_distance(a: Tensor, b: Tensor) -> Tensor:
 
 def normal(n_rows: int, n_columns: int, generator: Generator, like: Tensor) -> Tensor:
     """Standard normal rows from `generator`, in the dtype and on the device of `like`."""
-    z = torch.randn(n_rows, n_columns, generator=generator, device=generator.device)
+    z = torch.randn(n_rows, n_columns, generator=generator, device=generator.device, dtype=torch.float32)
     return z.to(like)
 
 
@@ -244,8 +244,13 @@ def mean_over(noise: Tensor, image: Callable[[Tensor], Tensor]) -> Tensor:
 
 @contextmanager
 def seeded(generator: Generator) -> Iterator[None]:
-    """Draw from torch's global generator as if seeded by `generator`, and leave its state untouched."""
+    """Draw float32 numbers from torch's global generator as if seeded by `generator`, and leave both as they were."""
     seed = int(torch.randint(2**62, (), generator=generator, device=generator.device))
+    dtype = torch.get_default_dtype()
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # the CPU's alone: torch.manual_seed would seed GPUs too
-        yield
+        torch.set_default_dtype(torch.float32)
+        try:
+            yield
+        finally:
+            torch.set_default_dtype(dtype)

@@ -234,7 +234,7 @@ def _run(
 ) -> Solution:
     problem, learned = training.problem, training.learned
     # what a step reads of the clock, on the device
-    progress, rate = torch.zeros(2, device=generator.device)
+    progress, rate = torch.zeros(2, dtype=torch.float32, device=generator.device)
 
     def n_rows() -> int:
         return batch_size * problem.growth
@@ -246,12 +246,11 @@ def _run(
 
     guard = Guard(learned, source, target, generator)
     history: list[Record] = []
-    lost = stopped = interrupted = False
+    lost = stopped = interrupted = is_affine = False
     if capture:
         step = Captured(step, generator)
     try:
-        _keep_freed_memory()
-        with _threads_for(problem), _randomness_of(generator), products(generator.device, "tf32"):
+        with at_work(problem, generator):
             while not (clock.over or lost or stopped):
                 problem.follow(clock.progress)
                 progress.fill_(clock.progress)
@@ -266,6 +265,9 @@ def _run(
                     lost = guard.lost(record.values())
                     # every callback hears of every record, also when an earlier one wants to stop
                     stopped = any([callback(clock.step, learned, record) for callback in callbacks])
+        if or_affine and not (lost or stopped or guard.left_the_target()) and guard.last > guard.chance:
+            state = problem.affine(source, target, generator)
+            is_affine = state is not None and guard.try_instead(state)
     except KeyboardInterrupt:
         interrupted = True
         training.copy_buffers()
@@ -277,11 +279,11 @@ def _run(
         status = Status.FAILED if guard.failed else Status.INTERRUPTED if interrupted else Status.DIVERGED
     else:
         status = Status.INTERRUPTED if interrupted else Status.STOPPED if stopped else clock.status
-    if status in (Status.MAX_ITER, Status.MAX_TIME) and guard.last > guard.chance:
-        state = problem.affine(source, target, generator) if or_affine else None
-        is_affine = state is not None and guard.try_instead(state)
-        status = Status.SHORT if guard.is_off and (is_affine or _is_falling(history)) else status
-    return Solution(learned, status, history, clock.step, None if lost else training)
+    if is_affine:
+        history[-1]["affine"] = guard.last
+    if status in (Status.MAX_ITER, Status.MAX_TIME) and guard.is_off and (is_affine or _is_falling(history)):
+        status = Status.SHORT
+    return Solution(learned, status, history, clock.step, None if lost or is_affine else training)
 
 
 def _is_falling(history: list[Record]) -> bool:
@@ -289,6 +291,14 @@ def _is_falling(history: list[Record]) -> bool:
     last = history[-1]
     earlier = min(history, key=lambda record: abs(record["progress"] - 2 / 3 * last["progress"]))
     return earlier is last or last["discrepancy"] < 0.9 * earlier["discrepancy"]
+
+
+@contextmanager
+def at_work(problem: SemiDual, generator: Generator) -> Iterator[None]:
+    """How steps are made: on as many threads as gain, with the randomness of `generator`, in fast products."""
+    _keep_freed_memory()
+    with _threads_for(problem), _randomness_of(generator), products(generator.device, "tf32"):
+        yield
 
 
 @contextmanager

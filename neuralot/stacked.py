@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from neuralot.networks import ACTIVATIONS as NAMES
 from neuralot.networks import BasedPotential, Potential
 from neuralot.semidual import CriticLoss
 
@@ -198,13 +199,25 @@ class StackedPotentials:
 
 
 def can_stack(networks: Sequence[nn.Module]) -> bool:
-    """Whether networks are this package's potentials, of one architecture, that `StackedPotentials` knows."""
-    kind = type(networks[0])
-    if kind not in (Potential, BasedPotential) or any(type(net) is not kind for net in networks):
+    """Whether they are this package's potentials as it builds them, alike, and `StackedPotentials` knows them."""
+    first = networks[0]
+    if type(first) not in (Potential, BasedPotential):
         return False
-    shapes = [[(name, weight.shape) for name, weight in net.named_parameters()] for net in networks]
-    alike = len({str(net) for net in networks}) == 1 and all(each == shapes[0] for each in shapes)
-    return alike and type(cast(nn.Sequential, networks[0].residual)[1]) in ACTIVATIONS
+    linear = [layer for layer in first.modules() if isinstance(layer, nn.Linear)]
+    names = [name for name, kind in NAMES.items() if kind in ACTIVATIONS and kind in map(type, first.modules())]
+    if len(linear) < 2 or len(names) != 1:
+        return False
+    options = {"quadratic": first.quadratic is not None} if isinstance(first, Potential) else {}
+    with torch.device("meta"):
+        built = type(first)(linear[0].in_features, [layer.out_features for layer in linear[:-1]], *names, **options)
+    return all(_anatomy(network) == _anatomy(built) for network in networks)
+
+
+def _anatomy(network: nn.Module) -> tuple[object, ...]:
+    """What a network computes, but for its numbers."""
+    tensors = [*network.named_parameters(), *network.named_buffers()]
+    hooks = [len(module._forward_hooks) + len(module._forward_pre_hooks) for module in network.modules()]
+    return type(network), str(network), [(name, tensor.shape) for name, tensor in tensors], sum(hooks)
 
 
 Stacked = dict[str, Tensor]

@@ -265,7 +265,7 @@ def warn_of_outliers(rows: np.ndarray, indices: np.ndarray, scale: float, name: 
         warn_user(
             f"{name} has rows far outside of the rest, more than {FAR_OUTSIDE} interquartile ranges from the median: "
             f"{named}. The fit sees the others at their scale, nearly as one point. If they hold a code for missing "
-            f"values, such as 9999, impute it; else remove or clip them"
+            f"values, such as 9999, impute it; else remove or clip them (rows are counted within {name})"
         )
 
 

@@ -126,6 +126,27 @@ def test_adam_is_torchs(decay):
     torch.testing.assert_close(ours, [weight.detach() for weight in theirs])
 
 
+def test_adam_minds_where_entries_lie_in_memory():
+    strided, plain = weights_of((4, 3))[0].T, weights_of((4, 3))[0].T.contiguous()
+    [wide] = weights_of((3, 9))
+    part, alone = wide[:, 2:6], wide[:, 2:6].clone()  # a weight that is a part of another tensor
+    ours, theirs = Adam([strided, part], 0.01, 0.1), Adam([plain, alone], 0.01, 0.1)
+    for seed in (1, 2, 3):
+        gradients = weights_of((4, 3), (4, 3), seed=seed)
+        ours.step([gradients[0].T.contiguous(), gradients[1].T], torch.tensor(1.0))
+        theirs.step([gradients[0].T, gradients[1].T.contiguous()], torch.tensor(1.0))
+    torch.testing.assert_close(strided, plain)
+    torch.testing.assert_close(part, alone)
+    assert torch.equal(wide[:, 6:], weights_of((3, 9))[0][:, 6:])
+
+
+def test_a_layer_that_computes_its_weight_is_left_to_adam():
+    network = nn.Sequential(nn.utils.parametrizations.spectral_norm(nn.Linear(8, 8)), nn.Linear(8, 8), nn.Linear(8, 1))
+    made = make_optimizers(network)
+    assert [id(weight) for weight in moved_by(made, Muon)] == [id(network[1].weight)]
+    assert sorted(map(id, moved_by(made))) == sorted(map(id, network.parameters()))
+
+
 def test_muon_is_torchs_but_for_the_rounding_of_bfloat16():
     shapes = (8, 8), (8, 8), (12, 8), (8, 16)
     before = weights_of(*shapes)

@@ -1,6 +1,8 @@
 """How many rows a step takes where a fit has so many seconds, and when a step is compiled: rules, without a clock."""
 
+import copy
 import math
+import pickle
 import warnings
 
 import numpy as np
@@ -8,6 +10,7 @@ import ot
 import pytest
 import torch
 from sklearn.exceptions import ConvergenceWarning
+from torch import nn
 
 from neuralot import OTPTransport, SNOTTransport, compiled, fitting
 from neuralot.compiled import Compiled
@@ -15,7 +18,7 @@ from neuralot.forms import make_form
 from neuralot.methods import SNOT
 from neuralot.pace import LARGEST, SMALLEST, batch_for, n_steps_for, step_timer
 from neuralot.sampling import as_sampler
-from neuralot.solve import Status
+from neuralot.solve import Status, solve
 
 
 def linear(constant, of_a_row):
@@ -52,6 +55,31 @@ def test_timing_leaves_problem_and_generators_alone():
     assert 0 < step_timer(problem, sampler, sampler, "auto", generator)(32) < math.inf
     assert all(torch.equal(weight, old) for weight, old in zip(problem.parameters(), before, strict=True))
     assert torch.equal(generator.get_state(), state)
+
+
+def test_steps_are_timed_as_they_will_be_made():
+    seen = []
+
+    class Watched(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer, self.dropout = nn.Linear(3, 1), nn.Dropout(0.5)
+
+        def forward(self, x):
+            seen.append(torch.get_num_threads())
+            return self.dropout(self.layer(x)).sigmoid()
+
+    form = make_form(3, potential_network=lambda _: Watched())
+    rows = as_sampler(torch.randn(100, 3))
+    before, state = torch.get_num_threads(), torch.random.get_rng_state()
+    torch.set_num_threads(2)
+    try:
+        step_timer(SNOT(3, form), rows, rows, "auto", torch.Generator().manual_seed(0))(32)
+        assert set(seen) == {1}
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+    assert torch.equal(torch.random.get_rng_state(), state)
 
 
 def batches_of(monkeypatch, samples, **parameters):
@@ -138,6 +166,15 @@ def test_it_fails_once_and_is_not_tried_again(monkeypatch):
     assert len(calls) == 1
 
 
+def test_copies_share_what_was_compiled_and_files_leave_it_out(monkeypatch):
+    calls = []
+    monkeypatch.setattr(torch, "compile", lambda function, **_: calls.append(function) or function)
+    function = Compiled(math.sqrt)
+    assert copy.deepcopy(function)(4.0) == function(4.0) == 2.0
+    assert calls == [math.sqrt]
+    assert pickle.loads(pickle.dumps(function))(4.0) == 2.0
+
+
 @pytest.mark.parametrize(
     ("params", "expected"),
     [
@@ -181,7 +218,23 @@ def test_a_warm_start_is_never_thrown_back_to_the_affine_map(samples):
     X, Y = samples[0], np.abs(samples[1]) * [1, 3]
     with warnings.catch_warnings(action="ignore"):
         transport = SNOTTransport(max_iter=30, warm_start=True, random_state=0).fit(X, Y)
-        first = transport.history_[-1]["discrepancy"]
+        affine = transport.history_[-1]["affine"]
         for _ in range(6):
-            transport.fit(X, Y)
-    assert transport.history_[-1]["discrepancy"] < 0.5 * first
+            assert "affine" not in transport.fit(X, Y).history_[-1]
+    assert transport.history_[-1]["discrepancy"] < affine
+
+
+def test_early_stopping_falls_back_on_the_affine_map_too(samples):
+    X, Y = samples[0], np.abs(samples[1]) * [1, 3]
+    with warnings.catch_warnings(action="ignore"):
+        fits = [SNOTTransport(max_iter=2, early_stopping=stops, random_state=0).fit(X, Y) for stops in (True, False)]
+    assert all("affine" in transport.history_[-1] for transport in fits)
+    np.testing.assert_allclose(fits[0].transform(X), fits[1].transform(X), atol=0.2)
+
+
+def test_optimisers_begin_anew_after_the_affine_map():
+    x = torch.randn(400, 2, generator=torch.Generator().manual_seed(0))
+    fits = [solve(SNOT(2), x, 3 * x.abs(), max_iter=2, or_affine=or_affine) for or_affine in (True, False)]
+    assert fits[0].training is None
+    assert fits[1].training is not None
+    assert fits[0].history[-1]["affine"] < fits[1].history[-1]["discrepancy"]

@@ -95,3 +95,33 @@ def test_only_rows_with_weight_are_drawn(n, data):
         return
     draws = ArraySampler(torch.arange(float(n)).reshape(n, 1), weights)(200, torch.Generator().manual_seed(0))
     assert (weights[draws.long().ravel()] > 0).all()
+
+
+@pytest.fixture
+def double_by_default():
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+OWN = {
+    "potential_network": lambda d: torch.nn.Sequential(torch.nn.Linear(d, 8), torch.nn.Tanh(), torch.nn.Linear(8, 1))
+}
+
+
+@pytest.mark.parametrize(
+    ("cls", "option"),
+    [(cls, option) for cls in TRANSPORTS for option in [*OPTIONS, OWN] if takes(cls, option)],
+    ids=lambda value: value.__name__ if isinstance(value, type) else " ".join(value),
+)
+def test_torchs_default_dtype_changes_nothing(cls, option, request):
+    X, Y = normal(0, 30, 3), 1 + normal(1, 40, 3)
+
+    def results():
+        transport = tiny(cls, **option).fit(X, Y)
+        return transport.transform(X), transport.sample(X, 2, random_state=0), transport.score(X, Y)
+
+    before = results()
+    request.getfixturevalue("double_by_default")
+    for one, other in zip(before, results(), strict=True):
+        np.testing.assert_array_equal(one, other)

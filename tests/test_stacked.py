@@ -5,7 +5,8 @@ import torch
 from torch import nn
 
 from neuralot import stacked
-from neuralot.costs import Lp
+from neuralot.affine import Affine
+from neuralot.costs import Lp, SquaredEuclidean
 from neuralot.forms import GradientForm, make_form
 from neuralot.networks import ACTIVATIONS, BasedPotential, ConvexPotential, Potential
 from neuralot.semidual import CriticLoss
@@ -98,6 +99,18 @@ def test_frozen_weights_get_no_gradient():
     assert not any(weight is frozen for weight in learning)
 
 
+def altered(change):
+    """Two potentials that a change has made unlike those that the package builds."""
+    networks = [Potential(3, (8, 8), "softplus") for _ in range(2)]
+    for network in networks:
+        change(network)
+    return networks
+
+
+def replaced(index, module):
+    return altered(lambda network: network.residual.__setitem__(index, module))
+
+
 class Own(Potential):
     def forward(self, x):
         return 2 * super().forward(x)
@@ -114,11 +127,41 @@ class Own(Potential):
         [Potential(3, (8, 8), quadratic=False), Potential(3, (8, 8))],
         [Potential(3, (8, 8), "relu")] * 2,
         [nn.Linear(3, 1)] * 2,
+        [Potential(3, ())] * 2,
+        replaced(1, nn.Softplus(beta=5)),
+        replaced(3, nn.Tanh()),
+        replaced(2, nn.Linear(8, 8, bias=False)),
+        replaced(1, nn.Sequential(nn.Softplus(), nn.Dropout(0.5))),
+        altered(lambda network: network.residual.append(nn.Identity())),
+        altered(lambda network: network.residual[0].register_forward_hook(lambda *_: None)),
+        altered(lambda network: network.register_buffer("scale", torch.ones(()))),
+        altered(lambda network: nn.utils.parametrizations.weight_norm(network.residual[2])),
     ],
     ids=lambda networks: " and ".join(type(network).__name__ for network in networks),
 )
 def test_other_networks_are_left_to_autograd(networks):
     assert not can_stack(networks)
+
+
+def test_only_what_is_written_out_is_compiled():
+    networks = [Potential(3, (8, 8)) for _ in range(2)]
+    assert GradientForm(*networks, SquaredEuclidean()).compile_step()
+    assert not GradientForm(*networks, SquaredEuclidean(), n_map_steps=2).compile_step()
+    assert not GradientForm(*networks, SquaredEuclidean(), bidirectional=False).compile_step()
+    assert not GradientForm(*altered(lambda network: None), Lp(1.5)).compile_step()
+
+
+def test_there_is_no_affine_map_without_a_quadratic():
+    there, back = (Affine(factor * torch.eye(3), torch.zeros(3)) for factor in (2.0, 0.5))
+    with_one, without = (
+        GradientForm(*(Potential(3, (8,), quadratic=quadratic) for _ in range(2)), SquaredEuclidean())
+        for quadratic in (True, False)
+    )
+    with_one.load_state_dict(with_one.affine(there, back))
+    x = rows(d=3).float()
+    torch.testing.assert_close(with_one.map(x), 2 * x)
+    torch.testing.assert_close(with_one.inverse(x), x / 2)
+    assert without.affine(there, back) is None
 
 
 def test_other_costs_are_left_to_autograd(monkeypatch):

@@ -38,6 +38,16 @@ def test_a_part_is_one_pass_over_its_rows(tiny, samples):
     assert transport.history_[-1]["step"] == 5
 
 
+def test_after_a_fit_by_the_clock_the_last_level_stays(samples):
+    X, Y = samples
+    transport = OTPTransport(max_time=1e-9, batch_size=16, random_state=0).fit(X, Y)
+    last = transport.history_[-1]["eps"]
+    for _ in range(2):
+        transport.partial_fit(X, Y)
+    assert transport.n_iter_ == 7
+    assert {record["eps"] for record in transport.history_[1:]} == {transport.problem_.smoothing.eps_min} == {last}
+
+
 @pytest.mark.parametrize("factor", [1e-3, 1e3])
 @pytest.mark.parametrize("way", ["partial_fit", "warm_start"])
 def test_rows_in_other_units_are_warned_of(tiny, samples, way, factor):

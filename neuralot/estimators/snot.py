@@ -110,7 +110,8 @@ class SNOTTransport(GameTransport):
         The centres, the common scale and the directions that standardise source and target.
     history_ : list of dict
         About fifty records: ``step``, ``seconds``, ``progress``, the players' losses, and ``discrepancy``, the
-        energy distance between images and target rows, in standardised units.
+        energy distance between images and target rows, in standardised units. Where the
+        affine map was taken instead of what was learned, the last one has its discrepancy as ``affine``.
     n_iter_ : int
         Steps made.
     status_ : neuralot.solve.Status

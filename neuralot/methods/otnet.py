@@ -166,8 +166,8 @@ class OTNet(SemiDual):
 
     def reserve(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
         for name in ("points", "weights", "base", "source_rows", "held_out_rows", "held_out_weights"):
-            setattr(self, name, torch.zeros(shapes.get(name, (0,))))
-        self._heights.corrections = nn.Parameter(torch.zeros(len(self.points)))
+            setattr(self, name, self.points.new_zeros(shapes.get(name, (0,))))
+        self._heights.corrections = nn.Parameter(torch.zeros_like(self.weights))
 
     # what it has learned
 
@@ -312,9 +312,9 @@ class MassTolerance:
         record["mass_error"] = found.mass_error
         return found.square + 2 * found.uncertainty < self.tol**2
 
-    def finish(self, problem: SemiDual) -> None:
+    def finish(self, problem: SemiDual, is_affine: bool = False) -> bool:
         """Leave the problem with its last weights."""
-        return None
+        return False
 
 
 @dataclass(frozen=True)
@@ -370,7 +370,7 @@ def _reach(points: Tensor) -> Tensor:
     """Distance within which nine in ten points have six neighbours, from a thousand points; 0 for fewer than 8."""
     if len(points) < N_NEIGHBOURS + 2:
         return points.new_zeros(())
-    some = points[torch.linspace(0, len(points) - 1, min(len(points), SOME_POINTS)).long()]
+    some = points[torch.linspace(0, len(points) - 1, min(len(points), SOME_POINTS), dtype=torch.double).long()]
     sixth = [torch.cdist(rows, points).topk(N_NEIGHBOURS + 1, largest=False).values[:, -1] for rows in some.split(16)]
     return torch.cat(sixth).quantile(0.9)
 

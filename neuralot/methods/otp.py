@@ -104,12 +104,12 @@ class OTP(SemiDual):
         return self.form.inverse(y)
 
     def affine(self, source: Sampler, target: Sampler, generator: Generator) -> dict[str, Tensor] | None:
-        smoothed = self._smoothed(Moments.of(source, generator), self.smoothing.eps_min)
-        state = self.form.affine(*affine_transport(smoothed, Moments.of(target, generator)))
+        laws = self._laws or (Moments.of(source, generator), Moments.of(target, generator))
+        state = self.form.affine(*affine_transport(self._smoothed(laws[0], self.smoothing.eps_min), laws[1]))
         return None if state is None else {f"form.{name}": value for name, value in state.items()}
 
-    def compile_step(self) -> None:
-        self.form.compile_step()
+    def compile_step(self) -> bool:
+        return self.form.compile_step()
 
     def levels(self, progress: float) -> dict[str, float]:
         return {"eps": self.smoothing.level(progress), **self.form.levels()}

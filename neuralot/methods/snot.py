@@ -56,8 +56,8 @@ class SNOT(SemiDual):
         state = self.form.affine(*affine_transport(*(Moments.of(law, generator) for law in (source, target))))
         return None if state is None else {f"form.{name}": value for name, value in state.items()}
 
-    def compile_step(self) -> None:
-        self.form.compile_step()
+    def compile_step(self) -> bool:
+        return self.form.compile_step()
 
     def levels(self, progress: float) -> dict[str, float]:
         return self.form.levels()
