@@ -14,6 +14,7 @@ whose exact plan is known, an exam that the search does not see tells how good t
 # plan. The search therefore takes the least noise whose score is within one standard deviation, over the folds, of the
 # best score.
 import os
+import warnings
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -22,6 +23,7 @@ import sklearn
 from scipy.ndimage import gaussian_filter, shift
 from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import GridSearchCV, KFold, StratifiedKFold
 from sklearn.pipeline import Pipeline
 from sklearn.svm import SVC
@@ -40,8 +42,11 @@ def least_noise(results):
     return min(np.flatnonzero(good), key=lambda index: results["params"][index]["eps_min"])
 
 
+# small networks and a fifth of the usual steps keep this example short, and fits say that they are
+warnings.filterwarnings("ignore", category=ConvergenceWarning)
+
+
 def search_levels(X, Y):
-    # small networks and a fifth of the usual steps keep this example short
     transport = OTPTransport(hidden_layer_sizes=(32, 32), max_iter=240, random_state=SEED)
     folds = KFold(3, shuffle=True, random_state=SEED)
     search = GridSearchCV(transport, {"eps_min": LEVELS}, cv=folds, refit=least_noise)

@@ -15,7 +15,8 @@ N_DRAWS = 2**17
 ROWS_PER_BLOCK = 2**14
 RIDGE = 1e-5
 SIZE_OF_THIN = 4.0
-MEAN_SQUARE = 4.0
+# what networks see through a lens has this scale in each column, the root of a mean square
+SEEN_SCALE = 2.0
 NEGLIGIBLE = 1e-12
 
 
@@ -166,5 +167,5 @@ def lenses(matrix: Tensor, covariance: Tensor, thin: Tensor) -> tuple[Tensor, Te
     enlarge = torch.eye(n_features, dtype=matrix.dtype, device=matrix.device) + (size - 1) * axes @ axes.T
     seen = enlarge @ root
     mean_square = float((seen @ covariance @ seen.T).trace()) / n_features
-    scale = math.sqrt(MEAN_SQUARE / mean_square) if mean_square > NEGLIGIBLE else 1.0  # nothing varies
+    scale = SEEN_SCALE / math.sqrt(mean_square) if mean_square > NEGLIGIBLE else 1.0  # nothing varies
     return scale * seen, scale * enlarge @ inverse_root

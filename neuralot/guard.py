@@ -10,11 +10,13 @@ from functools import cached_property
 import torch
 from torch import Generator, Tensor
 
-from neuralot.sampling import Sampler
+from neuralot.sampling import ArraySampler, Sampler
 from neuralot.semidual import SemiDual, energy_distance
 
 N_MONITORED = 512
 N_OF_CHANCE = 8
+# of which those that are watched may be drawn as of the law itself
+MANY_ROWS = 32 * N_MONITORED
 ROUNDING = 1e-3
 
 
@@ -25,6 +27,7 @@ class Guard:
         # a generator of its own: what is watched must not change what is learned
         self.generator = torch.Generator(generator.device)
         self.problem, self.target = problem, target
+        self.n_rows = [_n_rows(law) for law in (source, target)]
         self.x, self.y = source(N_MONITORED, generator), target(N_MONITORED, generator)
         self.best = math.inf
         self.best_weights: dict[str, Tensor] | None = None
@@ -35,10 +38,20 @@ class Guard:
 
     @cached_property
     def chance(self) -> float:
-        """What two samples of the target have between them, but for a chance of one in ten; 0 for a point."""
+        """What two samples of the target, as large as the fit's, have between them, but for a chance of one in ten.
+
+        By the bootstrap: rows of either are drawn from a sample that is drawn itself. 0 where the target is a point.
+        """
         self.generator.manual_seed(1)
-        others = (self.target(N_MONITORED, self.generator) for _ in range(N_OF_CHANCE))
-        return max(float(energy_distance(rows, self.y)) for rows in others)
+        pairs = ([self._drawn(n_rows) for n_rows in self.n_rows] for _ in range(N_OF_CHANCE))
+        return max(float(energy_distance(a, b)) for a, b in pairs)
+
+    def _drawn(self, n_rows: int) -> Tensor:
+        """What is watched of another sample of the target, with so many rows."""
+        if n_rows >= MANY_ROWS:
+            return self.target(N_MONITORED, self.generator)
+        rows = self.target(n_rows, self.generator)
+        return rows[torch.randint(n_rows, (N_MONITORED,), generator=self.generator, device=rows.device)]
 
     def discrepancy(self) -> float:
         """Energy distance between images, at the last smoothing level and under the same noise every time, and y."""
@@ -83,3 +96,10 @@ class Guard:
         if self.best_weights is not None:
             self.problem.load_state_dict(self.best_weights)
             self.last = self.best
+
+
+def _n_rows(law: Sampler) -> int:
+    """How many equally weighted, distinct rows say as much of a law as there is to know."""
+    if not isinstance(law, ArraySampler):
+        return MANY_ROWS
+    return math.ceil(1 / float(law.distinct()[1].square().sum()))

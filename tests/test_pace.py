@@ -15,6 +15,7 @@ from torch import nn
 from neuralot import OTPTransport, SNOTTransport, compiled, fitting
 from neuralot.compiled import Compiled
 from neuralot.forms import make_form
+from neuralot.guard import Guard
 from neuralot.methods import SNOT
 from neuralot.pace import LARGEST, SMALLEST, batch_for, n_steps_for, step_timer
 from neuralot.sampling import as_sampler
@@ -212,6 +213,26 @@ def test_a_fit_with_steps_enough_is_not(samples):
     with warnings.catch_warnings(action="error"):
         transport = SNOTTransport(max_iter=400, random_state=0).fit(*samples)
     assert transport.status_ is Status.MAX_ITER
+
+
+@pytest.mark.parametrize("n_rows", [20, 100, 20_000])
+def test_images_off_by_what_the_samples_leave_open_are_not_called_off(n_rows):
+    problem = SNOT(8).eval()  # nothing moves yet
+    off, far_off = [], []
+    for seed in range(20):
+        generator = torch.Generator().manual_seed(seed)
+        x, y = (torch.randn(n_rows, 8, generator=generator) for _ in range(2))
+        off.append(Guard(problem, as_sampler(x), as_sampler(y), generator).is_off)
+        far_off.append(Guard(problem, as_sampler(x), as_sampler(2 * y + 1), generator).is_off)
+    assert sum(off) <= 5
+    assert all(far_off)
+
+
+def test_a_point_leaves_nothing_to_chance():
+    x, point = torch.randn(50, 3, generator=torch.Generator().manual_seed(0)), torch.ones(1, 3)
+    guard = Guard(SNOT(3), as_sampler(x), as_sampler(point), torch.Generator().manual_seed(0))
+    assert guard.chance == 0
+    assert guard.is_off
 
 
 def test_a_warm_start_is_never_thrown_back_to_the_affine_map(samples):
