@@ -156,7 +156,8 @@ class OTNet(SemiDual):
         return self._loss_of_network(batch.x, batch.y) if self._by_network else self._loss_of_corrections(batch.x)
 
     def transport(self, x: Tensor) -> Tensor:
-        chosen, heights = self.assign(x), self.heights
+        heights = self.heights  # the network's of all points, while it learns: once
+        chosen = Planes(self.points, heights).highest(x)
         return self.points[chosen] + 0 * heights[chosen, None]  # not finite where the heights are not
 
     def levels(self, progress: float) -> dict[str, float]:
