@@ -7,14 +7,15 @@ from collections.abc import Iterator
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from neuralot.precision import products
 
-# a maximum over groups, and then within one, takes a third of the time of one over all
-GROUP = 64
-# what stays in the cache of a core, or fills a GPU
-ENTRIES_PER_BLOCK = {"cpu": 2**19, "cuda": 2**26}
-FEWEST_ROWS = 16
+# a maximum over groups, and then within one, takes a third of the time of one over all; groups come by so many
+GROUPS = 64
+# what stays in the cache of a core beside its maxima, or fills a GPU
+ENTRIES_PER_BLOCK = {"cpu": 2**18, "cuda": 2**26}
+FEWEST_ROWS = 32
 
 
 class Planes:
@@ -36,22 +37,31 @@ class Planes:
     """
 
     def __init__(self, points: Tensor, heights: Tensor) -> None:
-        m, d = points.shape
-        # one more coordinate for the heights, and planes below all others up to a whole number of groups
-        self.matrix = points.new_zeros(d + 1, math.ceil(m / GROUP) * GROUP)
-        self.matrix[:d, :m] = points.T
-        self.matrix[d, :m] = heights
-        self.matrix[d, m:] = torch.finfo(points.dtype).min
-        self.n_planes = m
+        self.n_planes = len(points)
+        self.n_groups = GROUPS * max(1, round(math.sqrt(self.n_planes) / GROUPS))
+        self.per_group = math.ceil(self.n_planes / self.n_groups)
+        # one more coordinate for the heights
+        self.matrix = torch.cat([self._in_groups(points.T, 0.0), points.new_empty(1, self.n_groups * self.per_group)])
+        self.move_to(heights)
+
+    def move_to(self, heights: Tensor) -> None:
+        """Let the same planes have other heights."""
+        # below all others: what fills the groups
+        self.matrix[-1:] = self._in_groups(heights[None], torch.finfo(heights.dtype).min)
+
+    def _in_groups(self, rows: Tensor, fill: float) -> Tensor:
+        """Columns in their order: neighbours are of different groups, whose maxima are then taken side by side."""
+        filled = F.pad(rows, (0, self.n_groups * self.per_group - self.n_planes), value=fill)
+        return filled.view(len(rows), self.n_groups, self.per_group).mT.reshape(len(rows), -1)
 
     def highest(self, x: Tensor) -> Tensor:
         """Index of the highest plane at each row, shape (n,); the first of those that are equally high."""
         winners = []
         for values in self._values(x):
-            groups = values.view(len(values), -1, GROUP)
-            group = groups.amax(dim=2).argmax(dim=1)
-            inside = groups[torch.arange(len(groups), device=x.device), group].argmax(dim=1)
-            winners.append(group * GROUP + inside)
+            groups = values.view(len(values), self.per_group, self.n_groups)
+            group = groups.amax(dim=1).max(dim=1).indices
+            inside = groups[torch.arange(len(groups), device=x.device), :, group].max(dim=1).indices
+            winners.append(group * self.per_group + inside)
         return torch.cat(winners) if winners else torch.empty(0, dtype=torch.long, device=x.device)
 
     def masses(self, x: Tensor, weights: Tensor | None = None) -> Tensor:
@@ -66,8 +76,8 @@ class Planes:
         parts = [values.topk(k, dim=1) for values in self._values(x)]
         if not parts:
             return x.new_empty(0, k), torch.empty(0, k, dtype=torch.long, device=x.device)
-        values, indices = zip(*parts, strict=True)
-        return torch.cat(values), torch.cat(indices)
+        values, columns = map(torch.cat, zip(*parts, strict=True))
+        return values, columns % self.n_groups * self.per_group + columns // self.n_groups
 
     def _values(self, x: Tensor) -> Iterator[Tensor]:
         """Values of all planes at some rows, block by block; each block is written over the last."""

@@ -26,6 +26,21 @@ def test_the_highest_planes_are_those_of_the_full_product(m, d, dtype, monkeypat
     torch.testing.assert_close(values.gather(1, indices), found)
 
 
+def test_planes_take_other_heights():
+    points, x = torch.randn(500, 3), torch.randn(40, 3)
+    envelope = Planes(points, torch.randn(500))
+    heights = torch.randn(500)
+    envelope.move_to(heights)
+    assert torch.equal(envelope.highest(x), (x @ points.T + heights).argmax(dim=1))
+
+
+@pytest.mark.parametrize("m", [4, 10_000])
+def test_of_equal_planes_far_apart_the_first_is_taken(m):
+    points = torch.zeros(m, 1)
+    points[[1, m // 2, m - 1]] = 1.0
+    assert Planes(points, torch.zeros(m)).highest(torch.tensor([[2.0], [-1.0]])).tolist() == [1, 0]
+
+
 def test_of_equal_planes_the_first_is_taken():
     points = torch.tensor([[1.0], [0.0], [1.0], [1.0]])
     assert Planes(points, torch.zeros(4)).highest(torch.tensor([[2.0], [-1.0]])).tolist() == [0, 1]

@@ -119,6 +119,7 @@ class OTNet(SemiDual):
         self._error = torch.zeros((), dtype=torch.double)
         self._best_error = math.inf
         self._n_steps = self._n_monte_carlo = 0
+        self._planes: Planes | None = None  # of the corrections, laid out once for many steps
 
     # what the loop asks
 
@@ -155,7 +156,8 @@ class OTNet(SemiDual):
         return self._loss_of_network(batch.x, batch.y) if self._by_network else self._loss_of_corrections(batch.x)
 
     def transport(self, x: Tensor) -> Tensor:
-        chosen, heights = self.assign(x), self.heights
+        heights = self.heights  # the network's of all points, while it learns: once
+        chosen = Planes(self.points, heights).highest(x)
         return self.points[chosen] + 0 * heights[chosen, None]  # not finite where the heights are not
 
     def levels(self, progress: float) -> dict[str, float]:
@@ -270,7 +272,7 @@ class OTNet(SemiDual):
 
     def _begin_window(self) -> None:
         self._error = torch.zeros((), dtype=torch.double, device=self.points.device)
-        self._n_steps = 0
+        self._n_steps, self._planes = 0, None
 
     def _loss_of_network(self, x: Tensor, y: Tensor) -> Tensor:
         heights = self._by(y)
@@ -280,10 +282,13 @@ class OTNet(SemiDual):
     def _loss_of_corrections(self, x: Tensor) -> Tensor:
         """A function whose gradient is the step to make."""
         corrections = self._heights.corrections
-        planes = Planes(self.points, self.base + corrections.detach())
-        masses = planes.masses(x)
+        heights = self.base + corrections.detach()
+        if self._planes is None:
+            self._planes = Planes(self.points, heights)
+        self._planes.move_to(heights)
+        masses = self._planes.masses(x)
         if self._n_steps == 0 and len(self.points) > 1:
-            self.margin.copy_(_margin(planes, x))
+            self.margin.copy_(_margin(self._planes, x))
         self._error += unbiased_square(masses, self.weights, len(x))
         self._n_steps += 1
         # of cells that few rows fall into, a row says little
