@@ -25,9 +25,14 @@ def default_activation(n_features: int, n_rows: int) -> str:
     return "tanh" if n_features <= 2 and n_rows >= MANY_ROWS else "silu"
 
 
-def default_rate(n_features: int) -> float:
-    """Adam's first learning rate: .008 below 16 features, .006 up to 64, and then falling as 1 / n_features."""
-    return min(0.008 if n_features < MANY_FEATURES else 0.006, 0.384 / n_features)
+def default_rate(n_features: int, n_steps: float = N_STEPS) -> float:
+    """Adam's first learning rate: .008 below 16 features, .006 up to 64, and then falling as 1 / n_features.
+
+    Between the plane and 64 features it falls as the root of the steps from 1200 to 4800, where it is a half.
+    """
+    rate = min(0.008 if n_features < MANY_FEATURES else 0.006, 0.384 / n_features)
+    falls = 2 < n_features < 64 and n_steps > N_STEPS
+    return rate * max(0.5, (N_STEPS / n_steps) ** 0.5) if falls else rate
 
 
 def default_decay(n_features: int, n_rows: int, usual: float, map_form: str = "gradient") -> float:

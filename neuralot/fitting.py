@@ -19,7 +19,7 @@ from torch import Generator, Tensor
 from neuralot.callbacks import ProgressBar
 from neuralot.compiled import has_compiler
 from neuralot.costs import as_cost
-from neuralot.defaults import BATCH, default_steps
+from neuralot.defaults import BATCH, default_rate, default_steps
 from neuralot.mapping import Change
 from neuralot.pace import LARGEST, batch_for, step_timer
 from neuralot.sampling import ArraySampler, canonical_order, distinct, hold_out, spaced
@@ -182,6 +182,9 @@ def fit(
         timer = step_timer(problem, *samplers, params["optimizer"], generator)
         n_rows = max(BATCH, min(LARGEST, len(source.distinct), len(target.distinct)))
         params["batch_size"] = batch_for(end - time.perf_counter(), timer, n_rows)
+        if transport.learning_rate_init == "auto":
+            n_steps = min(params["max_iter"], (end - time.perf_counter()) / timer(params["batch_size"]))
+            params["learning_rate_init"] = default_rate(source.rows.shape[1], n_steps)
     if _compiles(params, generator) and problem.compile_step():
         step_timer(problem, *samplers, params["optimizer"], generator)(params["batch_size"])  # here it is compiled
     if tasks is not None:

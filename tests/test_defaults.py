@@ -23,6 +23,13 @@ def test_the_rate_falls_with_the_dimension():
     assert rates == [0.008, 0.008, 0.006, 0.006, 0.0015]
 
 
+def test_the_rate_falls_with_the_steps_between_the_plane_and_64_features():
+    assert [default_rate(8, n_steps) / default_rate(8) for n_steps in (1, 1200, 2400, 10**9)] == pytest.approx(
+        [1, 1, 0.5**0.5, 0.5]
+    )
+    assert all(default_rate(n_features, 10**9) == default_rate(n_features) for n_features in (1, 2, 64, 256))
+
+
 def test_decay_is_proportional_to_one_over_n_between_its_bounds():
     for d in (16, 64):
         decays = [default_decay(d, n_rows, usual=0.2) for n_rows in (1, 512, 2048, 4096, 16_384, 10**7)]

@@ -83,16 +83,23 @@ def test_steps_are_timed_as_they_will_be_made():
     assert torch.equal(torch.random.get_rng_state(), state)
 
 
-def batches_of(monkeypatch, samples, **parameters):
-    """Batch sizes that a fit trains with, where every step is said to take a millisecond for each 100 rows."""
+def settings_of(monkeypatch, samples, **parameters):
+    """What a fit trains with, where every step is said to take a millisecond for each 100 rows."""
     monkeypatch.setattr(fitting, "step_timer", lambda *_: lambda n_rows: n_rows * 1e-5)
     given = []
     solve = fitting.solve
     monkeypatch.setattr(fitting, "solve", lambda *args, **kwargs: given.append(kwargs) or solve(*args, **kwargs))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        SNOTTransport(hidden_layer_sizes=(4,), random_state=0, **parameters).fit(*samples)
-    return given[0]["batch_size"]
+        stop = lambda *_: True  # noqa: E731
+        SNOTTransport(hidden_layer_sizes=(4,), compile=False, random_state=0, callbacks=[stop], **parameters).fit(
+            *samples
+        )
+    return given[0]
+
+
+def batches_of(monkeypatch, samples, **parameters):
+    return settings_of(monkeypatch, samples, max_iter=3, **parameters)["batch_size"]
 
 
 @pytest.fixture
@@ -102,13 +109,22 @@ def samples():
 
 
 def test_a_budget_of_seconds_chooses_the_batch(monkeypatch, samples):
-    assert batches_of(monkeypatch, samples, max_iter=3, max_time=2.0) == 128  # a thousand steps
-    assert batches_of(monkeypatch, samples, max_iter=3, max_time=1e4) == 2048  # 3000 rows
+    assert batches_of(monkeypatch, samples, max_time=2.0) == 128  # a thousand steps
+    assert batches_of(monkeypatch, samples, max_time=1e4) == 2048  # 3000 rows
+
+
+def test_a_longer_budget_has_a_lower_rate_in_space(monkeypatch):
+    samples = [np.random.default_rng(seed).normal(size=(5000, 4)) for seed in range(2)]
+    rates = [
+        settings_of(monkeypatch, samples, max_time=1e4, **parameters)["learning_rate"]
+        for parameters in ({}, {"max_iter": 2400}, {"max_iter": 100}, {"learning_rate_init": 0.1})
+    ]
+    assert rates == pytest.approx([0.004, 0.008 * 0.5**0.5, 0.008, 0.1])
 
 
 def test_without_one_and_where_it_is_given_it_is_what_it_is(monkeypatch, samples):
-    assert batches_of(monkeypatch, samples, max_iter=3) == 256
-    assert batches_of(monkeypatch, samples, max_iter=3, max_time=2.0, batch_size=17) == 17
+    assert batches_of(monkeypatch, samples) == 256
+    assert batches_of(monkeypatch, samples, max_time=2.0, batch_size=17) == 17
 
 
 def test_max_time_alone_has_no_limit_of_steps(samples):

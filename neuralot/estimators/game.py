@@ -13,12 +13,14 @@ from neuralot.base import METADATA, BaseTransport
 from neuralot.callbacks import EarlyStopping
 from neuralot.costs import Cost, as_cost
 from neuralot.defaults import (
+    N_STEPS,
     default_activation,
     default_batch,
     default_decay,
     default_gap_weight,
     default_rate,
     default_sizes,
+    default_steps,
 )
 from neuralot.fitting import Standardised, Watched
 from neuralot.forms import Form, make_form, resolve_map_form
@@ -119,10 +121,11 @@ class GameTransport(BaseTransport, ABC):
         """How to train networks on so many distinct rows, where the user leaves it to us."""
         noise_dim = getattr(self, "noise_dim", 0)
         form = resolve_map_form(self.map_form, as_cost(self.cost), noise_dim, self.map_network)
+        n_steps = N_STEPS if self.max_time is not None else default_steps(self.max_iter, None)
         auto = {
             "hidden_layer_sizes": default_sizes(n_features),
             "activation": default_activation(n_features, n_rows),
-            "learning_rate_init": default_rate(n_features),
+            "learning_rate_init": default_rate(n_features, n_steps),
             "weight_decay": default_decay(n_features, n_rows, usual_decay, form),
             "batch_size": default_batch(n_features, n_rows),
             "gap_weight": default_gap_weight(n_features),

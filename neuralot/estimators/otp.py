@@ -93,7 +93,8 @@ class OTPTransport(GameTransport):
         are not bit-equal.
     learning_rate_init : float or 'auto', default='auto'
         Adam's first rate; Muon's is 10 times that. Both follow a cosine to zero. ``'auto'`` is .008 below 16
-        features, .006 up to 64, and then falls as 1 / n_features.
+        features, .006 up to 64, and then falls as 1 / n_features. From 3 to 63 features it also falls with the root of
+        the steps beyond 1200, to a half at 4800.
     optimizer : {'auto', 'adam', 'muon'}, default='auto'
         ``'muon'``, and ``'auto'``: Muon on the matrices of the layers before the last, those with fewer than 8 inputs
         excepted, and Adam on the rest.
