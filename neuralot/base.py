@@ -28,6 +28,7 @@ from neuralot.solve import Record, Solution, Status
 from neuralot.tasks import AVAILABLE, CallbackSupportMixin, Tasks, with_callbacks
 from neuralot.validation import (
     as_array,
+    bounds_of,
     check_device,
     check_domains,
     check_n_draws,
@@ -88,6 +89,8 @@ class BaseTransport(Documented, CallbackSupportMixin, OneToOneFeatureMixin, Tran
     # what a fit asks of every transport, and not all have as a parameter
     cost: Any = "sqeuclidean"
     warm_start: bool = False
+    # whether rows very far outside are moved in; a target that images must be rows of stays as it is
+    _clips: bool = False
     # fitted attributes that a class has beside those of all
     _own_attributes: frozenset[str] = frozenset()
 
@@ -364,8 +367,11 @@ class BaseTransport(Documented, CallbackSupportMixin, OneToOneFeatureMixin, Tran
     def _warn(self, laws: Laws) -> None:
         source, target = (law.some().rows for law in laws)
         warn_of_scales(source, target)
-        for law, name in zip(laws, ("the source", "the target"), strict=True):
-            warn_of_outliers(law.rows, law.order, self.units_.scale, name)
+        moved = self.units_.source_bounds, self.units_.target_bounds
+        for law, name, at in zip(laws, ("the source", "the target"), moved, strict=True):
+            bounds = bounds_of(law.rows, law.order, self.units_.scale) if at is None else at
+            if bounds is not None:
+                warn_of_outliers(law.rows, law.order, bounds, at is not None, name)
         if not self.status_.ok:
             warn_user(self.status_.sentence, ConvergenceWarning)
 

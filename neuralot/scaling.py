@@ -44,6 +44,9 @@ class Units:
         Mean cost of random pairs, for a cost whose size nothing else tells; 1 for a homogeneous one.
     basis : ndarray of shape (n_features, n_directions) or None
         B, with orthonormal columns; None for the identity.
+    source_bounds, target_bounds : ndarray of shape (2, n_features) or None
+        Rows beyond them are taken for rows at them, where a few lie very far outside; see
+        `neuralot.validation.bounds_of`.
     """
 
     source_centre: np.ndarray
@@ -51,6 +54,8 @@ class Units:
     scale: float
     cost_level: float = 1.0
     basis: np.ndarray | None = None
+    source_bounds: np.ndarray | None = None
+    target_bounds: np.ndarray | None = None
 
     @classmethod
     def of(
@@ -98,11 +103,11 @@ class Units:
 
     def from_source(self, X: np.ndarray) -> np.ndarray:
         """Source rows in standardised coordinates, float64 or float32 like `X`."""
-        return self._enter(X, self.source_centre)
+        return self._enter(clipped(X, self.source_bounds), self.source_centre)
 
     def from_target(self, Y: np.ndarray) -> np.ndarray:
         """Target rows in standardised coordinates, float64 or float32 like `Y`."""
-        return self._enter(Y, self.target_centre)
+        return self._enter(clipped(Y, self.target_bounds), self.target_centre)
 
     def to_source(self, X: np.ndarray, Y: np.ndarray | None = None) -> np.ndarray:
         """Standardised source rows, images of the target rows `Y`, in the user's coordinates and the dtype of `X`."""
@@ -126,6 +131,11 @@ class Units:
             return 0
         moved = rows - centre
         return (moved - (moved @ self.basis) @ self.basis.T).astype(rows.dtype, copy=False)
+
+
+def clipped(rows: np.ndarray, bounds: np.ndarray | None) -> np.ndarray:
+    """Rows with their entries between the bounds of the columns, if there are any."""
+    return rows if bounds is None else rows.clip(*bounds).astype(rows.dtype, copy=False)
 
 
 def _blocks(X: np.ndarray, weights: np.ndarray, centre: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:

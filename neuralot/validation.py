@@ -76,7 +76,7 @@ _FACTORY: Rule = (
 
 BATCH_NORMS = (torch.nn.BatchNorm1d, torch.nn.BatchNorm2d, torch.nn.BatchNorm3d, torch.nn.SyncBatchNorm)
 LARGE_RATIO, FEWEST_TO_COMPARE = 1.5, 20  # decades, rows
-FEW_ROWS, FAR_OUTSIDE, LARGE_SHARE = 2000, 100, 10.0
+FEW_ROWS, FAR_OUTSIDE, LARGE_SHARE, AT_MOST, FEW = 2000, 100, 10.0, 10, 0.05
 DIRECTIONS = ("source_to_target", "target_to_source")
 
 RULES: Mapping[str, Rule] = {
@@ -238,8 +238,8 @@ def warn_of_scales(source: np.ndarray, target: np.ndarray, name: str = "source")
         )
 
 
-def warn_of_outliers(rows: np.ndarray, indices: np.ndarray, scale: float, name: str) -> None:
-    """Warn where a few rows lie so far outside that the scale of a fit is theirs and not that of the others.
+def bounds_of(rows: np.ndarray, indices: np.ndarray, scale: float) -> np.ndarray | None:
+    """Bounds for the columns of a sample of which a few rows lie so far outside that its scale is theirs; else None.
 
     Parameters
     ----------
@@ -249,24 +249,39 @@ def warn_of_outliers(rows: np.ndarray, indices: np.ndarray, scale: float, name: 
         Those of its rows that count.
     scale : float
         About the root of the mean variance per column.
-    name : str
-        Of the sample, for the message.
+
+    Returns
+    -------
+    ndarray of shape (2, n_features)
+        `AT_MOST` interquartile ranges below and above the medians, where some rows are `FAR_OUTSIDE` of them away.
     """
     few = rows[indices[np.linspace(0, len(indices) - 1, min(len(indices), FEW_ROWS)).astype(int)]]
     low, middle, high = np.percentile(few, [25, 50, 75], axis=0)
     spread = high - low
     varies = spread > 0
     if not varies.any() or scale <= LARGE_SHARE * float(np.sqrt(np.mean(spread**2))):
-        return
-    far = np.abs(rows[:, varies] - middle[varies]) > FAR_OUTSIDE * spread[varies]
-    outside = np.intersect1d(np.flatnonzero(far.any(axis=1)), indices)
-    if 0 < len(outside) < 0.05 * len(indices):
-        named = ", ".join(map(str, outside[:5])) + (f" and {len(outside) - 5} more" if len(outside) > 5 else "")
-        warn_user(
-            f"{name} has rows far outside of the rest, more than {FAR_OUTSIDE} interquartile ranges from the median: "
-            f"{named}. The fit sees the others at their scale, nearly as one point. If they hold a code for missing "
-            f"values, such as 9999, impute it; else remove or clip them (rows are counted within {name})"
-        )
+        return None
+    distances = (np.abs(rows[:, varies] - middle[varies]) / spread[varies])[indices].max(axis=1)
+    if not ((distances > FAR_OUTSIDE).any() and np.mean(distances > AT_MOST) < FEW):
+        return None
+    reach = np.where(varies, AT_MOST * spread, np.inf)
+    return np.stack([middle - reach, middle + reach])
+
+
+def warn_of_outliers(rows: np.ndarray, indices: np.ndarray, bounds: np.ndarray, moved: bool, name: str) -> None:
+    """Warn of the rows outside of `bounds_of` a sample; `moved` says whether the fit has moved them there."""
+    outside = np.intersect1d(np.flatnonzero(((rows < bounds[0]) | (rows > bounds[1])).any(axis=1)), indices)
+    named = ", ".join(map(str, outside[:5])) + (f" and {len(outside) - 5} more" if len(outside) > 5 else "")
+    seen = (
+        f"The fit takes them for rows at {AT_MOST} of these ranges, and so does what maps new rows"
+        if moved
+        else "The fit sees the others at their scale, nearly as one point"
+    )
+    warn_user(
+        f"{name} has rows far outside of the rest, more than {AT_MOST} interquartile ranges from the median, some more "
+        f"than {FAR_OUTSIDE}: {named}. {seen}. If they hold a code for missing values, such as 9999, impute it; else "
+        f"remove or clip them (rows are counted within {name})"
+    )
 
 
 def warn_of_lost_domains() -> None:

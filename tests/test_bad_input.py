@@ -5,14 +5,15 @@ import inspect
 import warnings
 
 import numpy as np
+import ot
 import pytest
 import scipy.sparse
 import torch
-from conftest import TRANSPORTS, games, takes
+from conftest import GAMES, TINY, TRANSPORTS, games, takes
 from sklearn.exceptions import ConvergenceWarning
 from torch import nn
 
-from neuralot import OTPTransport, SNOTTransport
+from neuralot import OTPTransport, SNOTTransport, load
 from neuralot.costs import Lp
 from neuralot.estimators.game import GameTransport
 from neuralot.solve import Status
@@ -457,6 +458,41 @@ def test_rows_far_outside_are_named(tiny, side):
     samples = (with_code(), Y) if side == "source" else (X, with_code())
     with pytest.warns(UserWarning, match=rf"the {side} has rows far outside .* 17, 40\. "):
         tiny().fit(*samples)
+
+
+@pytest.mark.parametrize("side", ["source", "target"])
+@pytest.mark.parametrize("cls", GAMES, ids=lambda cls: cls.__name__)
+def test_one_row_far_outside_leaves_the_others_where_exact_transport_has_them(cls, side):
+    rng = np.random.default_rng(229)
+    X, Y = rng.normal(size=(500, 2)), rng.normal(size=(500, 2)) + 3
+    (X if side == "source" else Y)[17] = 9999
+    others = np.arange(500) != 17
+    with pytest.warns(UserWarning, match="far outside"):
+        transport = cls(max_iter=300, random_state=0).fit(X, Y)
+
+    def distance(images):
+        return np.median(np.linalg.norm(images[others] - X[others] - 3, axis=1))
+
+    assert distance(transport.transform(X)) < 2 * distance(Y[ot.emd([], [], ot.dist(X, Y)).argmax(axis=1)])
+    if side == "source":  # the row itself is taken for one at the edge of the others, and so are those farther out
+        far = transport.transform([[9999.0, 9999.0], [1e6, 1e6]])
+        np.testing.assert_allclose(far[0], far[1])
+        assert np.abs(far[0]).max() < 100
+
+
+def test_a_transport_that_moves_rows_in_is_the_same_from_a_file(tmp_path):
+    transport = SNOTTransport(**TINY)
+    with pytest.warns(UserWarning, match="far outside"):
+        transport.fit(with_code(), with_code(seed=1))
+    transport.save(tmp_path / "moved.safetensors")
+    again = load(tmp_path / "moved.safetensors")
+    np.testing.assert_array_equal(again.transform(with_code()), transport.transform(with_code()))
+
+
+def test_heavy_tails_are_finite(tiny):
+    X, Y = np.random.default_rng(0).standard_cauchy(size=(2, 400, 3)) ** 3
+    with warnings.catch_warnings(action="ignore"):
+        assert np.isfinite(tiny().fit(X, Y).transform(X)).all()
 
 
 def test_rows_far_outside_that_do_not_count_are_not(tiny):

@@ -34,6 +34,7 @@ class GameTransport(BaseTransport, ABC):
     """A transport that a map and a potential learn in a game."""
 
     __metadata_request__partial_fit = METADATA
+    _clips = True
 
     early_stopping: bool
     validation_fraction: float
