@@ -34,7 +34,7 @@ def mlp(
     """Return a multilayer perceptron whose last layer starts at zero, so that it is the zero function at first.
 
     Inputs have the root mean square `scale` in each column. The first layer then makes values with a standard deviation
-    of 1.15 of them, and its biases are as large. With torch's own start it would be nearly linear where the data are.
+    of 1.15 of them, and biases half as large. With torch's own start it would be nearly linear where the data are.
     """
     sizes = [n_inputs, *hidden_layer_sizes]
     linear = [nn.Linear(n_in, n_out) for n_in, n_out in pairwise(sizes)]
@@ -43,7 +43,7 @@ def mlp(
     with torch.no_grad():
         for layer in linear[:1]:
             layer.weight.mul_(2 / scale)
-            layer.bias.mul_(2 * math.sqrt(n_inputs))
+            layer.bias.mul_(1 * math.sqrt(n_inputs))
         _silence(network)
     return network
 
