@@ -33,6 +33,7 @@ from neuralot.metrics import (
     target_floor,
     transport_cost,
 )
+from neuralot.solve import Status
 
 # distances between samples of N_SCORE rows, averaged over N_PAIRS pairs of them; costs over N_COST rows
 N_FIT, N_SCORE, N_PAIRS, N_COST = 4096, 2000, 5, 20_000
@@ -114,7 +115,7 @@ def run(case: Case, seed: int, settings: dict, floor: float, n_score: int) -> Re
         "cost": transport_cost(X, draws),
         "exact": pair.cost,
         "fit s": seconds,
-        "diverged": float(not estimator.status_.ok),
+        "diverged": float(estimator.status_ in (Status.DIVERGED, Status.FAILED)),
     }
     if pair.modes is not None:
         result["branch"] = float(mode_coverage(draws, pair.modes)[0])

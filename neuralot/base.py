@@ -22,13 +22,12 @@ from neuralot.costs import Cost, as_cost
 from neuralot.divergences import sinkhorn_divergence
 from neuralot.fitting import Law, Laws, Standardised, Watched, is_ours, seeded_generator
 from neuralot.mapping import Image, map_rows
-from neuralot.scaling import Units
+from neuralot.scaling import Units, bounds_of
 from neuralot.semidual import SemiDual
 from neuralot.solve import Record, Solution, Status
 from neuralot.tasks import AVAILABLE, CallbackSupportMixin, Tasks, with_callbacks
 from neuralot.validation import (
     as_array,
-    bounds_of,
     check_device,
     check_domains,
     check_n_draws,

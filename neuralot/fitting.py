@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -23,10 +23,10 @@ from neuralot.defaults import BATCH, default_rate, default_steps
 from neuralot.mapping import Change
 from neuralot.pace import LARGEST, batch_for, step_timer
 from neuralot.sampling import ArraySampler, canonical_order, distinct, hold_out, spaced
-from neuralot.scaling import NUMBERS_PER_BLOCK, Units, clipped
+from neuralot.scaling import NUMBERS_PER_BLOCK, Units, bounds_of, clipped
 from neuralot.semidual import SemiDual
 from neuralot.solve import Record, Solution, Status, go_on, solve
-from neuralot.validation import bounds_of, check_cost, check_random_state_of, warn_of_other_units
+from neuralot.validation import check_cost, check_random_state_of, warn_of_other_units
 
 if TYPE_CHECKING:
     from neuralot.base import BaseTransport
@@ -325,15 +325,13 @@ def _units(transport: BaseTransport, laws: Laws) -> Units:
     cost = as_cost(transport.cost)
     check_cost(cost, source.rows, target.rows)
     reduce = not _has_networks(transport.get_params(deep=False))
-
-    def units(bounds: Sequence[np.ndarray | None] = (None, None)) -> Units:
-        X, Y = (clipped(law.rows, each) for law, each in zip(laws, bounds, strict=True))
-        found = Units.of(X, Y, source.weights, target.weights, cost, reduce=reduce)
-        return replace(found, source_bounds=bounds[0], target_bounds=bounds[1])
-
-    found = units()
-    bounds = [bounds_of(law.rows, law.order, found.scale) for law in laws]
-    return units(bounds) if transport._clips and any(each is not None for each in bounds) else found
+    of = partial(Units.of, v=source.weights, w=target.weights, cost=cost, reduce=reduce)
+    units = of(source.rows, target.rows)
+    bounds = [bounds_of(law.rows, law.order, units.scale) for law in laws]
+    if not transport._clips or all(each is None for each in bounds):
+        return units
+    units = of(*(clipped(law.rows, each) for law, each in zip(laws, bounds, strict=True)))
+    return replace(units, source_bounds=bounds[0], target_bounds=bounds[1])
 
 
 def _units_of_the_last_fit(transport: BaseTransport, laws: Laws) -> Units:

@@ -14,11 +14,11 @@ from typing import Any, cast
 import torch
 from torch import Generator, Tensor, nn
 
-from neuralot.affine import Affine
+from neuralot.affine import SEEN_SCALE, Affine
 from neuralot.compiled import Compiled
 from neuralot.costs import Cost, SquaredEuclidean
 from neuralot.defaults import default_gap_weight, default_sizes
-from neuralot.networks import AffineBase, BasedMap, BasedPotential, MLPMap, NoiseMap, Potential
+from neuralot.networks import AffineBase, BasedMap, BasedPotential, MLPMap, NoiseMap, Potential, widen
 from neuralot.schedules import antithetic_noise
 from neuralot.semidual import (
     CriticLoss,
@@ -386,9 +386,11 @@ def make_form(
         )
     with seeded(generator):
         if form == "gradient":
+            potentials = potential(), potential()
+            for each in potentials if potential_network is None else ():
+                widen(cast(nn.Sequential, each.residual), SEEN_SCALE if based else 1.0)
             return GradientForm(
-                potential(),
-                potential(),
+                *potentials,
                 cost,
                 critic_loss=critic_loss,
                 n_map_steps=n_map_steps or 1,

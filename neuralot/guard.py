@@ -26,8 +26,7 @@ class Guard:
     def __init__(self, problem: SemiDual, source: Sampler, target: Sampler, generator: Generator) -> None:
         # a generator of its own: what is watched must not change what is learned
         self.generator = torch.Generator(generator.device)
-        self.problem, self.target = problem, target
-        self.n_rows = [_n_rows(law) for law in (source, target)]
+        self.problem, self.source, self.target = problem, source, target
         self.x, self.y = source(N_MONITORED, generator), target(N_MONITORED, generator)
         self.best = math.inf
         self.best_weights: dict[str, Tensor] | None = None
@@ -43,7 +42,8 @@ class Guard:
         By the bootstrap: rows of either are drawn from a sample that is drawn itself. 0 where the target is a point.
         """
         self.generator.manual_seed(1)
-        pairs = ([self._drawn(n_rows) for n_rows in self.n_rows] for _ in range(N_OF_CHANCE))
+        sizes = [_n_rows(law) for law in (self.source, self.target)]
+        pairs = ([self._drawn(n_rows) for n_rows in sizes] for _ in range(N_OF_CHANCE))
         return max(float(energy_distance(a, b)) for a, b in pairs)
 
     def _drawn(self, n_rows: int) -> Tensor:
@@ -99,7 +99,7 @@ class Guard:
 
 
 def _n_rows(law: Sampler) -> int:
-    """How many equally weighted, distinct rows say as much of a law as there is to know."""
+    """Effective number of distinct rows, one over the sum of squared weights; many where a law can be drawn from."""
     if not isinstance(law, ArraySampler):
         return MANY_ROWS
     return math.ceil(1 / float(law.distinct()[1].square().sum()))

@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from itertools import chain, pairwise
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-
-from neuralot.affine import SEEN_SCALE
 
 Activation = Callable[[], nn.Module]
 
@@ -28,24 +26,29 @@ ACTIVATIONS: dict[str, Activation] = {
 }
 
 
-def mlp(
-    n_inputs: int, n_outputs: int, hidden_layer_sizes: Sequence[int], activation: str, scale: float = 1.0
-) -> nn.Sequential:
-    """Return a multilayer perceptron whose last layer starts at zero, so that it is the zero function at first.
-
-    Inputs have the root mean square `scale` in each column. The first layer then makes values with a standard deviation
-    of 1.15 of them, and biases half as large. With torch's own start it would be nearly linear where the data are.
-    """
+def mlp(n_inputs: int, n_outputs: int, hidden_layer_sizes: Sequence[int], activation: str) -> nn.Sequential:
+    """Return a multilayer perceptron whose last layer starts at zero, so that it is the zero function at first."""
     sizes = [n_inputs, *hidden_layer_sizes]
-    linear = [nn.Linear(n_in, n_out) for n_in, n_out in pairwise(sizes)]
-    layers = chain.from_iterable((layer, ACTIVATIONS[activation]()) for layer in linear)
+    layers: list[nn.Module] = []
+    for n_in, n_out in pairwise(sizes):
+        layers += [nn.Linear(n_in, n_out), ACTIVATIONS[activation]()]
     network = nn.Sequential(*layers, nn.Linear(sizes[-1], n_outputs))
     with torch.no_grad():
-        for layer in linear[:1]:
-            layer.weight.mul_(2 / scale)
-            layer.bias.mul_(1 * math.sqrt(n_inputs))
         _silence(network)
     return network
+
+
+def widen(network: nn.Sequential, scale: float) -> None:
+    """Let a perceptron's first layer start as wide as its inputs, whose columns have the root mean square `scale`.
+
+    Its weights then give outputs with a standard deviation of 1.15, and its biases are half as large. With torch's own
+    start, a potential is nearly linear where the data are.
+    """
+    first = network[0]
+    assert isinstance(first, nn.Linear)
+    with torch.no_grad():
+        first.weight.mul_(2 / scale)
+        first.bias.mul_(math.sqrt(first.in_features))
 
 
 def _silence(network: nn.Sequential) -> None:
@@ -232,7 +235,7 @@ class BasedPotential(AffineBase):
 
     def __init__(self, n_features: int, hidden_layer_sizes: Sequence[int] = (64, 64), activation: str = "silu") -> None:
         super().__init__(n_features)
-        self.residual = mlp(n_features, 1, hidden_layer_sizes, activation, SEEN_SCALE)
+        self.residual = mlp(n_features, 1, hidden_layer_sizes, activation)
 
     def be_affine(self, matrix: Tensor, offset: Tensor) -> None:
         """Let the map be x -> `matrix` x + `offset`, with a symmetric matrix."""
@@ -264,7 +267,7 @@ class BasedMap(AffineBase):
 
     def __init__(self, n_features: int, hidden_layer_sizes: Sequence[int] = (64, 64), activation: str = "silu") -> None:
         super().__init__(n_features)
-        self.residual = mlp(n_features, n_features, hidden_layer_sizes, activation, SEEN_SCALE)
+        self.residual = mlp(n_features, n_features, hidden_layer_sizes, activation)
 
     def forward(self, x: Tensor) -> Tensor:
         """Image of the rows `x`, shape (n, d)."""

@@ -22,6 +22,10 @@ ROUNDING = 4.0
 MOST_FEATURES = 2048
 # sums go block by block: a float64 copy of a large sample would be larger than the sample, and than the cache
 NUMBERS_PER_BLOCK = 2**16
+# a sample has outliers if a few rows are so many interquartile ranges from the medians, and its scale is so many times
+# that of these ranges; rows are then moved in to the last number of them
+FAR_OUTSIDE, LARGE_SHARE, AT_MOST = 100, 10.0, 10
+FEW, FEW_ROWS = 0.05, 2000
 
 
 @dataclass(frozen=True)
@@ -45,8 +49,7 @@ class Units:
     basis : ndarray of shape (n_features, n_directions) or None
         B, with orthonormal columns; None for the identity.
     source_bounds, target_bounds : ndarray of shape (2, n_features) or None
-        Rows beyond them are taken for rows at them, where a few lie very far outside; see
-        `neuralot.validation.bounds_of`.
+        Rows beyond them are taken for rows at them, where a few lie very far outside; see `bounds_of`.
     """
 
     source_centre: np.ndarray
@@ -131,6 +134,36 @@ class Units:
             return 0
         moved = rows - centre
         return (moved - (moved @ self.basis) @ self.basis.T).astype(rows.dtype, copy=False)
+
+
+def bounds_of(rows: np.ndarray, indices: np.ndarray, scale: float) -> np.ndarray | None:
+    """Bounds for the columns of a sample of which a few rows lie so far outside that its scale is theirs; else None.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (n, n_features)
+        A sample.
+    indices : ndarray of shape (k,)
+        Those of its rows that count.
+    scale : float
+        About the root of the mean variance per column.
+
+    Returns
+    -------
+    ndarray of shape (2, n_features)
+        `AT_MOST` interquartile ranges below and above the medians, where some rows are `FAR_OUTSIDE` of them away.
+    """
+    few = rows[indices[np.linspace(0, len(indices) - 1, min(len(indices), FEW_ROWS)).astype(int)]]
+    low, middle, high = np.percentile(few, [25, 50, 75], axis=0)
+    spread = high - low
+    varies = spread > 0
+    if not varies.any() or scale <= LARGE_SHARE * float(np.sqrt(np.mean(spread**2))):
+        return None
+    distances = (np.abs(rows[:, varies] - middle[varies]) / spread[varies])[indices].max(axis=1)
+    if not ((distances > FAR_OUTSIDE).any() and np.mean(distances > AT_MOST) < FEW):
+        return None
+    reach = np.where(varies, AT_MOST * spread, np.inf)
+    return np.stack([middle - reach, middle + reach])
 
 
 def clipped(rows: np.ndarray, bounds: np.ndarray | None) -> np.ndarray:

@@ -20,6 +20,7 @@ from neuralot.costs import Cost
 from neuralot.forms import Form
 from neuralot.networks import ACTIVATIONS
 from neuralot.optimizers import OPTIMIZERS
+from neuralot.scaling import AT_MOST, FAR_OUTSIDE
 from neuralot.schedules import NOISE_SHAPES, SCHEDULES
 
 Rule = tuple[Callable[[Any], bool], str]
@@ -76,7 +77,6 @@ _FACTORY: Rule = (
 
 BATCH_NORMS = (torch.nn.BatchNorm1d, torch.nn.BatchNorm2d, torch.nn.BatchNorm3d, torch.nn.SyncBatchNorm)
 LARGE_RATIO, FEWEST_TO_COMPARE = 1.5, 20  # decades, rows
-FEW_ROWS, FAR_OUTSIDE, LARGE_SHARE, AT_MOST, FEW = 2000, 100, 10.0, 10, 0.05
 DIRECTIONS = ("source_to_target", "target_to_source")
 
 RULES: Mapping[str, Rule] = {
@@ -238,38 +238,8 @@ def warn_of_scales(source: np.ndarray, target: np.ndarray, name: str = "source")
         )
 
 
-def bounds_of(rows: np.ndarray, indices: np.ndarray, scale: float) -> np.ndarray | None:
-    """Bounds for the columns of a sample of which a few rows lie so far outside that its scale is theirs; else None.
-
-    Parameters
-    ----------
-    rows : ndarray of shape (n, n_features)
-        A sample.
-    indices : ndarray of shape (k,)
-        Those of its rows that count.
-    scale : float
-        About the root of the mean variance per column.
-
-    Returns
-    -------
-    ndarray of shape (2, n_features)
-        `AT_MOST` interquartile ranges below and above the medians, where some rows are `FAR_OUTSIDE` of them away.
-    """
-    few = rows[indices[np.linspace(0, len(indices) - 1, min(len(indices), FEW_ROWS)).astype(int)]]
-    low, middle, high = np.percentile(few, [25, 50, 75], axis=0)
-    spread = high - low
-    varies = spread > 0
-    if not varies.any() or scale <= LARGE_SHARE * float(np.sqrt(np.mean(spread**2))):
-        return None
-    distances = (np.abs(rows[:, varies] - middle[varies]) / spread[varies])[indices].max(axis=1)
-    if not ((distances > FAR_OUTSIDE).any() and np.mean(distances > AT_MOST) < FEW):
-        return None
-    reach = np.where(varies, AT_MOST * spread, np.inf)
-    return np.stack([middle - reach, middle + reach])
-
-
 def warn_of_outliers(rows: np.ndarray, indices: np.ndarray, bounds: np.ndarray, moved: bool, name: str) -> None:
-    """Warn of the rows outside of `bounds_of` a sample; `moved` says whether the fit has moved them there."""
+    """Warn of the rows outside of a sample's `bounds_of`; `moved` says whether the fit has moved them there."""
     outside = np.intersect1d(np.flatnonzero(((rows < bounds[0]) | (rows > bounds[1])).any(axis=1)), indices)
     named = ", ".join(map(str, outside[:5])) + (f" and {len(outside) - 5} more" if len(outside) > 5 else "")
     seen = (

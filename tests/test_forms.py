@@ -199,3 +199,14 @@ def test_the_generator_seeds_the_weights_and_nothing_else_does(options):
     assert torch.equal(weights(0), weights(0))
     assert not torch.equal(weights(0), weights(1))
     assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("n_features", [2, 16, 64])
+@pytest.mark.parametrize("affine_base", [False, True])
+def test_potentials_start_with_a_first_layer_as_wide_as_what_they_see(n_features, affine_base):
+    form = make_form(n_features, affine_base=affine_base, hidden_layer_sizes=(512, 8))
+    seen = (2.0 if affine_base else 1.0) * torch.randn(2000, n_features, generator=torch.Generator().manual_seed(0))
+    for potential in form.networks.values():
+        first = potential.residual[0]
+        assert float((seen @ first.weight.detach().T).std()) == pytest.approx(2 / 3**0.5, rel=0.1)
+        assert float(first.bias.detach().std()) == pytest.approx(1 / 3**0.5, rel=0.1)

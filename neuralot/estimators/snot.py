@@ -70,7 +70,7 @@ class SNOTTransport(GameTransport):
     learning_rate_init : float or 'auto', default='auto'
         Adam's first rate; Muon's is 10 times that. Both follow a cosine to zero. ``'auto'`` is .008 below 16
         features, .006 up to 64, and then falls as 1 / n_features. From 3 to 63 features it also falls with the root of
-        the steps beyond 1200, to a half at 4800.
+        the steps beyond 1200, to a half at 4800, where `max_iter` tells them, or `max_time` and a batch of our own.
     optimizer : {'auto', 'adam', 'muon'}, default='auto'
         ``'muon'``, and ``'auto'``: Muon on the matrices of the layers before the last, those with fewer than 8 inputs
         excepted, and Adam on the rest.
@@ -111,8 +111,8 @@ class SNOTTransport(GameTransport):
         The centres, the common scale and the directions that standardise source and target.
     history_ : list of dict
         About fifty records: ``step``, ``seconds``, ``progress``, the players' losses, and ``discrepancy``, the
-        energy distance between images and target rows, in standardised units. Where the
-        affine map was taken instead of what was learned, the last one has its discrepancy as ``affine``.
+        energy distance between images and target rows, in standardised units. Where the affine map was taken
+        instead of what was learned, the last one has its discrepancy as ``affine``.
     n_iter_ : int
         Steps made.
     status_ : neuralot.solve.Status
