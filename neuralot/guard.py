@@ -48,10 +48,9 @@ class Guard:
 
     def _drawn(self, n_rows: int) -> Tensor:
         """What is watched of another sample of the target, with so many rows."""
-        if n_rows >= MANY_ROWS:
+        if n_rows >= MANY_ROWS or not isinstance(self.target, ArraySampler):
             return self.target(N_MONITORED, self.generator)
-        rows = self.target(n_rows, self.generator)
-        return rows[torch.randint(n_rows, (N_MONITORED,), generator=self.generator, device=rows.device)]
+        return ArraySampler(self.target.independent(n_rows, self.generator))(N_MONITORED, self.generator)
 
     def discrepancy(self) -> float:
         """Energy distance between images, at the last smoothing level and under the same noise every time, and y."""

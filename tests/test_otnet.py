@@ -89,9 +89,13 @@ def test_2000_targets_against_the_exact_plan():
 def test_the_map_is_the_arg_max_of_the_stored_potential(in_the_plane):
     X, _, transport = in_the_plane
     points = transport.target_points_
-    winners = (X @ points.T + transport.heights_).argmax(axis=1)
-    assert np.array_equal(transport.assign(X), winners)
-    assert np.array_equal(transport.transform(X), points[winners])
+    values = X @ points.T + transport.heights_
+    first, second = np.sort(values, axis=1)[:, [-1, -2]].T
+    is_clear = first - second > 1e-6  # else rounding decides
+    winners = values.argmax(axis=1)
+    assert is_clear.mean() > 0.999
+    assert np.array_equal(transport.assign(X)[is_clear], winners[is_clear])
+    assert np.array_equal(transport.transform(X), points[transport.assign(X)])
 
 
 def test_the_map_is_optimal_for_the_law_of_its_images(in_the_plane):
@@ -110,7 +114,13 @@ def test_the_gap_is_cost_minus_dual_value(in_the_plane):
     cost = costs.gather(1, (x @ y.T + h).argmax(1, keepdim=True)).mean()
     dual = (costs - potential).amin(1).mean() + potential.mean()
     assert transport.dual_gap_ == pytest.approx(float(cost - dual) * units.scale**2, rel=1e-3)
-    assert abs(transport.dual_gap_) < 0.05 * Y.var(axis=0).sum()
+    # of many fresh rows it is small; a few hundred that were held out know it up to their own spread
+    masses = np.bincount(transport.assign(gaussian(400_000, 2, seed=7)), minlength=len(Y)) / 400_000
+    potential = 2 * transport.heights_ + np.square(transport.target_points_).sum(axis=1)
+    gap = (masses - 1 / len(Y)) @ potential
+    spread = np.sqrt(masses @ np.square(potential - masses @ potential))
+    assert abs(gap) < 0.05 * Y.var(axis=0).sum()
+    assert abs(transport.dual_gap_ - gap) < 4 * spread / np.sqrt(len(x))
 
 
 @pytest.mark.parametrize("steps", [3, 20, 300])

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, TensorDataset
 
-from neuralot.sampling import ArraySampler, as_sampler, hold_out, spaced
+from neuralot.sampling import ArraySampler, as_sampler, canonical_order, hold_out, spaced
 
 
 def seeded(seed=0):
@@ -50,6 +50,57 @@ def test_a_row_of_weight_two_is_drawn_like_one_that_stands_twice():
     twice = ArraySampler(torch.tensor([[0.0], [1.0], [1.0], [2.0]]))
     weighted = ArraySampler(numbered(3), torch.tensor([1.0, 2.0, 1.0]))
     assert torch.equal(twice(1000, seeded()), weighted(1000, seeded()))
+
+
+@pytest.mark.parametrize("weights", [None, [1.0, 3.0, 0.0, 4.0]])
+def test_a_batch_takes_one_row_from_each_part_of_the_mass(weights):
+    sampler = as_sampler(numbered(4), weights)
+    counts = np.bincount(sampler(16, seeded()).long().ravel(), minlength=4)
+    assert counts.tolist() == ([4, 4, 4, 4] if weights is None else [2, 6, 0, 8])
+
+
+def test_rows_of_a_batch_are_in_random_order():
+    """Those of two samplers are paired."""
+    x, y = (ArraySampler(numbered(1000))(1000, generator).ravel() for generator in (seeded(), seeded(1)))
+    assert abs(float(torch.corrcoef(torch.stack([x, y]))[0, 1])) < 0.1
+
+
+@pytest.mark.parametrize(("d", "factor"), [(1, 0.003), (2, 0.05), (4, 0.25), (16, 0.8)])
+def test_means_of_batches_vary_less_than_those_of_independent_rows(d, factor):
+    rows = np.random.default_rng(0).normal(size=(2**14, d)).astype(np.float32)
+    sampler = ArraySampler(torch.from_numpy(rows[canonical_order(rows, np.ones(len(rows)))]))
+    generator = seeded()
+
+    def variance(draw):
+        means = torch.stack([draw(256, generator).sin().mean(0) for _ in range(200)])
+        return float(means.var(0).mean())
+
+    assert variance(sampler) < factor * variance(sampler.independent)
+
+
+def canonical(rows, weights):
+    """The rows in their order, and where the mass that each of them ends at lies."""
+    order = canonical_order(rows, weights)
+    mass = np.cumsum(weights[order])
+    return rows[order], mass / mass[-1]
+
+
+def awkward_rows():
+    rng = np.random.default_rng(0)
+    ties = rng.integers(3, size=(300, 4)).astype(float)
+    heavy = np.concatenate([rng.standard_t(1, size=(300, 2)), [[1e300, -1e300]]])
+    return [ties, heavy, rng.normal(size=(5, 3)), np.zeros((10, 2)), 1e9 + rng.normal(size=(300, 1))]
+
+
+@pytest.mark.parametrize("which", range(5))
+def test_the_canonical_order_is_that_of_the_weighted_law(which):
+    rng, rows = np.random.default_rng(1), awkward_rows()[which]
+    times = rng.integers(0, 4, size=len(rows))
+    shuffled = rng.permutation(len(rows))
+    expected, mass = canonical(rows, times)
+    for other in (canonical(rows[shuffled], times[shuffled]), canonical(rows.repeat(times, axis=0), np.ones(times.sum()))):
+        for level in np.linspace(0, 1, 57)[1:-1] + 1e-6:
+            assert (other[0][np.searchsorted(other[1], level)] == expected[np.searchsorted(mass, level)]).all()
 
 
 @pytest.mark.parametrize(
