@@ -12,6 +12,9 @@ MANY_ROWS = 2**15
 MANY_FEATURES = 16
 FEWEST_ROWS = 512
 LEAST_DECAY = 0.01
+# with so little, maps get steep
+STEEP_DECAY = 0.02
+FEW_POINTS, ROWS_PER_POINT = 64, 8
 MOST_DECAY = {"gradient": 3.0, "network": 1.0}
 
 
@@ -48,6 +51,16 @@ def default_decay(n_features: int, n_rows: int, usual: float, map_form: str = "g
     if growth > 1:
         growth = max(1.0, growth * share)
     return max(LEAST_DECAY * share, min(usual * growth, MOST_DECAY[map_form]))
+
+
+def decay_to_points(usual: float, n_source: int, n_target: int) -> float:
+    """The usual decay, or less of it to a target of few points.
+
+    n / 64 of it for n points with 8 source rows each or more, but not below .02: the map must be steep between their
+    cells, and the rows of a cell keep it from overfitting.
+    """
+    few = n_target < FEW_POINTS and ROWS_PER_POINT * n_target <= n_source
+    return min(usual, max(STEEP_DECAY, usual * n_target / FEW_POINTS)) if few else usual
 
 
 def default_gap_weight(n_features: int) -> float:

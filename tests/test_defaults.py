@@ -4,6 +4,7 @@ import pytest
 
 from neuralot.defaults import (
     MANY_ROWS,
+    decay_to_points,
     default_activation,
     default_batch,
     default_decay,
@@ -40,6 +41,14 @@ def test_decay_is_proportional_to_one_over_n_between_its_bounds():
     assert [default_decay(d, 1024, usual=0.2) for d in (2, 4, 8)] == pytest.approx([0.2, 0.2, 0.4])
     assert default_decay(2, 10**7, usual=0.2) == 0.00125
     assert default_decay(2, 1, usual=0.2) == default_decay(2, 512, usual=0.2) == 0.2
+
+
+def test_decay_to_few_points_is_less_where_each_has_many_rows():
+    assert decay_to_points(0.3, 960, 5) == pytest.approx(0.3 * 5 / 64)
+    assert decay_to_points(0.3, 500, 2) == decay_to_points(0.02, 500, 2) == 0.02
+    assert decay_to_points(0.01, 500, 2) == 0.01
+    # as many rows on both sides, or many points, are samples that may be overfitted
+    assert decay_to_points(0.3, 5, 5) == decay_to_points(0.3, 39, 5) == decay_to_points(0.3, 4096, 64) == 0.3
 
 
 def test_the_gap_weighs_less_in_high_dimension():

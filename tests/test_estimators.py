@@ -22,7 +22,7 @@ from neuralot import OTNetTransport, OTPTransport, SNOTTransport
 from neuralot.costs import Lp
 from neuralot.datasets import make_convex_potential, make_one_to_many, small_pairs
 from neuralot.estimators.game import GameTransport
-from neuralot.metrics import d_target, exact_cost, mode_coverage, sinkhorn_divergence, transport_cost
+from neuralot.metrics import d_target, exact_cost, l2_uvp, mode_coverage, sinkhorn_divergence, transport_cost
 from neuralot.networks import ConvexPotential
 from neuralot.solve import Status
 
@@ -869,3 +869,30 @@ def test_weights_give_the_plan_that_pot_finds_with_them(transport_class):
 
     assert error(v, w) < 2
     assert error(np.ones(800), np.ones(800)) > 20
+
+
+# few rows
+
+
+@pytest.mark.parametrize(("cls", "n_features"), [(SNOTTransport, 8), (OTPTransport, 16)])
+def test_each_of_a_few_points_gets_its_share_of_many_rows(cls, n_features):
+    # with the decay of small samples the map is nearly affine, and the largest share is .28 or .32
+    rng = np.random.default_rng(0)
+    X, Y = rng.normal(size=(960, n_features)), rng.normal(size=(5, n_features))
+    images = cls(max_iter=400, random_state=0).fit(X, Y).sample(X, random_state=0)[0]
+    assert np.isfinite(images).all()
+    shares = np.bincount(ot.dist(images, Y).argmin(axis=1), minlength=5) / len(X)
+    assert shares.tolist() == pytest.approx([0.2] * 5, abs=0.04)
+
+
+def test_draws_of_few_rows_spread_over_many():
+    rng = np.random.default_rng(0)
+    X, Y = rng.normal(size=(5, 2)), rng.normal(size=(960, 2))
+    transport = OTPTransport(max_iter=400, random_state=0).fit(X, Y)
+    draws = transport.sample(X, n_draws=400, random_state=0)
+    plan = ot.emd([], [], ot.dist(X, Y))
+    barycentres = 5 * plan @ Y
+    within = np.sqrt((plan * ot.dist(barycentres, Y)).sum())
+    np.testing.assert_allclose(draws.mean(axis=(0, 1)), Y.mean(axis=0), atol=0.1)
+    assert np.sqrt(draws.var(axis=0).sum(axis=-1).mean()) == pytest.approx(within, rel=0.15)
+    assert l2_uvp(transport.transform(X), barycentres, Y.var(axis=0).sum()) < 5

@@ -205,6 +205,19 @@ def test_otp_in_sixty_four_dimensions(make, turned):
     assert np.abs(draws[:, varying].std(axis=0) / Y[:, varying].std(axis=0) - 1).max() < 0.1
 
 
+@pytest.mark.parametrize("cls", [SNOTTransport, OTPTransport])
+@pytest.mark.parametrize("share", [0.5, 0.7])
+def test_two_points_are_met_except_at_the_jump(cls, share):
+    rng = np.random.default_rng(0)
+    X, Y = rng.normal(size=(500, 2)), np.array([[1.0, 0.0], [-1.0, 0.0]])
+    transport = cls(random_state=0).fit(X, Y, sample_weight_target=[share, 1 - share])
+    draws = transport.sample(X, n_draws=4, random_state=0).reshape(-1, 2)
+    assert np.isfinite(draws).all()
+    # with SNOT's usual decay .11 of them lie between the points
+    assert np.mean(ot.dist(draws, Y).min(axis=1) > 0.2**2) < 0.08
+    assert np.mean(draws[:, 0] > 0) == pytest.approx(share, abs=0.03)
+
+
 def test_the_way_back_is_the_inverse_where_both_laws_have_a_density():
     pair = PAIRS["convex_potential"]
     transport = fit(SNOTTransport, pair)

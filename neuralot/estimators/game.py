@@ -14,6 +14,7 @@ from neuralot.callbacks import EarlyStopping
 from neuralot.costs import Cost, as_cost
 from neuralot.defaults import (
     N_STEPS,
+    decay_to_points,
     default_activation,
     default_batch,
     default_decay,
@@ -118,9 +119,11 @@ class GameTransport(BaseTransport, ABC):
         target, y_held = target.hold_out(self.validation_fraction, generator)
         return source, target, EarlyStopping(x_held, y_held, tol=self.tol, n_iter_no_change=self.n_iter_no_change)
 
-    def _training(self, n_features: int, n_rows: int, usual_decay: float) -> dict[str, Any]:
+    def _training(self, n_features: int, n_source: int, n_target: int, usual_decay: float) -> dict[str, Any]:
         """How to train networks on so many distinct rows, where the user leaves it to us."""
         noise_dim = getattr(self, "noise_dim", 0)
+        n_rows = min(n_source, n_target)
+        usual_decay = decay_to_points(usual_decay, n_source, n_target)
         form = resolve_map_form(self.map_form, as_cost(self.cost), noise_dim, self.map_network)
         n_steps = N_STEPS if self.max_time is not None else default_steps(self.max_iter, None)
         auto = {

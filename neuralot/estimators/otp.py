@@ -101,7 +101,8 @@ class OTPTransport(GameTransport):
     weight_decay : float or 'auto', default='auto'
         Decoupled decay of the matrices that Muon would move, against overfitting; too much bends the map. ``'auto'`` is
         0.02 for 4096 rows, or 0.5 with thin noise from 16 features on, and proportional to 1 / n, between .01 and 3 (1
-        for a network), see `neuralot.defaults.default_decay`.
+        for a network), see `neuralot.defaults.default_decay`; less to a target of fewer than 64 points with
+        many source rows each, but not below 0.02.
     early_stopping : bool, default=False
         End the fit when the energy distance between held-out images and held-out target rows stops falling, and
         keep the best weights; it counts from where eps has reached `eps_min`.
@@ -272,7 +273,7 @@ class OTPTransport(GameTransport):
         chosen = {"noise_shape": shape, "eps_min": level, "affine_base": many}
         # where mass splits the map must be steep, which decay forbids; not so for enlarged thin directions
         usual_decay = 0.5 if many and shape == "thin" else 0.02
-        return {**chosen, **self._training(n_features, min(n_source, n_target), usual_decay)}
+        return {**chosen, **self._training(n_features, n_source, n_target, usual_decay)}
 
     def _method(self, n_features: int, params: Any, cost: Cost, generator: Generator) -> SemiDual:
         return OTP(

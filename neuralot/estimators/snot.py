@@ -77,7 +77,8 @@ class SNOTTransport(GameTransport):
     weight_decay : float or 'auto', default='auto'
         Decoupled decay of the matrices that Muon would move, against overfitting; too much bends the map. ``'auto'`` is
         0.3 for 4096 rows, or 0.15 in the network form with another cost than the squared Euclidean, and proportional to
-        1 / n, between .01 and 3 (1 for a network), see `neuralot.defaults.default_decay`.
+        1 / n, between .01 and 3 (1 for a network), see `neuralot.defaults.default_decay`; less to a target of
+        fewer than 64 points with many source rows each.
     early_stopping : bool, default=False
         End the fit when the energy distance between held-out images and held-out target rows stops falling, and
         keep the best weights.
@@ -223,7 +224,7 @@ class SNOTTransport(GameTransport):
     def _resolved(self, rows: Tensor, n_source: int, n_target: int) -> dict[str, Any]:
         squared = isinstance(as_cost(self.cost), SquaredEuclidean)
         usual_decay = 0.3 if squared or self.map_form == "gradient" else 0.15
-        return self._training(rows.shape[1], min(n_source, n_target), usual_decay)
+        return self._training(rows.shape[1], n_source, n_target, usual_decay)
 
     def _method(self, n_features: int, params: Any, cost: Cost, generator: Generator) -> SemiDual:
         return SNOT(n_features, self._form(n_features, params, cost, generator))
