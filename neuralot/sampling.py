@@ -166,7 +166,7 @@ def canonical_order(rows: np.ndarray, weights: np.ndarray) -> np.ndarray:
     In a cell they follow a fixed random projection. Samplers invert the cumulative weights, so a fit then depends on
     the weighted law alone: neither on the order of the rows, nor on whether a row stands twice or weighs two.
     """
-    order = np.argsort(projection(rows), kind="stable")
+    order = np.argsort(projection(rows))
     order = order[weights[order] > 0]
     splits = _splits(rows[order[spaced(weights[order], ROWS_FOR_CELLS)]])
     blocks = np.split(rows, range(ROWS_FOR_CELLS, len(rows), ROWS_FOR_CELLS))  # of the size of a cache
@@ -201,7 +201,7 @@ def _splits(rows: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
 
 def projection(rows: np.ndarray) -> np.ndarray:
     """Keys of rows, on a fixed random line: equal rows have equal keys, and others almost surely have not."""
-    direction = np.asarray(np.random.default_rng(0).standard_normal(rows.shape[1]), dtype=rows.dtype)
+    direction = np.random.default_rng(0).standard_normal(rows.shape[1])  # float64: of 2^19 rows none share a key
     with np.errstate(over="ignore", invalid="ignore"):
         # not a matrix product: BLAS may sum equal rows in different orders
         return np.einsum("ij,j->i", rows, direction)

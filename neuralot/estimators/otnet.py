@@ -101,7 +101,7 @@ class OTNetTransport(BaseTransport):
     Attributes
     ----------
     target_points_ : ndarray of shape (m, n_features)
-        The distinct target rows of positive weight, ordered by a fixed random projection.
+        The distinct target rows of positive weight, cell by cell of a k-d tree.
     target_indices_ : ndarray of shape (m,)
         Where each of them stands in the target sample: ``X_target[target_indices_]`` are the points.
     heights_ : ndarray of shape (m,)
