@@ -115,6 +115,10 @@ class BaseTransport(Documented, CallbackSupportMixin, OneToOneFeatureMixin, Tran
     def _watch(self, problem: SemiDual, source: Standardised, target: Standardised, generator: Generator) -> Watched:
         """What a fit learns from, and what watches it on rows that were held out."""
 
+    def _sizes_of_long_fits(self, n_features: int, n_rows: int, n_draws: float) -> tuple[int, ...] | None:
+        """Layer sizes where `max_time` allows so many draws; None if they do not depend on it."""
+        return None
+
     def _of_target(self, law: Law, target: Standardised) -> dict[str, Any]:
         """Attributes that the target alone sets; most transports have none."""
         return {}

@@ -11,6 +11,7 @@ UNLIMITED = 10**9
 MANY_ROWS = 2**15
 MANY_FEATURES = 16
 FEWEST_ROWS = 512
+WIDE_FEATURES, WIDE_ROWS, WIDE_DRAWS = 64, 2**18, 6000 * 1024
 LEAST_DECAY = 0.01
 # with so little, maps get steep
 STEEP_DECAY = 0.02
@@ -21,6 +22,15 @@ MOST_DECAY = {"gradient": 3.0, "network": 1.0}
 def default_sizes(n_features: int) -> tuple[int, ...]:
     """Hidden layer sizes: three layers, 64 wide below 16 features, else 128."""
     return (64 if n_features < MANY_FEATURES else 128,) * 3
+
+
+def sizes_of_long_fits(n_features: int, n_rows: int, n_draws: float) -> tuple[int, ...]:
+    """Hidden layer sizes of a gradient-form SNOT that will draw so many rows with the usual ones.
+
+    256 wide from 64 features and 2^18 rows on, where there is time for 6000 steps of 1024; else `default_sizes`.
+    """
+    is_long = n_features >= WIDE_FEATURES and n_rows >= WIDE_ROWS and n_draws >= WIDE_DRAWS
+    return (256,) * 3 if is_long else default_sizes(n_features)
 
 
 def default_activation(n_features: int, n_rows: int) -> str:

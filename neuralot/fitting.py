@@ -22,7 +22,7 @@ from neuralot.costs import as_cost
 from neuralot.defaults import BATCH, default_rate, default_steps
 from neuralot.mapping import Change
 from neuralot.pace import LARGEST, batch_for, step_timer
-from neuralot.sampling import ArraySampler, canonical_order, distinct, hold_out, spaced
+from neuralot.sampling import ArraySampler, Sampler, canonical_order, distinct, hold_out, spaced
 from neuralot.scaling import NUMBERS_PER_BLOCK, Units, bounds_of, clipped
 from neuralot.semidual import SemiDual
 from neuralot.solve import Record, Solution, Status, go_on, solve
@@ -179,12 +179,15 @@ def fit(
     params = fitted["_fitted_params"]
     end = math.inf if params["max_time"] is None else start + params["max_time"]
     if _follows_the_budget(transport, generator):
-        timer = step_timer(problem, *samplers, params["optimizer"], generator)
-        n_rows = max(BATCH, min(LARGEST, len(source.distinct), len(target.distinct)))
-        params["batch_size"] = batch_for(end - time.perf_counter(), timer, n_rows)
+        n_rows, n_features = min(len(source.distinct), len(target.distinct)), source.rows.shape[1]
+        n_steps = _choose_batch(problem, samplers, params, n_rows, end, generator)
+        sizes = transport._sizes_of_long_fits(n_features, n_rows, n_steps * params["batch_size"])
+        if not warm and problem.invertible and sizes not in (None, params["hidden_layer_sizes"]):
+            params["hidden_layer_sizes"] = sizes
+            problem = build(transport, fitted, generator)
+            n_steps = _choose_batch(problem, samplers, params, n_rows, end, generator)
         if transport.learning_rate_init == "auto":
-            n_steps = min(params["max_iter"], (end - time.perf_counter()) / timer(params["batch_size"]))
-            params["learning_rate_init"] = default_rate(source.rows.shape[1], n_steps)
+            params["learning_rate_init"] = default_rate(n_features, n_steps)
     if _compiles(params, generator) and problem.compile_step():
         step_timer(problem, *samplers, params["optimizer"], generator)(params["batch_size"])  # here it is compiled
     if tasks is not None:
@@ -218,6 +221,21 @@ def _follows_the_budget(transport: BaseTransport, generator: Generator) -> bool:
     """
     ours = getattr(transport, "batch_size", None) == "auto" and transport.max_time is not None
     return ours and generator.device.type == "cpu"
+
+
+def _choose_batch(
+    problem: SemiDual,
+    samplers: tuple[Sampler, Sampler],
+    params: dict[str, Any],
+    n_rows: int,
+    end: float,
+    generator: Generator,
+) -> float:
+    """Set the batch size by timing a few steps; return about how many there will be until `end`."""
+    timer = step_timer(problem, *samplers, params["optimizer"], generator)
+    largest = max(BATCH, min(LARGEST, n_rows))
+    params["batch_size"] = batch_for(end - time.perf_counter(), timer, largest)
+    return float(min(params["max_iter"], (end - time.perf_counter()) / timer(params["batch_size"])))
 
 
 def _compiles(params: Mapping[str, Any], generator: Generator) -> bool:

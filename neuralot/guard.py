@@ -10,7 +10,7 @@ from functools import cached_property
 import torch
 from torch import Generator, Tensor
 
-from neuralot.sampling import ArraySampler, Sampler
+from neuralot.sampling import ArraySampler, Sampler, independent
 from neuralot.semidual import SemiDual, energy_distance
 
 N_MONITORED = 512
@@ -50,7 +50,7 @@ class Guard:
         """What is watched of another sample of the target, with so many rows."""
         if n_rows >= MANY_ROWS or not isinstance(self.target, ArraySampler):
             return self.target(N_MONITORED, self.generator)
-        return ArraySampler(self.target.independent(n_rows, self.generator))(N_MONITORED, self.generator)
+        return ArraySampler(independent(self.target)(n_rows, self.generator))(N_MONITORED, self.generator)
 
     def discrepancy(self) -> float:
         """Energy distance between images, at the last smoothing level and under the same noise every time, and y."""

@@ -56,10 +56,9 @@ class ArraySampler:
         self._upper = None if weights is None else torch.cumsum(weights.double(), 0).to(data.device)
 
     def __call__(self, n: int, generator: Generator) -> Tensor:
-        given = {"generator": generator, "device": self.data.device, "dtype": torch.double}
         # the parts in random order, as rows of two batches are paired; no randperm, which a CUDA graph may not capture
-        parts = torch.rand(n, **given).argsort()
-        return self._rows_at((parts + torch.rand(n, **given)) / n)
+        keys, within = torch.rand(2, n, generator=generator, device=self.data.device, dtype=torch.double)
+        return self._rows_at((keys.argsort() + within) / n)
 
     def independent(self, n: int, generator: Generator) -> Tensor:
         """Rows that are drawn independently of each other, in the order of `data`."""
@@ -158,6 +157,11 @@ def as_sampler(source: Any, weights: Any = None, device: torch.device | str | No
     rows = source if isinstance(source, Tensor) else torch.from_numpy(np.asarray(source))
     data = rows.to(device=device, dtype=torch.float32)
     return ArraySampler(data, None if weights is None else torch.as_tensor(weights))
+
+
+def independent(source: Sampler) -> Sampler:
+    """A sampler of rows that are independent of each other, from one whose batches may be stratified."""
+    return source.independent if isinstance(source, ArraySampler) else source
 
 
 def canonical_order(rows: np.ndarray, weights: np.ndarray) -> np.ndarray:

@@ -14,6 +14,8 @@ from torch import nn
 
 from neuralot import OTPTransport, SNOTTransport, compiled, fitting
 from neuralot.compiled import Compiled
+from neuralot.defaults import sizes_of_long_fits
+from neuralot.estimators import snot
 from neuralot.forms import make_form
 from neuralot.guard import Guard
 from neuralot.methods import SNOT
@@ -47,6 +49,27 @@ def test_a_step_too_slow_to_try_with_many_rows_is_tried_with_few():
     asked = []
     batch_for(1.0, lambda n_rows: asked.append(n_rows) or 1.0)
     assert asked == [SMALLEST]
+
+
+def test_long_fits_on_many_rows_in_high_dimension_are_wider():
+    assert sizes_of_long_fits(64, 2**18, 6000 * 1024) == (256,) * 3
+    for smaller in [(63, 2**18, 1e9), (64, 2**18 - 1, 1e9), (64, 2**18, 6000 * 1024 - 1)]:
+        assert sizes_of_long_fits(*smaller) == (128,) * 3
+
+
+@pytest.mark.parametrize(
+    ("settings", "width"), [({}, 24), ({"hidden_layer_sizes": (8,)}, 8), ({"map_form": "network"}, 128)]
+)
+def test_a_fit_takes_the_sizes_that_its_budget_allows(monkeypatch, settings, width):
+    monkeypatch.setattr(fitting, "batch_for", lambda *args: 64)
+    asked = []
+    monkeypatch.setattr(
+        snot, "sizes_of_long_fits", lambda n_features, n_rows, n_draws: asked.append((n_features, n_rows)) or (24, 24)
+    )
+    X = np.random.default_rng(0).normal(size=(100, 16))
+    est = SNOTTransport(max_time=0.3, max_iter=20, random_state=0, **settings).fit(X, X + 1)
+    assert next(weight for weight in est.problem_.parameters() if weight.ndim == 1).shape[0] == width
+    assert asked in ([], [(16, 100)])
 
 
 def test_timing_leaves_problem_and_generators_alone():

@@ -98,7 +98,10 @@ def test_the_canonical_order_is_that_of_the_weighted_law(which):
     times = rng.integers(0, 4, size=len(rows))
     shuffled = rng.permutation(len(rows))
     expected, mass = canonical(rows, times)
-    for other in (canonical(rows[shuffled], times[shuffled]), canonical(rows.repeat(times, axis=0), np.ones(times.sum()))):
+    for other in (
+        canonical(rows[shuffled], times[shuffled]),
+        canonical(rows.repeat(times, axis=0), np.ones(times.sum())),
+    ):
         for level in np.linspace(0, 1, 57)[1:-1] + 1e-6:
             assert (other[0][np.searchsorted(other[1], level)] == expected[np.searchsorted(mass, level)]).all()
 

@@ -10,6 +10,7 @@ import torch
 from torch import Generator, Tensor
 
 from neuralot.costs import Cost, PairedCost, SquaredEuclidean, as_cost
+from neuralot.defaults import sizes_of_long_fits
 from neuralot.estimators.game import GameTransport
 from neuralot.forms import NetworkFactory
 from neuralot.methods import SNOT
@@ -32,7 +33,8 @@ class SNOTTransport(GameTransport):
         exists. ``'network'``: a free network, the papers' form, for any cost. ``'auto'`` takes the gradient form for
         the squared Euclidean cost without noise input or map network, else the network.
     hidden_layer_sizes : tuple of int or 'auto', default='auto'
-        Of every network; ``'auto'`` is (64, 64, 64) below 16 features, else (128, 128, 128).
+        Of every network; ``'auto'`` is (64, 64, 64) below 16 features, else (128, 128, 128), or (256, 256, 256) from 64
+        features and 262 144 rows on where `max_time` allows 6000 steps of 1024 rows.
     activation : {'auto', 'celu', 'gelu', 'relu', 'silu', 'softplus', 'tanh'}, default='auto'
         ``'auto'`` is ``'tanh'`` for two features and at least 32 768 rows, else ``'silu'``.
     map_network, potential_network : callable ``n_features -> torch.nn.Module`` or None, default=None
@@ -225,6 +227,10 @@ class SNOTTransport(GameTransport):
         squared = isinstance(as_cost(self.cost), SquaredEuclidean)
         usual_decay = 0.3 if squared or self.map_form == "gradient" else 0.15
         return self._training(rows.shape[1], n_source, n_target, usual_decay)
+
+    def _sizes_of_long_fits(self, n_features: int, n_rows: int, n_draws: float) -> tuple[int, ...] | None:
+        is_ours = self.hidden_layer_sizes == "auto" and self.potential_network is None
+        return sizes_of_long_fits(n_features, n_rows, n_draws) if is_ours else None
 
     def _method(self, n_features: int, params: Any, cost: Cost, generator: Generator) -> SemiDual:
         return SNOT(n_features, self._form(n_features, params, cost, generator))

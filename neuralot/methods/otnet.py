@@ -44,8 +44,8 @@ class OTNet(SemiDual):
     :math:`h(y) = (g_\theta(y) - |y|^2) / 2`, as many source rows against as many fresh target rows in each step: a step
     costs the same however many points there are. Then the network stays as it is, and each point gets a
     correction of its own, by steps in proportion to :math:`\nu_i - w_i` and to the mean margin between the two highest
-    planes, which is the size of a Newton step. When the masses of batches come no closer, the batch doubles, up to
-    eight times its first size.
+    planes, which is the size of a Newton step. When the masses come no closer, the batch doubles, up to eight times
+    its first size.
 
     Parameters
     ----------
@@ -106,6 +106,7 @@ class OTNet(SemiDual):
         self.players = {"heights": 1}
         self.cost = SquaredEuclidean()
         self.capturable = False
+        self.independent = True  # how far the masses are off is estimated from them
         self.network_share = network_share
         for name in ("points", "source_rows", "held_out_rows"):
             self.register_buffer(name, torch.zeros(0, n_features))
@@ -289,7 +290,7 @@ class OTNet(SemiDual):
         masses = self._planes.masses(x)
         if self._n_steps == 0 and len(self.points) > 1:
             self.margin.copy_(_margin(self._planes, x))
-        self._error += (masses - self.weights).double().square().sum()  # no estimate of it: rows may be stratified
+        self._error += unbiased_square(masses, self.weights, len(x))
         self._n_steps += 1
         # of cells that few rows fall into, a row says little
         least = max(1 / len(self.points), LEAST_HITS / len(x))
