@@ -19,7 +19,7 @@ from torch import Generator, Tensor
 from neuralot.callbacks import ProgressBar
 from neuralot.compiled import has_compiler
 from neuralot.costs import as_cost
-from neuralot.defaults import BATCH, default_rate, default_steps
+from neuralot.defaults import BATCH, MANY_ROWS, default_rate, default_steps
 from neuralot.mapping import Change
 from neuralot.pace import LARGEST, batch_for, step_timer
 from neuralot.sampling import ArraySampler, Sampler, canonical_order, distinct, hold_out, spaced
@@ -112,10 +112,14 @@ class Standardised:
         """Indices of rows without repetitions."""
         return distinct(self.rows)
 
-    def sampler(self) -> ArraySampler:
-        """Draws rows in proportion to their weights."""
+    def sampler(self, stratified: bool = False) -> ArraySampler:
+        """Draws rows in proportion to their weights; where there are many, as stratified samples if that is asked for.
+
+        Of few rows a fit learns their noise, and that of batches keeps it from it.
+        """
         uniform = bool((self.weights == self.weights[0]).all())
-        return ArraySampler(self.rows, None if uniform else torch.as_tensor(self.weights))
+        stratified = stratified and len(self.distinct) >= MANY_ROWS
+        return ArraySampler(self.rows, None if uniform else torch.as_tensor(self.weights), stratified)
 
     def alike(self, n_rows: int) -> Tensor:
         """At most `n_rows` rows that count alike."""
@@ -174,7 +178,7 @@ def fit(
         _load(problem, transport.problem_)
     fitted |= transport._of_target(laws[1], target)
     source, target, watch = transport._watch(problem, source, target, generator)
-    samplers = source.sampler(), target.sampler()
+    samplers = source.sampler(transport._stratifies), target.sampler(transport._stratifies)
     callbacks = [*([] if watch is None else [watch]), *(transport.callbacks or ())]
     params = fitted["_fitted_params"]
     end = math.inf if params["max_time"] is None else start + params["max_time"]
@@ -252,19 +256,20 @@ def fit_part(transport: BaseTransport, laws: Laws, generator: Generator) -> dict
     source, target, fitted = _prepared(transport, laws, generator, warm=warm, of_stream=True)
     params = fitted["_fitted_params"]
     n_steps = math.ceil(max(len(source.distinct), len(target.distinct)) / params["batch_size"])
+    samplers = source.sampler(transport._stratifies), target.sampler(transport._stratifies)
     given = settings(params, generator) | {"n_steps": n_steps, "callbacks": transport.callbacks or ()}
     if warm and params["max_time"] is not None and transport.history_:
         # of a fit by the clock, the schedules went on with the time: as many steps as that would have been
         given["max_iter"] = max(1, round(transport.n_iter_ / transport.history_[-1]["progress"]))
     if not warm:
-        solution = solve(build(transport, fitted, generator), source.sampler(), target.sampler(), **given)
+        solution = solve(build(transport, fitted, generator), *samplers, **given)
     else:
         last = transport._solution
         if last is None:
             problem = build(transport, fitted, generator)
             _load(problem, transport.problem_)
             last = Solution(problem, transport.status_, [], transport.n_iter_)
-        solution = go_on(last, source.sampler(), target.sampler(), **given)
+        solution = go_on(last, *samplers, **given)
     before = transport.history_ if warm else []
     return fitted | _learned(solution, before) | {"_solution": solution if solution.training else None}
 

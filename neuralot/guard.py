@@ -10,7 +10,7 @@ from functools import cached_property
 import torch
 from torch import Generator, Tensor
 
-from neuralot.sampling import ArraySampler, Sampler, independent
+from neuralot.sampling import ArraySampler, Sampler
 from neuralot.semidual import SemiDual, energy_distance
 
 N_MONITORED = 512
@@ -26,8 +26,9 @@ class Guard:
     def __init__(self, problem: SemiDual, source: Sampler, target: Sampler, generator: Generator) -> None:
         # a generator of its own: what is watched must not change what is learned
         self.generator = torch.Generator(generator.device)
+        # energy distances are without bias between independent rows; those of stratified batches would fall below 0
         self.problem, self.source, self.target = problem, source, target
-        self.x, self.y = source(N_MONITORED, generator), target(N_MONITORED, generator)
+        self.x, self.y = (_independent(law)(N_MONITORED, generator) for law in (source, target))
         self.best = math.inf
         self.best_weights: dict[str, Tensor] | None = None
         self.first = self.last = self.discrepancy()
@@ -48,9 +49,11 @@ class Guard:
 
     def _drawn(self, n_rows: int) -> Tensor:
         """What is watched of another sample of the target, with so many rows."""
-        if n_rows >= MANY_ROWS or not isinstance(self.target, ArraySampler):
-            return self.target(N_MONITORED, self.generator)
-        return ArraySampler(independent(self.target)(n_rows, self.generator))(N_MONITORED, self.generator)
+        draw = _independent(self.target)
+        if n_rows >= MANY_ROWS:
+            return draw(N_MONITORED, self.generator)
+        rows = draw(n_rows, self.generator)
+        return rows[torch.randint(n_rows, (N_MONITORED,), generator=self.generator, device=rows.device)]
 
     def discrepancy(self) -> float:
         """Energy distance between images, at the last smoothing level and under the same noise every time, and y."""
@@ -95,6 +98,11 @@ class Guard:
         if self.best_weights is not None:
             self.problem.load_state_dict(self.best_weights)
             self.last = self.best
+
+
+def _independent(law: Sampler) -> Sampler:
+    """A sampler of independent rows."""
+    return law.independent if isinstance(law, ArraySampler) else law
 
 
 def _n_rows(law: Sampler) -> int:

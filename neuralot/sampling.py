@@ -21,15 +21,15 @@ ROWS_FOR_CELLS = 2_048
 class ArraySampler:
     """Draw rows of `data` with replacement, each with a probability proportional to its weight.
 
-    A batch is a stratified sample: the mass of the rows, in the order in which they stand, is cut into as many equal
-    parts as rows are drawn, and each part gives one of them. Where neighbours in that order are near to each other, as
-    in the `canonical_order` of the estimators, means over a batch then vary less, in one to three dimensions by far.
-
     Parameters
     ----------
     data : Tensor of shape (n_rows, n_features)
     weights : Tensor of shape (n_rows,), optional
         Non-negative; uniform when None. A draw costs O(log n_rows) per row.
+    stratified : bool
+        Whether a batch is a stratified sample: the mass of the rows, in the order in which they stand, is cut into as
+        many equal parts as rows are drawn, and each part gives one of them. Where neighbours in that order are near to
+        each other, as in `canonical_order`, means over a batch then vary less, in one to three dimensions by far.
 
     References
     ----------
@@ -45,25 +45,26 @@ class ArraySampler:
     tensor([3., 3., 3.])
     """
 
-    def __init__(self, data: Tensor, weights: Tensor | None = None) -> None:
+    def __init__(self, data: Tensor, weights: Tensor | None = None, stratified: bool = False) -> None:
         if data.ndim != 2 or not len(data):
             raise ValueError(f"data must be rows of shape (n_rows, n_features), got {tuple(data.shape)}")
         if weights is not None and weights.shape != (len(data),):
             raise ValueError(f"weights must have shape ({len(data)},), one per row, got {tuple(weights.shape)}")
         if weights is not None and not (weights.isfinite().all() and (weights >= 0).all() and weights.sum() > 0):
             raise ValueError("weights must be finite, non-negative and not all zero")
-        self.data = data
+        self.data, self.stratified = data, stratified
         self._upper = None if weights is None else torch.cumsum(weights.double(), 0).to(data.device)
 
     def __call__(self, n: int, generator: Generator) -> Tensor:
+        if not self.stratified:
+            return self.independent(n, generator)
         # the parts in random order, as rows of two batches are paired; no randperm, which a CUDA graph may not capture
         keys, within = torch.rand(2, n, generator=generator, device=self.data.device, dtype=torch.double)
         return self._rows_at((keys.argsort() + within) / n)
 
     def independent(self, n: int, generator: Generator) -> Tensor:
-        """Rows that are drawn independently of each other, in the order of `data`."""
-        draws = torch.rand(n, generator=generator, device=self.data.device, dtype=torch.double)
-        return self._rows_at(draws.sort().values)
+        """Rows that are drawn independently of each other."""
+        return self._rows_at(torch.rand(n, generator=generator, device=self.data.device, dtype=torch.double))
 
     def _rows_at(self, draws: Tensor) -> Tensor:
         """Rows at these shares of the mass."""
@@ -159,11 +160,6 @@ def as_sampler(source: Any, weights: Any = None, device: torch.device | str | No
     return ArraySampler(data, None if weights is None else torch.as_tensor(weights))
 
 
-def independent(source: Sampler) -> Sampler:
-    """A sampler of rows that are independent of each other, from one whose batches may be stratified."""
-    return source.independent if isinstance(source, ArraySampler) else source
-
-
 def canonical_order(rows: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Indices that order the rows cell by cell of a k-d tree, without those of no weight.
 
@@ -238,4 +234,5 @@ def hold_out(weights: np.ndarray, n_cells: int, fraction: float, generator: Gene
 def spaced(weights: np.ndarray, n_rows: int) -> np.ndarray:
     """Indices of `n_rows` rows at equal distances along the cumulative weight: a small sample of the weighted law."""
     upper = np.cumsum(weights)
-    return np.searchsorted(upper, (np.arange(n_rows) + 0.5) * (upper[-1] / n_rows), side="right")
+    # no simple fraction: where a row ends just there, rounding would tell which one it is
+    return np.searchsorted(upper, (np.arange(n_rows) + 2**0.5 - 1) * (upper[-1] / n_rows), side="right")

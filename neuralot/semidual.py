@@ -70,8 +70,6 @@ class SemiDual(nn.Module, ABC):
         How many times the batch size a step takes at present.
     capturable : bool
         Whether all steps do the same, so that a GPU can replay one.
-    independent : bool
-        Whether the rows of a batch must be independent of each other; else they are stratified where that is possible.
     """
 
     networks: nn.ModuleDict
@@ -82,7 +80,6 @@ class SemiDual(nn.Module, ABC):
     together: bool = False
     growth: int = 1
     capturable: bool = True
-    independent: bool = False
 
     @abstractmethod
     def loss(self, player: str, batch: Batch) -> Tensor:

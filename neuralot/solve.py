@@ -18,7 +18,7 @@ from neuralot.capture import Captured
 from neuralot.guard import Guard
 from neuralot.optimizers import OPTIMIZERS
 from neuralot.precision import products
-from neuralot.sampling import ArraySampler, Sampler, as_sampler, independent
+from neuralot.sampling import ArraySampler, Sampler, as_sampler
 from neuralot.semidual import Batch, SemiDual
 from neuralot.training import Training
 
@@ -241,11 +241,10 @@ def _run(
 
     def step() -> dict[str, Tensor]:
         return training.step(
-            lambda: Batch(draw_x(n_rows(), generator), draw_y(n_rows(), generator), progress, generator), rate
+            lambda: Batch(source(n_rows(), generator), target(n_rows(), generator), progress, generator), rate
         )
 
     guard = Guard(learned, source, target, generator)
-    draw_x, draw_y = (independent(source), independent(target)) if problem.independent else (source, target)
     history: list[Record] = []
     lost = stopped = interrupted = is_affine = False
     if capture:

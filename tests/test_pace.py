@@ -12,7 +12,7 @@ import torch
 from sklearn.exceptions import ConvergenceWarning
 from torch import nn
 
-from neuralot import OTPTransport, SNOTTransport, compiled, fitting
+from neuralot import OTNetTransport, OTPTransport, SNOTTransport, compiled, fitting
 from neuralot.compiled import Compiled
 from neuralot.defaults import sizes_of_long_fits
 from neuralot.estimators import snot
@@ -20,7 +20,7 @@ from neuralot.forms import make_form
 from neuralot.guard import Guard
 from neuralot.methods import SNOT
 from neuralot.pace import LARGEST, SMALLEST, batch_for, n_steps_for, step_timer
-from neuralot.sampling import as_sampler
+from neuralot.sampling import ArraySampler, as_sampler
 from neuralot.solve import Status, solve
 
 
@@ -70,6 +70,32 @@ def test_a_fit_takes_the_sizes_that_its_budget_allows(monkeypatch, settings, wid
     est = SNOTTransport(max_time=0.3, max_iter=20, random_state=0, **settings).fit(X, X + 1)
     assert next(weight for weight in est.problem_.parameters() if weight.ndim == 1).shape[0] == width
     assert asked in ([], [(16, 100)])
+
+
+@pytest.mark.parametrize(
+    ("transport_class", "expected"), [(SNOTTransport, True), (OTPTransport, True), (OTNetTransport, False)]
+)
+def test_batches_of_many_rows_are_stratified_but_those_of_ot_net(monkeypatch, transport_class, expected):
+    """OT-Net estimates from its rows how far its masses are off, which takes independent ones."""
+    seen = []
+
+    def watched(problem, source, target, **settings):
+        seen.append((source.stratified, target.stratified))
+        return solve(problem, source, target, **settings)
+
+    monkeypatch.setattr(fitting, "MANY_ROWS", 50)
+    monkeypatch.setattr(fitting, "solve", watched)
+    rows = np.random.default_rng(0).normal(size=(100, 2))
+    transport_class(max_iter=2, random_state=0).fit(rows, rows[:40])
+    assert seen == [(expected, False)]
+
+
+def test_the_guard_watches_independent_rows():
+    """Of its energy distance, which is without bias for them alone, stratified ones would make less than nothing."""
+    generator, law = torch.Generator().manual_seed(0), ArraySampler(torch.randn(512, 2), stratified=True)
+    assert len(law(512, generator).unique(dim=0)) == 512
+    guard = Guard(SNOT(2, make_form(2, generator=generator)), law, law, generator)
+    assert all(len(rows.unique(dim=0)) < 400 for rows in (guard.x, guard.y, guard._drawn(10**5)))
 
 
 def test_timing_leaves_problem_and_generators_alone():

@@ -36,6 +36,7 @@ class GameTransport(BaseTransport, ABC):
 
     __metadata_request__partial_fit = METADATA
     _clips = True
+    _stratifies = True
 
     early_stopping: bool
     validation_fraction: float

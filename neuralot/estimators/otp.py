@@ -83,9 +83,9 @@ class OTPTransport(GameTransport):
     cost : 'sqeuclidean', `neuralot.costs.Cost` or callable, default='sqeuclidean'
         ``Lp(1.5)``, or a function of paired rows (n, d), (n, d) -> (n,) in torch and in the data's units.
     batch_size : int or 'auto', default='auto'
-        Rows of each side per update, a stratified sample; ``'auto'`` is 256, and from 32 768 rows on 1024, or 512 from
-        64 features on. With `max_time` on a CPU a few steps are timed, and it is the largest power of two of which
-        about a thousand steps fit, from 64 to 4096.
+        Rows of each side per update, a stratified sample from 32 768 rows on. ``'auto'`` is 256, and from so many rows
+        on 1024, or 512 from 64 features on. With `max_time` on a CPU a few steps are timed, and it is the largest power
+        of two from 64 to 4096 for which there is time for 1000 steps, and for 2.5 steps per row.
     max_iter : int or 'auto', default='auto'
         Updates of the potential; ``'auto'`` is 1200, or no limit beside `max_time`.
     max_time : float or None, default=None
@@ -101,8 +101,8 @@ class OTPTransport(GameTransport):
     weight_decay : float or 'auto', default='auto'
         Decoupled decay of the matrices that Muon would move, against overfitting; too much bends the map. ``'auto'`` is
         0.02 for 4096 rows, or 0.5 with thin noise from 16 features on, and proportional to 1 / n, between .01 and 3 (1
-        for a network), see `neuralot.defaults.default_decay`; less to a target of fewer than 64 points with
-        many source rows each, but not below 0.02.
+        for a network), see `neuralot.defaults.default_decay`; less, but not below 0.02, to a target of fewer than
+        64 points with 8 source rows each or more.
     early_stopping : bool, default=False
         End the fit when the energy distance between held-out images and held-out target rows stops falling, and
         keep the best weights; it counts from where eps has reached `eps_min`.

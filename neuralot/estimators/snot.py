@@ -33,8 +33,9 @@ class SNOTTransport(GameTransport):
         exists. ``'network'``: a free network, the papers' form, for any cost. ``'auto'`` takes the gradient form for
         the squared Euclidean cost without noise input or map network, else the network.
     hidden_layer_sizes : tuple of int or 'auto', default='auto'
-        Of every network; ``'auto'`` is (64, 64, 64) below 16 features, else (128, 128, 128), or (256, 256, 256) from 64
-        features and 262 144 rows on where `max_time` allows 6000 steps of 1024 rows.
+        Of every network; ``'auto'`` is (64, 64, 64) below 16 features, else (128, 128, 128). On a CPU, in the
+        gradient form and with ``batch_size='auto'``, it is (256, 256, 256) from 64 features and 262 144 rows on where
+        `max_time` allows 6000 steps of 1024 rows.
     activation : {'auto', 'celu', 'gelu', 'relu', 'silu', 'softplus', 'tanh'}, default='auto'
         ``'auto'`` is ``'tanh'`` for two features and at least 32 768 rows, else ``'silu'``.
     map_network, potential_network : callable ``n_features -> torch.nn.Module`` or None, default=None
@@ -61,9 +62,9 @@ class SNOTTransport(GameTransport):
     cost : 'sqeuclidean', `neuralot.costs.Cost` or callable, default='sqeuclidean'
         ``Lp(1.5)``, or a function of paired rows (n, d), (n, d) -> (n,) in torch and in the data's units.
     batch_size : int or 'auto', default='auto'
-        Rows of each side per update, a stratified sample; ``'auto'`` is 256, and from 32 768 rows on 1024, or 512 from
-        64 features on. With `max_time` on a CPU a few steps are timed, and it is the largest power of two of which
-        about a thousand steps fit, from 64 to 4096.
+        Rows of each side per update, a stratified sample from 32 768 rows on. ``'auto'`` is 256, and from so many rows
+        on 1024, or 512 from 64 features on. With `max_time` on a CPU a few steps are timed, and it is the largest power
+        of two from 64 to 4096 for which there is time for 1000 steps, and for 2.5 steps per row.
     max_iter : int or 'auto', default='auto'
         Updates of the potential; ``'auto'`` is 1200, or no limit beside `max_time`.
     max_time : float or None, default=None
@@ -79,8 +80,8 @@ class SNOTTransport(GameTransport):
     weight_decay : float or 'auto', default='auto'
         Decoupled decay of the matrices that Muon would move, against overfitting; too much bends the map. ``'auto'`` is
         0.3 for 4096 rows, or 0.15 in the network form with another cost than the squared Euclidean, and proportional to
-        1 / n, between .01 and 3 (1 for a network), see `neuralot.defaults.default_decay`; less to a target of
-        fewer than 64 points with many source rows each.
+        1 / n, between .01 and 3 (1 for a network), see `neuralot.defaults.default_decay`; less, but not below
+        0.02, to a target of fewer than 64 points with 8 source rows each or more.
     early_stopping : bool, default=False
         End the fit when the energy distance between held-out images and held-out target rows stops falling, and
         keep the best weights.

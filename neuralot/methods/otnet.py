@@ -106,7 +106,6 @@ class OTNet(SemiDual):
         self.players = {"heights": 1}
         self.cost = SquaredEuclidean()
         self.capturable = False
-        self.independent = True  # how far the masses are off is estimated from them
         self.network_share = network_share
         for name in ("points", "source_rows", "held_out_rows"):
             self.register_buffer(name, torch.zeros(0, n_features))
