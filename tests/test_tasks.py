@@ -53,13 +53,13 @@ def test_no_fit_has_more_tasks_than_it_said(tiny, samples, max_iter):
 def test_what_a_callback_scores_is_the_transport_of_that_moment(tiny, samples, named):
     X, Y = samples
     listener = Listener()
-    fit = tiny(max_iter=10).set_callbacks(listener).fit
+    fit = tiny(max_iter=20).set_callbacks(listener).fit
     transport = fit(X, np.zeros(len(X)), X_target=Y) if named else fit(X, Y)
     assert len(listener.scores) == len(transport.history_) + 1
     assert listener.scores[-1] == transport.score(X, Y)
     assert len(set(listener.scores)) > len(listener.scores) / 2
     # they change nothing
-    assert np.array_equal(transport.transform(X), tiny(max_iter=10).fit(X, Y).transform(X))
+    assert np.array_equal(transport.transform(X), tiny(max_iter=20).fit(X, Y).transform(X))
 
 
 def test_a_callback_may_end_a_fit(tiny, samples):
