@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from abc import ABC, abstractmethod
@@ -90,8 +91,8 @@ class BaseTransport(Documented, CallbackSupportMixin, OneToOneFeatureMixin, Tran
     warm_start: bool = False
     # whether rows very far outside are moved in; a target that images must be rows of stays as it is
     _clips: bool = False
-    # whether its batches are stratified samples where rows are many
-    _stratifies: bool = False
+    # of so many distinct rows on its batches are stratified samples
+    _stratified_from: float = math.inf
     # fitted attributes that a class has beside those of all
     _own_attributes: frozenset[str] = frozenset()
 

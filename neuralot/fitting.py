@@ -19,7 +19,7 @@ from torch import Generator, Tensor
 from neuralot.callbacks import ProgressBar
 from neuralot.compiled import has_compiler
 from neuralot.costs import as_cost
-from neuralot.defaults import BATCH, MANY_ROWS, default_rate, default_steps
+from neuralot.defaults import BATCH, default_rate, default_steps
 from neuralot.mapping import Change
 from neuralot.pace import LARGEST, batch_for, step_timer
 from neuralot.sampling import ArraySampler, Sampler, canonical_order, distinct, hold_out, spaced
@@ -112,14 +112,11 @@ class Standardised:
         """Indices of rows without repetitions."""
         return distinct(self.rows)
 
-    def sampler(self, stratified: bool = False) -> ArraySampler:
-        """Draws rows in proportion to their weights; where there are many, as stratified samples if that is asked for.
-
-        Of few rows a fit learns their noise, and that of batches keeps it from it.
-        """
+    def sampler(self, stratified_from: float = math.inf) -> ArraySampler:
+        """Draws rows in proportion to their weights; from so many distinct rows on in stratified samples."""
         uniform = bool((self.weights == self.weights[0]).all())
-        stratified = stratified and len(self.distinct) >= MANY_ROWS
-        return ArraySampler(self.rows, None if uniform else torch.as_tensor(self.weights), stratified)
+        weights = None if uniform else torch.as_tensor(self.weights)
+        return ArraySampler(self.rows, weights, stratified=len(self.distinct) >= stratified_from)
 
     def alike(self, n_rows: int) -> Tensor:
         """At most `n_rows` rows that count alike."""
@@ -178,7 +175,7 @@ def fit(
         _load(problem, transport.problem_)
     fitted |= transport._of_target(laws[1], target)
     source, target, watch = transport._watch(problem, source, target, generator)
-    samplers = source.sampler(transport._stratifies), target.sampler(transport._stratifies)
+    samplers = source.sampler(transport._stratified_from), target.sampler(transport._stratified_from)
     callbacks = [*([] if watch is None else [watch]), *(transport.callbacks or ())]
     params = fitted["_fitted_params"]
     end = math.inf if params["max_time"] is None else start + params["max_time"]
@@ -256,7 +253,7 @@ def fit_part(transport: BaseTransport, laws: Laws, generator: Generator) -> dict
     source, target, fitted = _prepared(transport, laws, generator, warm=warm, of_stream=True)
     params = fitted["_fitted_params"]
     n_steps = math.ceil(max(len(source.distinct), len(target.distinct)) / params["batch_size"])
-    samplers = source.sampler(transport._stratifies), target.sampler(transport._stratifies)
+    samplers = source.sampler(transport._stratified_from), target.sampler(transport._stratified_from)
     given = settings(params, generator) | {"n_steps": n_steps, "callbacks": transport.callbacks or ()}
     if warm and params["max_time"] is not None and transport.history_:
         # of a fit by the clock, the schedules went on with the time: as many steps as that would have been

@@ -73,9 +73,10 @@ def test_a_fit_takes_the_sizes_that_its_budget_allows(monkeypatch, settings, wid
 
 
 @pytest.mark.parametrize(
-    ("transport_class", "expected"), [(SNOTTransport, True), (OTPTransport, True), (OTNetTransport, False)]
+    ("transport_class", "expected"),
+    [(SNOTTransport, (True, False)), (OTPTransport, (True, True)), (OTNetTransport, (False, False))],
 )
-def test_batches_of_many_rows_are_stratified_but_those_of_ot_net(monkeypatch, transport_class, expected):
+def test_batches_are_stratified_where_that_gains(monkeypatch, transport_class, expected):
     """OT-Net estimates from its rows how far its masses are off, which takes independent ones."""
     seen = []
 
@@ -83,11 +84,11 @@ def test_batches_of_many_rows_are_stratified_but_those_of_ot_net(monkeypatch, tr
         seen.append((source.stratified, target.stratified))
         return solve(problem, source, target, **settings)
 
-    monkeypatch.setattr(fitting, "MANY_ROWS", 50)
+    monkeypatch.setattr(SNOTTransport, "_stratified_from", 50)
     monkeypatch.setattr(fitting, "solve", watched)
     rows = np.random.default_rng(0).normal(size=(100, 2))
     transport_class(max_iter=2, random_state=0).fit(rows, rows[:40])
-    assert seen == [(expected, False)]
+    assert seen == [expected]
 
 
 def test_the_guard_watches_independent_rows():

@@ -36,7 +36,6 @@ class GameTransport(BaseTransport, ABC):
 
     __metadata_request__partial_fit = METADATA
     _clips = True
-    _stratifies = True
 
     early_stopping: bool
     validation_fraction: float

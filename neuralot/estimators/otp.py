@@ -83,9 +83,9 @@ class OTPTransport(GameTransport):
     cost : 'sqeuclidean', `neuralot.costs.Cost` or callable, default='sqeuclidean'
         ``Lp(1.5)``, or a function of paired rows (n, d), (n, d) -> (n,) in torch and in the data's units.
     batch_size : int or 'auto', default='auto'
-        Rows of each side per update, a stratified sample from 32 768 rows on. ``'auto'`` is 256, and from so many rows
-        on 1024, or 512 from 64 features on. With `max_time` on a CPU a few steps are timed, and it is the largest power
-        of two from 64 to 4096 for which there is time for 1000 steps, and for 2.5 steps per row.
+        Rows of each side per update, a stratified sample. ``'auto'`` is 256, and from 32 768 rows on 1024, or 512 from
+        64 features on. With `max_time` on a CPU a few steps are timed, and it is the largest power of two from 64 to
+        4096 for which there is time for 1000 steps, and for 2.5 steps per row.
     max_iter : int or 'auto', default='auto'
         Updates of the potential; ``'auto'`` is 1200, or no limit beside `max_time`.
     max_time : float or None, default=None
@@ -180,6 +180,8 @@ class OTPTransport(GameTransport):
     ...     max_iter=3000,
     ... )
     """
+
+    _stratified_from = 0
 
     def __init__(
         self,

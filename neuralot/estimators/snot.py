@@ -10,7 +10,7 @@ import torch
 from torch import Generator, Tensor
 
 from neuralot.costs import Cost, PairedCost, SquaredEuclidean, as_cost
-from neuralot.defaults import sizes_of_long_fits
+from neuralot.defaults import MANY_ROWS, sizes_of_long_fits
 from neuralot.estimators.game import GameTransport
 from neuralot.forms import NetworkFactory
 from neuralot.methods import SNOT
@@ -158,6 +158,9 @@ class SNOTTransport(GameTransport):
     ...     max_iter=3000,
     ... )
     """
+
+    # of few rows a fit learns their noise, and that of batches keeps it from it
+    _stratified_from = MANY_ROWS
 
     def __init__(
         self,
