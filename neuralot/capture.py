@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import warnings
 from collections.abc import Callable
 from typing import Generic, TypeVar
@@ -14,6 +15,9 @@ Result = TypeVar("Result")
 WARM_UP = 3
 # replays after which the host sees to it that the device is no more than twice as many behind
 LEAD = 16
+# each thread's stream for warm-up and capture, of each device: for every stream that products have run on torch keeps
+# memory, 32 MiB on an H100
+_of_thread = threading.local()
 
 
 class Captured(Generic[Result]):
@@ -36,8 +40,7 @@ class Captured(Generic[Result]):
         self.graph: torch.cuda.CUDAGraph | None = None
         self.error: str | None = None  # as text: an error would hold on to what the step had allocated
         self.waits = False
-        # one for warm-up and capture: torch keeps memory for each stream that products have run on
-        self._stream = torch.cuda.Stream(generator.device)
+        self._stream = _side_stream(generator.device)
         self._reached = torch.cuda.Event()
         self._result: Result
         self._n_calls = 0
@@ -99,3 +102,8 @@ class Captured(Generic[Result]):
                     generator.graphsafe_set_state(state)
             else:
                 self.graph = graph
+
+
+def _side_stream(device: torch.device) -> torch.cuda.Stream:
+    streams: dict[str, torch.cuda.Stream] = vars(_of_thread)
+    return streams.get(str(device)) or streams.setdefault(str(device), torch.cuda.Stream(device))

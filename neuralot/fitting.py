@@ -179,7 +179,7 @@ def fit(
     callbacks = [*([] if watch is None else [watch]), *(transport.callbacks or ())]
     params = fitted["_fitted_params"]
     end = math.inf if params["max_time"] is None else start + params["max_time"]
-    if _follows_the_budget(transport, generator):
+    if _follows_the_budget(transport):
         n_rows, n_features = min(len(source.distinct), len(target.distinct)), source.rows.shape[1]
         n_steps = _choose_batch(problem, samplers, params, n_rows, end, generator)
         sizes = transport._sizes_of_long_fits(n_features, n_rows, n_steps * params["batch_size"])
@@ -190,7 +190,8 @@ def fit(
         if transport.learning_rate_init == "auto":
             params["learning_rate_init"] = default_rate(n_features, n_steps)
     if _compiles(params, generator) and problem.compile_step():
-        step_timer(problem, *samplers, params["optimizer"], generator)(params["batch_size"])  # here it is compiled
+        # here it is compiled
+        step_timer(problem, *samplers, params["optimizer"], generator, is_ours(params))(params["batch_size"])
     if tasks is not None:
         callbacks.append(tasks.begin(fitted))
     with contextlib.ExitStack() as stack:
@@ -215,13 +216,9 @@ def fit(
     return fitted | _learned(solution) | {"_solution": None}
 
 
-def _follows_the_budget(transport: BaseTransport, generator: Generator) -> bool:
-    """Whether the batch is ours to choose, by how many steps a budget of seconds allows.
-
-    Not on a GPU, where steps are captured for one batch, and cost the same up to large ones.
-    """
-    ours = getattr(transport, "batch_size", None) == "auto" and transport.max_time is not None
-    return ours and generator.device.type == "cpu"
+def _follows_the_budget(transport: BaseTransport) -> bool:
+    """Whether the batch is ours to choose, by how many steps a budget of seconds allows."""
+    return getattr(transport, "batch_size", None) == "auto" and transport.max_time is not None
 
 
 def _choose_batch(
@@ -233,18 +230,19 @@ def _choose_batch(
     generator: Generator,
 ) -> float:
     """Set the batch size by timing a few steps; return about how many there will be until `end`."""
-    timer = step_timer(problem, *samplers, params["optimizer"], generator)
+    timer = step_timer(problem, *samplers, params["optimizer"], generator, is_ours(params))
     largest = max(BATCH, min(LARGEST, n_rows))
     params["batch_size"] = batch_for(end - time.perf_counter(), timer, largest)
     return float(min(params["max_iter"], (end - time.perf_counter()) / timer(params["batch_size"])))
 
 
 def _compiles(params: Mapping[str, Any], generator: Generator) -> bool:
-    """Whether the step is to be compiled; a GPU replays it instead."""
+    """Whether the step is to be compiled; by itself not on a GPU, where a captured step of many rows gains little."""
     asked = params.get("compile", False)
     if asked == "auto":
-        asked = (params["max_time"] or 0.0) >= WORTH_COMPILING and has_compiler()
-    return bool(asked) and generator.device.type == "cpu"
+        is_long = (params["max_time"] or 0.0) >= WORTH_COMPILING
+        asked = is_long and generator.device.type == "cpu" and has_compiler()
+    return bool(asked)
 
 
 def fit_part(transport: BaseTransport, laws: Laws, generator: Generator) -> dict[str, Any]:

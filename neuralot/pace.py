@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import copy
-import math
 import time
 from collections.abc import Callable
 
 import torch
 from torch import Generator
 
+from neuralot.capture import Captured
 from neuralot.sampling import Sampler
 from neuralot.semidual import Batch, SemiDual
-from neuralot.solve import at_work
+from neuralot.solve import at_work, can_capture
 from neuralot.training import Training
 
 SMALLEST, LARGEST = 64, 4096
 PROBE = 512
 N_TIMED = 3
+# calls before these: a captured step is replayed from the sixth on
+N_BEFORE, N_BEFORE_CAPTURED = 1, 5
 # a map needs about so many steps; with more it is better for larger batches, as long as the steps grow with them
 ENOUGH_STEPS = 1000
 STEPS_PER_ROW = 2.5
@@ -59,22 +61,39 @@ def n_steps_for(batch: int) -> float:
 
 
 def step_timer(
-    problem: SemiDual, source: Sampler, target: Sampler, optimizer: str, generator: Generator
+    problem: SemiDual, source: Sampler, target: Sampler, optimizer: str, generator: Generator, capture: bool = False
 ) -> Callable[[int], float]:
     """Return a function that tells how long a step with so many rows takes, in seconds; the problem stays as it is."""
     training = Training(copy.deepcopy(problem), optimizer, None, 0.0, 0.99)
-    of_its_own = Generator(generator.device).manual_seed(0)
-    progress, rate = torch.zeros(2, dtype=torch.float32, device=generator.device)
+    device = generator.device
+    of_its_own = Generator(device).manual_seed(0)
+    progress, rate = torch.zeros(2, dtype=torch.float32, device=device)
+    capture = capture and can_capture(problem, source, target, generator)
 
     def seconds(n_rows: int) -> float:
-        least = math.inf
+        def step() -> object:
+            return training.step(
+                lambda: Batch(source(n_rows, of_its_own), target(n_rows, of_its_own), progress, of_its_own), rate
+            )
+
         with at_work(problem, generator):
-            for _ in range(N_TIMED + 1):
-                start = time.perf_counter()
-                training.step(
-                    lambda: Batch(source(n_rows, of_its_own), target(n_rows, of_its_own), progress, of_its_own), rate
-                )
-                least = min(least, time.perf_counter() - start)
-        return least
+            call = Captured(step, of_its_own) if capture else step
+            for _ in range(N_BEFORE_CAPTURED if capture else N_BEFORE):
+                call()
+            return min(_seconds_of(call, device) for _ in range(N_TIMED))
 
     return seconds
+
+
+def _seconds_of(call: Callable[[], object], device: torch.device) -> float:
+    """How long a call takes, on a GPU until the device has done its work."""
+    _wait_for(device)
+    start = time.perf_counter()
+    call()
+    _wait_for(device)
+    return time.perf_counter() - start
+
+
+def _wait_for(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)

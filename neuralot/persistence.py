@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from neuralot.base import BaseTransport
 
 FORMAT = "1"
-PACKAGES = ("neuralot", "numpy", "scikit-learn", "torch")
+PACKAGES = {"neuralot": "neuralot", "numpy": "numpy", "scikit-learn": "sklearn", "torch": "torch"}
 # what a fitted transport has, beside names of columns
 NEEDED = {
     "_fitted_params",
@@ -98,7 +98,7 @@ def write(path: str | os.PathLike[str], transport: BaseTransport) -> None:
     metadata = {
         "neuralot": FORMAT,
         "class": f"{cls.__module__}.{cls.__qualname__}",
-        "versions": json.dumps({package: version(package) for package in PACKAGES}),
+        "versions": json.dumps({name: str(sys.modules[module].__version__) for name, module in PACKAGES.items()}),
         "state": facts,
     }
     content = save({name: np.asarray(array, order="C") for name, array in arrays.items()}, metadata)

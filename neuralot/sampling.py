@@ -155,7 +155,7 @@ def as_sampler(source: Any, weights: Any = None, device: torch.device | str | No
         return LoaderSampler(source)
     if not rows_given:
         return lambda n, generator: source(n, generator).to(generator.device, torch.float32)
-    rows = source if isinstance(source, Tensor) else torch.from_numpy(np.asarray(source))
+    rows = source if isinstance(source, Tensor) else torch.from_numpy(np.require(source, requirements=["C", "W"]))
     data = rows.to(device=device, dtype=torch.float32)
     return ArraySampler(data, None if weights is None else torch.as_tensor(weights))
 

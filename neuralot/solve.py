@@ -168,11 +168,16 @@ def solve(
     source, target = as_sampler(source, device=generator.device), as_sampler(target, device=generator.device)
     clock = _Clock(max_iter, max_time, n_steps)
     problem.train().prepare(source, target, generator)
-    of_arrays = isinstance(source, ArraySampler) and isinstance(target, ArraySampler)
     whole = n_steps is None  # the next part goes on with optimisers that are not captured
-    capture = capture and whole and of_arrays and problem.capturable and generator.device.type == "cuda"
+    capture = capture and whole and can_capture(problem, source, target, generator)
     training = Training(problem, optimizer, learning_rate, weight_decay, averaging)
     return _run(training, source, target, clock, batch_size, generator, callbacks, capture, or_affine)
+
+
+def can_capture(problem: SemiDual, source: Sampler, target: Sampler, generator: Generator) -> bool:
+    """Whether a step with these samplers can be captured as a CUDA graph."""
+    of_arrays = isinstance(source, ArraySampler) and isinstance(target, ArraySampler)
+    return of_arrays and problem.capturable and generator.device.type == "cuda"
 
 
 def go_on(

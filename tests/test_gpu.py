@@ -10,17 +10,18 @@ import pytest
 import torch
 from conftest import GAMES, TINY, games, make
 
-from neuralot import OTNetTransport
+from neuralot import OTNetTransport, SNOTTransport
 from neuralot.capture import Captured
 from neuralot.datasets import make_gaussians
 from neuralot.estimators.game import GameTransport
 from neuralot.forms import make_form
 from neuralot.methods import OTP, SNOT
 from neuralot.metrics import d_target, l2_uvp
+from neuralot.pace import step_timer
 from neuralot.planes import Planes
 from neuralot.precision import products
 from neuralot.sampling import as_sampler
-from neuralot.solve import solve
+from neuralot.solve import Status, solve
 
 pytestmark = [
     pytest.mark.gpu,
@@ -192,6 +193,29 @@ def test_a_capture_that_fails_leaves_the_stream_and_the_generators_in_order():
     assert step.error is not None
     assert torch.cuda.current_stream() == stream
     assert all(len({float(each[0]) for each in of_one}) == 8 for of_one in zip(*draws, strict=True))
+
+
+def test_a_fit_by_the_clock_times_the_step_that_it_replays(samples):
+    transport = SNOTTransport(max_time=2, max_iter=100, random_state=0, device="cuda").fit(*samples)
+    assert transport.status_ is Status.MAX_ITER
+    problem = SNOT(2, make_form(2, hidden_layer_sizes=(32, 32))).to("cuda")
+    rows = as_sampler(samples[0], device="cuda")
+    timer = [step_timer(problem, rows, rows, "auto", torch.Generator("cuda"), capture) for capture in (True, False)]
+    assert 0 < timer[0](64) < timer[1](64)
+
+
+def test_a_compiled_step_is_captured(monkeypatch):
+    made = []
+    monkeypatch.setattr("neuralot.solve.Captured", lambda *given: made.append(Captured(*given)) or made[-1])
+    pair = make_gaussians(2)
+    X, Y = pair.sample(1000, random_state=0)
+    images = []
+    for compiled in (False, True):
+        transport = SNOTTransport(max_iter=200, compile=compiled, random_state=0, device="cuda").fit(X, Y)
+        assert transport.history_[-1].get("compiled") == (1.0 if compiled else None)
+        images.append(transport.transform(X))
+    assert [step.graph is None for step in made] == [False, False]
+    assert l2_uvp(images[1], images[0], pair.target_variance) < 0.1
 
 
 def test_planes_are_compared_without_rounding():

@@ -125,6 +125,13 @@ def test_any_array_of_rows_gives_float32_rows(rows):
     assert draws.dtype == torch.float32
 
 
+def test_rows_that_torch_cannot_share_are_copied():
+    rows = np.arange(6.0, dtype=np.float32).reshape(3, 2)
+    rows.setflags(write=False)
+    for given in (rows, rows[::-1]):
+        assert torch.equal(as_sampler(given).data, torch.tensor(given.copy()))
+
+
 def test_a_callable_is_a_sampler_of_float32_rows():
     rows = as_sampler(lambda n, generator: torch.full((n, 2), 0.5, dtype=torch.double))(3, torch.Generator())
     assert rows.dtype == torch.float32
