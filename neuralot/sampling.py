@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy.spatial import KDTree
 from torch import Generator, Tensor
 from torch.utils.data import DataLoader
 
 Sampler = Callable[[int, Generator], Tensor]
 
 
-# cells of a sample: 2^10, found on so many of its rows
-N_SPLITS = 10
+# of a sample, on which a k-d tree is built
 ROWS_FOR_CELLS = 2_048
 
 
@@ -168,35 +168,19 @@ def canonical_order(rows: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """
     order = np.argsort(projection(rows))
     order = order[weights[order] > 0]
-    splits = _splits(rows[order[spaced(weights[order], ROWS_FOR_CELLS)]])
-    blocks = np.split(rows, range(ROWS_FOR_CELLS, len(rows), ROWS_FOR_CELLS))  # of the size of a cache
-    cells = np.concatenate([_cells_of(block, splits) for block in blocks])
-    return order[np.argsort(cells[order], kind="stable")]
+    # of as many rows of every law, however many rows it comes as
+    tree = KDTree(rows[order[spaced(weights[order], ROWS_FOR_CELLS)]], leafsize=2).tree
+    return np.concatenate(list(_by_cell(rows, order, tree)))
 
 
-def _cells_of(rows: np.ndarray, splits: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
-    """Number of each row's cell, int16: these are sorted by counting."""
-    entries, starts = np.ravel(rows), np.arange(0, rows.size, rows.shape[1])
-    cells = np.zeros(len(rows), dtype=np.intp)
-    for column, split in splits:
-        cells = 2 * cells + (entries.take(starts + column.take(cells)) > split.take(cells))
-    return cells.astype(np.int16)
-
-
-def _splits(rows: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Columns and values at which a k-d tree splits its cells, level by level: in the middle, where they are widest."""
-    groups, splits = rows[None], []
-    for _ in range(N_SPLITS):
-        with np.errstate(over="ignore", invalid="ignore"):
-            column = groups.var(axis=1).argmax(axis=1)
-        along = np.take_along_axis(groups, column[:, None, None], axis=2)[:, :, 0]
-        order = along.argsort(axis=1, kind="stable")
-        along = np.take_along_axis(along, order, axis=1)
-        half, top = along.shape[1] // 2, along[:, -1:]
-        # above it some rows are left, if they are not all equal
-        splits.append((column, np.minimum(along[:, half - 1], np.where(along < top, along, -np.inf).max(axis=1))))
-        groups = np.take_along_axis(groups, order[:, :, None], axis=1).reshape(-1, half, groups.shape[2])
-    return splits
+def _by_cell(rows: np.ndarray, indices: np.ndarray, node: Any) -> Iterator[np.ndarray]:
+    """The indices of rows, in parts: those in one cell of a k-d tree after those in another."""
+    if isinstance(node, KDTree.leafnode) or not len(indices):
+        yield indices
+    else:
+        is_below = rows[indices, node.split_dim] < node.split
+        yield from _by_cell(rows, indices[is_below], node.less)
+        yield from _by_cell(rows, indices[~is_below], node.greater)
 
 
 def projection(rows: np.ndarray) -> np.ndarray:

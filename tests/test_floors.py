@@ -46,7 +46,7 @@ FLOORS = {
 # beside the floors: what they may use of the house; the floors never use them
 SIDE = {"datasets": {"costs"}, "metrics": {"costs", "divergences"}, "plots": {"metrics"}}
 OUTSIDE = {
-    0: {"torch", "numpy"},
+    0: {"torch", "numpy", "scipy"},
     1: {"torch"},
     2: {"torch"},
     3: {"torch", "numpy", "safetensors", "scipy", "sklearn"},
