@@ -178,7 +178,7 @@ def _by_cell(rows: np.ndarray, indices: np.ndarray, node: Any) -> Iterator[np.nd
     if isinstance(node, KDTree.leafnode) or not len(indices):
         yield indices
     else:
-        is_below = rows[indices, node.split_dim] < node.split
+        is_below = rows[indices, node.split_dim] < np.float64(node.split)  # which may lie between two of float32
         yield from _by_cell(rows, indices[is_below], node.less)
         yield from _by_cell(rows, indices[~is_below], node.greater)
 
