@@ -24,7 +24,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 from neuralot import DomainAdapter, OTPTransport, SNOTTransport
-from neuralot.base import BaseTransport
+from neuralot.estimators.base import BaseTransport
 
 CLASSIFIER = make_pipeline(StandardScaler(), SVC())
 STEPS, STEPS_WHEN_QUICK = 600, 60

@@ -16,7 +16,6 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 from neuralot import OTPTransport, SNOTTransport
-from neuralot.base import BaseTransport
 from neuralot.datasets import (
     TransportPair,
     make_convex_potential,
@@ -25,6 +24,7 @@ from neuralot.datasets import (
     make_parallel,
     make_perpendicular,
 )
+from neuralot.estimators.base import BaseTransport
 from neuralot.metrics import (
     cosine_similarity,
     d_target,

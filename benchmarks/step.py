@@ -33,14 +33,15 @@ import torch
 from torch import Generator
 
 import neuralot
-import neuralot.solve as loop
+import neuralot.solve.loop as loop
 from neuralot.defaults import MANY_FEATURES, default_rate, default_sizes
 from neuralot.forms import make_form
 from neuralot.methods import OTP, SNOT, OTNet
 from neuralot.networks import Potential
 from neuralot.sampling import as_sampler
-from neuralot.semidual import Batch, SemiDual
-from neuralot.training import Training
+from neuralot.semidual import SemiDual
+from neuralot.solve.problem import Batch
+from neuralot.solve.training import Training
 
 ROOT = Path(__file__).resolve().parents[1]
 N_ROWS, N_POINTS, DEPTH, WARM_UP = 8192, 10_000, 3, 3
@@ -65,7 +66,7 @@ def n_operations(case: Case) -> float:
     """Multiplications and additions in the matrix products of a step in the gradient form, and of its optimiser."""
     if case.method not in GRADIENT_FORM:
         return math.nan
-    from neuralot.optimizers import FEWEST_INPUTS, N_ITERATIONS  # a baseline may not have them
+    from neuralot.solve.optimizers import FEWEST_INPUTS, N_ITERATIONS  # a baseline may not have them
 
     total = 0
     for layer, (n_in, n_out) in enumerate([(case.d, case.width), *[(case.width, case.width)] * (DEPTH - 1)]):

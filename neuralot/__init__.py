@@ -3,7 +3,7 @@
 from neuralot import datasets, metrics
 from neuralot.adaptation import DomainAdapter, TransportAdapter
 from neuralot.estimators import OTNetTransport, OTPTransport, SNOTTransport
-from neuralot.loading import load
+from neuralot.estimators.base import load
 
 __version__ = "0.1.0.dev0"
 

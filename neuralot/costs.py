@@ -16,7 +16,7 @@ class Cost(ABC):
 
     Attributes
     ----------
-    has_transport : bool
+    has_map_from_gradient : bool
         Whether `transport` is available, that is, whether a potential's gradient alone gives the map.
     shift_invariant_plan : bool
         Whether moving the source and the target by *different* vectors leaves the optimal plan unchanged. True for
@@ -26,7 +26,7 @@ class Cost(ABC):
         in the data's own units, though networks see standardised rows.
     """
 
-    has_transport: bool = False
+    has_map_from_gradient: bool = False
     shift_invariant_plan: bool = False
     homogeneous: bool = False
 
@@ -39,7 +39,7 @@ class Cost(ABC):
         n, m = len(x), len(y)
         return self(x.repeat_interleave(m, dim=0), y.repeat(n, 1)).reshape(n, m)
 
-    def transport(self, x: Tensor, gradient: Tensor) -> Tensor:
+    def map_from_gradient(self, x: Tensor, gradient: Tensor) -> Tensor:
         """Solve grad_x c(x, y) = `gradient` for y, shape (n, d).
 
         At the optimum, `gradient` is that of the Kantorovich potential at `x`, and y is the image of `x`.
@@ -56,13 +56,13 @@ class Cost(ABC):
 class _InUnits(Cost):
     def __init__(self, cost: Cost, centre: Tensor, scale: float, level: float) -> None:
         self.cost, self.centre, self.scale, self.level = cost, centre, scale, level
-        self.has_transport = cost.has_transport
+        self.has_map_from_gradient = cost.has_map_from_gradient
 
     def __call__(self, x: Tensor, y: Tensor) -> Tensor:
         return self.cost(self._rows(x), self._rows(y)) / self.level
 
-    def transport(self, x: Tensor, gradient: Tensor) -> Tensor:
-        image = self.cost.transport(self._rows(x), gradient * (self.level / self.scale))
+    def map_from_gradient(self, x: Tensor, gradient: Tensor) -> Tensor:
+        image = self.cost.map_from_gradient(self._rows(x), gradient * (self.level / self.scale))
         return (image - self.centre) / self.scale
 
     def _rows(self, x: Tensor) -> Tensor:
@@ -80,7 +80,7 @@ class SquaredEuclidean(Cost):
     tensor([2., 2., 2.])
     """
 
-    has_transport = True
+    has_map_from_gradient = True
     shift_invariant_plan = True
     homogeneous = True
 
@@ -90,7 +90,7 @@ class SquaredEuclidean(Cost):
     def pairwise(self, x: Tensor, y: Tensor) -> Tensor:
         return torch.cdist(x, y).square()
 
-    def transport(self, x: Tensor, gradient: Tensor) -> Tensor:
+    def map_from_gradient(self, x: Tensor, gradient: Tensor) -> Tensor:
         return x - gradient / 2
 
 
@@ -120,7 +120,7 @@ class Lp(Cost):
     tensor([16., 16.])
     """
 
-    has_transport = True
+    has_map_from_gradient = True
     homogeneous = True
 
     def __init__(self, p: float) -> None:
@@ -135,7 +135,7 @@ class Lp(Cost):
     def __call__(self, x: Tensor, y: Tensor) -> Tensor:
         return (x - y).abs().pow(self.p).sum(-1)
 
-    def transport(self, x: Tensor, gradient: Tensor) -> Tensor:
+    def map_from_gradient(self, x: Tensor, gradient: Tensor) -> Tensor:
         return x - gradient.sign() * (gradient.abs() / self.p).pow(1 / (self.p - 1))
 
     def __repr__(self) -> str:

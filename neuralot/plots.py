@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 SOURCE, TARGET, IMAGE = "#3b6ea8", "#c9c9c9", "#d1495b"
 
 
 def plot_transport(
-    X: ArrayLike, images: ArrayLike, target: ArrayLike | None = None, *, n_segments: int = 100, ax: Axes | None = None
-) -> Axes:
+    X: ArrayLike, images: ArrayLike, target: ArrayLike | None = None, *, n_segments: int = 100, ax: Any = None
+) -> Any:
     """Draw sources, their images, segments between some of them, and the target sample behind.
 
     Parameters

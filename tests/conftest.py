@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import neuralot
-from neuralot.base import BaseTransport
+from neuralot.estimators.base import BaseTransport
 from neuralot.estimators.game import GameTransport
 
 TRANSPORTS = [cls for cls in vars(neuralot).values() if inspect.isclass(cls) and issubclass(cls, BaseTransport)]

@@ -16,7 +16,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC, LinearSVC
 
 from neuralot import DomainAdapter, OTPTransport, SNOTTransport, TransportAdapter
-from neuralot.validation import DIRECTIONS
+from neuralot.estimators.checks import DIRECTIONS
 
 FOLDS = KFold(3, shuffle=True, random_state=0)
 each_direction = pytest.mark.parametrize("direction", DIRECTIONS)

@@ -7,17 +7,17 @@ import pytest
 import torch
 from torch import nn
 
-from neuralot.callbacks import EarlyStopping, ProgressBar
 from neuralot.forms import make_form
 from neuralot.methods import SNOT
 from neuralot.sampling import as_sampler
-from neuralot.semidual import SemiDual
 from neuralot.solve import Status, solve
+from neuralot.solve.callbacks import EarlyStopping, ProgressBar
+from neuralot.solve.problem import Problem
 
 X = torch.randn(100, 2, generator=torch.Generator().manual_seed(0))
 
 
-class Shift(SemiDual):
+class Shift(Problem):
     """Images at a distance from the target that the test sets."""
 
     def __init__(self):
@@ -25,22 +25,18 @@ class Shift(SemiDual):
         self.networks = nn.ModuleDict()
         self.players = {}
         self.distance = nn.Parameter(torch.tensor(0.0))
-        self.settles = 0.0
 
     def loss(self, player, batch):
         raise AssertionError("never played")
 
-    def transport(self, x):
+    def map(self, x):
         return x + self.distance
-
-    def settled(self, progress):
-        return progress >= self.settles
 
 
 def follow(distances, every=10, settles=0.0, **options):
     """Feed distances, one per record; return the callback, the problem and the record at which it stopped."""
-    stopping, problem = EarlyStopping(X, X, **options), Shift()
-    problem.settles = settles
+    problem = Shift()
+    stopping = EarlyStopping(X, X, settled=lambda progress: progress >= settles, **options)
     for i, distance in enumerate(distances):
         with torch.no_grad():
             problem.distance.fill_(distance)

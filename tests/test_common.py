@@ -13,7 +13,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import neuralot
 from neuralot import DomainAdapter, SNOTTransport, TransportAdapter
-from neuralot.validation import DIRECTIONS
+from neuralot.estimators.checks import DIRECTIONS
 
 
 def shifted(X):

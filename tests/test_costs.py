@@ -14,7 +14,7 @@ COSTS = {
     "lp3": (Lp(3), lambda x, y: cdist(x, y, "minkowski", p=3) ** 3),
     "callable": (CallableCost(lambda x, y: (x - y).abs().sum(-1)), lambda x, y: cdist(x, y, "cityblock")),
 }
-with_map = pytest.mark.parametrize("name", [name for name, (cost, _) in COSTS.items() if cost.has_transport])
+with_map = pytest.mark.parametrize("name", [name for name, (cost, _) in COSTS.items() if cost.has_map_from_gradient])
 
 
 def rows(n, d=3, seed=0):
@@ -35,19 +35,19 @@ def test_transport_inverts_the_gradient_of_the_cost(name):
     cost = COSTS[name][0]
     x, y = rows(50).requires_grad_(), rows(50, seed=1)
     gradient = torch.autograd.grad(cost(x, y).sum(), x)[0]
-    torch.testing.assert_close(cost.transport(x.detach(), gradient), y)
+    torch.testing.assert_close(cost.map_from_gradient(x.detach(), gradient), y)
 
 
 @with_map
 def test_zero_gradient_moves_nothing(name):
     x = rows(5)
-    assert torch.equal(COSTS[name][0].transport(x, torch.zeros_like(x)), x)
+    assert torch.equal(COSTS[name][0].map_from_gradient(x, torch.zeros_like(x)), x)
 
 
 def test_a_cost_without_a_map_says_what_to_do():
     x = rows(2)
     with pytest.raises(NotImplementedError, match="map_form='network'"):
-        COSTS["callable"][0].transport(x, x)
+        COSTS["callable"][0].map_from_gradient(x, x)
 
 
 @pytest.mark.parametrize("p", [1, 0.5, -1, float("nan")])
@@ -92,12 +92,12 @@ def test_a_callable_cost_sees_the_users_units():
 class Quartic(Cost):
     """Not homogeneous: |x - y|^2 + |x|^4, whose map is that of the first term, the gradient of the second removed."""
 
-    has_transport = True
+    has_map_from_gradient = True
 
     def __call__(self, x, y):
         return (x - y).square().sum(-1) + x.square().sum(-1).square()
 
-    def transport(self, x, gradient):
+    def map_from_gradient(self, x, gradient):
         return x - (gradient - 4 * x * x.square().sum(-1, keepdim=True)) / 2
 
 
@@ -106,4 +106,4 @@ def test_a_cost_of_the_users_own_is_seen_in_the_users_units():
     cost = Quartic().in_units(centre, 3.0, 7.0)
     torch.testing.assert_close(cost(x, y), Quartic()(3 * x + centre, 3 * y + centre) / 7)
     gradient = torch.autograd.grad(cost(x, y).sum(), x)[0]
-    torch.testing.assert_close(cost.transport(x.detach(), gradient), y)
+    torch.testing.assert_close(cost.map_from_gradient(x.detach(), gradient), y)

@@ -109,9 +109,9 @@ def test_every_parameter_of_an_estimator_states_its_default(cls):
 
 @pytest.mark.parametrize("cls", TRANSPORTS)
 def test_every_choice_of_an_estimator_is_documented(cls):
+    from neuralot.methods.smoothing import SCHEDULES
     from neuralot.networks import ACTIVATIONS
-    from neuralot.optimizers import OPTIMIZERS
-    from neuralot.schedules import SCHEDULES
+    from neuralot.solve.optimizers import OPTIMIZERS
 
     kinds = dict(documented(cls))
     for name, choices in {"activation": ["auto", *ACTIVATIONS], "optimizer": OPTIMIZERS, "schedule": SCHEDULES}.items():

@@ -11,17 +11,17 @@ import torch
 from conftest import GAMES, TINY, games, make
 
 from neuralot import OTNetTransport, SNOTTransport
-from neuralot.capture import Captured
+from neuralot._torch import products
 from neuralot.datasets import make_gaussians
 from neuralot.estimators.game import GameTransport
 from neuralot.forms import make_form
 from neuralot.methods import OTP, SNOT
+from neuralot.methods.planes import Planes
 from neuralot.metrics import d_target, l2_uvp
-from neuralot.pace import step_timer
-from neuralot.planes import Planes
-from neuralot.precision import products
 from neuralot.sampling import as_sampler
 from neuralot.solve import Status, solve
+from neuralot.solve.capture import Captured
+from neuralot.solve.pace import step_timer
 
 pytestmark = [
     pytest.mark.gpu,
@@ -143,7 +143,7 @@ def both_ways(max_iter=50, cls=SNOT):
 @pytest.mark.parametrize("cls", [SNOT, OTP])
 def test_a_captured_fit_is_as_good_as_an_eager_one(cls, monkeypatch):
     made = []
-    monkeypatch.setattr("neuralot.solve.Captured", lambda *given: made.append(Captured(*given)) or made[-1])
+    monkeypatch.setattr("neuralot.solve.loop.Captured", lambda *given: made.append(Captured(*given)) or made[-1])
     eager, captured = both_ways(cls=cls, max_iter=400)
     assert [step.graph is None for step in made] == [False]
     assert captured.n_iter == eager.n_iter
@@ -206,7 +206,7 @@ def test_a_fit_by_the_clock_times_the_step_that_it_replays(samples):
 
 def test_a_compiled_step_is_captured(monkeypatch):
     made = []
-    monkeypatch.setattr("neuralot.solve.Captured", lambda *given: made.append(Captured(*given)) or made[-1])
+    monkeypatch.setattr("neuralot.solve.loop.Captured", lambda *given: made.append(Captured(*given)) or made[-1])
     pair = make_gaussians(2)
     X, Y = pair.sample(1000, random_state=0)
     images = []

@@ -1,6 +1,8 @@
 """What each method adds to its form: SNOT nothing, OTP the smoothed source."""
 
+import doctest
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,11 +11,13 @@ import torch
 
 from neuralot.costs import Lp
 from neuralot.forms import make_form
+from neuralot.forms.losses import CriticLoss
 from neuralot.methods import OTP, SNOT
+from neuralot.methods.smoothing import NOISE_SHAPES, SCHEDULES, Smoothing
 from neuralot.networks import Potential
 from neuralot.sampling import as_sampler
-from neuralot.schedules import NOISE_SHAPES, SCHEDULES, Smoothing
-from neuralot.semidual import Batch, CriticLoss
+from neuralot.solve import solve
+from neuralot.solve.problem import Batch
 
 
 def seeded(seed=0):
@@ -33,6 +37,15 @@ def a_form(map_form="network", **options):
     return form
 
 
+def published_method():
+    """The class of docs/extending.rst."""
+    text = (Path(__file__).parents[1] / "docs" / "extending.rst").read_text()
+    names = {}
+    for example in doctest.DocTestParser().get_examples(text)[:3]:
+        exec(example.source, names)
+    return names["Blurred"]
+
+
 def batch(progress=0.3):
     return Batch(rows(), rows(seed=1), progress, seeded())
 
@@ -43,9 +56,24 @@ def test_snot_plays_its_form_on_plain_rows(map_form):
     method = SNOT(2, form)
     x, y = rows(), rows(seed=1)
     for player in method.players:
-        assert torch.equal(method.loss(player, batch()), form.loss(player, x, y, seeded()))
-    assert torch.equal(method.transport(x), form.map(x))
+        assert torch.equal(method.loss(player, batch()), form.losses([player], x, y, seeded())[player])
+    assert torch.equal(method.map(x), form.map(x))
     assert torch.equal(method.draw(x, seeded()), form.map(x))
+
+
+@pytest.mark.parametrize("map_form", ["gradient", "network"])
+def test_the_published_method_learns_the_bits_of_otp_at_one_level(map_form):
+    published = type("Published", (published_method(),), {"eps": 0.25})
+    fits = [
+        solve(problem, rows(500), rows(500, seed=1) + 3, max_iter=20, generator=seeded())
+        for problem in (
+            published(2, make_form(2, map_form=map_form)),
+            OTP(2, make_form(2, map_form=map_form), smoothing=Smoothing(0.25, 0.25)),
+        )
+    ]
+    weights, expected = (solution.problem.form.state_dict() for solution in fits)
+    assert all(torch.equal(weights[name], expected[name]) for name in expected)
+    assert fits[0].history[-1]["discrepancy"] == fits[1].history[-1]["discrepancy"]
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES)
@@ -71,7 +99,7 @@ def test_otp_draws_at_the_level_of_the_progress():
     x, z = rows(), torch.randn(12, 2, generator=seeded())
     for progress, eps in ((0.0, 0.5), (0.25, 0.3), (1.0, 0.1)):
         torch.testing.assert_close(method.draw(x, seeded(), progress), form.map(x + math.sqrt(eps) * z))
-        assert method.levels(progress) == {"eps": pytest.approx(eps)}
+        assert method.follow(progress) == {"eps": pytest.approx(eps)}
     torch.testing.assert_close(method.draw(x, seeded()), method.draw(x, seeded(), 1.0))
 
 
@@ -80,14 +108,14 @@ def test_otp_transports_to_the_mean_of_its_draws():
     x = rows(4)
     draws = torch.stack([method.draw(x, generator) for generator in [seeded()] for _ in range(4000)])
     error = draws.std(0) / math.sqrt(4000)
-    assert ((draws.mean(0) - method.transport(x)).abs() < 6 * error).all()
+    assert ((draws.mean(0) - method.map(x)).abs() < 6 * error).all()
 
 
 def test_otp_without_noise_is_snot():
     form = a_form("gradient")
     smooth, plain = OTP(2, form, smoothing=Smoothing(1e-12, 1e-12)), SNOT(2, form)
     x = rows()
-    torch.testing.assert_close(smooth.transport(x), plain.transport(x), atol=1e-4, rtol=0)
+    torch.testing.assert_close(smooth.map(x), plain.map(x), atol=1e-4, rtol=0)
     for player in plain.players:
         torch.testing.assert_close(smooth.loss(player, batch()), plain.loss(player, batch()), atol=1e-4, rtol=1e-4)
 
@@ -95,7 +123,7 @@ def test_otp_without_noise_is_snot():
 @pytest.mark.parametrize("map_form", ["gradient", "network"])
 @pytest.mark.parametrize("method", [OTP, SNOT])
 def test_the_default_form_is_there_without_being_asked_for(method, map_form):
-    assert method(3).transport(torch.randn(5, 3, generator=seeded())).shape == (5, 3)
+    assert method(3).map(torch.randn(5, 3, generator=seeded())).shape == (5, 3)
 
 
 def rotation(d, seed=0):
@@ -116,7 +144,7 @@ def test_noise_has_the_covariance_that_its_shape_says(noise_shape, schedule):
     missing = (axes * (eps - torch.from_numpy(shares)).clamp(min=0)) @ axes.T
     expected = {"isotropic": eps * torch.eye(3), "covariance": eps * mean, "thin": missing}[noise_shape]
     torch.testing.assert_close(torch.cov(noise.T), expected, atol=0.01, rtol=0)
-    assert torch.equal(method.transport(torch.ones(2, 3))[0], method.transport(torch.ones(1, 3))[0])
+    assert torch.equal(method.map(torch.ones(2, 3))[0], method.map(torch.ones(1, 3))[0])
 
 
 @pytest.mark.parametrize("map_form", ["gradient", "network"])
@@ -148,7 +176,7 @@ def test_the_networks_see_the_one_direction_in_which_the_source_is_thin_enlarged
     method = OTP(2, form, smoothing=Smoothing(0.25, 0.25), noise_shape="thin")
     method.prepare(source, target, seeded())
     f, g = form.networks.values()
-    x = method._smooth(source(20_000, seeded()), seeded(1), 1.0)
+    x = method.perturb(source(20_000, seeded()), seeded(1), 1.0)
     # the noise fills the thin direction up to a quarter of 1 / 2, and both laws have variances 1 and (1 / 8) ** .5 in
     # the same coordinates; then that direction is made 4 times as long
     for network, rows_seen in ((f, x), (g, target(20_000, seeded()))):

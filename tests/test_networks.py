@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from neuralot.forms.losses import evaluate, gradient
 from neuralot.networks import ACTIVATIONS, BasedMap, BasedPotential, ConvexPotential, MLPMap, NoiseMap, Potential
-from neuralot.semidual import evaluate, gradient
 
 activation = pytest.mark.parametrize("activation", ACTIVATIONS)
 sizes = pytest.mark.parametrize("sizes", [(5,), (5, 7), (5, 7, 6)], ids=str)

@@ -4,9 +4,11 @@ import pytest
 import torch
 from torch import nn
 
-from neuralot import optimizers
+from neuralot.methods import OTNet
 from neuralot.networks import ConvexPotential, Heights, MLPMap, NoiseMap, Potential
-from neuralot.optimizers import (
+from neuralot.sampling import as_sampler
+from neuralot.solve import optimizers
+from neuralot.solve.optimizers import (
     DEFAULT_RATE,
     MUON_FACTOR,
     OPTIMIZERS,
@@ -98,10 +100,13 @@ def test_weight_decay_is_for_hidden_matrices_only(kind):
 
 
 def test_the_gradient_of_a_correction_is_its_step():
-    heights = Heights(Potential(3, (8, 9, 10)), 5)
-    [descent] = [each for each in make_optimizers(heights) if isinstance(each, Descent)]
-    descent.step([torch.arange(5.0)], torch.tensor(0.5))
-    torch.testing.assert_close(heights.corrections.detach(), -0.5 * torch.arange(5.0))
+    problem = OTNet(3, Potential(3, (8, 9, 10)))
+    problem.prepare(as_sampler(torch.zeros(1, 3)), as_sampler(torch.eye(5)[:, :3]), torch.Generator())
+    corrections = problem.networks["heights"].corrections
+    *_, descent = problem.optimizers(["heights"], "auto", None, 0.0)
+    problem.rate.fill_(0.5)
+    descent.step([torch.arange(len(corrections))], torch.tensor(1.0))  # at its own rate, not at the loop's
+    torch.testing.assert_close(corrections.detach(), -0.5 * torch.arange(len(corrections)))
 
 
 # the updates themselves

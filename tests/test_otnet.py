@@ -12,8 +12,8 @@ from scipy.stats import norm
 from neuralot import OTNetTransport
 from neuralot.methods import OTNet
 from neuralot.methods.otnet import square_error, unbiased_square
+from neuralot.methods.planes import Planes
 from neuralot.networks import Potential
-from neuralot.planes import Planes
 from neuralot.solve import Status, solve
 
 

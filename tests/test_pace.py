@@ -12,16 +12,16 @@ import torch
 from sklearn.exceptions import ConvergenceWarning
 from torch import nn
 
-from neuralot import OTNetTransport, OTPTransport, SNOTTransport, compiled, fitting
-from neuralot.compiled import Compiled
+from neuralot import OTNetTransport, OTPTransport, SNOTTransport
 from neuralot.defaults import sizes_of_long_fits
-from neuralot.estimators import snot
-from neuralot.forms import make_form
-from neuralot.guard import Guard
+from neuralot.estimators import fitting, snot
+from neuralot.forms import compiled, make_form
+from neuralot.forms.compiled import Compiled
 from neuralot.methods import SNOT
-from neuralot.pace import LARGEST, SMALLEST, batch_for, n_steps_for, step_timer
 from neuralot.sampling import ArraySampler, as_sampler
 from neuralot.solve import Status, solve
+from neuralot.solve.guard import Guard
+from neuralot.solve.pace import LARGEST, SMALLEST, batch_for, n_steps_for, step_timer
 
 
 def linear(constant, of_a_row):
@@ -321,7 +321,11 @@ def test_early_stopping_falls_back_on_the_affine_map_too(samples):
 
 def test_optimisers_begin_anew_after_the_affine_map():
     x = torch.randn(400, 2, generator=torch.Generator().manual_seed(0))
-    fits = [solve(SNOT(2), x, 3 * x.abs(), max_iter=2, or_affine=or_affine) for or_affine in (True, False)]
+    problems = SNOT(2), SNOT(2)
+    fits = [
+        solve(problem, x, 3 * x.abs(), max_iter=2, fallback=fallback)
+        for problem, fallback in zip(problems, (problems[0].affine, None), strict=True)
+    ]
     assert fits[0].training is None
     assert fits[1].training is not None
     assert fits[0].history[-1]["affine"] < fits[1].history[-1]["discrepancy"]

@@ -3,6 +3,7 @@
 import json
 import os
 import struct
+from pathlib import Path
 
 import joblib
 import numpy as np
@@ -19,6 +20,8 @@ import neuralot
 from neuralot import OTPTransport, SNOTTransport
 from neuralot.costs import CallableCost, Lp, SquaredEuclidean
 from neuralot.networks import ConvexPotential
+
+DATA = Path(__file__).parent / "data"
 
 
 def through_a_file(transport, folder, **functions):
@@ -282,3 +285,11 @@ def test_a_users_own_class_comes_back(samples, tmp_path):
 def test_a_generator_as_random_state_is_left_out(samples, tmp_path):
     transport = OTPTransport(max_iter=3, random_state=np.random.RandomState(0)).fit(*samples)
     assert through_a_file(transport, tmp_path).random_state is None
+
+
+@pytest.mark.parametrize("name", ["snot", "snot_noise", "otp", "otnet"])
+def test_files_of_format_1_load(name):
+    """Written at commit e1371f2, before the modules moved."""
+    images = np.load(DATA / "images.npz")
+    loaded = neuralot.load(DATA / f"{name}.safetensors")
+    np.testing.assert_allclose(loaded.transform(images["X"]), images[name], rtol=1e-4, atol=1e-5)

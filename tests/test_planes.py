@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from neuralot import planes
-from neuralot.planes import Planes
+from neuralot.methods import planes
+from neuralot.methods.planes import Planes
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from neuralot.precision import products
+from neuralot._torch import products
 
 SETTING = torch.backends.cuda.matmul
 GPU = torch.device("cuda")

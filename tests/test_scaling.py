@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from neuralot.costs import CallableCost, Lp, SquaredEuclidean
-from neuralot.scaling import Units
+from neuralot.estimators.units import Units
 
 COSTS = {
     "sqeuclidean": SquaredEuclidean(),

@@ -5,14 +5,8 @@ import math
 import pytest
 import torch
 
-from neuralot.schedules import (
-    SCHEDULES,
-    Smoothing,
-    antithetic_noise,
-    fills_its_span,
-    intrinsic_dimension,
-    terminal_level,
-)
+from neuralot._torch import antithetic_noise
+from neuralot.methods.smoothing import SCHEDULES, Smoothing, fills_its_span, intrinsic_dimension, terminal_level
 
 
 def seeded(seed=0):

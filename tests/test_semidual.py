@@ -4,9 +4,10 @@ import pytest
 import torch
 from scipy.spatial.distance import cdist
 
+from neuralot._torch import energy_distance, mean_over, normal, seeded
 from neuralot.costs import Lp, SquaredEuclidean
+from neuralot.forms.losses import CriticLoss, evaluate, gradient, map_loss
 from neuralot.networks import ConvexPotential, Potential
-from neuralot.semidual import CriticLoss, energy_distance, evaluate, gradient, map_loss, mean_over, normal, seeded
 
 
 def rows(n, d=2, seed=0):

@@ -9,16 +9,17 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from neuralot._torch import energy_distance
 from neuralot.costs import Lp
 from neuralot.forms import make_form
 from neuralot.methods import OTP, SNOT, OTNet
+from neuralot.methods.planes import ENTRIES_PER_BLOCK
+from neuralot.methods.smoothing import Smoothing
 from neuralot.networks import Potential
-from neuralot.planes import ENTRIES_PER_BLOCK
 from neuralot.sampling import as_sampler
-from neuralot.schedules import Smoothing
-from neuralot.semidual import Batch, SemiDual, energy_distance
 from neuralot.solve import Status, solve
-from neuralot.training import Training
+from neuralot.solve.problem import Batch, Problem
+from neuralot.solve.training import Training
 
 X = torch.randn(200, 2, generator=torch.Generator().manual_seed(0))
 Y = torch.randn(200, 2, generator=torch.Generator().manual_seed(1)) + 1
@@ -30,7 +31,7 @@ def run(problem=None, **options):
     return solve(problem, as_sampler(X), as_sampler(Y), **options)
 
 
-class Mean(SemiDual):
+class Mean(Problem):
     """One player without a critic: T(x) = x + b with the target's mean; knows the laws before the start."""
 
     def __init__(self, size=1.0):
@@ -46,16 +47,16 @@ class Mean(SemiDual):
 
     def loss(self, player, batch):
         self.played += 1
-        return self.size * (self.transport(batch.x).mean(0) - batch.y.mean(0)).square().sum()
+        return self.size * (self.map(batch.x).mean(0) - batch.y.mean(0)).square().sum()
 
-    def transport(self, x):
+    def map(self, x):
         return x + self.networks["shift"](torch.ones(len(x), 1))
 
 
 def test_a_method_is_any_players_with_losses():
     problem = Mean()
     solution = run(problem, max_iter=200, learning_rate=0.05, batch_size=256, averaging=0.9)
-    torch.testing.assert_close(solution.problem.transport(X).mean(0), Y.mean(0), atol=0.1, rtol=0)
+    torch.testing.assert_close(solution.problem.map(X).mean(0), Y.mean(0), atol=0.1, rtol=0)
     assert problem.played == 3 * 200
     assert problem.prepared == [((2, 2), (2, 2), 0)]
 
@@ -97,7 +98,7 @@ def test_the_time_is_up():
 def test_a_generous_time_changes_nothing():
     timed, free = run(max_time=3600.0), run()
     assert timed.status is Status.MAX_ITER
-    assert torch.equal(timed.problem.transport(X), free.problem.transport(X))
+    assert torch.equal(timed.problem.map(X), free.problem.map(X))
 
 
 def test_a_callback_ends_the_fit_and_all_hear_of_it():
@@ -132,7 +133,7 @@ def test_an_absurd_learning_rate_diverges_and_the_best_weights_come_back(map_for
     solution = run(problem, learning_rate=1e3, max_iter=50, averaging=0.1)
     assert solution.status is Status.DIVERGED
     assert not solution.status.ok
-    image = solution.problem.transport(X)
+    image = solution.problem.map(X)
     assert torch.isfinite(image).all()
     assert energy_distance(image, Y) < energy_distance(X, Y) + 0.05
 
@@ -141,7 +142,7 @@ def test_weights_that_become_nan_end_the_fit_at_once():
     solution = run(Mean(size=math.nan), max_iter=1000)
     assert solution.status is Status.DIVERGED
     assert solution.n_iter == 1
-    assert torch.isfinite(solution.problem.transport(X)).all()
+    assert torch.isfinite(solution.problem.map(X)).all()
 
 
 class NaN(nn.Module):
@@ -183,7 +184,7 @@ def test_laws_without_spread_do_not_diverge(map_form, method, point):
 def test_every_record_has_its_fields(method):
     problem = method(2) if method is OTNet else method(2, make_form(2, hidden_layer_sizes=(8, 8)))
     fields = {"step", "seconds", "progress", "discrepancy", *(f"{name}_loss" for name in problem.players)}
-    fields |= set(problem.levels(0.0))
+    fields |= set(problem.follow(0.0))
     for record in run(problem).history:
         assert set(record) == fields
         assert all(isinstance(value, (int, float)) and math.isfinite(value) for value in record.values())
@@ -208,7 +209,7 @@ def test_the_discrepancy_is_the_energy_distance_of_the_images():
         return X[:n].repeat(3, 1)[:n]
 
     solution = solve(Mean(), x, y, max_iter=5, learning_rate=0.1)
-    expected = energy_distance(solution.problem.transport(x(512, None)), y(512, None))
+    expected = energy_distance(solution.problem.map(x(512, None)), y(512, None))
     assert solution.history[-1]["discrepancy"] == pytest.approx(float(expected.detach()), rel=1e-4)
 
 
@@ -257,7 +258,7 @@ def test_frozen_weights_stay():
 
 def test_the_generator_is_all_the_randomness_there_is():
     def images(seed):
-        return run(generator=torch.Generator().manual_seed(seed)).problem.transport(X)
+        return run(generator=torch.Generator().manual_seed(seed)).problem.map(X)
 
     torch.manual_seed(1)
     first = images(0)
@@ -271,8 +272,8 @@ def test_the_generator_is_all_the_randomness_there_is():
 
 def test_watching_does_not_change_what_is_learned():
     assert torch.equal(
-        run(callbacks=[lambda step, problem, record: problem.draw(X, torch.Generator()) is None]).problem.transport(X),
-        run().problem.transport(X),
+        run(callbacks=[lambda step, problem, record: problem.draw(X, torch.Generator()) is None]).problem.map(X),
+        run().problem.map(X),
     )
 
 
@@ -327,7 +328,7 @@ class OneDevice(TorchDispatchMode):
 )
 def test_a_step_on_a_device_never_waits_for_the_host(monkeypatch, method, form, options):
     # rows on the meta device have no values: no one can read them. It has no generator, and no fused Adam
-    for module in ("neuralot.forms", "neuralot.methods.otp"):
+    for module in ("neuralot.forms.network", "neuralot.methods.otp"):
         monkeypatch.setattr(f"{module}.normal", lambda n, d, generator, like: torch.randn(n, d, device="meta"))
     monkeypatch.setattr("torch._fused_adamw_", lambda *_, **__: None)
     problem = method(8, make_form(8, hidden_layer_sizes=(8, 8), **form), **options).to("meta")
@@ -335,7 +336,7 @@ def test_a_step_on_a_device_never_waits_for_the_host(monkeypatch, method, form, 
     x, y, progress, rate = (torch.zeros(shape, device="meta") for shape in ((16, 8), (16, 8), (), ()))
     with OneDevice():
         for _ in range(3):
-            losses = training.step(lambda: Batch(x, y, progress, torch.Generator()), rate)
+            losses = training.step(lambda times: Batch(x, y, progress, torch.Generator()), rate)
     assert all(loss.is_meta for loss in losses.values())
 
 
@@ -352,6 +353,6 @@ def test_a_step_of_heights_on_a_device_never_waits_for_the_host(monkeypatch):
         with OneDevice():
             for _ in range(3):
                 problem.follow(0.2)
-                rate.fill_(problem.rate(0.2))
-                losses = training.step(lambda: Batch(x, x, progress, torch.Generator()), rate)
+                rate.fill_(0.2)
+                losses = training.step(lambda times: Batch(x, x, progress, torch.Generator()), rate)
         assert losses["heights"].is_meta

@@ -4,13 +4,13 @@ import pytest
 import torch
 from torch import nn
 
-from neuralot import stacked
 from neuralot.affine import Affine
 from neuralot.costs import Lp, SquaredEuclidean
-from neuralot.forms import GradientForm, make_form
+from neuralot.forms import make_form, stacked
+from neuralot.forms.gradient import GradientForm
+from neuralot.forms.losses import CriticLoss
+from neuralot.forms.stacked import StackedPotentials, can_stack
 from neuralot.networks import ACTIVATIONS, BasedPotential, ConvexPotential, Potential
-from neuralot.semidual import CriticLoss
-from neuralot.stacked import StackedPotentials, can_stack
 
 SMOOTH = sorted(set(ACTIVATIONS) - {"relu"})
 
@@ -36,7 +36,7 @@ def rows(n=40, d=5, seed=0):
 
 
 def by_autograd(form, x, y):
-    losses = form.losses(x, y)
+    losses = form.losses(list(form.players), x, y, seeded())
     weights = [weight for network in form.networks.values() for weight in network.parameters()]
     return losses, torch.autograd.grad(torch.stack(list(losses.values())).sum(), weights, materialize_grads=True)
 
@@ -62,7 +62,7 @@ def test_what_is_written_out_is_what_autograd_finds(activation, sizes, affine_ba
         gap_weight=gap,
     )
     x, y = rows(), 2 * rows(seed=1)
-    losses, gradients = moved(form).gradients(x, y)
+    losses, gradients = moved(form).gradients(list(form.players), x, y, seeded())
     expected, found = by_autograd(form, x, y)
     torch.testing.assert_close(losses, {name: loss.detach() for name, loss in expected.items()})
     flat = [gradient for each in gradients.values() for gradient in each]
@@ -73,9 +73,9 @@ def test_what_is_written_out_is_what_autograd_finds(activation, sizes, affine_ba
 def test_it_is_the_same_in_pieces(monkeypatch):
     form = moved(make_form(5, hidden_layer_sizes=(16, 9)))
     x, y = rows(37), rows(37, seed=1)
-    whole = form.gradients(x, y)
+    whole = form.gradients(list(form.players), x, y, seeded())
     monkeypatch.setattr(stacked, "PIECE", 2 * 16 * 10)
-    pieces = form.gradients(x, y)
+    pieces = form.gradients(list(form.players), x, y, seeded())
     torch.testing.assert_close(pieces, whole)
     assert StackedPotentials(list(form.networks.values())).n_pieces(torch.stack([x, y])) == 4
 
@@ -93,7 +93,7 @@ def test_a_potential_without_a_quadratic():
 def test_frozen_weights_get_no_gradient():
     form = make_form(5, hidden_layer_sizes=(8, 8))
     frozen = form.networks["target_potential"].residual[0].weight.requires_grad_(False)
-    _, gradients = form.gradients(rows().float(), rows(seed=1).float())
+    _, gradients = form.gradients(list(form.players), rows().float(), rows(seed=1).float(), seeded())
     learning = [weight for weight in form.networks["target_potential"].parameters() if weight.requires_grad]
     assert [each.shape for each in gradients["target_potential"]] == [weight.shape for weight in learning]
     assert not any(weight is frozen for weight in learning)
@@ -165,9 +165,11 @@ def test_there_is_no_affine_map_without_a_quadratic():
 
 
 def test_other_costs_are_left_to_autograd(monkeypatch):
-    monkeypatch.delattr("neuralot.forms.game")
+    monkeypatch.delattr("neuralot.forms.gradient.game")
     form = GradientForm(Potential(3, (8, 8), quadratic=False), Potential(3, (8, 8), quadratic=False), Lp(1.5))
-    losses, gradients = form.gradients(rows(d=3).float(), rows(d=3, seed=1).float())
+    losses, gradients = form.gradients(list(form.players), rows(d=3).float(), rows(d=3, seed=1).float(), seeded())
     assert set(losses) == set(gradients)
     with pytest.raises(NameError):
-        make_form(3).gradients(rows(d=3).float(), rows(d=3, seed=1).float())
+        make_form(3).gradients(
+            ("source_potential", "target_potential"), rows(d=3).float(), rows(d=3, seed=1).float(), seeded()
+        )

@@ -7,8 +7,8 @@ import pytest
 from sklearn.base import clone
 
 from neuralot import SNOTTransport
+from neuralot.estimators.tasks import AVAILABLE
 from neuralot.solve import Status
-from neuralot.tasks import AVAILABLE
 
 pytestmark = pytest.mark.skipif(not AVAILABLE, reason="scikit-learn before 1.9 has no callbacks")
 

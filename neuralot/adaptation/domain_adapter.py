@@ -12,8 +12,8 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 
 from neuralot.adaptation.moving import DOMAIN, Mover
-from neuralot.base import METADATA, BaseTransport
-from neuralot.validation import (
+from neuralot.estimators.base import METADATA, BaseTransport
+from neuralot.estimators.checks import (
     check_class_reg,
     check_direction,
     check_domains,

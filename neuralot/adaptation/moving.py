@@ -8,8 +8,8 @@ import numpy as np
 from sklearn.base import BaseEstimator, clone
 from sklearn.utils.validation import validate_data
 
-from neuralot.base import DTYPES, BaseTransport, Documented
-from neuralot.validation import as_array, check_domains, naming
+from neuralot.estimators.base import DTYPES, BaseTransport, Documented
+from neuralot.estimators.checks import as_array, check_domains, naming
 
 # what a meta-estimator may pass on without being asked
 DOMAIN = {"sample_domain": True}

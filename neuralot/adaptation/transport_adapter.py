@@ -9,8 +9,8 @@ from sklearn.base import OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from neuralot.adaptation.moving import DOMAIN, Mover
-from neuralot.base import BaseTransport
-from neuralot.validation import check_direction, check_domains, check_weights, unchanged_on_error
+from neuralot.estimators.base import BaseTransport
+from neuralot.estimators.checks import check_direction, check_domains, check_weights, unchanged_on_error
 
 
 class TransportAdapter(OneToOneFeatureMixin, TransformerMixin, Mover):

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Generator
 
-from neuralot import fitting
-from neuralot.base import METADATA, BaseTransport
-from neuralot.callbacks import EarlyStopping
 from neuralot.costs import Cost, as_cost
 from neuralot.defaults import (
     N_STEPS,
@@ -23,10 +20,16 @@ from neuralot.defaults import (
     default_sizes,
     default_steps,
 )
-from neuralot.fitting import Standardised, Watched
-from neuralot.forms import Form, make_form, resolve_map_form
-from neuralot.semidual import CriticLoss, SemiDual
-from neuralot.validation import check_networks, check_parameters, unchanged_on_error
+from neuralot.estimators.base import METADATA, BaseTransport
+from neuralot.estimators.checks import check_networks, check_parameters, unchanged_on_error
+from neuralot.estimators.fitting import Watched
+from neuralot.estimators.laws import Standardised
+from neuralot.forms import make_form, resolve_map_form
+from neuralot.forms.base import Form
+from neuralot.forms.losses import CriticLoss
+from neuralot.semidual import SemiDual
+from neuralot.solve.callbacks import EarlyStopping
+from neuralot.solve.problem import Problem
 
 Self = TypeVar("Self", bound="GameTransport")
 
@@ -87,7 +90,7 @@ class GameTransport(BaseTransport, ABC):
             if self.early_stopping:
                 raise ValueError("early_stopping must be False for partial_fit, which holds no rows out")
             laws = self._check_laws(X, y, X_target, sample_domain, sample_weight, sample_weight_target, reset=first)
-            self._learn(laws, lambda generator: fitting.fit_part(self, laws, generator), steps_before)
+            self._take(self._fit_part(laws, self._generator(steps_before)), laws)
         self._warn(laws)
         return self
 
@@ -112,12 +115,22 @@ class GameTransport(BaseTransport, ABC):
         check_networks(form, n_features)
         return form
 
-    def _watch(self, problem: SemiDual, source: Standardised, target: Standardised, generator: Generator) -> Watched:
+    def _watch(self, problem: Problem, source: Standardised, target: Standardised, generator: Generator) -> Watched:
         if not self.early_stopping:
             return source, target, None
         source, x_held = source.hold_out(self.validation_fraction, generator)
         target, y_held = target.hold_out(self.validation_fraction, generator)
-        return source, target, EarlyStopping(x_held, y_held, tol=self.tol, n_iter_no_change=self.n_iter_no_change)
+        return (
+            source,
+            target,
+            EarlyStopping(
+                x_held,
+                y_held,
+                tol=self.tol,
+                n_iter_no_change=self.n_iter_no_change,
+                settled=cast(SemiDual, problem).settled,
+            ),
+        )
 
     def _training(self, n_features: int, n_source: int, n_target: int, usual_decay: float) -> dict[str, Any]:
         """How to train networks on so many distinct rows, where the user leaves it to us."""

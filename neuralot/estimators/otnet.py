@@ -11,24 +11,27 @@ import torch
 from sklearn.utils.validation import check_is_fitted
 from torch import Generator, Tensor
 
-from neuralot.base import BaseTransport
+from neuralot._torch import seeded
 from neuralot.costs import Cost
 from neuralot.defaults import default_activation, default_rate, default_sizes, default_steps
-from neuralot.fitting import Law, Standardised, Watched, seeded_generator, settings
-from neuralot.forms import NetworkFactory, make_network
-from neuralot.mapping import Image, Return, map_rows
-from neuralot.methods import OTNet
-from neuralot.methods.otnet import NETWORK_SHARE, MassTolerance
-from neuralot.networks import Potential
-from neuralot.semidual import SemiDual, seeded
-from neuralot.solve import Callback, Status, solve
-from neuralot.validation import (
+from neuralot.estimators.base import BaseTransport
+from neuralot.estimators.checks import (
     check_height_network,
     check_parameters,
     check_refine_steps,
     check_weights,
     warn_of_other_units,
 )
+from neuralot.estimators.fitting import Watched, seeded_generator, settings
+from neuralot.estimators.laws import Law, Standardised
+from neuralot.estimators.units import Image, Return, map_rows
+from neuralot.forms import NetworkFactory, make_network
+from neuralot.methods import OTNet
+from neuralot.methods.otnet import NETWORK_SHARE, MassTolerance
+from neuralot.networks import Potential
+from neuralot.solve.loop import Callback, solve
+from neuralot.solve.problem import Problem
+from neuralot.solve.status import Status
 
 N_MONTE_CARLO = 1024
 WEIGHT_DECAY = 0.01
@@ -117,14 +120,14 @@ class OTNetTransport(BaseTransport):
         up to the noise of these rows.
     problem_ : neuralot.methods.OTNet
         The fitted method, for torch users; it sees standardised rows.
-    units_ : neuralot.scaling.Units
+    units_ : neuralot.estimators.units.Units
         The centres, the common scale and the directions that standardise source and target.
     history_ : list of dict
         About fifty records: ``step``, ``seconds``, ``progress``, ``heights_loss``, ``n_monte_carlo``, ``mass_error``,
         and ``discrepancy``, the energy distance between images and target rows, in standardised units.
     n_iter_ : int
         Steps made.
-    status_ : neuralot.solve.Status
+    status_ : neuralot.solve.status.Status
         How the fit ended, a value with a ``sentence``.
     transport_cost_ : float
         Mean squared distance between source rows and their images, in the data's units.
@@ -323,7 +326,7 @@ class OTNetTransport(BaseTransport):
         of_every_fit = {"batch_size": chosen["n_monte_carlo"], "weight_decay": WEIGHT_DECAY}
         return {**chosen, **of_every_fit, "averaging": _averaging((1 - NETWORK_SHARE) * n_steps)}
 
-    def _method(self, n_features: int, params: Any, cost: Cost, generator: Generator) -> SemiDual:
+    def _method(self, n_features: int, params: Any, cost: Cost, generator: Generator) -> Problem:
         with seeded(generator):
             if params.height_network is None:
                 potential: torch.nn.Module = Potential(n_features, params.hidden_layer_sizes, params.activation)
@@ -337,7 +340,7 @@ class OTNetTransport(BaseTransport):
         indices = law.order[chosen.cpu().numpy()]
         return {"target_points_": law.rows[indices], "target_indices_": indices}
 
-    def _watch(self, problem: SemiDual, source: Standardised, target: Standardised, generator: Generator) -> Watched:
+    def _watch(self, problem: Problem, source: Standardised, target: Standardised, generator: Generator) -> Watched:
         held_out = source
         if len(source.distinct) >= FEWEST_TO_HOLD_OUT:
             source, held_out = source.split(self.validation_fraction, generator)
@@ -377,6 +380,6 @@ def _averaging(n_steps: float) -> float:
     return min(max(0.0, 1 - AVERAGED / n_steps), 0.99)
 
 
-def _otnet(problem: SemiDual) -> OTNet:
+def _otnet(problem: Problem) -> OTNet:
     assert isinstance(problem, OTNet)
     return problem

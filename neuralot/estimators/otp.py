@@ -13,12 +13,12 @@ from torch import Generator, Tensor
 from neuralot.costs import Cost, PairedCost
 from neuralot.defaults import MANY_FEATURES
 from neuralot.estimators.game import GameTransport
+from neuralot.estimators.units import MOST_FEATURES
 from neuralot.forms import NetworkFactory
 from neuralot.methods import OTP
-from neuralot.scaling import MOST_FEATURES
-from neuralot.schedules import Smoothing, fills_its_span, terminal_level
-from neuralot.semidual import SemiDual
-from neuralot.solve import Callback
+from neuralot.methods.smoothing import Smoothing, fills_its_span, terminal_level
+from neuralot.solve.loop import Callback
+from neuralot.solve.problem import Problem
 
 
 class OTPTransport(GameTransport):
@@ -54,14 +54,14 @@ class OTPTransport(GameTransport):
     noise_shape : {'auto', 'isotropic', 'covariance', 'thin'}, default='auto'
         The noise's covariance: that of the papers, eps I; eps S, with the mean S of the covariances of source and
         target; or what the source lacks of eps S (see `neuralot.methods.OTP`). ``'auto'`` is ``'thin'`` from 16
-        features on where the source fills the span of its covariance (`neuralot.schedules.fills_its_span`), else
-        ``'covariance'``, and ``'isotropic'`` above 2048 features.
+        features on where the source fills the span of its covariance (`neuralot.methods.smoothing.fills_its_span`),
+        else ``'covariance'``, and ``'isotropic'`` above 2048 features.
     eps_max : float, default=0.25
         First variance of the noise, as a share of S, or of the mean variance per direction if ``'isotropic'``.
     eps_min : float or 'auto', default='auto'
         Last variance, above 0. ``'auto'`` follows the sample size n and an estimate m of the source's intrinsic
-        dimension, see `neuralot.schedules.terminal_level`; at most `eps_max`, and `eps_max` itself with thin noise,
-        which leaves directions of more variance alone.
+        dimension, see `neuralot.methods.smoothing.terminal_level`; at most `eps_max`, and `eps_max` itself with thin
+        noise, which leaves directions of more variance alone.
     schedule : {'geometric', 'linear', 'vp'}, default='geometric'
         How the level falls; ``'vp'`` (variance preserving) also shrinks x by sqrt(1 - eps).
     anneal_fraction : float, default=0.7
@@ -130,9 +130,9 @@ class OTPTransport(GameTransport):
 
     Attributes
     ----------
-    problem_ : neuralot.semidual.SemiDual
+    problem_ : neuralot.solve.problem.Problem
         The fitted method, for torch users; it sees standardised rows.
-    units_ : neuralot.scaling.Units
+    units_ : neuralot.estimators.units.Units
         The centres, the common scale and the directions that standardise source and target.
     history_ : list of dict
         About fifty records: ``step``, ``seconds``, ``progress``, the players' losses, ``eps``, and ``discrepancy``, the
@@ -140,7 +140,7 @@ class OTPTransport(GameTransport):
         instead of what was learned, the last one has its discrepancy as ``affine``.
     n_iter_ : int
         Steps made.
-    status_ : neuralot.solve.Status
+    status_ : neuralot.solve.status.Status
         How the fit ended, a value with a ``sentence``.
     transport_cost_ : float
         Mean cost between source rows and their images, in the data's units.
@@ -277,7 +277,7 @@ class OTPTransport(GameTransport):
         usual_decay = 0.5 if many and shape == "thin" else 0.02
         return {**chosen, **self._training(n_features, n_source, n_target, usual_decay)}
 
-    def _method(self, n_features: int, params: Any, cost: Cost, generator: Generator) -> SemiDual:
+    def _method(self, n_features: int, params: Any, cost: Cost, generator: Generator) -> Problem:
         return OTP(
             n_features,
             self._form(n_features, params, cost, generator),

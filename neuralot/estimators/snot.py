@@ -14,8 +14,8 @@ from neuralot.defaults import MANY_ROWS, sizes_of_long_fits
 from neuralot.estimators.game import GameTransport
 from neuralot.forms import NetworkFactory
 from neuralot.methods import SNOT
-from neuralot.semidual import SemiDual
-from neuralot.solve import Callback
+from neuralot.solve.loop import Callback
+from neuralot.solve.problem import Problem
 
 
 class SNOTTransport(GameTransport):
@@ -109,9 +109,9 @@ class SNOTTransport(GameTransport):
 
     Attributes
     ----------
-    problem_ : neuralot.semidual.SemiDual
+    problem_ : neuralot.solve.problem.Problem
         The fitted method, for torch users; it sees standardised rows.
-    units_ : neuralot.scaling.Units
+    units_ : neuralot.estimators.units.Units
         The centres, the common scale and the directions that standardise source and target.
     history_ : list of dict
         About fifty records: ``step``, ``seconds``, ``progress``, the players' losses, and ``discrepancy``, the
@@ -119,7 +119,7 @@ class SNOTTransport(GameTransport):
         instead of what was learned, the last one has its discrepancy as ``affine``.
     n_iter_ : int
         Steps made.
-    status_ : neuralot.solve.Status
+    status_ : neuralot.solve.status.Status
         How the fit ended, a value with a ``sentence``.
     transport_cost_ : float
         Mean cost between source rows and their images, in the data's units.
@@ -236,5 +236,5 @@ class SNOTTransport(GameTransport):
         is_ours = self.hidden_layer_sizes == "auto" and self.potential_network is None
         return sizes_of_long_fits(n_features, n_rows, n_draws) if is_ours else None
 
-    def _method(self, n_features: int, params: Any, cost: Cost, generator: Generator) -> SemiDual:
+    def _method(self, n_features: int, params: Any, cost: Cost, generator: Generator) -> Problem:
         return SNOT(n_features, self._form(n_features, params, cost, generator))

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Generator, Tensor, nn
 
-from neuralot.costs import SquaredEuclidean
+from neuralot._torch import seeded
+from neuralot.forms.losses import Gradients, evaluate
+from neuralot.methods.planes import Planes
 from neuralot.networks import Heights, Potential
-from neuralot.planes import Planes
 from neuralot.sampling import ArraySampler, Sampler
-from neuralot.semidual import Batch, SemiDual, evaluate, seeded
+from neuralot.solve.optimizers import Descent, Optimizer, make_optimizers
+from neuralot.solve.problem import Batch, Batches, Problem
 
+# buffers with a row for each point or row of the laws
+OF_THE_LAWS = ("points", "weights", "base", "source_rows", "held_out_rows", "held_out_weights")
 N_POINTS = 4096
 NETWORK_SHARE = 0.4
 WINDOW = 50
@@ -30,7 +35,7 @@ N_FOR_MARGIN = 1024
 ROUNDING = 1e-5
 
 
-class OTNet(SemiDual):
+class OTNet(Problem):
     r"""Semi-discrete transport by a Brenier potential, the upper envelope of one plane per target point.
 
     .. math:: u(x) = \max_i \; \langle x, y_i \rangle + h_i, \quad T(x) = y_{i(x)}, \quad
@@ -71,11 +76,11 @@ class OTNet(SemiDual):
     --------
     >>> import torch
     >>> from neuralot.methods import OTNet
-    >>> from neuralot.solve import solve
+    >>> from neuralot.solve.loop import solve
     >>> normal = lambda n, generator: torch.randn(n, 2, generator=generator)
     >>> points = torch.tensor([[-1.0, 0.0], [1.0, 0.0]])
     >>> problem = solve(OTNet(n_features=2), normal, points, max_iter=50).problem
-    >>> problem.transport(torch.tensor([[-2.0, 3.0], [1.5, 0.0]]))
+    >>> problem.map(torch.tensor([[-2.0, 3.0], [1.5, 0.0]]))
     tensor([[-1.,  0.],
             [ 1.,  0.]])
     """
@@ -86,6 +91,7 @@ class OTNet(SemiDual):
     margin: Tensor
     reach: Tensor
     is_based: Tensor
+    rate: Tensor
     source_rows: Tensor
     held_out_rows: Tensor
     held_out_weights: Tensor
@@ -104,7 +110,6 @@ class OTNet(SemiDual):
                 potential = Potential(n_features)
         self.networks = nn.ModuleDict({"heights": Heights(potential)})
         self.players = {"heights": 1}
-        self.cost = SquaredEuclidean()
         self.capturable = False
         self.network_share = network_share
         for name in ("points", "source_rows", "held_out_rows"):
@@ -114,8 +119,12 @@ class OTNet(SemiDual):
         self.register_buffer("margin", torch.tensor(1.0))
         self.register_buffer("reach", torch.tensor(0.0))
         self.register_buffer("is_based", torch.tensor(False))
-        # of a run: whether the network learns now, or the corrections; squared errors since the last look, and the best
+        # the share of the first rates at which its optimisers move
+        self.register_buffer("rate", torch.zeros(()), persistent=False)
+        # of a run: whether the network learns now, or the corrections; how many times the batch size a step takes;
+        # squared errors since the last look, and the best
         self._by_network = False
+        self._growth = 1
         self._error = torch.zeros((), dtype=torch.double)
         self._best_error = math.inf
         self._n_steps = self._n_monte_carlo = 0
@@ -132,44 +141,53 @@ class OTNet(SemiDual):
                 self._set_points(target(N_POINTS, generator), torch.full((N_POINTS,), 1 / N_POINTS))
         self._by_network = not self.is_based
         # corrections of heights that are nearly right need the largest batches from the start
-        self.growth, self._best_error = MOST_GROWTH if self.is_based else 1, math.inf
+        self._growth, self._best_error = MOST_GROWTH if self.is_based else 1, math.inf
         self._begin_window()
         self.follow(0.0)
 
-    def follow(self, progress: float) -> None:
+    def follow(self, progress: float) -> dict[str, float]:
         if self._by_network and progress >= self.network_share:
             self._set_base()
             self._by_network = False
         if self._n_steps == WINDOW:
             error = float(self._error) / WINDOW
             if error > PLATEAU * self._best_error:
-                self.growth = min(2 * self.growth, MOST_GROWTH)
+                self._growth = min(2 * self._growth, MOST_GROWTH)
             self._best_error = min(error, self._best_error)
             self._begin_window()
-
-    def rate(self, progress: float) -> float:
         # corrections follow the cosine of the whole run: from 1 again, d = 2 gained and d = 32 lost
-        return super().rate(progress / self.network_share if self._by_network else progress)
+        of_stage = progress / self.network_share if self._by_network else progress
+        self.rate.fill_((1 + math.cos(math.pi * of_stage)) / 2)
+        return {"n_monte_carlo": self._n_monte_carlo}
+
+    def optimizers(
+        self, names: Sequence[str], kind: str, learning_rate: float | None, weight_decay: float
+    ) -> list[Optimizer]:
+        of_network = make_optimizers(self._heights.potential, kind, learning_rate, weight_decay)
+        # the gradient of a correction is its step
+        return [AtRate(each, self.rate) for each in (*of_network, Descent([self._heights.corrections], 1.0))]
+
+    def gradients(self, names: Sequence[str], batches: Batches) -> Gradients:
+        return super().gradients(names, lambda times: batches(times * self._growth))
 
     def loss(self, player: str, batch: Batch) -> Tensor:
         self._n_monte_carlo = len(batch.x)
         return self._loss_of_network(batch.x, batch.y) if self._by_network else self._loss_of_corrections(batch.x)
 
-    def transport(self, x: Tensor) -> Tensor:
+    def map(self, x: Tensor) -> Tensor:
         heights = self.heights  # the network's of all points, while it learns: once
         chosen = Planes(self.points, heights).highest(x)
         return self.points[chosen] + 0 * heights[chosen, None]  # not finite where the heights are not
 
-    def levels(self, progress: float) -> dict[str, float]:
-        return {"n_monte_carlo": self._n_monte_carlo}
-
-    def settled(self, progress: float) -> bool:
-        return bool(self.is_based)
-
-    def reserve(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
-        for name in ("points", "weights", "base", "source_rows", "held_out_rows", "held_out_weights"):
-            setattr(self, name, self.points.new_zeros(shapes.get(name, (0,))))
-        self._heights.corrections = nn.Parameter(torch.zeros_like(self.weights))
+    def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *args: Any) -> None:
+        # torch's hook: what depends on the laws takes the shapes of the state
+        for name in OF_THE_LAWS:
+            saved = state_dict.get(prefix + name)
+            if saved is not None and saved.shape != getattr(self, name).shape:
+                setattr(self, name, torch.zeros_like(saved, device=self.margin.device))
+        if self.weights.shape != self._heights.corrections.shape:
+            self._heights.corrections = nn.Parameter(torch.zeros_like(self.weights))
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
     # what it has learned
 
@@ -297,6 +315,24 @@ class OTNet(SemiDual):
         return (corrections * step).sum()
 
 
+class AtRate(Optimizer):
+    """An optimiser at a rate of its own, whatever the rate of the loop.
+
+    Parameters
+    ----------
+    optimizer : Optimizer
+    rate : Tensor of shape ()
+        Read in each step.
+    """
+
+    def __init__(self, optimizer: Optimizer, rate: Tensor) -> None:
+        super().__init__(optimizer.weights, optimizer.learning_rate, optimizer.weight_decay)
+        self.optimizer, self.rate = optimizer, rate
+
+    def step(self, gradients: Sequence[Tensor | None], rate: Tensor) -> None:
+        self.optimizer.step(gradients, self.rate)
+
+
 class MassTolerance:
     """End a fit when the masses of the cells are the target's weights, on rows that took no part in it.
 
@@ -311,13 +347,13 @@ class MassTolerance:
     def __init__(self, tol: float) -> None:
         self.tol = tol
 
-    def __call__(self, step: int, problem: SemiDual, record: dict[str, float]) -> bool:
+    def __call__(self, step: int, problem: Problem, record: dict[str, float]) -> bool:
         assert isinstance(problem, OTNet)
         found = problem.certificate()
         record["mass_error"] = found.mass_error
         return found.square + 2 * found.uncertainty < self.tol**2
 
-    def finish(self, problem: SemiDual, is_affine: bool = False) -> bool:
+    def finish(self, problem: Problem, is_affine: bool = False) -> bool:
         """Leave the problem with its last weights."""
         return False
 

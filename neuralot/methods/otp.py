@@ -7,11 +7,12 @@ import math
 import torch
 from torch import Generator, Tensor
 
+from neuralot._torch import antithetic_noise, mean_over, normal
 from neuralot.affine import Moments, affine_transport, common_axes, lenses
-from neuralot.forms import Form, make_form
+from neuralot.forms.base import Form
+from neuralot.methods.smoothing import Smoothing
 from neuralot.sampling import Sampler
-from neuralot.schedules import Smoothing, antithetic_noise
-from neuralot.semidual import Batch, Gradients, SemiDual, mean_over, normal
+from neuralot.semidual import SemiDual
 
 
 class OTP(SemiDual):
@@ -69,14 +70,7 @@ class OTP(SemiDual):
         n_transform_draws: int = 16,
         generator: Generator | None = None,
     ) -> None:
-        super().__init__()
-        self.form = make_form(n_features) if form is None else form
-        self.networks = self.form.networks
-        self.players = self.form.players
-        self.critics = self.form.critics
-        self.cost = self.form.cost
-        self.invertible = self.form.invertible
-        self.together = self.form.together
+        super().__init__(n_features, form)
         self.smoothing = smoothing
         self.noise_shape = noise_shape
         # W and D: the noise has covariance W (eps - D)_+ W'
@@ -87,32 +81,16 @@ class OTP(SemiDual):
         generator = torch.Generator().manual_seed(0) if generator is None else generator
         self.register_buffer("noise", antithetic_noise(n_transform_draws, n_features, generator))
 
-    def loss(self, player: str, batch: Batch) -> Tensor:
-        x = self._smooth(batch.x, batch.generator, batch.progress)
-        return self.form.loss(player, x, batch.y, batch.generator)
+    def perturb(self, x: Tensor, generator: Generator, progress: float | Tensor) -> Tensor:
+        z = normal(len(x), x.shape[1], generator, like=x)  # (n, d)
+        return self.smoothing.smooth(x, self._shape(z, progress), progress)
 
-    def gradients(self, batch: Batch) -> Gradients:
-        return self.form.gradients(self._smooth(batch.x, batch.generator, batch.progress), batch.y)
-
-    def transport(self, x: Tensor) -> Tensor:
+    def map(self, x: Tensor) -> Tensor:
         return mean_over(self.noise, lambda z: self.form.map(self.smoothing.smooth(x, self._shape(z, 1.0), 1.0)))
-
-    def draw(self, x: Tensor, generator: Generator, progress: float = 1.0) -> Tensor:
-        return self.form.draw(self._smooth(x, generator, progress), generator)
-
-    def inverse(self, y: Tensor) -> Tensor:
-        return self.form.inverse(y)
 
     def affine(self, source: Sampler, target: Sampler, generator: Generator) -> dict[str, Tensor] | None:
         laws = self._laws or (Moments.of(source, generator), Moments.of(target, generator))
-        state = self.form.affine(*affine_transport(self._smoothed(laws[0], self.smoothing.eps_min), laws[1]))
-        return None if state is None else {f"form.{name}": value for name, value in state.items()}
-
-    def compile_step(self) -> bool:
-        return self.form.compile_step()
-
-    def levels(self, progress: float) -> dict[str, float]:
-        return {"eps": self.smoothing.level(progress), **self.form.levels()}
+        return self.affine_state(self._smoothed(laws[0], self.smoothing.eps_min), laws[1])
 
     def settled(self, progress: float) -> bool:
         return self.smoothing.level(progress) == self.smoothing.eps_min
@@ -130,12 +108,10 @@ class OTP(SemiDual):
         self._base_level = 0.0  # no base for these laws yet
         self.follow(0.0)
 
-    def follow(self, progress: float) -> None:
-        self._set_base(self.smoothing.level(progress))
-
-    def _smooth(self, x: Tensor, generator: Generator, progress: float | Tensor) -> Tensor:
-        z = normal(len(x), x.shape[1], generator, like=x)
-        return self.smoothing.smooth(x, self._shape(z, progress), progress)
+    def follow(self, progress: float) -> dict[str, float]:
+        level = self.smoothing.level(progress)
+        self._set_base(level)
+        return {"eps": level, **super().follow(progress)}
 
     def _shape(self, z: Tensor, progress: float | Tensor) -> Tensor:
         """Give standard normal rows the covariance of the noise, divided by eps."""

@@ -7,7 +7,6 @@ below the floor of `d_target`, and a wrong image can have the exact cost. Read t
 
 from __future__ import annotations
 
-from neuralot.divergences import sinkhorn_divergence
 from neuralot.metrics.laws import (
     TargetFloor,
     d_target,
@@ -17,6 +16,7 @@ from neuralot.metrics.laws import (
     target_floor,
 )
 from neuralot.metrics.maps import cosine_similarity, d_cost, l2_uvp, transport_cost
+from neuralot.metrics.sinkhorn import sinkhorn_divergence
 
 __all__ = [
     "TargetFloor",

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import chain
 
 import torch
 from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from neuralot.optimizers import Optimizer, make_optimizers
-from neuralot.semidual import Batch, SemiDual
+from neuralot.solve.optimizers import Optimizer
+from neuralot.solve.problem import Batches, Problem
 
 
 class Training:
@@ -19,14 +19,14 @@ class Training:
 
     Attributes
     ----------
-    problem : SemiDual
-    learned : SemiDual
+    problem : Problem
+    learned : Problem
         A copy with the averaged weights; its buffers are those of the last `copy_buffers`.
     """
 
     def __init__(
         self,
-        problem: SemiDual,
+        problem: Problem,
         optimizer: str,
         learning_rate: float | None,
         weight_decay: float,
@@ -34,16 +34,10 @@ class Training:
     ) -> None:
         self.problem = problem.train()
         names = list(problem.players)
-        self.players = []
-        for moving in [names] if problem.together else [[name] for name in names]:
-            optimizers = make_optimizers(
-                [problem.networks[name] for name in moving],
-                optimizer,
-                learning_rate,
-                weight_decay,
-                critic=problem.critics.issuperset(moving),
-            )
-            self.players.append(Player(problem, moving, optimizers))
+        self.players = [
+            Player(problem, moving, problem.optimizers(moving, optimizer, learning_rate, weight_decay))
+            for moving in ([names] if problem.together else [[name] for name in names])
+        ]
         self.learned = copy.deepcopy(problem).eval()
         pairs = zip(self.learned.parameters(), problem.parameters(), strict=True)
         self._weights = [(average, weight) for average, weight in pairs if weight.requires_grad]
@@ -51,10 +45,14 @@ class Training:
         self._ema = get_ema_multi_avg_fn(averaging)
         self._n_steps = 0
 
-    def step(self, draw: Callable[[], Batch], rate: Tensor) -> dict[str, Tensor]:
-        """Let every player make its updates, at the share `rate` of the learning rates; return the losses."""
-        play = _play_together if self.problem.together else _play_in_turn
-        losses = play(self.problem, self.players, draw, rate)
+    def step(self, batches: Batches, rate: Tensor) -> dict[str, Tensor]:
+        """Make every player's updates, at the share `rate` of the learning rates; return the last losses."""
+        losses: dict[str, Tensor] = {}
+        for player in self.players:
+            for _ in range(player.n_updates):
+                found, gradients = self.problem.gradients(player.names, batches)
+                player.move(chain.from_iterable(gradients[name] for name in player.names), rate)
+            losses |= {name: loss.detach() for name, loss in found.items()}
         self._average()
         return losses
 
@@ -81,8 +79,9 @@ def _copy(pairs: Iterable[tuple[Tensor, Tensor]]) -> None:
 class Player:
     """A player, or several that move at once: their weights and optimisers."""
 
-    def __init__(self, problem: SemiDual, names: Sequence[str], optimizers: list[Optimizer]) -> None:
+    def __init__(self, problem: Problem, names: Sequence[str], optimizers: list[Optimizer]) -> None:
         self.names = names
+        self.n_updates = problem.players[names[0]]
         self.weights = [p for name in names for p in problem.networks[name].parameters() if p.requires_grad]
         self.optimizers = optimizers
         where = {id(weight): index for index, weight in enumerate(self.weights)}
@@ -93,28 +92,3 @@ class Player:
         found = list(gradients)
         for optimizer, indices in zip(self.optimizers, self._indices, strict=True):
             optimizer.step([found[i] for i in indices], rate)
-
-
-def _play_in_turn(
-    problem: SemiDual, players: list[Player], draw: Callable[[], Batch], rate: Tensor
-) -> dict[str, Tensor]:
-    """Let each player make its updates, each on a batch of its own; return the last losses."""
-    losses = {}
-    for player in players:
-        [name] = player.names
-        for _ in range(problem.players[name]):
-            loss = problem.loss(name, draw())
-            # gradients of this player alone: the others' weights are neither moved nor differentiated
-            player.move(torch.autograd.grad(loss, player.weights, allow_unused=True), rate)
-        losses[name] = loss.detach()
-    return losses
-
-
-def _play_together(
-    problem: SemiDual, players: list[Player], draw: Callable[[], Batch], rate: Tensor
-) -> dict[str, Tensor]:
-    """Let all players make one update on the same batch."""
-    losses, gradients = problem.gradients(draw())
-    for player in players:
-        player.move(chain.from_iterable(gradients[name] for name in player.names), rate)
-    return {name: loss.detach() for name, loss in losses.items()}

@@ -1,8 +1,9 @@
-"""Units: the coordinates in which networks see the data, and the way there and back."""
+"""Units of the networks, and rows on their way through a fitted problem."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import copy
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,9 +11,11 @@ import numpy as np
 import scipy.linalg
 import torch
 from sklearn.utils import gen_batches
+from torch import Tensor
 
 from neuralot.costs import Cost
 from neuralot.sampling import canonical_order, projection, spaced
+from neuralot.solve.problem import Problem
 
 # centres and scales are rounded to this many binary digits, so that sums taken in another order give the same units
 BITS = 12
@@ -261,3 +264,24 @@ def _some(samples: list[tuple[np.ndarray, np.ndarray]]) -> Iterator[np.ndarray]:
 def _rounded(value: float) -> float:
     mantissa, exponent = np.frexp(value)
     return float(np.ldexp(np.round(mantissa * 2**BITS) / 2**BITS, exponent))
+
+
+ROWS_PER_BLOCK = 16_384
+
+Image = Callable[[Problem, Tensor], Tensor]
+Change = Callable[[np.ndarray], np.ndarray]
+Return = Callable[[np.ndarray, np.ndarray], np.ndarray]
+
+
+def map_rows(
+    problem: Problem, rows: np.ndarray, image: Image, enter: Change, leave: Return, out: np.ndarray, *, exact: bool
+) -> np.ndarray:
+    """Fill `out` with `leave(image(problem, enter(rows)), rows)`; if `exact`, in float64 for float64 rows on a CPU."""
+    device = next(problem.parameters()).device
+    dtype = torch.float64 if exact and rows.dtype == np.float64 and device.type == "cpu" else torch.float32
+    with torch.inference_mode(False), torch.no_grad():
+        problem = copy.deepcopy(problem).to(dtype)
+        for block in gen_batches(len(rows), ROWS_PER_BLOCK):
+            moved = image(problem, torch.from_numpy(enter(rows[block])).to(device, dtype))
+            out[block] = leave(moved.cpu().numpy().astype(rows.dtype, copy=False), rows[block])
+    return out

@@ -9,11 +9,11 @@ from collections.abc import Callable
 import torch
 from torch import Generator
 
-from neuralot.capture import Captured
 from neuralot.sampling import Sampler
-from neuralot.semidual import Batch, SemiDual
-from neuralot.solve import at_work, can_capture
-from neuralot.training import Training
+from neuralot.solve.capture import Captured
+from neuralot.solve.loop import at_work, can_capture
+from neuralot.solve.problem import Batch, Problem
+from neuralot.solve.training import Training
 
 SMALLEST, LARGEST = 64, 4096
 PROBE = 512
@@ -41,7 +41,7 @@ def batch_for(budget: float, seconds: Callable[[int], float], largest: int = LAR
 
     Examples
     --------
-    >>> from neuralot.pace import batch_for
+    >>> from neuralot.solve.pace import batch_for
     >>> [batch_for(budget, lambda n_rows: 0.001 + 1e-5 * n_rows) for budget in (1.0, 5.0, 60.0)]
     [64, 256, 1024]
     """
@@ -61,7 +61,7 @@ def n_steps_for(batch: int) -> float:
 
 
 def step_timer(
-    problem: SemiDual, source: Sampler, target: Sampler, optimizer: str, generator: Generator, capture: bool = False
+    problem: Problem, source: Sampler, target: Sampler, optimizer: str, generator: Generator, capture: bool = False
 ) -> Callable[[int], float]:
     """Return a function that tells how long a step with so many rows takes, in seconds; the problem stays as it is."""
     training = Training(copy.deepcopy(problem), optimizer, None, 0.0, 0.99)
@@ -71,10 +71,12 @@ def step_timer(
     capture = capture and can_capture(problem, source, target, generator)
 
     def seconds(n_rows: int) -> float:
+        def batches(times: int) -> Batch:
+            n = times * n_rows
+            return Batch(source(n, of_its_own), target(n, of_its_own), progress, of_its_own)
+
         def step() -> object:
-            return training.step(
-                lambda: Batch(source(n_rows, of_its_own), target(n_rows, of_its_own), progress, of_its_own), rate
-            )
+            return training.step(batches, rate)
 
         with at_work(problem, generator):
             call = Captured(step, of_its_own) if capture else step

@@ -8,62 +8,27 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from enum import Enum
 from typing import Any
 
 import torch
 from torch import Generator, Tensor
 
-from neuralot.capture import Captured
-from neuralot.guard import Guard
-from neuralot.optimizers import OPTIMIZERS
-from neuralot.precision import products
+from neuralot._torch import products
 from neuralot.sampling import ArraySampler, Sampler, as_sampler
-from neuralot.semidual import Batch, SemiDual
-from neuralot.training import Training
+from neuralot.solve.capture import Captured
+from neuralot.solve.guard import Guard
+from neuralot.solve.optimizers import OPTIMIZERS
+from neuralot.solve.problem import Batch, Problem
+from neuralot.solve.status import Status
+from neuralot.solve.training import Training
 
 Record = dict[str, float]
-Callback = Callable[[int, SemiDual, Record], bool]
+Callback = Callable[[int, Problem, Record], bool]
+Fallback = Callable[[Sampler, Sampler, Generator], dict[str, Tensor] | None]
 
 N_RECORDS = 50
 LEAST_RATE = 0.1
 SMALL_NETWORK = 1_000_000
-
-
-class Status(Enum):
-    """How a fit ended; the value is the sentence that a user reads."""
-
-    MAX_ITER = "The fit made all of its max_iter steps."
-    MAX_TIME = "The fit used all of its max_time seconds."
-    SHORT = (
-        "The budget was too short: when it was used up, the images were still coming nearer to the target. Where they "
-        "were farther than those of the affine map, that was taken instead. Fit again with a larger max_iter or "
-        "max_time. If SNOT still ends so, its source may lie on a thin set: OTP is the method to use there."
-    )
-    STOPPED = "The fit ended early, by early_stopping, mass_tol or a callback."
-    PASSED = "The fit made its pass over the rows that partial_fit was given."
-    RETARGETED = "The heights came from the network of an earlier fit, and no step was made for this target."
-    REFINED = "The heights came from the network of an earlier fit, and were refined in all of the refine_steps."
-    INTERRUPTED = (
-        "The fit was interrupted before its end, and keeps its weights of that moment or better ones that it had seen. "
-        "Fit again, or with warm_start=True, for a better map."
-    )
-    DIVERGED = (
-        "The fit diverged: its weights were no longer finite, or its images left the target's law. The best weights "
-        "were restored. Lower learning_rate_init, and keep expectile_weight above 0 where there is one. Where the "
-        "source lies on a thin set, SNOT has spurious solutions and OT-Net's planes tie: OTP is the method to use."
-    )
-    FAILED = "The fit never had finite weights. Check the networks and the cost, or lower learning_rate_init."
-
-    @property
-    def sentence(self) -> str:
-        """The value, as text for a user."""
-        return self.value
-
-    @property
-    def ok(self) -> bool:
-        """Whether the fit came to an end that nothing speaks against."""
-        return self not in (Status.SHORT, Status.INTERRUPTED, Status.DIVERGED, Status.FAILED)
 
 
 @dataclass(frozen=True)
@@ -72,7 +37,7 @@ class Solution:
 
     Attributes
     ----------
-    problem : SemiDual
+    problem : Problem
         With the averaged weights; the one that was passed is trained in place and keeps its last raw weights.
     status : Status
     history : list of dict
@@ -84,7 +49,7 @@ class Solution:
         What `go_on` goes on with; None after a divergence.
     """
 
-    problem: SemiDual
+    problem: Problem
     status: Status
     history: list[Record]
     n_iter: int
@@ -92,7 +57,7 @@ class Solution:
 
 
 def solve(
-    problem: SemiDual,
+    problem: Problem,
     source: Sampler | Any,
     target: Sampler | Any,
     *,
@@ -107,7 +72,7 @@ def solve(
     generator: Generator | None = None,
     callbacks: Sequence[Callback] = (),
     capture: bool = False,
-    or_affine: bool = False,
+    fallback: Fallback | None = None,
 ) -> Solution:
     """Let the players of a problem play until a budget is used up.
 
@@ -116,7 +81,7 @@ def solve(
 
     Parameters
     ----------
-    problem : SemiDual
+    problem : Problem
         Its networks live on the device of `generator`.
     source, target : rows, DataLoader, or callable (n, generator) -> Tensor of shape (n, n_features)
         See `neuralot.sampling.as_sampler`.
@@ -130,7 +95,7 @@ def solve(
     optimizer : {'auto', 'adam', 'muon'}
     learning_rate : float, optional
     weight_decay : float
-        See `neuralot.optimizers.make_optimizers` for these three.
+        See `neuralot.solve.optimizers.make_optimizers` for these three.
     averaging : float
         Decay per step of the weight average.
     generator : torch.Generator, optional
@@ -140,8 +105,9 @@ def solve(
     capture : bool
         On a GPU, capture the step as a CUDA graph where both samplers are `ArraySampler` and `n_steps` is None. What
         networks and costs compute on the host is then computed once.
-    or_affine : bool
-        Return the affine map, where the problem has one and its images are nearer to the target than those learned.
+    fallback : callable (source, target, generator) -> dict of str to Tensor, or None, optional
+        Returns weights, such as those of an affine map, that replace what was learned if the images are nearer to the
+        target with them; asked for when the fit has ended.
 
     Returns
     -------
@@ -157,10 +123,10 @@ def solve(
     >>> import torch
     >>> from neuralot.methods import SNOT
     >>> from neuralot.sampling import as_sampler
-    >>> from neuralot.solve import solve
+    >>> from neuralot.solve.loop import solve
     >>> x = torch.randn(100, 2, generator=torch.Generator().manual_seed(0))
     >>> solution = solve(SNOT(n_features=2), as_sampler(x), as_sampler(x + 1), max_iter=10)
-    >>> solution.problem.transport(x).shape, solution.status.sentence
+    >>> solution.problem.map(x).shape, solution.status.sentence
     (torch.Size([100, 2]), 'The fit made all of its max_iter steps.')
     """
     _check_arguments(max_iter, max_time, batch_size, optimizer)
@@ -171,10 +137,10 @@ def solve(
     whole = n_steps is None  # the next part goes on with optimisers that are not captured
     capture = capture and whole and can_capture(problem, source, target, generator)
     training = Training(problem, optimizer, learning_rate, weight_decay, averaging)
-    return _run(training, source, target, clock, batch_size, generator, callbacks, capture, or_affine)
+    return _run(training, source, target, clock, batch_size, generator, callbacks, capture, fallback)
 
 
-def can_capture(problem: SemiDual, source: Sampler, target: Sampler, generator: Generator) -> bool:
+def can_capture(problem: Problem, source: Sampler, target: Sampler, generator: Generator) -> bool:
     """Whether a step with these samplers can be captured as a CUDA graph."""
     of_arrays = isinstance(source, ArraySampler) and isinstance(target, ArraySampler)
     return of_arrays and problem.capturable and generator.device.type == "cuda"
@@ -235,19 +201,18 @@ def _run(
     generator: Generator,
     callbacks: Sequence[Callback],
     capture: bool = False,
-    or_affine: bool = False,
+    fallback: Fallback | None = None,
 ) -> Solution:
     problem, learned = training.problem, training.learned
     # what a step reads of the clock, on the device
     progress, rate = torch.zeros(2, dtype=torch.float32, device=generator.device)
 
-    def n_rows() -> int:
-        return batch_size * problem.growth
+    def batches(times: int) -> Batch:
+        n_rows = times * batch_size
+        return Batch(source(n_rows, generator), target(n_rows, generator), progress, generator)
 
     def step() -> dict[str, Tensor]:
-        return training.step(
-            lambda: Batch(source(n_rows(), generator), target(n_rows(), generator), progress, generator), rate
-        )
+        return training.step(batches, rate)
 
     guard = Guard(learned, source, target, generator)
     history: list[Record] = []
@@ -259,19 +224,19 @@ def _run(
             while not (clock.over or lost or stopped):
                 problem.follow(clock.progress)
                 progress.fill_(clock.progress)
-                rate.fill_(max(problem.rate(clock.progress), clock.least_rate))
+                rate.fill_(max((1 + math.cos(math.pi * clock.progress)) / 2, clock.least_rate))
                 losses = step()
                 clock.tick()
                 if clock.record_due:
                     training.copy_buffers()
                     record = clock.record() | {f"{name}_loss": float(loss) for name, loss in losses.items()}
-                    record |= problem.levels(clock.progress) | {"discrepancy": guard.discrepancy()}
+                    record |= problem.follow(clock.progress) | {"discrepancy": guard.discrepancy()}
                     history.append(record)
                     lost = guard.lost(record.values())
                     # every callback hears of every record, also when an earlier one wants to stop
                     stopped = any([callback(clock.step, learned, record) for callback in callbacks])
-        if or_affine and not (lost or stopped or guard.left_the_target()) and guard.last > guard.chance:
-            state = problem.affine(source, target, generator)
+        if fallback and not (lost or stopped or guard.left_the_target()) and guard.last > guard.chance:
+            state = fallback(source, target, generator)
             is_affine = state is not None and guard.try_instead(state)
     except KeyboardInterrupt:
         interrupted = True
@@ -299,7 +264,7 @@ def _is_falling(history: list[Record]) -> bool:
 
 
 @contextmanager
-def at_work(problem: SemiDual, generator: Generator) -> Iterator[None]:
+def at_work(problem: Problem, generator: Generator) -> Iterator[None]:
     """How steps are made: on as many threads as gain, with the randomness of `generator`, in fast products."""
     _keep_freed_memory()
     with _threads_for(problem), _randomness_of(generator), products(generator.device, "tf32"):
@@ -307,7 +272,7 @@ def at_work(problem: SemiDual, generator: Generator) -> Iterator[None]:
 
 
 @contextmanager
-def _threads_for(problem: SemiDual) -> Iterator[None]:
+def _threads_for(problem: Problem) -> Iterator[None]:
     """Run small networks on one CPU thread.
 
     Measured on two cores, 256 rows: two threads gain nothing up to 128 wide, and where another process is busy they

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from neuralot.forms.losses import CriticLoss
 from neuralot.networks import ACTIVATIONS as NAMES
 from neuralot.networks import BasedPotential, Potential
-from neuralot.semidual import CriticLoss
 
 # on a CPU, numbers in the output of a layer: what a piece of the rows needs then stays in the cache
 PIECE = 2**17
@@ -235,7 +235,7 @@ def game(
 ) -> tuple[Tensor, Stacked]:
     """Losses of f and g on rows of both laws, shape (2,), and the gradient of each in its weights, by their names.
 
-    As `neuralot.forms.GradientForm.losses` and autograd have them; `sums` is `game_sums`, or that compiled.
+    As `neuralot.forms.gradient.GradientForm.losses` and autograd have them; `sums` is `game_sums`, or that compiled.
     """
     sums = game_sums if sums is None else sums
     rows = torch.stack([x, y])

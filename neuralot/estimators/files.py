@@ -1,15 +1,16 @@
-"""Fitted transports as plain data, for pickles, and as safetensors files: arrays and JSON, no code."""
+"""Fitted transports as plain data, for pickles, and as safetensors files without code."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import sklearn
@@ -19,14 +20,11 @@ from safetensors.numpy import save
 from torch import Generator
 
 from neuralot.costs import Lp, SquaredEuclidean
-from neuralot.fitting import NETWORKS, build
-from neuralot.scaling import Units
-from neuralot.semidual import SemiDual
-from neuralot.solve import Status
-from neuralot.validation import check_device, check_parameters
-
-if TYPE_CHECKING:
-    from neuralot.base import BaseTransport
+from neuralot.estimators.checks import check_device, check_parameters
+from neuralot.estimators.fitting import NETWORKS
+from neuralot.estimators.units import Units
+from neuralot.solve.problem import Problem
+from neuralot.solve.status import Status
 
 FORMAT = "1"
 PACKAGES = {"neuralot": "neuralot", "numpy": "numpy", "scikit-learn": "sklearn", "torch": "torch"}
@@ -59,7 +57,7 @@ def plain(state: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def revive(transport: BaseTransport) -> None:
+def revive(transport: Any, build: Callable[[dict[str, Any], Generator], Problem]) -> None:
     """Give a transport whose attributes are `plain` its networks, units and status again."""
     state = vars(transport)
     if "problem_" not in state:
@@ -70,9 +68,10 @@ def revive(transport: BaseTransport) -> None:
         device = check_device(transport.device)
     except ValueError:  # fitted on a GPU, loaded where there is none
         device = torch.device("cpu")
-    problem = build(transport, state, Generator(device).manual_seed(0))
+    problem = build(state, Generator(device).manual_seed(0))
     found = {name: tuple(weight.shape) for name, weight in weights.items()}
-    problem.reserve(found)
+    with contextlib.suppress(RuntimeError):  # of shapes, which are named below
+        problem.load_state_dict(weights, strict=False)  # a weight that has two names is there once
     shapes = {name: tuple(weight.shape) for name, weight in _weights(problem).items()}
     for name in sorted(shapes.keys() | found.keys()):
         if shapes.get(name) != found.get(name):
@@ -80,11 +79,10 @@ def revive(transport: BaseTransport) -> None:
                 f"the networks are not those of the fit: {name} has shape {shapes.get(name)}, the saved one has "
                 f"{found.get(name)}"
             )
-    problem.load_state_dict(weights, strict=False)  # a weight that has two names is there once
     transport.problem_ = problem.requires_grad_(False).to(device)
 
 
-def write(path: str | os.PathLike[str], transport: BaseTransport) -> None:
+def write(path: str | os.PathLike[str], transport: Any) -> None:
     """Write a fitted transport; a crash leaves the file that was there."""
     of_fit = NEEDED | transport._own_attributes | {"feature_names_in_"}
     state = {name: value for name, value in transport.__getstate__().items() if name in of_fit}
@@ -116,9 +114,7 @@ def write(path: str | os.PathLike[str], transport: BaseTransport) -> None:
         unfinished.unlink(missing_ok=True)
 
 
-def read(
-    path: str | os.PathLike[str], classes: Iterable[type[BaseTransport]], functions: Mapping[str, Any]
-) -> BaseTransport:
+def read(path: str | os.PathLike[str], classes: Iterable[type[Any]], functions: Mapping[str, Any]) -> Any:
     """Read what `write` wrote, as one of `classes`; `functions` are the user's own, by the parameter's name."""
     metadata, arrays = _content(Path(path))
     known = {f"{cls.__module__}.{cls.__qualname__}": cls for cls in classes}
@@ -169,7 +165,7 @@ def _content(path: Path) -> tuple[dict[str, str], dict[str, np.ndarray]]:
         raise ValueError(f"{path} is truncated or no safetensors file: {error}") from error
 
 
-def _weights(problem: SemiDual) -> dict[str, torch.Tensor]:
+def _weights(problem: Problem) -> dict[str, torch.Tensor]:
     """Parameters and buffers, each once."""
     return {**dict(problem.named_parameters()), **dict(problem.named_buffers())}
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import overload
 
 import torch
-from torch import Generator, Tensor
+from torch import Tensor
 
 SCHEDULES = ("linear", "geometric", "vp")
 NOISE_SHAPES = ("isotropic", "covariance", "thin")
@@ -42,7 +42,7 @@ class Smoothing:
 
     Examples
     --------
-    >>> from neuralot.schedules import Smoothing
+    >>> from neuralot.methods.smoothing import Smoothing
     >>> smoothing = Smoothing(eps_max=0.25, eps_min=0.01, kind="geometric", anneal_fraction=0.5)
     >>> [round(smoothing.level(progress), 3) for progress in (0.0, 0.25, 0.5, 0.9)]
     [0.25, 0.05, 0.01, 0.01]
@@ -107,7 +107,7 @@ def intrinsic_dimension(x: Tensor, n_neighbors: int = 10) -> float:
     Examples
     --------
     >>> import torch
-    >>> from neuralot.schedules import intrinsic_dimension
+    >>> from neuralot.methods.smoothing import intrinsic_dimension
     >>> t = torch.linspace(0, 1, 500)
     >>> round(intrinsic_dimension(torch.stack([t, t, t], dim=1)), 1) < 1.5
     True
@@ -138,7 +138,7 @@ def fills_its_span(x: Tensor) -> bool:
     Examples
     --------
     >>> import torch
-    >>> from neuralot.schedules import fills_its_span
+    >>> from neuralot.methods.smoothing import fills_its_span
     >>> t = torch.rand(500, generator=torch.Generator().manual_seed(0))
     >>> fills_its_span(torch.stack([t, 0 * t], dim=1)), fills_its_span(torch.stack([t, t * t], dim=1))
     (True, False)
@@ -172,7 +172,7 @@ def terminal_level(x: Tensor, n_rows: int | None = None) -> float:
     Examples
     --------
     >>> import torch
-    >>> from neuralot.schedules import terminal_level
+    >>> from neuralot.methods.smoothing import terminal_level
     >>> round(terminal_level(torch.randn(4096, 2, generator=torch.Generator().manual_seed(0))), 4)
     0.0352
     """
@@ -182,10 +182,3 @@ def terminal_level(x: Tensor, n_rows: int | None = None) -> float:
 
 def _some(x: Tensor, n_rows: int = 2000) -> Tensor:
     return x[torch.linspace(0, len(x) - 1, min(len(x), n_rows), dtype=torch.double).long()]
-
-
-def antithetic_noise(n_draws: int, n_features: int, generator: Generator) -> Tensor:
-    """Standard normal draws in pairs z, -z, shape (n_draws, n_features); an odd last one is zero."""
-    half = torch.randn(n_draws // 2, n_features, generator=generator, device=generator.device, dtype=torch.float32)
-    rest = half.new_zeros(n_draws % 2, n_features)
-    return torch.cat([half, -half, rest])

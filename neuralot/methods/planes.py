@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from neuralot.precision import products
+from neuralot._torch import products
 
 # a maximum over groups, and then within one, takes a third of the time of one over all; groups come by so many
 GROUPS = 64
@@ -30,7 +30,7 @@ class Planes:
     Examples
     --------
     >>> import torch
-    >>> from neuralot.planes import Planes
+    >>> from neuralot.methods.planes import Planes
     >>> planes = Planes(torch.tensor([[-1.0], [1.0]]), torch.zeros(2))
     >>> planes.highest(torch.tensor([[-3.0], [0.5]]))
     tensor([0, 1])

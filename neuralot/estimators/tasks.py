@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from neuralot.semidual import SemiDual
-from neuralot.solve import N_RECORDS, Record
+from neuralot.solve.loop import N_RECORDS
+from neuralot.solve.problem import Problem
+from neuralot.solve.status import Record
 
 try:
     from sklearn.callback import CallbackSupportMixin as CallbackSupportMixin
@@ -25,10 +26,6 @@ except ImportError:  # scikit-learn before 1.9
         return method
 
 
-if TYPE_CHECKING:
-    from neuralot.base import BaseTransport
-
-
 class Tasks:
     """Tells the callbacks that were set on a transport of its fit and, as a callback of the loop, of each record.
 
@@ -40,7 +37,7 @@ class Tasks:
         What else `fit` was given, for callbacks that score.
     """
 
-    def __init__(self, transport: BaseTransport, X: Any, y: Any, metadata: dict[str, Any]) -> None:
+    def __init__(self, transport: Any, X: Any, y: Any, metadata: dict[str, Any]) -> None:
         self.transport = transport
         metadata = {name: value for name, value in metadata.items() if value is not None}
         if y is None:  # callbacks score where there is a y, which may be the target
@@ -58,7 +55,7 @@ class Tasks:
         self.task.call_on_fit_task_begin(estimator=self.transport, **self.given)
         return self
 
-    def __call__(self, step: int, problem: SemiDual, record: Record) -> bool:
+    def __call__(self, step: int, problem: Problem, record: Record) -> bool:
         # a copy, as this problem goes on learning
         stop = self._end(self.task, lambda: self.fitted | {"problem_": copy.deepcopy(problem).requires_grad_(False)})
         self.begin(self.fitted)

@@ -17,11 +17,11 @@ import torch
 from sklearn.utils import check_random_state, column_or_1d
 
 from neuralot.costs import Cost
-from neuralot.forms import Form
+from neuralot.estimators.units import AT_MOST, FAR_OUTSIDE
+from neuralot.forms.base import Form
+from neuralot.methods.smoothing import NOISE_SHAPES, SCHEDULES
 from neuralot.networks import ACTIVATIONS
-from neuralot.optimizers import OPTIMIZERS
-from neuralot.scaling import AT_MOST, FAR_OUTSIDE
-from neuralot.schedules import NOISE_SHAPES, SCHEDULES
+from neuralot.solve.optimizers import OPTIMIZERS
 
 Rule = tuple[Callable[[Any], bool], str]
 

@@ -10,8 +10,9 @@ from functools import cached_property
 import torch
 from torch import Generator, Tensor
 
+from neuralot._torch import energy_distance
 from neuralot.sampling import ArraySampler, Sampler
-from neuralot.semidual import SemiDual, energy_distance
+from neuralot.solve.problem import Problem
 
 N_MONITORED = 512
 N_OF_CHANCE = 8
@@ -23,7 +24,7 @@ ROUNDING = 1e-3
 class Guard:
     """Watches the law of the images on a few fixed rows, keeps the best weights, and restores them on divergence."""
 
-    def __init__(self, problem: SemiDual, source: Sampler, target: Sampler, generator: Generator) -> None:
+    def __init__(self, problem: Problem, source: Sampler, target: Sampler, generator: Generator) -> None:
         # a generator of its own: what is watched must not change what is learned
         self.generator = torch.Generator(generator.device)
         # energy distances are without bias between independent rows; those of stratified batches would fall below 0

@@ -5,20 +5,22 @@ from __future__ import annotations
 import copy
 import math
 import sys
+from collections.abc import Callable
 from typing import Any, TextIO
 
 import torch
 from torch import Generator, Tensor
 
-from neuralot.semidual import SemiDual, energy_distance
-from neuralot.solve import Record
+from neuralot._torch import energy_distance
+from neuralot.solve.problem import Problem
+from neuralot.solve.status import Record
 
 
 class EarlyStopping:
     """End a fit when the images of held-out source rows stop coming closer to held-out target rows.
 
     The value watched is the energy distance between the two, in standardised units, written into the record as
-    ``validation``. No exact map or plan is needed. It counts from where the problem has `settled`: before its last
+    ``validation``. No exact map or plan is needed. It counts from where the problem is `settled`: before its last
     smoothing level, OTP solves another problem. Call `finish` after the fit to go back to the best weights.
 
     Parameters
@@ -29,26 +31,35 @@ class EarlyStopping:
         The least decrease that counts as one.
     n_iter_no_change : int
         Steps without one after which the fit ends.
+    settled : callable progress -> bool
     """
 
-    def __init__(self, x: Tensor, y: Tensor, *, tol: float, n_iter_no_change: int) -> None:
+    def __init__(
+        self,
+        x: Tensor,
+        y: Tensor,
+        *,
+        tol: float,
+        n_iter_no_change: int,
+        settled: Callable[[float], bool] = lambda progress: True,
+    ) -> None:
         self.x, self.y = x, y
-        self.tol, self.n_iter_no_change = tol, n_iter_no_change
+        self.tol, self.n_iter_no_change, self.settled = tol, n_iter_no_change, settled
         self.generator = Generator(x.device)
         self.best = math.inf
         self.best_step = 0
         self.weights: dict[str, Tensor] = {}
 
-    def __call__(self, step: int, problem: SemiDual, record: Record) -> bool:
+    def __call__(self, step: int, problem: Problem, record: Record) -> bool:
         record["validation"] = self._distance(problem, record["progress"])
-        if not problem.settled(record["progress"]):
+        if not self.settled(record["progress"]):
             self.best_step = step
         elif record["validation"] < self.best - self.tol:
             self.best, self.best_step = record["validation"], step
             self.weights = copy.deepcopy(problem.state_dict())
         return step - self.best_step >= self.n_iter_no_change
 
-    def finish(self, problem: SemiDual, is_affine: bool = False) -> bool:
+    def finish(self, problem: Problem, is_affine: bool = False) -> bool:
         """Load the weights of the best step, unless the problem's are those of the affine map and better."""
         if is_affine and self._distance(problem) < self.best - self.tol:
             return False
@@ -56,7 +67,7 @@ class EarlyStopping:
             problem.load_state_dict(self.weights)
         return bool(self.weights)
 
-    def _distance(self, problem: SemiDual, progress: float = 1.0) -> float:
+    def _distance(self, problem: Problem, progress: float = 1.0) -> float:
         self.generator.manual_seed(0)  # the same noise every time: the values differ by the weights only
         with torch.no_grad():
             return float(energy_distance(problem.draw(self.x, self.generator, progress), self.y))
@@ -77,7 +88,7 @@ class ProgressBar:
         self.stream = sys.stderr if stream is None else stream
         self.bar = _rich_bar()
 
-    def __call__(self, step: int, problem: SemiDual, record: Record) -> bool:
+    def __call__(self, step: int, problem: Problem, record: Record) -> bool:
         losses = "/".join(f"{value:.3g}" for name, value in record.items() if name.endswith("_loss"))
         shown = [
             f"{name} {record[name]:.3g}"

@@ -2,34 +2,24 @@
 
 from __future__ import annotations
 
-import math
 import os
 import time
-from abc import ABC, abstractmethod
-from collections.abc import Callable
+from abc import ABC
+from collections.abc import Iterator
 from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
+from sklearn.base import OneToOneFeatureMixin, TransformerMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_array
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
-from torch import Generator, Tensor
+from torch import Tensor
 
-from neuralot import fitting, persistence
-from neuralot.costs import Cost, as_cost
-from neuralot.divergences import sinkhorn_divergence
-from neuralot.fitting import Law, Laws, Standardised, Watched, is_ours, seeded_generator
-from neuralot.mapping import Image, map_rows
-from neuralot.scaling import Units, bounds_of
-from neuralot.semidual import SemiDual
-from neuralot.solve import Record, Solution, Status
-from neuralot.tasks import AVAILABLE, CallbackSupportMixin, Tasks, with_callbacks
-from neuralot.validation import (
+from neuralot.costs import as_cost
+from neuralot.estimators.checks import (
     as_array,
-    check_device,
     check_domains,
     check_n_draws,
     check_out,
@@ -43,6 +33,13 @@ from neuralot.validation import (
     warn_of_scales,
     warn_user,
 )
+from neuralot.estimators.files import plain, read, revive, write
+from neuralot.estimators.fitting import Fitter, is_ours, seeded_generator
+from neuralot.estimators.laws import Law, Laws
+from neuralot.estimators.tasks import AVAILABLE, CallbackSupportMixin, Tasks, with_callbacks
+from neuralot.estimators.units import Image, bounds_of, map_rows
+from neuralot.forms import NetworkFactory
+from neuralot.metrics.sinkhorn import sinkhorn_divergence
 
 Self = TypeVar("Self", bound="BaseTransport")
 
@@ -71,60 +68,15 @@ class Documented:
         return {"name": type(self).__name__}
 
 
-class BaseTransport(Documented, CallbackSupportMixin, OneToOneFeatureMixin, TransformerMixin, BaseEstimator, ABC):
+class BaseTransport(Documented, CallbackSupportMixin, OneToOneFeatureMixin, TransformerMixin, Fitter, ABC):
     """Base class of the transport estimators; a subclass stores its parameters and names its method."""
 
     # what a meta-estimator may pass on to fit without being asked, for Pipeline(transform_input=["X_target"])
     __metadata_request__fit = METADATA
     __metadata_request__score = dict.fromkeys(["X_target", "sample_domain"], True)
 
-    units_: Units
-    problem_: SemiDual
-    status_: Status
-    history_: list[Record]
-    n_iter_: int
-    _fitted_params: dict[str, Any]
-    _solution: Solution | None
-
-    # what a fit asks of every transport, and not all have as a parameter
-    cost: Any = "sqeuclidean"
-    warm_start: bool = False
-    # whether rows very far outside are moved in; a target that images must be rows of stays as it is
-    _clips: bool = False
-    # of so many distinct rows on its batches are stratified samples
-    _stratified_from: float = math.inf
     # fitted attributes that a class has beside those of all
     _own_attributes: frozenset[str] = frozenset()
-
-    @abstractmethod
-    def _method(self, n_features: int, params: Any, cost: Cost, generator: Generator) -> SemiDual:
-        """Build the method from the parameters of a fit (attributes of `params`)."""
-
-    @abstractmethod
-    def _resolved(self, rows: Tensor, n_source: int, n_target: int) -> dict[str, Any]:
-        """Values of the parameters given as ``'auto'``, and of those that every fit needs.
-
-        `rows` are at most 2000 distinct standardised rows of the source, which has `n_source` of them, and the target
-        has `n_target`.
-        """
-
-    def _given_or(self, auto: dict[str, Any]) -> dict[str, Any]:
-        """The values of these parameters, and those of `auto` where they are ``'auto'``."""
-        given = {name: getattr(self, name) for name in auto}
-        is_auto = {name: isinstance(value, str) and value == "auto" for name, value in given.items()}
-        return {name: auto[name] if is_auto[name] else value for name, value in given.items()}
-
-    @abstractmethod
-    def _watch(self, problem: SemiDual, source: Standardised, target: Standardised, generator: Generator) -> Watched:
-        """What a fit learns from, and what watches it on rows that were held out."""
-
-    def _sizes_of_long_fits(self, n_features: int, n_rows: int, n_draws: float) -> tuple[int, ...] | None:
-        """Layer sizes where `max_time` allows so many draws; None if they do not depend on it."""
-        return None
-
-    def _of_target(self, law: Law, target: Standardised) -> dict[str, Any]:
-        """Attributes that the target alone sets; most transports have none."""
-        return {}
 
     @with_callbacks
     def fit(
@@ -190,7 +142,7 @@ class BaseTransport(Documented, CallbackSupportMixin, OneToOneFeatureMixin, Tran
         with unchanged_on_error(self):
             check_parameters(self.get_params(deep=False))
             laws = self._check_laws(X, y, reset=True, **metadata)
-            self._learn(laws, lambda generator: fitting.fit(self, laws, generator, start, tasks))
+            self._take(self._fit(laws, self._generator(), start, tasks), laws)
         if tasks is not None:
             tasks.end()
         self._warn(laws)
@@ -221,7 +173,7 @@ class BaseTransport(Documented, CallbackSupportMixin, OneToOneFeatureMixin, Tran
         check_is_fitted(self)
         rows = self._check_source(X, reset=False)
         out = check_out(out, rows.shape, rows)
-        return _like(X, self._to_target(rows, lambda problem, x: problem.transport(x), out))
+        return _like(X, self._to_target(rows, lambda problem, x: problem.map(x), out))
 
     def sample(self, X: Any, n_draws: int = 1, random_state: Any = None, out: np.ndarray | None = None) -> Any:
         """Draw images of source rows from the learned plan pi(y | x).
@@ -346,21 +298,18 @@ class BaseTransport(Documented, CallbackSupportMixin, OneToOneFeatureMixin, Tran
             Before `fit`.
         """
         check_is_fitted(self)
-        persistence.write(path, self)
+        write(path, self)
 
     def __getstate__(self) -> dict[str, Any]:
         # arrays, numbers and names only: what is pickled loads anywhere, also a GPU fit on a CPU
-        return persistence.plain(super().__getstate__())
+        return plain(super().__getstate__())
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
-        persistence.revive(self)
+        revive(self, self._build)
 
-    def _learn(self, laws: Laws, learn: Callable[[Generator], dict[str, Any]], steps_before: int = 0) -> None:
-        """Take over what `learn` returns, the fitted attributes."""
-        generator = seeded_generator(self.random_state, check_device(self.device), steps_before)
-        with torch.inference_mode(False), torch.enable_grad():  # whatever the caller has switched off
-            fitted = learn(generator)
+    def _take(self, fitted: dict[str, Any], laws: Laws) -> None:
+        """Set the fitted attributes, and those that follow from them."""
         for name, value in fitted.items():
             setattr(self, name, value)
         self._certify()
@@ -457,3 +406,62 @@ class BaseTransport(Documented, CallbackSupportMixin, OneToOneFeatureMixin, Tran
 def _like(X: Any, rows: np.ndarray) -> Any:
     """Return `rows` as the kind of thing that `X` is."""
     return torch.from_numpy(rows).to(X.device) if isinstance(X, Tensor) else rows
+
+
+def load(
+    path: str | os.PathLike[str],
+    *,
+    cost: Any = None,
+    map_network: NetworkFactory | None = None,
+    potential_network: NetworkFactory | None = None,
+    height_network: NetworkFactory | None = None,
+) -> BaseTransport:
+    """Load a transport that `save` wrote; no code of the file's runs.
+
+    Parameters
+    ----------
+    path : str or path-like
+    cost : Cost or callable, optional
+        What the transport was fitted with, if it was no cost of this package.
+    map_network, potential_network, height_network : callable ``n_features -> torch.nn.Module``, optional
+        What the transport was fitted with, if it was given any. Their weights are the file's.
+
+    Returns
+    -------
+    estimator
+        Of the class that was saved, fitted, on its `device` if that is there, else on the CPU.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If the file is truncated or not a transport's, if a function is missing or was none of the fit's, or if the
+        networks have other shapes. Nothing can tell another cost from the one of the fit.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import numpy as np
+    >>> import neuralot
+    >>> X = np.random.default_rng(0).normal(size=(100, 2))
+    >>> transport = neuralot.SNOTTransport(max_iter=5, random_state=0).fit(X, X + 1)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     transport.save(f"{folder}/transport.safetensors")
+    ...     loaded = neuralot.load(f"{folder}/transport.safetensors")
+    >>> bool((loaded.transform(X) == transport.transform(X)).all())
+    True
+    """
+    functions = {
+        "cost": cost,
+        "map_network": map_network,
+        "potential_network": potential_network,
+        "height_network": height_network,
+    }
+    return read(path, _subclasses(BaseTransport), functions)
+
+
+def _subclasses(cls: type[Any]) -> Iterator[type[BaseTransport]]:
+    for each in cls.__subclasses__():
+        yield each
+        yield from _subclasses(each)

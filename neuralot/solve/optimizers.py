@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from neuralot.networks import ConvexPotential, Heights
+from neuralot.networks import ConvexPotential
 
 OPTIMIZERS = ("auto", "adam", "muon")
 
@@ -223,8 +223,7 @@ def make_optimizers(
     if critic and kind != "adam":
         rate, momentum, weight_decay = CRITIC_FACTOR * rate, 0.0, max(CRITIC_DECAY, weight_decay)
     hidden = [weight for network in networks for weight in hidden_matrices(network)]
-    corrections = [network.corrections for network in networks if isinstance(network, Heights)]
-    taken = {id(weight) for weight in hidden + corrections}
+    taken = set(map(id, hidden))
     weights = [weight for network in networks for weight in network.parameters() if weight.requires_grad]
     rest = [weight for weight in weights if id(weight) not in taken]
     # betas: momentum as short as Muon's, and a memory of sizes no longer than that
@@ -234,8 +233,7 @@ def make_optimizers(
         if kind == "adam"
         else Muon(hidden, MUON_FACTOR * rate, weight_decay, momentum)
     )
-    # the gradient of a correction is its step
-    made: list[Optimizer] = [matrices, Adam(rest, rate, betas=betas), Descent(corrections, 1.0)]
+    made: list[Optimizer] = [matrices, Adam(rest, rate, betas=betas)]
     return [optimizer for optimizer in made if optimizer.weights]
 
 

@@ -1,0 +1,159 @@
+"""Maps that are gradients of potentials."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from typing import Any, cast
+
+import torch
+from torch import Generator, Tensor, nn
+
+from neuralot.affine import Affine
+from neuralot.costs import Cost, SquaredEuclidean
+from neuralot.forms.base import Form
+from neuralot.forms.compiled import Compiled
+from neuralot.forms.losses import CriticLoss, Gradients, gradient, map_loss, value_and_gradient
+from neuralot.forms.stacked import StackedPotentials, can_stack, game, game_sums
+from neuralot.networks import BasedPotential, Potential
+
+
+class GradientForm(Form):
+    """Maps that are gradients of potentials: f on the source side, g on the target side.
+
+    The map solves grad_x c(x, T(x)) = grad f(x), which is T(x) = x - grad f(x) / 2 for the squared Euclidean cost; g
+    gives the map back. Each potential is the map of one direction and the critic of the other, and minimises the
+    sum of its two parts; with one direction only, f is just a map and g just a critic. With both, and one update
+    each, the two move together, on the same images.
+
+    With both directions, each also minimises ``gap_weight`` times the mean squares of the *gaps* c(x, T(x)) - f(x) -
+    g(T(x)) and c(y, S(y)) - g(y) - f(S(y)), which are zero for an optimal pair. The expectile term watches random
+    pairs of rows, and in high dimension none of these is near enough to bind; the gap keeps the game stable there.
+
+    Parameters
+    ----------
+    source_potential, target_potential : torch.nn.Module
+        (n, d) -> (n,) or (n, 1), twice differentiable.
+    cost : Cost
+        With a `transport`.
+    critic_loss : CriticLoss
+    n_map_steps : int
+        Updates of f for one of g.
+    bidirectional : bool
+    gap_weight : float
+        Without effect when there is one direction only.
+    """
+
+    def __init__(
+        self,
+        source_potential: nn.Module,
+        target_potential: nn.Module,
+        cost: Cost,
+        *,
+        critic_loss: CriticLoss = CriticLoss(),  # noqa: B008 (frozen)
+        n_map_steps: int = 1,
+        bidirectional: bool = True,
+        gap_weight: float = 0.1,
+    ) -> None:
+        super().__init__()
+        self.networks = nn.ModuleDict({"source_potential": source_potential, "target_potential": target_potential})
+        self.players = {"source_potential": n_map_steps, "target_potential": 1}
+        self.critics = frozenset() if bidirectional else frozenset({"target_potential"})
+        self.cost = cost
+        self.critic_loss = critic_loss
+        self.bidirectional = bidirectional
+        self.gap_weight = gap_weight
+        self.invertible = bidirectional
+        self.together = bidirectional and n_map_steps == 1
+        self._compiled: Compiled[..., Any] | None = None
+        self._is_known = isinstance(cost, SquaredEuclidean) and can_stack(self._potentials)
+        self._is_written_out = self._is_known and self.together
+
+    def losses(self, names: Sequence[str], x: Tensor, y: Tensor, generator: Generator) -> dict[str, Tensor]:
+        if self.bidirectional:
+            both = self._of_both(x, y)
+            return {name: both[name] for name in names}
+        return {name: self._of_one(name, x, y) for name in names}
+
+    def _of_one(self, player: str, x: Tensor, y: Tensor) -> Tensor:
+        """Loss of a player where there is one direction."""
+        f, g = self.networks["source_potential"], self.networks["target_potential"]
+        if player == "source_potential":
+            return map_loss(self.cost, x, self._image(f, x, create_graph=True), g)
+        return self.critic_loss(self.cost, g, x, self._image(f, x), y)
+
+    def _of_both(self, x: Tensor, y: Tensor) -> dict[str, Tensor]:
+        """Losses of both players where there are both directions."""
+        # first f at x and g at y, then f at the images of y and g at those of x
+        rows = torch.stack([x, y])
+        own, slopes = self._evaluate(rows)
+        images = self._of_pairs(self.cost.map_from_gradient, rows, slopes)
+        cost = self._of_pairs(self.cost, rows, images)
+        at_images, felt = self._evaluate(images.detach().flip(0))
+        # of the other's value at an image, the map feels the slope and the critic the value
+        losses = cost.mean(-1) - _linear(at_images.flip(0), felt.flip(0), images)
+        cost = cost.detach()
+        of_random = self._of_pairs(self.cost, rows, rows.flip(0))
+        losses = losses + self.critic_loss.of_values(at_images, own, cost.flip(0), of_random, slopes)
+        if self.gap_weight:
+            gaps = cost - own - at_images.flip(0).detach(), cost.flip(0) - at_images - own.flip(0).detach()
+            losses = losses + self.gap_weight * sum(gap.square().mean(-1) for gap in gaps)
+        return dict(zip(self.networks, losses.unbind(), strict=True))
+
+    def gradients(self, names: Sequence[str], x: Tensor, y: Tensor, generator: Generator) -> Gradients:
+        if not self._is_written_out or len(names) < len(self.networks):
+            return super().gradients(names, x, y, generator)
+        potentials = StackedPotentials(self._potentials)
+        losses, stacked = game(potentials, x, y, self.critic_loss, self.gap_weight, self._compiled)
+        gradients: dict[str, list[Tensor | None]] = {
+            player: [stacked[name][i] for name, weight in network.named_parameters() if weight.requires_grad]
+            for i, (player, network) in enumerate(self.networks.items())
+        }
+        return dict(zip(self.networks, losses.unbind(), strict=True)), gradients
+
+    @property
+    def _potentials(self) -> list[nn.Module]:
+        return list(self.networks.values())
+
+    def _evaluate(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Values and slopes of each potential at its own rows, by autograd."""
+        pairs = [value_and_gradient(net, x) for net, x in zip(self._potentials, rows, strict=True)]
+        value, slope = map(torch.stack, zip(*pairs, strict=True))
+        return value, slope
+
+    @staticmethod
+    def _of_pairs(function: Callable[[Tensor, Tensor], Tensor], a: Tensor, b: Tensor) -> Tensor:
+        """A function of paired rows (n, d) at two sets of them, (2, n, d)."""
+        values = function(a.flatten(0, 1), b.flatten(0, 1))
+        return values.unflatten(0, a.shape[:2])
+
+    def affine(self, there: Affine, back: Affine) -> dict[str, Tensor] | None:
+        if not self._is_known or any(isinstance(p, Potential) and p.quadratic is None for p in self._potentials):
+            return None
+        form = copy.deepcopy(self)
+        for potential, base in zip(form._potentials, (there, back), strict=True):
+            cast(Potential | BasedPotential, potential).be_affine(base.matrix, base.offset)
+        return form.state_dict()
+
+    def compile_step(self) -> bool:
+        if self._is_written_out:
+            self._compiled = Compiled(game_sums)
+        return self._is_written_out
+
+    def levels(self) -> dict[str, float]:
+        return {} if self._compiled is None else {"compiled": float(self._compiled.works)}
+
+    def map(self, x: Tensor) -> Tensor:
+        return self._image(self.networks["source_potential"], x)
+
+    def inverse(self, y: Tensor) -> Tensor:
+        return self._image(self.networks["target_potential"], y)
+
+    def _image(self, potential: nn.Module, x: Tensor, create_graph: bool = False) -> Tensor:
+        return self.cost.map_from_gradient(x, gradient(potential, x, create_graph))
+
+
+def _linear(value: Tensor, slope: Tensor, point: Tensor) -> Tensor:
+    """Means of fixed values that vary with `point` along their fixed slopes."""
+    value, slope = value.detach(), slope.detach()
+    return value.mean(-1) + ((point - point.detach()) * slope).sum(-1).mean(-1)

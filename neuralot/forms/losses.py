@@ -1,0 +1,94 @@
+"""The losses of the max-min game, and derivatives of potentials."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import islice
+
+import torch
+from torch import Tensor, nn
+
+from neuralot.costs import Cost
+
+# the losses of the players, and the gradient of each in those of its weights that learn
+Gradients = tuple[dict[str, Tensor], dict[str, list[Tensor | None]]]
+
+
+def gradients_of(losses: dict[str, Tensor], networks: nn.ModuleDict) -> dict[str, list[Tensor | None]]:
+    """Gradient of each loss in the weights of the network of its name, where no other loss moves these weights."""
+    weights = {name: [weight for weight in networks[name].parameters() if weight.requires_grad] for name in losses}
+    total = torch.stack(list(losses.values())).sum()
+    found = iter(torch.autograd.grad(total, [each for some in weights.values() for each in some], allow_unused=True))
+    return {name: list(islice(found, len(some))) for name, some in weights.items()}
+
+
+def map_loss(cost: Cost, x: Tensor, image: Tensor, V: nn.Module) -> Tensor:
+    """E[c(x, T(x)) - V(T(x))], what a map minimises."""
+    return (cost(x, image) - evaluate(V, image)).mean()
+
+
+@dataclass(frozen=True)
+class CriticLoss:
+    """What a potential minimises: E[V(T(x))] - E[V(y)] plus regularisers, for fixed images T(x).
+
+    Attributes
+    ----------
+    expectile, expectile_weight : float
+        tau and lambda of ``lambda E L_tau(u)``, with ``L_tau(u) = |tau - 1[u <= 0]| u^2`` and u = c(x, T(x)) - V(T(x))
+        - c(x, y) + V(y), the excess of the image over another answer y to x, which no optimal pair has. It keeps V
+        near its c-transform. Weight 0 is the plain objective. For u <= 0, which is no violation, the weight is 1 - tau:
+        a bias, so tau is close to 1.
+    gradient_penalty : float
+        Weight of E|grad V(y)|^2.
+
+    References
+    ----------
+    Buzun, Bobrin and Dylov, "Expectile regularization for fast and accurate training of neural optimal transport",
+    NeurIPS 2024.
+    """
+
+    expectile: float = 0.9999
+    expectile_weight: float = 1.0
+    gradient_penalty: float = 0.0
+
+    def __call__(self, cost: Cost, V: nn.Module, x: Tensor, image: Tensor, y: Tensor) -> Tensor:
+        """Loss of the potential `V`, a scalar; all rows have shape (n, d)."""
+        V_image, V_y = evaluate(V, torch.cat([image, y])).split([len(image), len(y)])
+        gradient_y = gradient(V, y, create_graph=True) if self.gradient_penalty else None
+        return self.of_values(V_image, V_y, cost(x, image), cost(x, y), gradient_y)
+
+    def of_values(
+        self, V_image: Tensor, V_y: Tensor, cost_image: Tensor, cost_y: Tensor, gradient_y: Tensor | None
+    ) -> Tensor:
+        """Loss from the values V(T(x)), V(y), c(x, T(x)) and c(x, y), shape (n,), and grad V(y), shape (n, d).
+
+        With another dimension in front, one loss for each of its entries.
+        """
+        loss = V_image.mean(-1) - V_y.mean(-1)
+        if self.expectile_weight:
+            u = cost_image - V_image - cost_y + V_y
+            weight = torch.where(u > 0, self.expectile, 1 - self.expectile).to(u)  # not of torch's default dtype
+            loss = loss + self.expectile_weight * (weight * u.square()).mean(-1)
+        if self.gradient_penalty and gradient_y is not None:
+            loss = loss + self.gradient_penalty * gradient_y.square().sum(-1).mean(-1)
+        return loss
+
+
+def evaluate(potential: nn.Module, x: Tensor) -> Tensor:
+    """Values of a potential as shape (n,), also for a network that returns (n, 1)."""
+    return potential(x).reshape(len(x))
+
+
+def gradient(potential: nn.Module, x: Tensor, create_graph: bool = False) -> Tensor:
+    """Gradient of a potential at each row, shape (n, d); with `create_graph` it can be differentiated in turn."""
+    with torch.enable_grad():
+        if not x.requires_grad:
+            x = x.detach().requires_grad_()
+        return torch.autograd.grad(evaluate(potential, x).sum(), x, create_graph=create_graph)[0]
+
+
+def value_and_gradient(potential: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Values and gradients at fixed rows, both differentiable in the weights."""
+    x = x.detach().requires_grad_()
+    value = evaluate(potential, x)
+    return value, torch.autograd.grad(value.sum(), x, create_graph=True)[0]

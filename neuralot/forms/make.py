@@ -1,0 +1,148 @@
+"""Forms with their default networks, or with those of a user."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, cast
+
+import torch
+from torch import Generator, nn
+
+from neuralot._torch import antithetic_noise, seeded
+from neuralot.affine import SEEN_SCALE
+from neuralot.costs import Cost, SquaredEuclidean
+from neuralot.defaults import default_gap_weight, default_sizes
+from neuralot.forms.base import Form
+from neuralot.forms.gradient import GradientForm
+from neuralot.forms.losses import CriticLoss
+from neuralot.forms.network import NetworkForm
+from neuralot.networks import BasedMap, BasedPotential, MLPMap, NoiseMap, Potential, widen
+
+NetworkFactory = Callable[[int], nn.Module]
+
+
+def make_form(
+    n_features: int,
+    cost: Cost | None = None,
+    *,
+    map_form: str = "auto",
+    hidden_layer_sizes: Sequence[int] | None = None,
+    activation: str = "silu",
+    n_map_steps: int | None = None,
+    noise_dim: int = 0,
+    n_transform_draws: int = 16,
+    bidirectional: bool = True,
+    critic_loss: CriticLoss = CriticLoss(),  # noqa: B008 (frozen)
+    gap_weight: float | None = None,
+    affine_base: bool = False,
+    map_network: NetworkFactory | None = None,
+    potential_network: NetworkFactory | None = None,
+    generator: Generator | None = None,
+) -> Form:
+    """Build a form with its default networks, or with a user's own.
+
+    Parameters
+    ----------
+    n_features : int
+    cost : Cost, optional
+        Squared Euclidean when None.
+    map_form : {'auto', 'gradient', 'network'}
+        ``'auto'``: the gradient form where the cost allows it and neither noise nor a map network asks for the other.
+    hidden_layer_sizes : sequence of int, optional
+        None: see `neuralot.defaults.default_sizes`.
+    activation : str
+    n_map_steps : int, optional
+        None: 1 in the gradient form, 4 in the network form.
+    noise_dim : int
+        Width of the noise input, network form only.
+    n_transform_draws : int
+        Noise vectors that the map of a network with noise input averages over.
+    bidirectional : bool
+        Gradient form only.
+    critic_loss : CriticLoss
+    gap_weight : float, optional
+        Gradient form with both directions only. None: see `neuralot.defaults.default_gap_weight`.
+    affine_base : bool
+        Networks that add to an affine base instead of learning a quadratic; only for the squared Euclidean cost and
+        without noise, and a user's own networks have none.
+    map_network, potential_network : callable n_features -> torch.nn.Module, optional
+    generator : torch.Generator, optional
+        Seeds the weights.
+
+    Raises
+    ------
+    ValueError
+        If `map_form` is unknown, or does not go with the cost, the noise or the map network.
+    """
+    cost = SquaredEuclidean() if cost is None else cost
+    generator = torch.Generator().manual_seed(0) if generator is None else generator
+    form = resolve_map_form(map_form, cost, noise_dim, map_network)
+    sizes = default_sizes(n_features) if hidden_layer_sizes is None else tuple(hidden_layer_sizes)
+
+    own = map_network is None and potential_network is None
+    squared = isinstance(cost, SquaredEuclidean)
+    based = affine_base and own and not noise_dim and squared
+
+    def potential() -> nn.Module:
+        if potential_network is not None:
+            return make_network(potential_network, n_features, "potential_network")
+        if based:
+            return BasedPotential(n_features, sizes, activation)
+        return Potential(n_features, sizes, activation, quadratic=squared)
+
+    if form == "gradient" and activation == "relu" and potential_network is None:
+        raise ValueError(
+            "activation='relu' has no second derivative, which the gradient form needs; pass a smooth one, or "
+            "map_form='network'"
+        )
+    with seeded(generator):
+        if form == "gradient":
+            potentials = potential(), potential()
+            for each in potentials if potential_network is None else ():
+                widen(cast(nn.Sequential, each.residual), SEEN_SCALE if based else 1.0)
+            return GradientForm(
+                *potentials,
+                cost,
+                critic_loss=critic_loss,
+                n_map_steps=n_map_steps or 1,
+                bidirectional=bidirectional,
+                gap_weight=default_gap_weight(n_features) if gap_weight is None else gap_weight,
+            )
+        if map_network is not None:
+            network = make_network(map_network, n_features, "map_network")
+        elif noise_dim:
+            network = NoiseMap(n_features, noise_dim, sizes, activation)
+        else:
+            network = (BasedMap if based else MLPMap)(n_features, sizes, activation)
+        noise = antithetic_noise(n_transform_draws, noise_dim, generator) if noise_dim else None
+        return NetworkForm(
+            network, potential(), cost, critic_loss=critic_loss, n_map_steps=n_map_steps or 4, noise=noise
+        )
+
+
+def make_network(factory: NetworkFactory, n_features: int, name: str) -> nn.Module:
+    """A user's own network; a ValueError that names the parameter if it is none."""
+    try:
+        network: Any = factory(n_features)
+    except Exception as error:
+        raise ValueError(f"{name} must be a callable n_features -> torch.nn.Module, but raised: {error}") from error
+    if not isinstance(network, nn.Module) or not any(weight.requires_grad for weight in network.parameters()):
+        raise ValueError(f"{name} must return a torch.nn.Module with weights to train, got {network!r}")
+    return network
+
+
+def resolve_map_form(map_form: str, cost: Cost, noise_dim: int, map_network: NetworkFactory | None) -> str:
+    """Return ``'gradient'`` or ``'network'``; see `make_form` for the rule and the errors."""
+    if map_form not in ("auto", "gradient", "network"):
+        raise ValueError(f"map_form must be 'auto', 'gradient' or 'network', got {map_form!r}")
+    if map_form == "auto":
+        # Lp(3) diverges in the gradient form: its map has an infinite slope where nothing moves
+        gradient_fits = isinstance(cost, SquaredEuclidean) and not noise_dim and map_network is None
+        return "gradient" if gradient_fits else "network"
+    if map_form == "gradient" and not cost.has_map_from_gradient:
+        raise ValueError(f"map_form='gradient' needs a cost with a known map, got {cost!r}; pass map_form='network'")
+    if map_form == "gradient" and noise_dim:
+        raise ValueError("noise_dim must be 0 with map_form='gradient'; pass map_form='network'")
+    if map_form == "gradient" and map_network is not None:
+        raise ValueError("map_network must be None with map_form='gradient'; pass potential_network instead")
+    return map_form

@@ -1,0 +1,75 @@
+"""Maps that are free networks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Generator, Tensor, nn
+
+from neuralot._torch import mean_over, normal
+from neuralot.costs import Cost
+from neuralot.forms.base import Form
+from neuralot.forms.losses import CriticLoss, map_loss
+
+
+class NetworkForm(Form):
+    """A free network T(x) or T(x, z) against one potential V, the form of the papers.
+
+    Parameters
+    ----------
+    map_network : torch.nn.Module
+        (n, d) -> (n, d), or (n, d), (n, noise_dim) -> (n, d) when there is `noise`.
+    potential : torch.nn.Module
+        (n, d) -> (n,) or (n, 1).
+    cost : Cost
+    critic_loss : CriticLoss
+    n_map_steps : int
+        K_T, updates of the map for one of the potential.
+    noise : Tensor of shape (n_draws, noise_dim), optional
+        The draws that `map` averages over; training and `draw` take fresh ones.
+    """
+
+    noise: Tensor | None
+
+    def __init__(
+        self,
+        map_network: nn.Module,
+        potential: nn.Module,
+        cost: Cost,
+        *,
+        critic_loss: CriticLoss = CriticLoss(),  # noqa: B008 (frozen)
+        n_map_steps: int = 4,
+        noise: Tensor | None = None,
+    ) -> None:
+        super().__init__()
+        self.networks = nn.ModuleDict({"map": map_network, "potential": potential})
+        self.players = {"map": n_map_steps, "potential": 1}
+        self.critics = frozenset({"potential"})
+        self.cost = cost
+        self.critic_loss = critic_loss
+        self.noise_dim = 0 if noise is None else noise.shape[1]
+        self.register_buffer("noise", noise)
+
+    def losses(self, names: Sequence[str], x: Tensor, y: Tensor, generator: Generator) -> dict[str, Tensor]:
+        return {name: self._loss(name, x, y, generator) for name in names}
+
+    def _loss(self, player: str, x: Tensor, y: Tensor, generator: Generator) -> Tensor:
+        V = self.networks["potential"]
+        if player == "map":
+            return map_loss(self.cost, x, self.draw(x, generator), V)
+        with torch.no_grad():
+            image = self.draw(x, generator)
+        return self.critic_loss(self.cost, V, x, image, y)
+
+    def draw(self, x: Tensor, generator: Generator) -> Tensor:
+        T = self.networks["map"]
+        if self.noise is None:
+            return T(x)
+        return T(x, normal(len(x), self.noise.shape[1], generator, like=x))
+
+    def map(self, x: Tensor) -> Tensor:
+        T = self.networks["map"]
+        if self.noise is None:
+            return T(x)
+        return mean_over(self.noise, lambda z: T(x, z.expand(len(x), -1)))
