@@ -51,16 +51,17 @@ def default_rate(n_features: int, n_steps: float = N_STEPS) -> float:
 def default_decay(n_features: int, n_rows: int, usual: float, map_form: str = "gradient") -> float:
     """Weight decay against overfitting: `usual` for 4096 rows in the smaller sample, proportional to 1 / n.
 
-    It stays above .01, as without decay the weights of a long fit grow until it diverges. For few rows it ends at 3,
-    where a gradient's map is affine, or at 1 for a network, which with more is not even that. Below 16 features the
-    bound below and the growth for fewer rows are in proportion to n_features. Fewer than 512 rows count as 512:
-    with more decay, maps to a target of a few points do not get steep.
+    It stays above .01, or .01 n_features / 64 below 64 features: without decay the weights of a long fit grow until it
+    diverges, and with more the map of a long fit is too flat. For few rows it ends at 3, where a gradient's map is
+    affine, or at 1 for a network, which with more is not even that. Below 16 features the growth for fewer rows is in
+    proportion to n_features. Fewer than 512 rows count as 512: with more decay, maps to a target of a few points do not
+    get steep.
     """
-    share = min(1.0, n_features / MANY_FEATURES)
     growth = 4096 / max(n_rows, FEWEST_ROWS)
     if growth > 1:
-        growth = max(1.0, growth * share)
-    return max(LEAST_DECAY * share, min(usual * growth, MOST_DECAY[map_form]))
+        growth = max(1.0, growth * min(1.0, n_features / MANY_FEATURES))
+    least = LEAST_DECAY * min(1.0, n_features / WIDE_FEATURES)
+    return max(least, min(usual * growth, MOST_DECAY[map_form]))
 
 
 def decay_to_points(usual: float, n_source: int, n_target: int) -> float:

@@ -34,12 +34,13 @@ def test_the_rate_falls_with_the_steps_between_the_plane_and_64_features():
 def test_decay_is_proportional_to_one_over_n_between_its_bounds():
     for d in (16, 64):
         decays = [default_decay(d, n_rows, usual=0.2) for n_rows in (1, 512, 2048, 4096, 16_384, 10**7)]
-        assert decays == pytest.approx([1.6, 1.6, 0.4, 0.2, 0.05, 0.01])
+        assert decays == pytest.approx([1.6, 1.6, 0.4, 0.2, 0.05, 0.01 * d / 64])
     assert default_decay(16, 1, usual=0.5) == 3
     assert default_decay(16, 1, usual=0.5, map_form="network") == 1
     # in few dimensions few rows overfit less
     assert [default_decay(d, 1024, usual=0.2) for d in (2, 4, 8)] == pytest.approx([0.2, 0.2, 0.4])
-    assert default_decay(2, 10**7, usual=0.2) == 0.00125
+    assert default_decay(2, 10**7, usual=0.2) == 0.01 / 32
+    assert default_decay(64, 10**7, usual=0.2) == default_decay(1000, 10**7, usual=0.2) == 0.01
     assert default_decay(2, 1, usual=0.2) == default_decay(2, 512, usual=0.2) == 0.2
 
 

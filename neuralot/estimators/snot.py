@@ -80,8 +80,8 @@ class SNOTTransport(GameTransport):
     weight_decay : float or 'auto', default='auto'
         Decoupled decay of the matrices that Muon would move, against overfitting; too much bends the map. ``'auto'`` is
         0.3 for 4096 rows, or 0.15 in the network form with another cost than the squared Euclidean, and proportional to
-        1 / n, between .01 and 3 (1 for a network), see `neuralot.defaults.default_decay`; less, but not below
-        0.02, to a target of fewer than 64 points with 8 source rows each or more.
+        1 / n, within the bounds of `neuralot.defaults.default_decay`; less, but not below 0.02, to a target of fewer
+        than 64 points with 8 source rows each or more.
     early_stopping : bool, default=False
         End the fit when the energy distance between held-out images and held-out target rows stops falling, and
         keep the best weights.
