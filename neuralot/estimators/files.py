@@ -166,8 +166,10 @@ def _content(path: Path) -> tuple[dict[str, str], dict[str, np.ndarray]]:
 
 
 def _weights(problem: Problem) -> dict[str, torch.Tensor]:
-    """Parameters and buffers, each once."""
-    return {**dict(problem.named_parameters()), **dict(problem.named_buffers())}
+    """Parameters and buffers of the state, each under one name."""
+    state = problem.state_dict()
+    named = dict([*problem.named_parameters(), *problem.named_buffers()])
+    return {name: weight.detach() for name, weight in named.items() if name in state}
 
 
 def _encoded(params: Mapping[str, Any]) -> dict[str, Any]:
