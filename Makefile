@@ -10,7 +10,7 @@ INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints
 PYTEST := OMP_NUM_THREADS=1 MPLBACKEND=Agg $(BIN)/python -m pytest -n logical --maxprocesses=4
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow lint docs bench check clean
+.PHONY: help demo test test-slow lint house docs bench check clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' Makefile | expand -t 18
@@ -41,6 +41,9 @@ lint: $(INSTALLED)  ## check style, format, types and spelling
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/codespell
+
+house: $(INSTALLED)  ## print the measures of the code
+	$(BIN)/python tools/house.py
 
 docs: $(INSTALLED)  ## build the site in build/docs, with every warning an error
 	MPLBACKEND=Agg $(BIN)/sphinx-build -W --keep-going -b html -d build/doctrees docs build/docs

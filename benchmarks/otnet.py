@@ -26,7 +26,7 @@ from torch import Generator, Tensor
 from neuralot import OTNetTransport, SNOTTransport
 from neuralot.defaults import default_rate, default_sizes
 from neuralot.methods import OTNet
-from neuralot.methods.otnet import unbiased_square
+from neuralot.methods.certificate import unbiased_square
 from neuralot.methods.planes import Planes
 from neuralot.networks import Potential
 from neuralot.solve import solve

@@ -1,9 +1,9 @@
-"""Neural optimal transport with the manners of scikit-learn."""
+"""Neural optimal transport, compatible with scikit-learn."""
 
 from neuralot import datasets, metrics
 from neuralot.adaptation import DomainAdapter, TransportAdapter
 from neuralot.estimators import OTNetTransport, OTPTransport, SNOTTransport
-from neuralot.estimators.base import load
+from neuralot.estimators.files import load
 
 __version__ = "0.1.0.dev0"
 

@@ -1,4 +1,4 @@
-"""How matrix products round their factors on a GPU, set for a while and given back."""
+"""Small tools for torch: precision, noise, the energy distance."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Generator, Tensor
 
 
 @contextmanager
-def products(device: torch.device, precision: str) -> Iterator[None]:
+def matmul_precision(device: torch.device, precision: str) -> Iterator[None]:
     """Let float32 products on a GPU take their factors as they are (``'ieee'``) or rounded to TF32 (``'tf32'``).
 
     TF32 keeps ten bits of a factor, and is several times faster.
@@ -37,7 +37,7 @@ def energy_distance(a: Tensor, b: Tensor) -> Tensor:
     Szekely and Rizzo, "Energy statistics", J. Stat. Plan. Inference, 2013.
     """
     n, m = len(a), len(b)
-    with products(a.device, "ieee"):
+    with matmul_precision(a.device, "ieee"):
         within_a = torch.cdist(a, a).sum() / max(n * (n - 1), 1)
         within_b = torch.cdist(b, b).sum() / max(m * (m - 1), 1)
         return 2 * torch.cdist(a, b).mean() - within_a - within_b

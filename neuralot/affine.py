@@ -15,7 +15,7 @@ N_DRAWS = 2**17
 ROWS_PER_BLOCK = 2**14
 RIDGE = 1e-5
 SIZE_OF_THIN = 4.0
-# what networks see through a lens has this scale in each column, the root of a mean square
+# what networks see through a preconditioner has this scale in each column, the root of a mean square
 SEEN_SCALE = 2.0
 NEGLIGIBLE = 1e-12
 
@@ -136,7 +136,7 @@ def common_axes(covariance: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]:
     return root @ turn, shares.clamp(min=0)
 
 
-def lenses(matrix: Tensor, covariance: Tensor, thin: Tensor) -> tuple[Tensor, Tensor]:
+def preconditioners(matrix: Tensor, covariance: Tensor, thin: Tensor) -> tuple[Tensor, Tensor]:
     """Matrices through which two networks see source and target, so that neither is stiff nor blind.
 
     With the affine transport A of the source, x -> A^(1/2) x and y -> A^(-1/2) y leave x'y, and with it the plan, as it

@@ -181,9 +181,9 @@ class Heights(nn.Module):
 
 
 class AffineBase(nn.Module):
-    """A base for a network to add to, the affine map x -> A x + b, and a lens x -> L x through which it sees its rows.
+    """An affine map that a network adds to, and a preconditioner of its rows.
 
-    Both are set from outside, and the identity at first.
+    The map is x -> A x + b, and the network takes L x. Both are set from outside, and the identity at first.
 
     Parameters
     ----------
@@ -192,26 +192,26 @@ class AffineBase(nn.Module):
 
     matrix: Tensor
     offset: Tensor
-    lens: Tensor
+    preconditioner: Tensor
 
     def __init__(self, n_features: int) -> None:
         super().__init__()
         self.register_buffer("matrix", torch.eye(n_features))
         self.register_buffer("offset", torch.zeros(n_features))
-        self.register_buffer("lens", torch.eye(n_features))
+        self.register_buffer("preconditioner", torch.eye(n_features))
 
     def set_base(self, matrix: Tensor, offset: Tensor) -> None:
         """Let the base be x -> `matrix` x + `offset`, with a symmetric matrix."""
         self.matrix.copy_(matrix)
         self.offset.copy_(offset)
 
-    def set_lens(self, lens: Tensor) -> None:
-        """Let the network see `lens` x."""
-        self.lens.copy_(lens)
+    def set_preconditioner(self, preconditioner: Tensor) -> None:
+        """Set the matrix L."""
+        self.preconditioner.copy_(preconditioner)
 
     def seen(self, x: Tensor) -> Tensor:
-        """The rows `x` through the lens."""
-        return x @ self.lens.T
+        """Return the rows L x, shape (n, d)."""
+        return x @ self.preconditioner.T
 
 
 class BasedPotential(AffineBase):

@@ -4,7 +4,7 @@ import ot
 import pytest
 import torch
 
-from neuralot.affine import Moments, affine_transport, common_axes, lenses
+from neuralot.affine import Moments, affine_transport, common_axes, preconditioners
 from neuralot.sampling import ArraySampler, as_sampler
 
 
@@ -77,7 +77,7 @@ def test_a_singular_covariance_gives_finite_maps():
             there, back = affine_transport(source, target)
             assert torch.isfinite(back.matrix).all()
             assert torch.linalg.eigvalsh(there.matrix).min() > 0
-            for lens in lenses(there.matrix, source.covariance, torch.eye(3).double()[:, :1]):
+            for lens in preconditioners(there.matrix, source.covariance, torch.eye(3).double()[:, :1]):
                 assert torch.isfinite(lens).all()
 
 
@@ -106,10 +106,10 @@ def test_lenses_keep_inner_products_and_give_both_laws_one_covariance():
     source, target = moments(4, 0), moments(4, 2, scale=3.0)
     there, _ = affine_transport(source, target)
     for n_thin in (0, 1):
-        of_source, of_target = lenses(there.matrix, source.covariance, torch.eye(4).double()[:, :n_thin])
+        of_source, of_target = preconditioners(there.matrix, source.covariance, torch.eye(4).double()[:, :n_thin])
         seen = [lens @ law.covariance @ lens.T for lens, law in ((of_source, source), (of_target, target))]
         torch.testing.assert_close(*seen, rtol=1e-3, atol=1e-3)
-    of_source, of_target = lenses(there.matrix, source.covariance, torch.eye(4).double()[:, :0])
+    of_source, of_target = preconditioners(there.matrix, source.covariance, torch.eye(4).double()[:, :0])
     product = of_source.T @ of_target
     torch.testing.assert_close(product, product[0, 0] * torch.eye(4).double())
 
@@ -118,7 +118,7 @@ def test_a_direction_that_the_target_has_not_got_is_small_on_both_sides():
     source = Moments(torch.zeros(2).double(), torch.eye(2).double(), 10**9)
     target = Moments(torch.zeros(2).double(), torch.diag(torch.tensor([4.0, 0.0])).double(), 10**9)
     there, _ = affine_transport(source, target)
-    of_both = lenses(there.matrix, source.covariance, torch.eye(2).double()[:, :0])
+    of_both = preconditioners(there.matrix, source.covariance, torch.eye(2).double()[:, :0])
     for lens, law in zip(of_both, (source, target), strict=True):
         first, second = (lens @ law.covariance @ lens.T).diagonal()
         assert second < 0.01 * first
@@ -126,7 +126,7 @@ def test_a_direction_that_the_target_has_not_got_is_small_on_both_sides():
 
 def test_a_lens_enlarges_the_one_thin_direction_and_gives_a_layer_rows_of_mean_square_four():
     d, identity = 100, torch.eye(100).double()
-    lens, _ = lenses(identity, identity, identity[:, -1:])
+    lens, _ = preconditioners(identity, identity, identity[:, -1:])
     seen = lens.square().sum(0)
     assert float(seen[-1] / seen[:-1].sum()) == pytest.approx(16, rel=1e-6)
     rows = torch.randn(1000, d, generator=seeded()).double() @ lens.T

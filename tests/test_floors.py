@@ -1,6 +1,7 @@
 """The floors of the house: who may import whom, and that importing does nothing but define names."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -88,6 +89,14 @@ def foreign_imports(path, at_import):
 
 def test_every_module_has_a_place():
     assert set(MODULES) == set(FLOOR)
+
+
+def test_contributing_shows_this_map():
+    text = (ROOT.parent / "CONTRIBUTING.md").read_text()
+    rows = [line.split("|")[1:4] for line in text.splitlines() if line.startswith("| ") and line[2].isdigit()]
+    shown = {int(floor): set(re.findall(r"`(\w+)`", modules)) for floor, modules, _ in rows}
+    assert shown == FLOORS
+    assert {int(floor): set(packages.replace(",", " ").split()) for floor, _, packages in rows} == OUTSIDE
 
 
 @each_file

@@ -11,7 +11,7 @@ import torch
 from conftest import GAMES, TINY, games, make
 
 from neuralot import OTNetTransport, SNOTTransport
-from neuralot._torch import products
+from neuralot._torch import matmul_precision
 from neuralot.datasets import make_gaussians
 from neuralot.estimators.game import GameTransport
 from neuralot.forms import make_form
@@ -222,7 +222,7 @@ def test_planes_are_compared_without_rounding():
     # of so many planes in so few dimensions TF32 takes another one at every third row
     points, x = (torch.randn(n, 2, generator=torch.Generator().manual_seed(n)) for n in (10_000, 1000))
     heights = -points.square().sum(1) / 2
-    with products(torch.device("cuda"), "tf32"):
+    with matmul_precision(torch.device("cuda"), "tf32"):
         found = Planes(points.cuda(), heights.cuda()).highest(x.cuda()).cpu()
     assert (found == Planes(points.double(), heights.double()).highest(x.double())).double().mean() > 0.999
 

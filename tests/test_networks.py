@@ -120,6 +120,6 @@ def test_based_networks_see_their_rows_through_the_lens():
     lens, x = torch.tensor([[0.0, 3.0], [1.0, 0.0]]), torch.randn(5, 2)
     for network, base in ((BasedPotential(2, (6, 6)), torch.zeros(5)), (BasedMap(2, (6, 6)), x)):
         torch.nn.init.ones_(network.residual[-1].weight)
-        network.set_lens(lens)
+        network.set_preconditioner(lens)
         seen = torch.stack([3 * x[:, 1], x[:, 0]], dim=1)
         torch.testing.assert_close(network(x), base + network.residual(seen).squeeze(-1))

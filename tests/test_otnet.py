@@ -11,7 +11,7 @@ from scipy.stats import norm
 
 from neuralot import OTNetTransport
 from neuralot.methods import OTNet
-from neuralot.methods.otnet import square_error, unbiased_square
+from neuralot.methods.certificate import square_error, unbiased_square
 from neuralot.methods.planes import Planes
 from neuralot.networks import Potential
 from neuralot.solve import Status, solve

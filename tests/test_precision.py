@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from neuralot._torch import products
+from neuralot._torch import matmul_precision
 
 SETTING = torch.backends.cuda.matmul
 GPU = torch.device("cuda")
@@ -18,9 +18,9 @@ def given_back():
 @pytest.mark.parametrize("before", ["none", "ieee", "tf32"])
 def test_a_precision_is_for_a_while(before):
     SETTING.fp32_precision = before
-    with products(GPU, "tf32"):
+    with matmul_precision(GPU, "tf32"):
         assert SETTING.fp32_precision == "tf32"
-        with products(GPU, "ieee"):
+        with matmul_precision(GPU, "ieee"):
             assert SETTING.fp32_precision == "ieee"
         assert SETTING.fp32_precision == "tf32"
     assert SETTING.fp32_precision == before
@@ -28,7 +28,7 @@ def test_a_precision_is_for_a_while(before):
 
 def test_what_was_inherited_goes_on_being_so():
     torch.backends.fp32_precision = "tf32"
-    with products(GPU, "ieee"):
+    with matmul_precision(GPU, "ieee"):
         assert SETTING.fp32_precision == "ieee"
     assert SETTING.fp32_precision == "tf32"
     torch.backends.fp32_precision = "ieee"
@@ -36,5 +36,5 @@ def test_what_was_inherited_goes_on_being_so():
 
 
 def test_nothing_is_set_for_a_cpu():
-    with products(torch.device("cpu"), "tf32"):
+    with matmul_precision(torch.device("cpu"), "tf32"):
         assert SETTING.fp32_precision == "none"

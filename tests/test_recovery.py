@@ -119,7 +119,7 @@ def rotation(d):
 
 
 def test_otp_finds_the_one_thin_direction_among_many():
-    # without the lenses of `neuralot.affine` the share of draws near a branch stays that of a normal law, .3
+    # without the preconditioners of `neuralot.affine` the share of draws near a branch stays that of a normal law, .3
     pair, turn = make_one_to_many(64), rotation(64)
     X, Y = pair.sample(16_384, random_state=0)
     transport = OTPTransport(max_iter=800, random_state=0).fit(X @ turn, Y @ turn)

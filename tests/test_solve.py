@@ -84,7 +84,7 @@ def test_all_steps_made():
     solution = run(max_iter=7)
     assert solution.status is Status.MAX_ITER
     assert solution.n_iter == 7
-    assert solution.status.sentence == "The fit made all of its max_iter steps."
+    assert solution.status.message == "The fit made all of its max_iter steps."
 
 
 def test_the_time_is_up():
@@ -163,8 +163,8 @@ def test_a_network_that_never_was_finite_fails():
 
 @pytest.mark.parametrize("status", Status)
 def test_every_outcome_is_a_sentence(status):
-    assert status.sentence[0].isupper()
-    assert status.sentence.endswith(".")
+    assert status.message[0].isupper()
+    assert status.message.endswith(".")
     assert status.ok == (status not in (Status.SHORT, Status.INTERRUPTED, Status.DIVERGED, Status.FAILED))
 
 

@@ -53,10 +53,10 @@ def test_after_a_fit_by_the_clock_the_last_level_stays(samples):
 def test_rows_in_other_units_are_warned_of(tiny, samples, way, factor):
     X, Y = samples
     transport = tiny(warm_start=True).fit(X, Y)
-    go_on = transport.partial_fit if way == "partial_fit" else transport.fit
-    go_on(3 * X + 10, 2 * Y)  # a drift is no mistake
+    resume = transport.partial_fit if way == "partial_fit" else transport.fit
+    resume(3 * X + 10, 2 * Y)  # a drift is no mistake
     with pytest.warns() as caught:  # a warm start far from its laws may diverge as well
-        go_on(factor * X, factor * Y)
+        resume(factor * X, factor * Y)
     assert any("times as much" in str(warning.message) for warning in caught)
 
 

@@ -24,8 +24,8 @@ from neuralot.estimators.checks import (
     of_some,
     refuse_second_target,
     unchanged_on_error,
-    warn_of_lost_domains,
 )
+from neuralot.estimators.warn import warn_of_lost_domains
 
 N_ROUNDS = 2
 

@@ -5,45 +5,34 @@ from __future__ import annotations
 import os
 import time
 from abc import ABC
-from collections.abc import Iterator
 from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from sklearn.base import OneToOneFeatureMixin, TransformerMixin
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import check_array
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from neuralot.costs import as_cost
 from neuralot.estimators.checks import (
-    as_array,
-    check_domains,
     check_n_draws,
     check_out,
-    check_parameters,
-    check_weights,
-    naming,
-    pick_target,
-    refuse_second_target,
     unchanged_on_error,
-    warn_of_outliers,
-    warn_of_scales,
-    warn_user,
 )
-from neuralot.estimators.files import plain, read, revive, write
+from neuralot.estimators.files import plain, revive, write
 from neuralot.estimators.fitting import Fitter, is_ours, seeded_generator
 from neuralot.estimators.laws import Law, Laws
+from neuralot.estimators.parameters import check_parameters
+from neuralot.estimators.samples import Samples
 from neuralot.estimators.tasks import AVAILABLE, CallbackSupportMixin, Tasks, with_callbacks
 from neuralot.estimators.units import Image, bounds_of, map_rows
-from neuralot.forms import NetworkFactory
+from neuralot.estimators.warn import warn_of_outliers, warn_of_scales, warn_user
 from neuralot.metrics.sinkhorn import sinkhorn_divergence
 
 Self = TypeVar("Self", bound="BaseTransport")
 
-DTYPES = (np.float64, np.float32)
 ROWS_FOR_COST = 10_000
 METADATA = dict.fromkeys(["X_target", "sample_domain", "sample_weight", "sample_weight_target"], True)
 
@@ -68,7 +57,7 @@ class Documented:
         return {"name": type(self).__name__}
 
 
-class BaseTransport(Documented, CallbackSupportMixin, OneToOneFeatureMixin, TransformerMixin, Fitter, ABC):
+class BaseTransport(Documented, CallbackSupportMixin, OneToOneFeatureMixin, TransformerMixin, Samples, Fitter, ABC):
     """Base class of the transport estimators; a subclass stores its parameters and names its method."""
 
     # what a meta-estimator may pass on to fit without being asked, for Pipeline(transform_input=["X_target"])
@@ -328,7 +317,7 @@ class BaseTransport(Documented, CallbackSupportMixin, OneToOneFeatureMixin, Tran
             if bounds is not None:
                 warn_of_outliers(law.rows, law.order, bounds, at is not None, name)
         if not self.status_.ok:
-            warn_user(self.status_.sentence, ConvergenceWarning)
+            warn_user(self.status_.message, ConvergenceWarning)
 
     def _transport_cost(self, law: Law) -> float:
         """Mean cost of the learned plan, in the user's units."""
@@ -356,112 +345,7 @@ class BaseTransport(Documented, CallbackSupportMixin, OneToOneFeatureMixin, Tran
     def _is_ours(self) -> bool:
         return is_ours(self._fitted_params)
 
-    def _check_laws(
-        self,
-        X: Any,
-        y: Any,
-        X_target: Any,
-        sample_domain: Any,
-        sample_weight: Any,
-        sample_weight_target: Any,
-        *,
-        reset: bool,
-    ) -> Laws:
-        """Return the weighted samples of source and target."""
-        v, w = sample_weight, sample_weight_target
-        if sample_domain is None:
-            target, name = pick_target(y, X_target)
-            source = self._check_source(X, reset=reset)
-            target = self._check_target(target, name)
-            v = check_weights(v, "sample_weight", len(source))
-            return Law(source, v), Law(target, check_weights(w, "sample_weight_target", len(target)))
-        refuse_second_target(y, X_target, w)
-        rows = self._check_source(X, reset=reset)
-        is_source = check_domains(sample_domain, len(rows))
-        weights = check_weights(v, "sample_weight", len(rows))
-        v, w = (
-            check_weights(weights[chosen], f"sample_weight of the {name} rows", chosen.sum())
-            for chosen, name in ((is_source, "source"), (~is_source, "target"))
-        )
-        return Law(rows[is_source], v), Law(rows[~is_source], w)
-
-    def _check_source(self, X: Any, *, reset: bool) -> np.ndarray:
-        with naming("X"):
-            return validate_data(self, as_array(X), reset=reset, dtype=DTYPES, order="C")
-
-    def _check_target(self, target: Any, name: str) -> np.ndarray:
-        with naming(name):
-            rows = check_array(as_array(target), dtype=DTYPES, order="C", estimator=self, input_name=name)
-        if rows.shape[1] != self.n_features_in_:
-            raise ValueError(
-                f"{name} has {rows.shape[1]} features, but the source has {self.n_features_in_}; pass target rows with "
-                f"the columns of X"
-            )
-        if hasattr(self, "feature_names_in_") and hasattr(target, "columns"):
-            with naming(name):
-                validate_data(self, target, reset=False, skip_check_array=True)  # the same column names
-        return rows
-
 
 def _like(X: Any, rows: np.ndarray) -> Any:
     """Return `rows` as the kind of thing that `X` is."""
     return torch.from_numpy(rows).to(X.device) if isinstance(X, Tensor) else rows
-
-
-def load(
-    path: str | os.PathLike[str],
-    *,
-    cost: Any = None,
-    map_network: NetworkFactory | None = None,
-    potential_network: NetworkFactory | None = None,
-    height_network: NetworkFactory | None = None,
-) -> BaseTransport:
-    """Load a transport that `save` wrote; no code of the file's runs.
-
-    Parameters
-    ----------
-    path : str or path-like
-    cost : Cost or callable, optional
-        What the transport was fitted with, if it was no cost of this package.
-    map_network, potential_network, height_network : callable ``n_features -> torch.nn.Module``, optional
-        What the transport was fitted with, if it was given any. Their weights are the file's.
-
-    Returns
-    -------
-    estimator
-        Of the class that was saved, fitted, on its `device` if that is there, else on the CPU.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such file.
-    ValueError
-        If the file is truncated or not a transport's, if a function is missing or was none of the fit's, or if the
-        networks have other shapes. Nothing can tell another cost from the one of the fit.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> import numpy as np
-    >>> import neuralot
-    >>> X = np.random.default_rng(0).normal(size=(100, 2))
-    >>> transport = neuralot.SNOTTransport(max_iter=5, random_state=0).fit(X, X + 1)
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     transport.save(f"{folder}/transport.safetensors")
-    ...     loaded = neuralot.load(f"{folder}/transport.safetensors")
-    >>> bool((loaded.transform(X) == transport.transform(X)).all())
-    True
-    """
-    functions = {
-        "cost": cost,
-        "map_network": map_network,
-        "potential_network": potential_network,
-        "height_network": height_network,
-    }
-    return read(path, _subclasses(BaseTransport), functions)
-
-
-def _subclasses(cls: type[Any]) -> Iterator[type[BaseTransport]]:
-    for each in cls.__subclasses__():
-        yield each
-        yield from _subclasses(each)

@@ -3,131 +3,21 @@
 from __future__ import annotations
 
 import copy
-import inspect
 import math
-import numbers
-import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
-import sklearn
 import torch
 from sklearn.utils import check_random_state, column_or_1d
 
 from neuralot.costs import Cost
-from neuralot.estimators.units import AT_MOST, FAR_OUTSIDE
+from neuralot.estimators.parameters import _BOOL, _is_integer, _is_real
 from neuralot.forms.base import Form
-from neuralot.methods.smoothing import NOISE_SHAPES, SCHEDULES
-from neuralot.networks import ACTIVATIONS
-from neuralot.solve.optimizers import OPTIMIZERS
-
-Rule = tuple[Callable[[Any], bool], str]
-
-
-def _is_real(value: Any) -> bool:
-    return not isinstance(value, bool) and isinstance(value, numbers.Real) and math.isfinite(value)
-
-
-def _is_integer(value: Any, low: int) -> bool:
-    return not isinstance(value, bool) and isinstance(value, numbers.Integral) and int(value) >= low
-
-
-def _integer(low: int) -> Rule:
-    return lambda value: _is_integer(value, low), f"an integer of at least {low}"
-
-
-def _number(low: float, high: float = math.inf, *, closed: bool = False) -> Rule:
-    def holds(value: Any) -> bool:
-        return _is_real(value) and (low <= value if closed else low < value) and value < high
-
-    bounds = f"{'at least' if closed else 'above'} {low:g}" + (f" and below {high:g}" if math.isfinite(high) else "")
-    return holds, f"a number {bounds}"
-
-
-def _one_of(*choices: str) -> Rule:
-    return lambda value: isinstance(value, str) and value in choices, f"one of {', '.join(map(repr, choices))}"
-
-
-def _or(literal: str | None, rule: Rule) -> Rule:
-    holds, words = rule
-    if literal is None:
-        return lambda value: value is None or holds(value), f"None or {words}"
-    return lambda value: (isinstance(value, str) and value == literal) or holds(value), f"{literal!r} or {words}"
-
-
-def _is_distance(value: Any) -> bool:
-    return not isinstance(value, bool) and isinstance(value, numbers.Real) and float(value) >= 0
-
-
-def _is_sizes(value: Any) -> bool:
-    return isinstance(value, (list, tuple)) and len(value) > 0 and all(_is_integer(size, 1) for size in value)
-
-
-def _is_callables(value: Any) -> bool:
-    return isinstance(value, (list, tuple)) and all(map(callable, value))
-
-
-_BOOL: Rule = (lambda value: isinstance(value, (bool, np.bool_)), "True or False")
-_FACTORY: Rule = (
-    lambda value: callable(value) and not isinstance(value, torch.nn.Module),
-    "a callable n_features -> torch.nn.Module, such as a class of networks and not one network",
-)
 
 BATCH_NORMS = (torch.nn.BatchNorm1d, torch.nn.BatchNorm2d, torch.nn.BatchNorm3d, torch.nn.SyncBatchNorm)
-LARGE_RATIO, FEWEST_TO_COMPARE = 1.5, 20  # decades, rows
 DIRECTIONS = ("source_to_target", "target_to_source")
-
-RULES: Mapping[str, Rule] = {
-    "map_form": _one_of("auto", "gradient", "network"),
-    "hidden_layer_sizes": _or("auto", (_is_sizes, "a non-empty tuple of integers of at least 1")),
-    "activation": _one_of("auto", *ACTIVATIONS),
-    "map_network": _or(None, _FACTORY),
-    "potential_network": _or(None, _FACTORY),
-    "height_network": _or(None, _FACTORY),
-    "n_monte_carlo": _or("auto", _integer(1)),
-    "mass_tol": _number(0, closed=True),
-    "output": _one_of("hard", "smooth"),
-    "crease_distance": _or("auto", (_is_distance, "a number of at least 0, or inf")),
-    "n_map_steps": _or("auto", _integer(1)),
-    "noise_dim": _integer(0),
-    "bidirectional": _BOOL,
-    "expectile": _number(0.5, 1.0, closed=True),
-    "expectile_weight": _number(0, closed=True),
-    "gap_weight": _or("auto", _number(0, closed=True)),
-    "gradient_penalty": _number(0, closed=True),
-    "noise_shape": _one_of("auto", *NOISE_SHAPES),
-    "eps_max": _number(0),
-    "eps_min": _or("auto", _number(0)),
-    "schedule": _one_of(*SCHEDULES),
-    "anneal_fraction": (lambda value: _is_real(value) and 0 < value <= 1, "a number in (0, 1]"),
-    "n_transform_draws": _integer(1),
-    "batch_size": _or("auto", _integer(1)),
-    "max_iter": _or("auto", _integer(1)),
-    "max_time": _or(None, _number(0)),
-    "compile": (lambda value: _BOOL[0](value) or value == "auto", "'auto', True or False"),
-    "learning_rate_init": _or("auto", _number(0)),
-    "weight_decay": _or("auto", _number(0, closed=True)),
-    "optimizer": _one_of(*OPTIMIZERS),
-    "tol": _number(0, closed=True),
-    "n_iter_no_change": _integer(1),
-    "early_stopping": _BOOL,
-    "validation_fraction": _number(0, 1),
-    "warm_start": _BOOL,
-    "verbose": (lambda value: _BOOL[0](value) or _is_integer(value, 0), "True, False or an integer of at least 0"),
-    "callbacks": _or(None, (_is_callables, "a list of callables (step, problem, record) -> bool")),
-}
-
-
-def check_parameters(parameters: Mapping[str, Any]) -> None:
-    """Raise a ValueError that names the first parameter outside of its range, and says what to pass."""
-    for name, value in parameters.items():
-        if name not in RULES:
-            continue
-        holds, words = RULES[name]
-        if not holds(value):
-            raise ValueError(f"{name} must be {words}, got {value!r}")
 
 
 def check_n_draws(n_draws: Any) -> None:
@@ -211,77 +101,6 @@ def refuse_second_target(y: Any, X_target: Any, sample_weight_target: Any = None
             raise ValueError(f"{name} is a target sample, and sample_domain says that X holds one; pass one of them")
     if sample_weight_target is not None:
         raise ValueError("sample_weight_target is for X_target; with sample_domain, sample_weight holds all weights")
-
-
-def warn_user(message: str, category: type[Warning] = UserWarning) -> None:
-    """Warn at the line outside of this package and scikit-learn that led here."""
-    frame, level = inspect.currentframe(), 1
-    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] in ("neuralot", "sklearn"):
-        frame, level = frame.f_back, level + 1
-    warnings.warn(message, category, stacklevel=level)
-
-
-def warn_of_scales(source: np.ndarray, target: np.ndarray, name: str = "source") -> None:
-    """Warn where the columns of two samples vary by orders of magnitude more in one: one of them was not scaled."""
-    if min(len(source), len(target)) < FEWEST_TO_COMPARE:
-        return
-    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        # between quartiles, so that an outlier is none of its business
-        one, other = (np.subtract(*np.percentile(rows, [75, 25], axis=0)) for rows in (source, target))
-        ratios = np.abs(np.log10(other / one))
-    ratios = ratios[np.isfinite(ratios)]
-    if len(ratios) and (ratio := float(np.median(ratios))) > LARGE_RATIO:
-        warn_user(
-            f"{name} and target columns vary on scales that differ by a factor of {10**ratio:.0f} (median). If that is "
-            "not meant, scale both alike. In a Pipeline a y never takes the earlier steps, and X_target does in fit "
-            "alone, with Pipeline(..., transform_input=['X_target']); stacked samples with sample_domain always do"
-        )
-
-
-def warn_of_outliers(rows: np.ndarray, indices: np.ndarray, bounds: np.ndarray, moved: bool, name: str) -> None:
-    """Warn of the rows outside of a sample's `bounds_of`; `moved` says whether the fit has moved them there."""
-    outside = np.intersect1d(np.flatnonzero(((rows < bounds[0]) | (rows > bounds[1])).any(axis=1)), indices)
-    named = ", ".join(map(str, outside[:5])) + (f" and {len(outside) - 5} more" if len(outside) > 5 else "")
-    seen = (
-        f"The fit takes them for rows at {AT_MOST} of these ranges, and so does what maps new rows"
-        if moved
-        else "The fit sees the others at their scale, nearly as one point"
-    )
-    warn_user(
-        f"{name} has rows far outside of the rest, more than {AT_MOST} interquartile ranges from the median, some more "
-        f"than {FAR_OUTSIDE}: {named}. {seen}. If they hold a code for missing values, such as 9999, impute it; else "
-        f"remove or clip them (rows are counted within {name})"
-    )
-
-
-def warn_of_lost_domains() -> None:
-    """Warn where scikit-learn may have dropped the `sample_domain` of a score: it passes it on with routing alone."""
-    if not sklearn.get_config()["enable_metadata_routing"]:
-        warn_user(
-            "score takes all rows for target rows: the fit had a sample_domain, this call has none. Cross-validation "
-            "passes it to score only after sklearn.set_config(enable_metadata_routing=True); outside of it, pass "
-            "sample_domain"
-        )
-
-
-def warn_of_other_units(*samples: np.ndarray) -> None:
-    """Warn where standardised rows vary by orders of magnitude more or less than in the last fit, or lie far off."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        spread = float(np.sqrt(np.mean([rows.var(axis=0).mean() for rows in samples])))
-        distance = max(float(np.abs(rows.mean(axis=0)).max()) for rows in samples)
-    if min(map(len, samples)) < FEWEST_TO_COMPARE or not math.isfinite(spread + distance):
-        return
-    of_before = "those of the fit that warm_start, partial_fit or retarget goes on from"
-    if spread and abs(math.log10(spread)) > LARGE_RATIO:
-        warn_user(
-            f"rows vary {spread:.3g} times as much as {of_before}; bring them into the same units, or begin with a new "
-            f"fit"
-        )
-    elif distance > 10**LARGE_RATIO:
-        warn_user(
-            f"rows lie {distance:.3g} standard deviations away from {of_before}; move them there first, which leaves "
-            f"the plan of the squared Euclidean cost as it is, or begin with a new fit"
-        )
 
 
 def check_direction(direction: Any) -> None:

@@ -7,7 +7,7 @@ import json
 import os
 import sys
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -20,9 +20,11 @@ from safetensors.numpy import save
 from torch import Generator
 
 from neuralot.costs import Lp, SquaredEuclidean
-from neuralot.estimators.checks import check_device, check_parameters
-from neuralot.estimators.fitting import NETWORKS
+from neuralot.estimators.checks import check_device
+from neuralot.estimators.fitting import NETWORKS, Fitter
+from neuralot.estimators.parameters import check_parameters
 from neuralot.estimators.units import Units
+from neuralot.forms import NetworkFactory
 from neuralot.solve.problem import Problem
 from neuralot.solve.status import Status
 
@@ -62,7 +64,10 @@ def revive(transport: Any, build: Callable[[dict[str, Any], Generator], Problem]
     state = vars(transport)
     if "problem_" not in state:
         return
-    weights = {name: torch.as_tensor(array) for name, array in state["problem_"].items()}
+    # the first files of format 1 have an older name
+    weights = {
+        name.replace("lens", "preconditioner"): torch.as_tensor(array) for name, array in state["problem_"].items()
+    }
     transport.units_, transport.status_ = Units(**state["units_"]), Status[state["status_"]]
     try:
         device = check_device(transport.device)
@@ -229,3 +234,62 @@ def _with_arrays(state: Any, arrays: Mapping[str, np.ndarray]) -> Any:
     if state.keys() == {"names"}:
         return np.array(state["names"], dtype=object)
     return {name: _with_arrays(value, arrays) for name, value in state.items()}
+
+
+def load(
+    path: str | os.PathLike[str],
+    *,
+    cost: Any = None,
+    map_network: NetworkFactory | None = None,
+    potential_network: NetworkFactory | None = None,
+    height_network: NetworkFactory | None = None,
+) -> Any:
+    """Load a transport that `save` wrote; no code of the file's runs.
+
+    Parameters
+    ----------
+    path : str or path-like
+    cost : Cost or callable, optional
+        What the transport was fitted with, if it was no cost of this package.
+    map_network, potential_network, height_network : callable ``n_features -> torch.nn.Module``, optional
+        What the transport was fitted with, if it was given any. Their weights are the file's.
+
+    Returns
+    -------
+    estimator
+        Of the class that was saved, fitted, on its `device` if that is there, else on the CPU.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If the file is truncated or not a transport's, if a function is missing or was none of the fit's, or if the
+        networks have other shapes. Nothing can tell another cost from the one of the fit.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import numpy as np
+    >>> import neuralot
+    >>> X = np.random.default_rng(0).normal(size=(100, 2))
+    >>> transport = neuralot.SNOTTransport(max_iter=5, random_state=0).fit(X, X + 1)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     transport.save(f"{folder}/transport.safetensors")
+    ...     loaded = neuralot.load(f"{folder}/transport.safetensors")
+    >>> bool((loaded.transform(X) == transport.transform(X)).all())
+    True
+    """
+    functions = {
+        "cost": cost,
+        "map_network": map_network,
+        "potential_network": potential_network,
+        "height_network": height_network,
+    }
+    return read(path, _subclasses(Fitter), functions)
+
+
+def _subclasses(cls: type[Any]) -> Iterator[type[Fitter]]:
+    for each in cls.__subclasses__():
+        yield each
+        yield from _subclasses(each)

@@ -19,14 +19,15 @@ from torch import Generator, Tensor
 
 from neuralot.costs import Cost, as_cost
 from neuralot.defaults import BATCH, default_rate, default_steps
-from neuralot.estimators.checks import check_cost, check_device, check_random_state_of, warn_of_other_units
+from neuralot.estimators.checks import check_cost, check_device, check_random_state_of
 from neuralot.estimators.laws import Law, Laws, Standardised, evenly
 from neuralot.estimators.tasks import Tasks
 from neuralot.estimators.units import Units, bounds_of, clipped
+from neuralot.estimators.warn import warn_of_other_units
 from neuralot.forms.compiled import has_compiler
 from neuralot.sampling import Sampler
 from neuralot.solve.callbacks import ProgressBar
-from neuralot.solve.loop import Solution, go_on, solve
+from neuralot.solve.loop import Solution, resume, solve
 from neuralot.solve.pace import LARGEST, batch_for, step_timer
 from neuralot.solve.problem import Problem
 from neuralot.solve.status import Record, Status
@@ -222,7 +223,7 @@ class Fitter(BaseEstimator, ABC):
                 problem = self._build(fitted, generator)
                 _load(problem, self.problem_)
                 last = Solution(problem, self.status_, [], self.n_iter_)
-            solution = go_on(last, *samplers, **given)
+            solution = resume(last, *samplers, **given)
         before = self.history_ if warm else []
         return fitted | _learned(solution, before) | {"_solution": solution if solution.training else None}
 
@@ -343,7 +344,7 @@ def seeded_generator(random_state: Any, device: torch.device, steps_before: int 
 
 
 def settings(params: Mapping[str, Any], generator: Generator) -> dict[str, Any]:
-    """What `solve` and `go_on` take alike."""
+    """What `solve` and `resume` take alike."""
     return {
         "max_iter": params["max_iter"],
         "batch_size": params["batch_size"],
@@ -357,7 +358,7 @@ def settings(params: Mapping[str, Any], generator: Generator) -> dict[str, Any]:
 
 def _learned(solution: Solution, before: list[Any] | None = None) -> dict[str, Any]:
     if solution.status is Status.FAILED:
-        raise FloatingPointError(solution.status.sentence)
+        raise FloatingPointError(solution.status.message)
     return {
         "problem_": solution.problem.requires_grad_(False),
         "status_": solution.status,

@@ -21,9 +21,10 @@ from neuralot.defaults import (
     default_steps,
 )
 from neuralot.estimators.base import METADATA, BaseTransport
-from neuralot.estimators.checks import check_networks, check_parameters, unchanged_on_error
+from neuralot.estimators.checks import check_networks, unchanged_on_error
 from neuralot.estimators.fitting import Watched
 from neuralot.estimators.laws import Standardised
+from neuralot.estimators.parameters import check_parameters
 from neuralot.forms import make_form, resolve_map_form
 from neuralot.forms.base import Form
 from neuralot.forms.losses import CriticLoss

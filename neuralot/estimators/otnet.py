@@ -15,16 +15,12 @@ from neuralot._torch import seeded
 from neuralot.costs import Cost
 from neuralot.defaults import default_activation, default_rate, default_sizes, default_steps
 from neuralot.estimators.base import BaseTransport
-from neuralot.estimators.checks import (
-    check_height_network,
-    check_parameters,
-    check_refine_steps,
-    check_weights,
-    warn_of_other_units,
-)
+from neuralot.estimators.checks import check_height_network, check_refine_steps, check_weights
 from neuralot.estimators.fitting import Watched, seeded_generator, settings
 from neuralot.estimators.laws import Law, Standardised
+from neuralot.estimators.parameters import check_parameters
 from neuralot.estimators.units import Image, Return, map_rows
+from neuralot.estimators.warn import warn_of_other_units
 from neuralot.forms import NetworkFactory, make_network
 from neuralot.methods import OTNet
 from neuralot.methods.otnet import NETWORK_SHARE, MassTolerance
@@ -128,7 +124,7 @@ class OTNetTransport(BaseTransport):
     n_iter_ : int
         Steps made.
     status_ : neuralot.solve.status.Status
-        How the fit ended, a value with a ``sentence``.
+        How the fit ended, a value with a ``message``.
     transport_cost_ : float
         Mean squared distance between source rows and their images, in the data's units.
     n_features_in_ : int

@@ -120,7 +120,7 @@ class SNOTTransport(GameTransport):
     n_iter_ : int
         Steps made.
     status_ : neuralot.solve.status.Status
-        How the fit ended, a value with a ``sentence``.
+        How the fit ended, a value with a ``message``.
     transport_cost_ : float
         Mean cost between source rows and their images, in the data's units.
     n_features_in_ : int

@@ -6,7 +6,7 @@ import copy
 from collections.abc import Callable
 from typing import Any
 
-from neuralot.solve.loop import N_RECORDS
+from neuralot.solve.clock import N_RECORDS
 from neuralot.solve.problem import Problem
 from neuralot.solve.status import Record
 

@@ -35,7 +35,7 @@ class Form(nn.Module, ABC):
     noise_dim : int
         Width of the noise that the map takes beside x.
     affine_base : bool
-        Whether the networks add to affine maps, which `set_base` sets, and see rows as `set_lenses` says.
+        Whether the networks add to affine maps, which `set_base` sets, and see rows as `set_preconditioners` says.
     """
 
     networks: nn.ModuleDict
@@ -55,10 +55,10 @@ class Form(nn.Module, ABC):
         for network, base in zip(self.networks.values(), (there, back), strict=True):
             cast(AffineBase, network).set_base(base.matrix, base.offset)
 
-    def set_lenses(self, source: Tensor, target: Tensor) -> None:
+    def set_preconditioners(self, source: Tensor, target: Tensor) -> None:
         """Let the networks see their rows through these matrices, on the source's and on the target's side."""
-        for network, lens in zip(self.networks.values(), (source, target), strict=True):
-            cast(AffineBase, network).set_lens(lens)
+        for network, preconditioner in zip(self.networks.values(), (source, target), strict=True):
+            cast(AffineBase, network).set_preconditioner(preconditioner)
 
     def affine(self, there: Affine, back: Affine) -> dict[str, Tensor] | None:
         """The state in which the map is `there` and its inverse `back`, but for offsets where there is no base."""

@@ -80,7 +80,7 @@ class Trace:
     Attributes
     ----------
     x, seen : Tensor of shape (k, n, d)
-        The rows, and the rows through the lens if there is one.
+        The rows, and the rows through the preconditioner if there is one.
     outputs : list of (a, h)
         Before and after the activation.
     deltas : list of (delta, moved)
@@ -130,12 +130,12 @@ class StackedPotentials:
                 return value, slope, trace
             bent = torch.bmm(x, quadratic)
             return value.add_((bent * x).sum(-1)), torch.baddbmm(slope.add_(bent), x, quadratic.mT), trace
-        matrix, offset, lens = self.base["matrix"], self.base["offset"][:, None], self.base["lens"]
-        value, slope, trace = self._residual(x, torch.bmm(x, lens.mT))
+        matrix, offset, preconditioner = self.base["matrix"], self.base["offset"][:, None], self.base["preconditioner"]
+        value, slope, trace = self._residual(x, torch.bmm(x, preconditioner.mT))
         # |x|^2 - x' A x - 2 b' x has the slope 2 (x - A x - b)
         moved = torch.baddbmm(offset, x, matrix)
         value.add_((x * (x - moved - offset)).sum(-1))
-        return value, torch.baddbmm((x - moved).mul_(2), slope, lens), trace
+        return value, torch.baddbmm((x - moved).mul_(2), slope, preconditioner), trace
 
     def gradients(self, trace: Trace, of_value: Tensor, of_slope: Tensor | None = None) -> dict[str, Tensor]:
         """Gradient of ``<of_value, values> + <of_slope, slopes>`` in each weight, (k, ...), at the rows of `trace`."""
@@ -147,7 +147,7 @@ class StackedPotentials:
                 cross = torch.bmm(x.mT, of_slope)
                 found["quadratic"] += cross + cross.mT
         if of_slope is not None and self.base:
-            of_slope = torch.bmm(of_slope, self.base["lens"].mT)
+            of_slope = torch.bmm(of_slope, self.base["preconditioner"].mT)
         *hidden, last = self.linear
         s, outputs = self.activation, trace.outputs
         found[f"{last}.bias"] = of_value.sum(1, keepdim=True)

@@ -8,7 +8,7 @@ import torch
 from torch import Generator, Tensor
 
 from neuralot._torch import antithetic_noise, mean_over, normal
-from neuralot.affine import Moments, affine_transport, common_axes, lenses
+from neuralot.affine import Moments, affine_transport, common_axes, preconditioners
 from neuralot.forms.base import Form
 from neuralot.methods.smoothing import Smoothing
 from neuralot.sampling import Sampler
@@ -104,7 +104,7 @@ class OTP(SemiDual):
             self.axes.copy_(axes)
             self.shares.copy_(shares if self.noise_shape == "thin" else torch.zeros_like(shares))
         if self.form.affine_base:
-            self._set_lenses(*laws)
+            self._set_preconditioners(*laws)
         self._base_level = 0.0  # no base for these laws yet
         self.follow(0.0)
 
@@ -133,13 +133,15 @@ class OTP(SemiDual):
         source, target = self._laws
         self.form.set_base(*affine_transport(self._smoothed(source, level), target))
 
-    def _set_lenses(self, source: Moments, target: Moments) -> None:
+    def _set_preconditioners(self, source: Moments, target: Moments) -> None:
         """Let the networks see these laws in the coordinates that suit the last level."""
         level = self.smoothing.eps_min
         smoothed = self._smoothed(source, level)
         there, _ = affine_transport(smoothed, target)
         thin = (self.shares < level) & (self.noise_shape == "thin")
-        self.form.set_lenses(*lenses(there.matrix, smoothed.covariance, self.axes[:, thin].double().cpu()))
+        self.form.set_preconditioners(
+            *preconditioners(there.matrix, smoothed.covariance, self.axes[:, thin].double().cpu())
+        )
 
     def _smoothed(self, source: Moments, level: float) -> Moments:
         """Moments of the source at a smoothing level."""

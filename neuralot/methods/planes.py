@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from neuralot._torch import products
+from neuralot._torch import matmul_precision
 
 # a maximum over groups, and then within one, takes a third of the time of one over all; groups come by so many
 GROUPS = 64
@@ -86,6 +86,6 @@ class Planes:
         ones = x.new_ones(len(x), 1)
         for rows in torch.cat([x, ones], dim=1).split(n_rows) if len(x) else ():
             # planes that compete differ by less than TF32 would round
-            with products(x.device, "ieee"):
+            with matmul_precision(x.device, "ieee"):
                 values = torch.mm(rows, self.matrix, out=buffer[: len(rows)])
             yield values

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import math
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,9 +12,10 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
-from neuralot._torch import products
+from neuralot._torch import matmul_precision
 from neuralot.sampling import ArraySampler, Sampler, as_sampler
 from neuralot.solve.capture import Captured
+from neuralot.solve.clock import Clock
 from neuralot.solve.guard import Guard
 from neuralot.solve.optimizers import OPTIMIZERS
 from neuralot.solve.problem import Batch, Problem
@@ -26,8 +26,6 @@ Record = dict[str, float]
 Callback = Callable[[int, Problem, Record], bool]
 Fallback = Callable[[Sampler, Sampler, Generator], dict[str, Tensor] | None]
 
-N_RECORDS = 50
-LEAST_RATE = 0.1
 SMALL_NETWORK = 1_000_000
 
 
@@ -44,9 +42,9 @@ class Solution:
         About one record per fiftieth of the run: ``step``, ``seconds``, ``progress``, ``discrepancy``, one
         ``<player>_loss`` each, and what the method adds (``eps``).
     n_iter : int
-        Steps made, those before `go_on` included.
+        Steps made, those before `resume` included.
     training : Training or None
-        What `go_on` goes on with; None after a divergence.
+        What `resume` goes on with; None after a divergence.
     """
 
     problem: Problem
@@ -90,7 +88,7 @@ def solve(
     max_time : float, optional
         Seconds. The schedules then follow whichever budget is used up first, and two runs are not bit-equal.
     n_steps : int, optional
-        End after so many steps, while the schedules follow `max_iter`: the first part of a stream, for `go_on`.
+        End after so many steps, while the schedules follow `max_iter`: the first part of a stream, for `resume`.
     batch_size : int
     optimizer : {'auto', 'adam', 'muon'}
     learning_rate : float, optional
@@ -126,13 +124,13 @@ def solve(
     >>> from neuralot.solve.loop import solve
     >>> x = torch.randn(100, 2, generator=torch.Generator().manual_seed(0))
     >>> solution = solve(SNOT(n_features=2), as_sampler(x), as_sampler(x + 1), max_iter=10)
-    >>> solution.problem.map(x).shape, solution.status.sentence
+    >>> solution.problem.map(x).shape, solution.status.message
     (torch.Size([100, 2]), 'The fit made all of its max_iter steps.')
     """
     _check_arguments(max_iter, max_time, batch_size, optimizer)
     generator = torch.Generator().manual_seed(0) if generator is None else generator
     source, target = as_sampler(source, device=generator.device), as_sampler(target, device=generator.device)
-    clock = _Clock(max_iter, max_time, n_steps)
+    clock = Clock(max_iter, max_time, n_steps)
     problem.train().prepare(source, target, generator)
     whole = n_steps is None  # the next part goes on with optimisers that are not captured
     capture = capture and whole and can_capture(problem, source, target, generator)
@@ -146,7 +144,7 @@ def can_capture(problem: Problem, source: Sampler, target: Sampler, generator: G
     return of_arrays and problem.capturable and generator.device.type == "cuda"
 
 
-def go_on(
+def resume(
     solution: Solution,
     source: Sampler | Any,
     target: Sampler | Any,
@@ -184,7 +182,7 @@ def go_on(
     _check_arguments(max_iter, None, batch_size, optimizer)
     generator = torch.Generator().manual_seed(0) if generator is None else generator
     source, target = as_sampler(source, device=generator.device), as_sampler(target, device=generator.device)
-    clock = _Clock(max_iter, None, n_steps, solution.n_iter)
+    clock = Clock(max_iter, None, n_steps, solution.n_iter)
     training = copy.deepcopy(solution.training)
     if training is None:
         problem = copy.deepcopy(solution.problem).requires_grad_(True)
@@ -196,7 +194,7 @@ def _run(
     training: Training,
     source: Sampler,
     target: Sampler,
-    clock: _Clock,
+    clock: Clock,
     batch_size: int,
     generator: Generator,
     callbacks: Sequence[Callback],
@@ -267,7 +265,7 @@ def _is_falling(history: list[Record]) -> bool:
 def at_work(problem: Problem, generator: Generator) -> Iterator[None]:
     """How steps are made: on as many threads as gain, with the randomness of `generator`, in fast products."""
     _keep_freed_memory()
-    with _threads_for(problem), _randomness_of(generator), products(generator.device, "tf32"):
+    with _threads_for(problem), _randomness_of(generator), matmul_precision(generator.device, "tf32"):
         yield
 
 
@@ -318,55 +316,3 @@ def _check_arguments(max_iter: int, max_time: float | None, batch_size: int, opt
         raise ValueError(f"max_time must be None or above 0 seconds, got {max_time}")
     if optimizer not in OPTIMIZERS:
         raise ValueError(f"optimizer must be one of {', '.join(OPTIMIZERS)}, got {optimizer!r}")
-
-
-class _Clock:
-    """Budgets: how much of the run is over, and whether a record is due.
-
-    With `n_steps` it is that of a part of a stream, which begins at `step` and goes on after `max_iter`.
-    """
-
-    def __init__(self, max_iter: int, max_time: float | None, n_steps: int | None = None, step: int = 0) -> None:
-        self.max_iter, self.max_time = max_iter, max_time or math.inf
-        self.of_stream = n_steps is not None
-        self.last_step = max_iter if n_steps is None else step + n_steps
-        self.step = step
-        self.start = time.perf_counter()
-        self.progress = self._progress()
-        self._next_record = self.progress + 1 / N_RECORDS if step else 0.0
-
-    def tick(self) -> None:
-        self.step += 1
-        self.progress = self._progress()
-
-    def _progress(self) -> float:
-        return min(max(self.step / self.max_iter, self.seconds / self.max_time), 1.0)
-
-    @property
-    def seconds(self) -> float:
-        return time.perf_counter() - self.start
-
-    @property
-    def over(self) -> bool:
-        return self.step >= self.last_step or (self.progress >= 1 and not self.of_stream)
-
-    @property
-    def status(self) -> Status:
-        if self.of_stream:
-            return Status.PASSED
-        return Status.MAX_ITER if self.step >= self.max_iter else Status.MAX_TIME
-
-    @property
-    def record_due(self) -> bool:
-        if self.progress < self._next_record and not self.over:
-            return False
-        self._next_record = self.progress + 1 / N_RECORDS
-        return True
-
-    def record(self) -> Record:
-        return {"step": self.step, "seconds": self.seconds, "progress": self.progress}
-
-    @property
-    def least_rate(self) -> float:
-        """Share of the first learning rates that is left at the end: none, or a tenth in a stream."""
-        return LEAST_RATE if self.of_stream else 0.0

@@ -33,7 +33,7 @@ class Status(Enum):
     FAILED = "The fit never had finite weights. Check the networks and the cost, or lower learning_rate_init."
 
     @property
-    def sentence(self) -> str:
+    def message(self) -> str:
         """The value, as text for a user."""
         return self.value
 

@@ -1,0 +1,16 @@
+"""The measures of the code do not get worse."""
+
+import runpy
+from pathlib import Path
+
+import pytest
+
+HOUSE = runpy.run_path(str(Path(__file__).parents[1] / "tools" / "house.py"))
+FOUND = HOUSE["measures"]()
+
+
+@pytest.mark.parametrize("name", HOUSE["LIMITS"])
+def test_no_measure_gets_worse(name):
+    at_most, goal = HOUSE["LIMITS"][name]
+    assert FOUND[name] <= at_most
+    assert at_most == FOUND[name] or goal == at_most, "better: lower the limit"
