@@ -14,11 +14,11 @@ OF_TORCH = ("_fused", "_foreach", "_forward")
 # measure: what the test allows, and the goal
 LIMITS = {
     "modules in import cycles": (0, 0),
-    "private members read across modules": (4, 0),
+    "private members read across modules": (3, 0),
     "methods that the loop asks of a problem": (5, 5),
     "attributes that the loop asks of a problem": (4, 4),
     "parameters of the widest constructor": (34, 24),
-    "first docstring lines over ten words": (359, 0),
+    "first docstring lines over ten words": (358, 0),
     "function lines, 90th percentile": (16, 16),
     "function lines, longest": (72, 50),
     "lines of the longest module": (381, 350),
