@@ -8,11 +8,13 @@ import pytest
 import torch
 
 import neuralot
+from neuralot.datasets import small_pairs
 from neuralot.estimators.base import BaseTransport
 from neuralot.estimators.game import GameTransport
 
 TRANSPORTS = [cls for cls in vars(neuralot).values() if inspect.isclass(cls) and issubclass(cls, BaseTransport)]
 GAMES = [cls for cls in TRANSPORTS if issubclass(cls, GameTransport)]
+PAIRS = {pair.name: pair for pair in small_pairs()}
 TINY = {"max_iter": 3, "batch_size": 16, "hidden_layer_sizes": (8, 8, 8), "random_state": 0}
 # for tests of what a map and a potential have that learn in a game: costs, networks, a way back, streams
 games = pytest.mark.parametrize("transport_class", GAMES, indirect=True, ids=lambda cls: cls.__name__)
@@ -33,6 +35,38 @@ def make(cls, *, batch_size, **parameters):
     """An estimator that sees so many rows per step, whatever it calls that."""
     name = "batch_size" if takes(cls, ["batch_size"]) else "n_monte_carlo"
     return cls(**{name: batch_size, **parameters})
+
+
+def there_and_back(transport, X, Y):
+    """Images of both laws, where the way back is learned."""
+    return [transport.transform(X), *([transport.inverse_transform(Y)] if isinstance(transport, GameTransport) else [])]
+
+
+def seeded(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def rows(n, d=2, seed=0):
+    """Normal rows as a tensor in double precision."""
+    return torch.randn(n, d, dtype=torch.double, generator=seeded(seed))
+
+
+def single_rows(n, d=2, seed=0):
+    """Normal rows as a tensor in single precision: other numbers than those of `rows`, not the same rounded."""
+    return torch.randn(n, d, dtype=torch.float, generator=seeded(seed))
+
+
+def gaussian(n, d, seed=0):
+    """Normal rows as an array."""
+    return np.random.default_rng(seed).normal(size=(n, d))
+
+
+def trained(form):
+    """A form whose weights have left their start."""
+    with torch.no_grad():
+        for weight in form.parameters():
+            weight += 0.3 * torch.randn(weight.shape, generator=seeded())
+    return form
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -3,13 +3,10 @@
 import ot
 import pytest
 import torch
+from conftest import seeded
 
 from neuralot.affine import Moments, affine_transport, common_axes, preconditioners
 from neuralot.sampling import ArraySampler, as_sampler
-
-
-def seeded(seed=0):
-    return torch.Generator().manual_seed(seed)
 
 
 def covariance(d, seed, scale=1.0):

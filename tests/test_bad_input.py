@@ -9,7 +9,7 @@ import ot
 import pytest
 import scipy.sparse
 import torch
-from conftest import GAMES, TINY, TRANSPORTS, games, takes
+from conftest import GAMES, TINY, TRANSPORTS, games, gaussian, takes
 from sklearn.exceptions import ConvergenceWarning
 from torch import nn
 
@@ -362,34 +362,30 @@ def test_early_stopping_needs_rows_to_hold_out(tiny, samples):
 # awkward but valid
 
 
-def rows(n=N, d=D, seed=0):
-    return np.random.default_rng(seed).normal(size=(n, d))
-
-
 AWKWARD = {
-    "offset": (rows() + 1e8, rows(seed=1) + 1e8),
-    "opposite offsets": (rows() + 1e8, rows(seed=1) - 1e8),
-    "small": (1e-8 * rows(), 1e-8 * rows(seed=1)),
-    "large": (1e8 * rows(), 1e8 * rows(seed=1)),
-    "tiny": (1e-150 * rows(), 1e-150 * rows(seed=1)),
-    "huge": (1e150 * rows(), 1e150 * rows(seed=1)),
-    "uneven columns": (rows() * [1e-6, 1e6], rows(seed=1) * [1e-6, 1e6]),
-    "constant columns": (rows() * [1, 0], rows(seed=1) * [0, 1] + 3),
+    "offset": (gaussian(N, D) + 1e8, gaussian(N, D, seed=1) + 1e8),
+    "opposite offsets": (gaussian(N, D) + 1e8, gaussian(N, D, seed=1) - 1e8),
+    "small": (1e-8 * gaussian(N, D), 1e-8 * gaussian(N, D, seed=1)),
+    "large": (1e8 * gaussian(N, D), 1e8 * gaussian(N, D, seed=1)),
+    "tiny": (1e-150 * gaussian(N, D), 1e-150 * gaussian(N, D, seed=1)),
+    "huge": (1e150 * gaussian(N, D), 1e150 * gaussian(N, D, seed=1)),
+    "uneven columns": (gaussian(N, D) * [1e-6, 1e6], gaussian(N, D, seed=1) * [1e-6, 1e6]),
+    "constant columns": (gaussian(N, D) * [1, 0], gaussian(N, D, seed=1) * [0, 1] + 3),
     "equal rows": (np.full((5, 2), 7.0), np.full((6, 2), 9.0)),
-    "equal source rows": (np.full((5, 2), 7.0), rows()),
-    "equal target rows": (rows(), np.full((5, 2), 7.0)),
-    "duplicates": (np.repeat(rows(3), 9, axis=0), np.repeat(rows(2, seed=1), 9, axis=0)),
-    "one row each": (rows(1), rows(1, seed=1)),
-    "one source row": (rows(1), rows()),
-    "one target row": (rows(), rows(1, seed=1)),
-    "one column": (rows(d=1), rows(d=1, seed=1)),
-    "more columns than rows": (rows(5, 50), rows(5, 50, seed=1)),
+    "equal source rows": (np.full((5, 2), 7.0), gaussian(N, D)),
+    "equal target rows": (gaussian(N, D), np.full((5, 2), 7.0)),
+    "duplicates": (np.repeat(gaussian(3, D), 9, axis=0), np.repeat(gaussian(2, D, seed=1), 9, axis=0)),
+    "one row each": (gaussian(1, D), gaussian(1, D, seed=1)),
+    "one source row": (gaussian(1, D), gaussian(N, D)),
+    "one target row": (gaussian(N, D), gaussian(1, D, seed=1)),
+    "one column": (gaussian(N, 1), gaussian(N, 1, seed=1)),
+    "more columns than rows": (gaussian(5, 50), gaussian(5, 50, seed=1)),
     "integers": (np.arange(20).reshape(10, 2), np.arange(20, 40).reshape(10, 2)),
     "small integers": (np.arange(20, dtype=np.uint8).reshape(10, 2), np.arange(20, dtype=np.int8).reshape(10, 2)),
-    "booleans": (rows() > 0, rows(seed=1) > 0),
-    "half precision": (rows().astype(np.float16), rows(seed=1).astype(np.float16)),
-    "single precision, offset": (rows().astype(np.float32) + 1000, rows(seed=1).astype(np.float32) + 1000),
-    "an outlier": (np.r_[rows(), [[1e6, 1e6]]], rows(seed=1)),
+    "booleans": (gaussian(N, D) > 0, gaussian(N, D, seed=1) > 0),
+    "half precision": (gaussian(N, D).astype(np.float16), gaussian(N, D, seed=1).astype(np.float16)),
+    "single precision, offset": (gaussian(N, D).astype(np.float32) + 1000, gaussian(N, D, seed=1).astype(np.float32) + 1000),
+    "an outlier": (np.r_[gaussian(N, D), [[1e6, 1e6]]], gaussian(N, D, seed=1)),
 }
 FORMS = [{}, {"map_form": "network"}, {"cost": Lp(1.5)}, {"output": "smooth"}]
 
@@ -417,7 +413,7 @@ def test_units_do_not_change_the_map(tiny, transport_class, case):
     # the same rows up to a shift and a scale: the same images, and those of a game sit on the target's mean
     X, Y = AWKWARD[case]
     images = tiny().fit(X, Y).transform(X)
-    plain = tiny().fit(rows(), rows(seed=1)).transform(rows())
+    plain = tiny().fit(gaussian(N, D), gaussian(N, D, seed=1)).transform(gaussian(N, D))
     there, here = ((each - each.mean(0)) / each.std(0) for each in (images.astype(float), plain))
     # but for rows at the edge of a cell of the target, which rounding may send to the next one
     assert np.isclose(there, here, atol=0.02).all(axis=1).mean() > 0.8

@@ -7,9 +7,9 @@ import math
 import numpy as np
 import pytest
 import torch
+from conftest import PAIRS, seeded
 
 from neuralot import methods
-from neuralot.datasets import small_pairs
 from neuralot.forms import make_form
 from neuralot.methods import OTP, SNOT
 from neuralot.methods.smoothing import intrinsic_dimension
@@ -25,7 +25,6 @@ FORMS = {
     "noise": {"map_form": "network", "noise_dim": 2},
 }
 MEASURED = {"margin"}  # what a loss notes of a batch, beside the weights
-PAIRS = {pair.name: pair for pair in small_pairs()}
 
 
 def forms_of(method):
@@ -58,10 +57,6 @@ HARD = {"multi_perpendicular", "eight_gaussians"}  # twice the steps
 @functools.cache
 def thin(pair):
     return intrinsic_dimension(standardised(pair)[0]) < 1.5
-
-
-def seeded(seed=0):
-    return torch.Generator().manual_seed(seed)
 
 
 def build(method, form, seed=0, sizes=(8, 8, 8)):

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from conftest import rows
 from scipy.spatial.distance import cdist
 
 from neuralot.costs import CallableCost, Cost, Lp, SquaredEuclidean, as_cost
@@ -17,14 +18,10 @@ COSTS = {
 with_map = pytest.mark.parametrize("name", [name for name, (cost, _) in COSTS.items() if cost.has_map_from_gradient])
 
 
-def rows(n, d=3, seed=0):
-    return torch.randn(n, d, dtype=torch.double, generator=torch.Generator().manual_seed(seed))
-
-
 @pytest.mark.parametrize("name", COSTS)
 def test_pairwise_and_paired_costs_equal_scipy(name):
     cost, reference = COSTS[name]
-    x, y = rows(5), rows(4, seed=1)
+    x, y = rows(5, 3), rows(4, 3, seed=1)
     expected = reference(x.numpy(), y.numpy())
     np.testing.assert_allclose(cost.pairwise(x, y), expected, rtol=1e-10)
     np.testing.assert_allclose(cost(x[:4], y), np.diag(expected), rtol=1e-10)
@@ -33,19 +30,19 @@ def test_pairwise_and_paired_costs_equal_scipy(name):
 @with_map
 def test_transport_inverts_the_gradient_of_the_cost(name):
     cost = COSTS[name][0]
-    x, y = rows(50).requires_grad_(), rows(50, seed=1)
+    x, y = rows(50, 3).requires_grad_(), rows(50, 3, seed=1)
     gradient = torch.autograd.grad(cost(x, y).sum(), x)[0]
     torch.testing.assert_close(cost.map_from_gradient(x.detach(), gradient), y)
 
 
 @with_map
 def test_zero_gradient_moves_nothing(name):
-    x = rows(5)
+    x = rows(5, 3)
     assert torch.equal(COSTS[name][0].map_from_gradient(x, torch.zeros_like(x)), x)
 
 
 def test_a_cost_without_a_map_says_what_to_do():
-    x = rows(2)
+    x = rows(2, 3)
     with pytest.raises(NotImplementedError, match="map_form='network'"):
         COSTS["callable"][0].map_from_gradient(x, x)
 
@@ -61,7 +58,7 @@ def test_as_cost_takes_a_name_a_cost_or_a_function(given):
     cost = as_cost(given)
     assert isinstance(cost, Cost)
     assert as_cost(cost) is cost
-    assert cost(rows(4), rows(4, seed=1)).shape == (4,)
+    assert cost(rows(4, 3), rows(4, 3, seed=1)).shape == (4,)
 
 
 @pytest.mark.parametrize("bad", ["l2", "", None, 2, (1, 2)])
@@ -73,7 +70,7 @@ def test_as_cost_names_what_it_takes(bad):
 @pytest.mark.parametrize("name", COSTS)
 def test_in_units_is_the_cost_of_the_original_rows_up_to_a_factor(name):
     cost = COSTS[name][0]
-    x, y, centre = rows(6), rows(6, seed=1), torch.tensor([1.0, -2.0, 5.0])
+    x, y, centre = rows(6, 3), rows(6, 3, seed=1), torch.tensor([1.0, -2.0, 5.0])
     standardised = cost.in_units(centre, 3.0, 7.0)(x, y)
     ratio = standardised / cost(3 * x + centre, 3 * y + centre)
     torch.testing.assert_close(ratio, ratio[:1].expand(6))
@@ -82,7 +79,7 @@ def test_in_units_is_the_cost_of_the_original_rows_up_to_a_factor(name):
 def test_a_callable_cost_sees_the_users_units():
     seen = []
     cost = CallableCost(lambda x, y: seen.append((x, y)) or (x - y).square().sum(-1))
-    x, y, centre = rows(2), rows(2, seed=1), torch.tensor([1.0, 2.0, 3.0])
+    x, y, centre = rows(2, 3), rows(2, 3, seed=1), torch.tensor([1.0, 2.0, 3.0])
     level = cost.in_units(centre, 3.0, 7.0)(x, y)
     torch.testing.assert_close(seen[0][0], 3 * x + centre)
     torch.testing.assert_close(seen[0][1], 3 * y + centre)
@@ -102,7 +99,7 @@ class Quartic(Cost):
 
 
 def test_a_cost_of_the_users_own_is_seen_in_the_users_units():
-    x, y, centre = rows(6).requires_grad_(), rows(6, seed=1), torch.tensor([1.0, -2.0, 5.0])
+    x, y, centre = rows(6, 3).requires_grad_(), rows(6, 3, seed=1), torch.tensor([1.0, -2.0, 5.0])
     cost = Quartic().in_units(centre, 3.0, 7.0)
     torch.testing.assert_close(cost(x, y), Quartic()(3 * x + centre, 3 * y + centre) / 7)
     gradient = torch.autograd.grad(cost(x, y).sum(), x)[0]

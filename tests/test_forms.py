@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from conftest import rows, seeded, trained
 from torch import nn
 
 from neuralot.costs import CallableCost, Lp, SquaredEuclidean
@@ -15,22 +16,6 @@ PLAIN = CriticLoss(expectile_weight=0)
 L1 = CallableCost(lambda x, y: (x - y).abs().sum(-1))
 
 
-def seeded(seed=0):
-    return torch.Generator().manual_seed(seed)
-
-
-def rows(n=12, seed=0):
-    return torch.randn(n, 2, dtype=torch.double, generator=seeded(seed))
-
-
-def trained(form, seed=0):
-    """A form in double precision whose weights have left their start."""
-    with torch.no_grad():
-        for weight in form.parameters():
-            weight += 0.3 * torch.randn(weight.shape, generator=seeded(seed))
-    return form.double()
-
-
 def potentials(activation):
     return [Potential(2, (6, 6), activation) for _ in range(2)]
 
@@ -38,9 +23,9 @@ def potentials(activation):
 @pytest.mark.parametrize("cost", [SquaredEuclidean(), Lp(1.5), Lp(3)], ids=["squared", "1.5", "3"])
 @pytest.mark.parametrize("networks", [potentials("silu"), potentials("gelu"), [ConvexPotential(2, (6, 6))] * 2])
 def test_the_gradient_forms_maps_follow_autograds_gradient(cost, networks):
-    form = trained(GradientForm(*networks, cost))
+    form = trained(GradientForm(*networks, cost)).double()
     for potential, image in zip(networks, (form.map, form.inverse), strict=True):
-        x = rows().requires_grad_()
+        x = rows(12).requires_grad_()
         slope = torch.autograd.grad(potential(x).sum(), x)[0]
         y = image(x.detach())
         torch.testing.assert_close(y, cost.map_from_gradient(x.detach(), slope))
@@ -51,8 +36,8 @@ def test_the_gradient_forms_maps_follow_autograds_gradient(cost, networks):
 def test_the_network_form_plays_the_papers_game():
     # Rout et al. 2022: T minimises E[c(x, T(x)) - V(T(x))], V minimises E[V(T(x)) - V(y)]
     T, V = MLPMap(2, (6, 6)), Potential(2, (6, 6))
-    form = trained(NetworkForm(T, V, SquaredEuclidean(), critic_loss=PLAIN))
-    x, y = rows(), rows(seed=1)
+    form = trained(NetworkForm(T, V, SquaredEuclidean(), critic_loss=PLAIN)).double()
+    x, y = rows(12), rows(12, seed=1)
     expected = ((x - T(x)).square().sum(1) - V(T(x))).mean()
     torch.testing.assert_close(form.losses(["map"], x, y, seeded())["map"], expected)
     torch.testing.assert_close(form.losses(["potential"], x, y, seeded())["potential"], V(T(x)).mean() - V(y).mean())
@@ -60,8 +45,8 @@ def test_the_network_form_plays_the_papers_game():
 
 def test_the_network_form_with_noise_plays_it_on_pairs_of_x_and_z():
     T, V = NoiseMap(2, 3, (6, 6)), Potential(2, (6, 6))
-    form = trained(NetworkForm(T, V, Lp(3), critic_loss=PLAIN, noise=torch.zeros(4, 3)))
-    x, y = rows(), rows(seed=1)
+    form = trained(NetworkForm(T, V, Lp(3), critic_loss=PLAIN, noise=torch.zeros(4, 3))).double()
+    x, y = rows(12), rows(12, seed=1)
     z = torch.randn(12, 3, generator=seeded()).double()
     expected = ((x - T(x, z)).abs().pow(3).sum(1) - V(T(x, z))).mean()
     torch.testing.assert_close(form.losses(["map"], x, y, seeded())["map"], expected)
@@ -70,8 +55,8 @@ def test_the_network_form_with_noise_plays_it_on_pairs_of_x_and_z():
 
 def test_the_gradient_form_plays_the_same_game_in_one_direction():
     f, g = potentials("silu")
-    form = trained(GradientForm(f, g, SquaredEuclidean(), critic_loss=PLAIN, bidirectional=False))
-    x, y = rows().requires_grad_(), rows(seed=1)
+    form = trained(GradientForm(f, g, SquaredEuclidean(), critic_loss=PLAIN, bidirectional=False)).double()
+    x, y = rows(12).requires_grad_(), rows(12, seed=1)
     image = x - torch.autograd.grad(f(x).sum(), x, create_graph=True)[0] / 2
     map_loss = ((x - image).square().sum(1) - g(image)).mean()
     torch.testing.assert_close(form.losses(["source_potential"], x, y, seeded())["source_potential"], map_loss)
@@ -82,10 +67,10 @@ def test_the_gradient_form_plays_the_same_game_in_one_direction():
 
 def test_the_gradient_form_in_both_directions_is_the_sum_of_two_games():
     f, g = potentials("silu")
-    both = trained(GradientForm(f, g, SquaredEuclidean(), critic_loss=PLAIN, gap_weight=0))
+    both = trained(GradientForm(f, g, SquaredEuclidean(), critic_loss=PLAIN, gap_weight=0)).double()
     there = GradientForm(f, g, SquaredEuclidean(), critic_loss=PLAIN, bidirectional=False)
     back = GradientForm(g, f, SquaredEuclidean(), critic_loss=PLAIN, bidirectional=False)
-    x, y = rows(), rows(seed=1)
+    x, y = rows(12), rows(12, seed=1)
     expected = (
         there.losses(["source_potential"], x, y, seeded())["source_potential"]
         + back.losses(["target_potential"], y, x, seeded())["target_potential"]
@@ -101,7 +86,7 @@ def test_the_gradient_form_in_both_directions_is_the_sum_of_two_games():
 def test_the_gap_is_zero_for_optimal_potentials_and_charged_where_it_is_not():
     # f = |x|^2 - 2 u, g = |y|^2 - 2 u*, with u = |x|^2 / 4 and u* = |y|^2: the map is x / 2
     f, g = Quadratic(0.5), Quadratic(-1.0)
-    x, y = rows(), rows(seed=1)
+    x, y = rows(12), rows(12, seed=1)
     for offset, expected in ((0.0, 0.0), (3.0, 2 * 0.7 * 9.0)):
         f.offset = torch.nn.Parameter(torch.tensor(offset, dtype=torch.double))
         with_gap, without = (GradientForm(f, g, SquaredEuclidean(), critic_loss=PLAIN, gap_weight=w) for w in (0.7, 0))
@@ -122,8 +107,8 @@ class Quadratic(nn.Module):
 
 def test_the_map_of_a_noisy_network_is_the_mean_over_its_own_noise():
     T, noise = NoiseMap(2, 3, (6, 6)), torch.randn(5, 3, generator=seeded()).double()
-    form = trained(NetworkForm(T, Potential(2, (6, 6)), SquaredEuclidean(), noise=noise))
-    x = rows()
+    form = trained(NetworkForm(T, Potential(2, (6, 6)), SquaredEuclidean(), noise=noise)).double()
+    x = rows(12)
     expected = torch.stack([T(x, z.expand(12, 3)) for z in noise]).mean(0)
     torch.testing.assert_close(form.map(x), expected)
     assert not torch.equal(form.draw(x, seeded(0)), form.draw(x, seeded(1)))
@@ -135,7 +120,7 @@ def test_only_two_directions_give_an_inverse():
     network = make_form(2, map_form="network")
     assert not network.invertible
     with pytest.raises(NotImplementedError):
-        network.inverse(rows())
+        network.inverse(rows(12))
 
 
 @pytest.mark.parametrize(
@@ -170,7 +155,7 @@ def test_combinations_that_cannot_be_are_named(options, name):
 @pytest.mark.parametrize(("cost", "growth"), [(SquaredEuclidean(), 100), (Lp(1.5), 10)], ids=["squared", "1.5"])
 def test_no_potential_outgrows_the_cost(cost, growth, map_form):
     # with a quadratic beside |x - y|^1.5, the map would gain without bound by sending rows far away
-    form = trained(make_form(2, cost, map_form=map_form, hidden_layer_sizes=(6, 6)))
+    form = trained(make_form(2, cost, map_form=map_form, hidden_layer_sizes=(6, 6))).double()
     for name, network in form.networks.items():
         if name != "map":
             near, far = network(torch.tensor([[1e3, 2e3], [1e4, 2e4]], dtype=torch.double)).detach()

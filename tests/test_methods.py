@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import scipy.linalg
 import torch
+from conftest import seeded, single_rows, trained
 
 from neuralot.costs import Lp
 from neuralot.forms import make_form
@@ -20,21 +21,9 @@ from neuralot.solve import solve
 from neuralot.solve.problem import Batch
 
 
-def seeded(seed=0):
-    return torch.Generator().manual_seed(seed)
-
-
-def rows(n=12, seed=0):
-    return torch.randn(n, 2, generator=seeded(seed))
-
-
 def a_form(map_form="network", **options):
     """A small form whose weights have left their start."""
-    form = make_form(2, map_form=map_form, hidden_layer_sizes=(6, 6), **options)
-    with torch.no_grad():
-        for weight in form.parameters():
-            weight += 0.3 * torch.randn(weight.shape, generator=seeded())
-    return form
+    return trained(make_form(2, map_form=map_form, hidden_layer_sizes=(6, 6), **options))
 
 
 def published_method():
@@ -47,14 +36,14 @@ def published_method():
 
 
 def batch(progress=0.3):
-    return Batch(rows(), rows(seed=1), progress, seeded())
+    return Batch(single_rows(12), single_rows(12, seed=1), progress, seeded())
 
 
 @pytest.mark.parametrize("map_form", ["gradient", "network"])
 def test_snot_plays_its_form_on_plain_rows(map_form):
     form = a_form(map_form)
     method = SNOT(2, form)
-    x, y = rows(), rows(seed=1)
+    x, y = single_rows(12), single_rows(12, seed=1)
     for player in method.players:
         assert torch.equal(method.loss(player, batch()), form.losses([player], x, y, seeded())[player])
     assert torch.equal(method.map(x), form.map(x))
@@ -65,7 +54,7 @@ def test_snot_plays_its_form_on_plain_rows(map_form):
 def test_the_published_method_learns_the_bits_of_otp_at_one_level(map_form):
     published = type("Published", (published_method(),), {"eps": 0.25})
     fits = [
-        solve(problem, rows(500), rows(500, seed=1) + 3, max_iter=20, generator=seeded())
+        solve(problem, single_rows(500), single_rows(500, seed=1) + 3, max_iter=20, generator=seeded())
         for problem in (
             published(2, make_form(2, map_form=map_form)),
             OTP(2, make_form(2, map_form=map_form), smoothing=Smoothing(0.25, 0.25)),
@@ -83,7 +72,7 @@ def test_otp_plays_the_papers_game_on_smoothed_rows(schedule):
     smoothing = Smoothing(0.5, 0.1, schedule, 1.0)
     method = OTP(2, form, smoothing=smoothing)
     T, V = form.networks["map"], form.networks["potential"]
-    x, y = rows(), rows(seed=1)
+    x, y = single_rows(12), single_rows(12, seed=1)
     z = torch.randn(12, 2, generator=seeded())
     eps = 0.5 * 0.2**0.3 if schedule == "geometric" else 0.5 + 0.3 * (0.1 - 0.5)
     smoothed = (math.sqrt(1 - eps) if schedule == "vp" else 1) * x + math.sqrt(eps) * z
@@ -96,7 +85,7 @@ def test_otp_plays_the_papers_game_on_smoothed_rows(schedule):
 def test_otp_draws_at_the_level_of_the_progress():
     form = a_form()
     method = OTP(2, form, smoothing=Smoothing(0.5, 0.1, "linear", 0.5))
-    x, z = rows(), torch.randn(12, 2, generator=seeded())
+    x, z = single_rows(12), torch.randn(12, 2, generator=seeded())
     for progress, eps in ((0.0, 0.5), (0.25, 0.3), (1.0, 0.1)):
         torch.testing.assert_close(method.draw(x, seeded(), progress), form.map(x + math.sqrt(eps) * z))
         assert method.follow(progress) == {"eps": pytest.approx(eps)}
@@ -105,7 +94,7 @@ def test_otp_draws_at_the_level_of_the_progress():
 
 def test_otp_transports_to_the_mean_of_its_draws():
     method = OTP(2, a_form(), smoothing=Smoothing(0.5, 0.1), n_transform_draws=2000)
-    x = rows(4)
+    x = single_rows(4)
     draws = torch.stack([method.draw(x, generator) for generator in [seeded()] for _ in range(4000)])
     error = draws.std(0) / math.sqrt(4000)
     assert ((draws.mean(0) - method.map(x)).abs() < 6 * error).all()
@@ -114,7 +103,7 @@ def test_otp_transports_to_the_mean_of_its_draws():
 def test_otp_without_noise_is_snot():
     form = a_form("gradient")
     smooth, plain = OTP(2, form, smoothing=Smoothing(1e-12, 1e-12)), SNOT(2, form)
-    x = rows()
+    x = single_rows(12)
     torch.testing.assert_close(smooth.map(x), plain.map(x), atol=1e-4, rtol=0)
     for player in plain.players:
         torch.testing.assert_close(smooth.loss(player, batch()), plain.loss(player, batch()), atol=1e-4, rtol=1e-4)
@@ -157,7 +146,7 @@ def test_an_affine_base_is_the_gaussian_map_of_the_smoothed_source_and_follows_e
     form = make_form(2, map_form=map_form, affine_base=True)
     method = OTP(2, form, smoothing=Smoothing(1.0, 0.25, "linear", 0.5), noise_shape=noise_shape).train()
     method.prepare(source, target, seeded())
-    x = rows()
+    x = single_rows(12)
     for progress, eps in ((0.0, 1.0), (0.25, 0.625), (0.9, 0.25)):
         method.follow(progress)
         added = {"isotropic": eps, "covariance": eps * mean, "thin": (eps * mean - of_source**2).clamp(min=0)}
@@ -185,7 +174,7 @@ def test_the_networks_see_the_one_direction_in_which_the_source_is_thin_enlarged
 
 
 def test_isotropic_noise_has_no_thin_directions():
-    source = as_sampler(rows(2000) * torch.tensor([1.0, 0.0]))
+    source = as_sampler(single_rows(2000) * torch.tensor([1.0, 0.0]))
     form = make_form(2, affine_base=True)
     OTP(2, form, smoothing=Smoothing(0.25, 0.01)).prepare(source, source, seeded())
     f, _ = form.networks.values()
@@ -194,10 +183,10 @@ def test_isotropic_noise_has_no_thin_directions():
 
 def test_new_laws_get_a_new_base():
     method = OTP(2, make_form(2, affine_base=True), smoothing=Smoothing(0.25, 0.25), noise_shape="thin")
-    source = as_sampler(rows(2000))
+    source = as_sampler(single_rows(2000))
     for shift in (0.0, 5.0):
-        method.prepare(source, as_sampler(rows(2000) + shift), seeded())
-        torch.testing.assert_close(method.form.map(rows()).mean(0), rows().mean(0) + shift, atol=0.1, rtol=0)
+        method.prepare(source, as_sampler(single_rows(2000) + shift), seeded())
+        torch.testing.assert_close(method.form.map(single_rows(12)).mean(0), single_rows(12).mean(0) + shift, atol=0.1, rtol=0)
 
 
 def test_a_base_is_for_our_own_networks_and_the_squared_cost():

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from conftest import seeded, single_rows
 
 from neuralot.forms.losses import evaluate, gradient
 from neuralot.networks import ACTIVATIONS, BasedMap, BasedPotential, ConvexPotential, MLPMap, NoiseMap, Potential
@@ -10,13 +11,9 @@ activation = pytest.mark.parametrize("activation", ACTIVATIONS)
 sizes = pytest.mark.parametrize("sizes", [(5,), (5, 7), (5, 7, 6)], ids=str)
 
 
-def rows(n=20, d=3, seed=0):
-    return torch.randn(n, d, generator=torch.Generator().manual_seed(seed))
-
-
 def shaken(network, seed=0, size=0.3):
     """Move every weight at random, as training would."""
-    generator = torch.Generator().manual_seed(seed)
+    generator = seeded(seed)
     with torch.no_grad():
         for weight in network.parameters():
             weight += size * torch.randn(weight.shape, generator=generator)
@@ -26,7 +23,7 @@ def shaken(network, seed=0, size=0.3):
 @sizes
 @activation
 def test_maps_start_at_the_identity(activation, sizes):
-    x, z = rows(), rows(d=2, seed=1)
+    x, z = single_rows(20, 3), single_rows(20, seed=1)
     assert torch.equal(MLPMap(3, sizes, activation)(x), x)
     assert torch.equal(NoiseMap(3, 2, sizes, activation)(x, z), x)
 
@@ -34,12 +31,12 @@ def test_maps_start_at_the_identity(activation, sizes):
 @sizes
 @activation
 def test_a_potential_starts_at_the_identity_map(activation, sizes):
-    assert torch.count_nonzero(gradient(Potential(3, sizes, activation), rows())) == 0
+    assert torch.count_nonzero(gradient(Potential(3, sizes, activation), single_rows(20, 3))) == 0
 
 
 @sizes
 def test_a_convex_potential_starts_near_the_identity_map(sizes):
-    x = rows()
+    x = single_rows(20, 3)
     moved = gradient(ConvexPotential(3, sizes), x) / 2
     assert moved.norm(dim=1).max() < 0.05 * x.norm(dim=1).mean()
 
@@ -47,7 +44,7 @@ def test_a_convex_potential_starts_near_the_identity_map(sizes):
 @sizes
 @activation
 def test_training_can_leave_the_start(activation, sizes):
-    x = rows()
+    x = single_rows(20, 3)
     for network in (MLPMap(3, sizes, activation), Potential(3, sizes, activation)):
         loss = (network(x) - 1).square().mean()
         moved = torch.autograd.grad(loss, list(network.parameters()))
@@ -57,22 +54,22 @@ def test_training_can_leave_the_start(activation, sizes):
 @pytest.mark.parametrize("d", [1, 4])
 @pytest.mark.parametrize("n", [0, 1, 5])
 def test_shapes(n, d):
-    x = rows(n, d)
+    x = single_rows(n, d)
     assert MLPMap(d, (6, 6))(x).shape == (n, d)
-    assert NoiseMap(d, 2, (6, 6))(x, rows(n, 2)).shape == (n, d)
+    assert NoiseMap(d, 2, (6, 6))(x, single_rows(n, 2)).shape == (n, d)
     assert Potential(d, (6, 6))(x).shape == (n,)
     assert ConvexPotential(d, (6, 6))(x).shape == (n,)
     assert gradient(Potential(d, (6, 6)), x).shape == (n, d)
 
 
 def test_noise_reaches_the_image():
-    network, x = shaken(NoiseMap(3, 2, (6, 6))), rows()
-    assert not torch.allclose(network(x, rows(d=2, seed=1)), network(x, rows(d=2, seed=2)))
+    network, x = shaken(NoiseMap(3, 2, (6, 6))), single_rows(20, 3)
+    assert not torch.allclose(network(x, single_rows(20, seed=1)), network(x, single_rows(20, seed=2)))
 
 
 def test_the_quadratic_of_a_potential_carries_an_affine_map():
-    potential, x = Potential(3), rows()
-    B = rows(3, seed=1)
+    potential, x = Potential(3), single_rows(20, 3)
+    B = single_rows(3, 3, seed=1)
     with torch.no_grad():
         potential.quadratic.copy_(B)
     torch.testing.assert_close(potential(x), (x * (x @ B)).sum(1))
@@ -83,7 +80,7 @@ def test_the_quadratic_of_a_potential_carries_an_affine_map():
 @sizes
 def test_the_map_of_a_convex_potential_is_monotone_whatever_its_weights(sizes, seed):
     potential = shaken(ConvexPotential(3, sizes), seed, size=1.0).double()
-    x, y = rows(200, seed=seed).double(), rows(200, seed=seed + 100).double()
+    x, y = (single_rows(200, 3, each).double() for each in (seed, seed + 100))
     images = [each - gradient(potential, each) / 2 for each in (x, y)]
     assert ((images[0] - images[1]) * (x - y)).sum(1).min() > 0
 
@@ -91,7 +88,7 @@ def test_the_map_of_a_convex_potential_is_monotone_whatever_its_weights(sizes, s
 @pytest.mark.parametrize("seed", range(5))
 def test_u_of_a_convex_potential_is_convex_along_segments(seed):
     potential = shaken(ConvexPotential(3, (6, 6)), seed, size=1.0).double()
-    x, y = rows(200, seed=seed).double(), rows(200, seed=seed + 100).double()
+    x, y = (single_rows(200, 3, each).double() for each in (seed, seed + 100))
     u = [(each.square().sum(1) - potential(each)) / 2 for each in (x, y, (x + y) / 2)]
     assert (u[0] + u[1] - 2 * u[2]).min() > 0
 
@@ -100,7 +97,7 @@ def test_u_of_a_convex_potential_is_convex_along_segments(seed):
     "network", [torch.nn.Linear(3, 1), torch.nn.Sequential(torch.nn.Linear(3, 1), torch.nn.ReLU())]
 )
 def test_a_users_potential_may_return_a_column(network):
-    x = rows()
+    x = single_rows(20, 3)
     assert evaluate(network, x).shape == (20,)
     assert gradient(network, x).shape == (20, 3)
 

@@ -7,6 +7,7 @@ import numpy as np
 import ot
 import pytest
 import torch
+from conftest import gaussian
 from scipy.stats import norm
 
 from neuralot import OTNetTransport
@@ -15,10 +16,6 @@ from neuralot.methods.certificate import square_error, unbiased_square
 from neuralot.methods.planes import Planes
 from neuralot.networks import Potential
 from neuralot.solve import Status, solve
-
-
-def gaussian(n, d, seed=0):
-    return np.random.default_rng(seed).normal(size=(n, d))
 
 
 def otnet(**parameters):

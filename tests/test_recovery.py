@@ -5,6 +5,7 @@ import warnings
 import numpy as np
 import ot
 import pytest
+from conftest import PAIRS
 
 from neuralot import OTPTransport, SNOTTransport
 from neuralot.costs import Lp
@@ -14,14 +15,12 @@ from neuralot.datasets import (
     make_gaussians,
     make_one_to_many,
     make_perpendicular,
-    small_pairs,
 )
 from neuralot.metrics import cosine_similarity, d_target, l2_uvp, mode_coverage, target_floor, transport_cost
 from neuralot.solve import Status
 
 pytestmark = pytest.mark.slow
 
-PAIRS = {pair.name: pair for pair in small_pairs()}
 N_FIT, N_TEST, N_PAIRS = 4096, 2000, 20
 
 

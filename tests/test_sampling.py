@@ -3,13 +3,10 @@
 import numpy as np
 import pytest
 import torch
+from conftest import seeded
 from torch.utils.data import DataLoader, TensorDataset
 
 from neuralot.sampling import ArraySampler, as_sampler, canonical_order, hold_out, spaced
-
-
-def seeded(seed=0):
-    return torch.Generator().manual_seed(seed)
 
 
 def numbered(n):

@@ -4,13 +4,10 @@ import math
 
 import pytest
 import torch
+from conftest import seeded
 
 from neuralot._torch import antithetic_noise
 from neuralot.methods.smoothing import SCHEDULES, Smoothing, fills_its_span, intrinsic_dimension, terminal_level
-
-
-def seeded(seed=0):
-    return torch.Generator().manual_seed(seed)
 
 
 def cube(n, d, ambient=None, seed=0):

@@ -2,16 +2,13 @@
 
 import pytest
 import torch
+from conftest import rows
 from scipy.spatial.distance import cdist
 
 from neuralot._torch import energy_distance, mean_over, normal, seeded
 from neuralot.costs import Lp, SquaredEuclidean
 from neuralot.forms.losses import CriticLoss, evaluate, gradient, map_loss
 from neuralot.networks import ConvexPotential, Potential
-
-
-def rows(n, d=2, seed=0):
-    return torch.randn(n, d, dtype=torch.double, generator=torch.Generator().manual_seed(seed))
 
 
 def quadratic(x):

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from conftest import rows, seeded
 from torch import nn
 
 from neuralot.affine import Affine
@@ -15,10 +16,6 @@ from neuralot.networks import ACTIVATIONS, BasedPotential, ConvexPotential, Pote
 SMOOTH = sorted(set(ACTIVATIONS) - {"relu"})
 
 
-def seeded(seed=0):
-    return torch.Generator().manual_seed(seed)
-
-
 def moved(module):
     """A module in double precision whose weights and buffers have left their start."""
     generator = seeded()
@@ -29,10 +26,6 @@ def moved(module):
             noise = 0.3 * torch.randn(buffer.shape, generator=generator)
             buffer += noise if buffer.ndim < 2 else noise + noise.T  # bases are symmetric
     return module.double()
-
-
-def rows(n=40, d=5, seed=0):
-    return torch.randn(n, d, dtype=torch.double, generator=seeded(seed))
 
 
 def by_autograd(form, x, y):
@@ -61,7 +54,7 @@ def test_what_is_written_out_is_what_autograd_finds(activation, sizes, affine_ba
         critic_loss=CriticLoss(**critic),
         gap_weight=gap,
     )
-    x, y = rows(), 2 * rows(seed=1)
+    x, y = rows(40, 5), 2 * rows(40, 5, seed=1)
     losses, gradients = moved(form).gradients(list(form.players), x, y, seeded())
     expected, found = by_autograd(form, x, y)
     torch.testing.assert_close(losses, {name: loss.detach() for name, loss in expected.items()})
@@ -72,7 +65,7 @@ def test_what_is_written_out_is_what_autograd_finds(activation, sizes, affine_ba
 
 def test_it_is_the_same_in_pieces(monkeypatch):
     form = moved(make_form(5, hidden_layer_sizes=(16, 9)))
-    x, y = rows(37), rows(37, seed=1)
+    x, y = rows(37, 5), rows(37, 5, seed=1)
     whole = form.gradients(list(form.players), x, y, seeded())
     monkeypatch.setattr(stacked, "PIECE", 2 * 16 * 10)
     pieces = form.gradients(list(form.players), x, y, seeded())
@@ -82,7 +75,7 @@ def test_it_is_the_same_in_pieces(monkeypatch):
 
 def test_a_potential_without_a_quadratic():
     networks = [moved(Potential(5, (8, 8), quadratic=False)) for _ in range(2)]
-    x = torch.stack([rows(), rows(seed=1)])
+    x = torch.stack([rows(40, 5), rows(40, 5, seed=1)])
     value, slope, _ = StackedPotentials(networks)(x)
     for i, network in enumerate(networks):
         at = x[i].requires_grad_()
@@ -93,7 +86,7 @@ def test_a_potential_without_a_quadratic():
 def test_frozen_weights_get_no_gradient():
     form = make_form(5, hidden_layer_sizes=(8, 8))
     frozen = form.networks["target_potential"].residual[0].weight.requires_grad_(False)
-    _, gradients = form.gradients(list(form.players), rows().float(), rows(seed=1).float(), seeded())
+    _, gradients = form.gradients(list(form.players), rows(40, 5).float(), rows(40, 5, seed=1).float(), seeded())
     learning = [weight for weight in form.networks["target_potential"].parameters() if weight.requires_grad]
     assert [each.shape for each in gradients["target_potential"]] == [weight.shape for weight in learning]
     assert not any(weight is frozen for weight in learning)
@@ -158,7 +151,7 @@ def test_there_is_no_affine_map_without_a_quadratic():
         for quadratic in (True, False)
     )
     with_one.load_state_dict(with_one.affine(there, back))
-    x = rows(d=3).float()
+    x = rows(40, 3).float()
     torch.testing.assert_close(with_one.map(x), 2 * x)
     torch.testing.assert_close(with_one.inverse(x), x / 2)
     assert without.affine(there, back) is None
@@ -167,9 +160,9 @@ def test_there_is_no_affine_map_without_a_quadratic():
 def test_other_costs_are_left_to_autograd(monkeypatch):
     monkeypatch.delattr("neuralot.forms.gradient.game")
     form = GradientForm(Potential(3, (8, 8), quadratic=False), Potential(3, (8, 8), quadratic=False), Lp(1.5))
-    losses, gradients = form.gradients(list(form.players), rows(d=3).float(), rows(d=3, seed=1).float(), seeded())
+    losses, gradients = form.gradients(list(form.players), rows(40, 3).float(), rows(40, 3, seed=1).float(), seeded())
     assert set(losses) == set(gradients)
     with pytest.raises(NameError):
         make_form(3).gradients(
-            ("source_potential", "target_potential"), rows(d=3).float(), rows(d=3, seed=1).float(), seeded()
+            ("source_potential", "target_potential"), rows(40, 3).float(), rows(40, 3, seed=1).float(), seeded()
         )

@@ -24,7 +24,6 @@ from neuralot.estimators.checks import (
 from neuralot.estimators.files import plain, revive, write
 from neuralot.estimators.fitting import Fitter, is_ours, seeded_generator
 from neuralot.estimators.laws import Law, Laws
-from neuralot.estimators.parameters import check_parameters
 from neuralot.estimators.samples import Samples
 from neuralot.estimators.tasks import AVAILABLE, CallbackSupportMixin, Tasks, with_callbacks
 from neuralot.estimators.units import Image, bounds_of, map_rows
@@ -129,7 +128,7 @@ class BaseTransport(Documented, CallbackSupportMixin, OneToOneFeatureMixin, Tran
         }
         tasks = Tasks(self, X, y, metadata) if AVAILABLE else None
         with unchanged_on_error(self):
-            check_parameters(self.get_params(deep=False))
+            self._check_parameters()
             laws = self._check_laws(X, y, reset=True, **metadata)
             self._take(self._fit(laws, self._generator(), start, tasks), laws)
         if tasks is not None:

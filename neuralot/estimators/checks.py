@@ -13,7 +13,7 @@ import torch
 from sklearn.utils import check_random_state, column_or_1d
 
 from neuralot.costs import Cost
-from neuralot.estimators.parameters import _BOOL, _is_integer, _is_real
+from neuralot.estimators.parameters import is_bool, is_integer, is_real
 from neuralot.forms.base import Form
 
 BATCH_NORMS = (torch.nn.BatchNorm1d, torch.nn.BatchNorm2d, torch.nn.BatchNorm3d, torch.nn.SyncBatchNorm)
@@ -22,7 +22,7 @@ DIRECTIONS = ("source_to_target", "target_to_source")
 
 def check_n_draws(n_draws: Any) -> None:
     """Raise a ValueError unless `n_draws` is an integer of at least 1."""
-    if not _is_integer(n_draws, 1):
+    if not is_integer(n_draws, 1):
         raise ValueError(f"n_draws must be an integer of at least 1, got {n_draws!r}")
 
 
@@ -111,7 +111,7 @@ def check_direction(direction: Any) -> None:
 
 def check_class_reg(class_reg: Any, direction: str, of_classifier: bool) -> None:
     """Raise a ValueError unless `class_reg` is a number of at least 0, and 0 where it means nothing."""
-    if not (_is_real(class_reg) and 0 <= class_reg < math.inf):
+    if not (is_real(class_reg) and 0 <= class_reg < math.inf):
         raise ValueError(f"class_reg must be a number of at least 0, got {class_reg!r}")
     if class_reg and not (of_classifier and direction == DIRECTIONS[0]):
         raise ValueError(
@@ -127,7 +127,7 @@ def check_predicts(estimator: Any) -> None:
 
 def check_self_training(self_training: Any, of_classifier: bool) -> None:
     """Raise a ValueError unless `self_training` is a bool, and False where there are no classes."""
-    if not _BOOL[0](self_training):
+    if not is_bool(self_training):
         raise ValueError(f"self_training must be True or False, got {self_training!r}")
     if self_training and not of_classifier:
         raise ValueError("self_training=True is for a classifier; pass self_training=False")
@@ -247,7 +247,7 @@ def check_height_network(network: torch.nn.Module, n_features: int) -> None:
 
 def check_refine_steps(refine_steps: Any) -> None:
     """Raise a ValueError unless `refine_steps` is an integer of at least 0."""
-    if not _is_integer(refine_steps, 0):
+    if not is_integer(refine_steps, 0):
         raise ValueError(f"refine_steps must be an integer of at least 0, got {refine_steps!r}")
 
 

@@ -134,7 +134,7 @@ def read(path: str | os.PathLike[str], classes: Iterable[type[Any]], functions: 
         state["_fitted_params"] = _decoded(state["_fitted_params"], functions)
         state["history_"] = json.loads(state["history_"].tobytes())
         _check_needed(functions, state["_fitted_params"])
-        check_parameters(params)
+        check_parameters(params, known[name]._parameters)
         transport = known[name](**params)
         transport.__setstate__({**vars(transport), **state, "_solution": None, "_sklearn_version": sklearn.__version__})
     except KeyError as error:

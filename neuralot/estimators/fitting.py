@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial, wraps
 from types import SimpleNamespace
-from typing import Any, ParamSpec, Protocol, TypeVar
+from typing import Any, ClassVar, ParamSpec, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -21,37 +21,34 @@ from neuralot.costs import Cost, as_cost
 from neuralot.defaults import BATCH, default_rate, default_steps
 from neuralot.estimators.checks import check_cost, check_device, check_random_state_of
 from neuralot.estimators.laws import Law, Laws, Standardised, evenly
+from neuralot.estimators.parameters import (
+    ANYTHING,
+    CALLBACKS,
+    SIZES,
+    VERBOSE,
+    InStreams,
+    Parameter,
+    auto_or,
+    check_parameters,
+    integer,
+    none_or,
+    number,
+    one_of,
+)
 from neuralot.estimators.tasks import Tasks
 from neuralot.estimators.units import Units, bounds_of, clipped
 from neuralot.estimators.warn import warn_of_other_units
 from neuralot.forms.compiled import has_compiler
+from neuralot.networks import ACTIVATIONS
 from neuralot.sampling import Sampler
 from neuralot.solve.callbacks import ProgressBar
 from neuralot.solve.loop import Solution, resume, solve
+from neuralot.solve.optimizers import OPTIMIZERS
 from neuralot.solve.pace import LARGEST, batch_for, step_timer
 from neuralot.solve.problem import Problem
 from neuralot.solve.status import Record, Status
 
 SOME_ROWS = 2_000
-# what a warm start takes over from the first fit where it is 'auto'
-KEPT = {"hidden_layer_sizes", "activation", "noise_shape", "affine_base"}
-# what may change from part to part of a stream; the last three count where its optimisers begin anew, as after a
-# divergence
-OF_TRAINING = ("max_iter", "batch_size", "optimizer", "learning_rate_init", "weight_decay")
-# what has no part in a stream, or none in the networks
-BESIDE = {
-    "callbacks",
-    "compile",
-    "device",
-    "early_stopping",
-    "max_time",
-    "n_iter_no_change",
-    "random_state",
-    "tol",
-    "validation_fraction",
-    "verbose",
-    "warm_start",
-}
 # seconds of a fit from which on a compiled step has made good for its compilation
 WORTH_COMPILING = 300.0
 # decay of the weight average per step, where a transport has no other
@@ -107,6 +104,22 @@ class Fitter(BaseEstimator, ABC):
     # what a fit asks of every transport, and not all have as a parameter
     cost: Any = "sqeuclidean"
     warm_start: bool = False
+    # what each parameter of the constructor may be
+    _parameters: ClassVar[dict[str, Parameter]] = {
+        "hidden_layer_sizes": auto_or(SIZES).kept_when_warm(),
+        "activation": one_of("auto", *ACTIVATIONS).kept_when_warm(),
+        "max_iter": auto_or(integer(1)).of_training(),
+        "max_time": none_or(number(0)).not_in_streams(),
+        "learning_rate_init": auto_or(number(0)).of_training(),
+        "optimizer": one_of(*OPTIMIZERS).of_training(),
+        "validation_fraction": number(0, 1).not_in_streams(),
+        "device": ANYTHING.not_in_streams(),
+        "random_state": ANYTHING.not_in_streams(),
+        "verbose": VERBOSE.not_in_streams(),
+        "callbacks": CALLBACKS.not_in_streams(),
+    }
+    # what `_resolved` adds, and a warm start keeps
+    _kept: frozenset[str] = frozenset()
     # whether rows very far outside are moved in; a target that images must be rows of stays as it is
     _clips: bool = False
     # of so many distinct rows on its batches are stratified samples
@@ -145,6 +158,11 @@ class Fitter(BaseEstimator, ABC):
     def _generator(self, steps_before: int = 0) -> Generator:
         """A generator seeded by `random_state`; another for each part of a stream."""
         return seeded_generator(self.random_state, check_device(self.device), steps_before)
+
+    def _check_parameters(self, *names: str) -> None:
+        """Check some parameters, or all."""
+        params = self.get_params(deep=False)
+        check_parameters({name: params[name] for name in names or params}, self._parameters)
 
     @learning
     def _fit(self, laws: Laws, generator: Generator, start: float, tasks: Tasks | None = None) -> dict[str, Any]:
@@ -253,18 +271,20 @@ class Fitter(BaseEstimator, ABC):
         if warm and of_stream:  # its networks and laws stay what they were
             params = self._of_next_part()
         elif warm:  # the weights belong to the networks of the first fit
-            kept = [name for name in KEPT & chosen.keys() if getattr(self, name, "auto") == "auto"]
+            is_kept = {name for name, parameter in self._parameters.items() if parameter.kept} | self._kept
+            kept = [name for name in is_kept & chosen.keys() if getattr(self, name, "auto") == "auto"]
             params |= {name: self._fitted_params[name] for name in kept}
         return source, target, {"units_": units, "_fitted_params": params}
 
     def _of_next_part(self) -> dict[str, Any]:
         """Parameters of the first part of a stream, with those that may change."""
         params = dict(self._fitted_params)
-        given = {name: value for name, value in self.get_params(deep=False).items() if name not in BESIDE}
-        for name, value in given.items():
-            if (isinstance(value, str) and value == "auto") or repr(value) == repr(params[name]):
+        for name, value in self.get_params(deep=False).items():
+            in_streams = self._parameters[name].in_streams
+            is_auto = isinstance(value, str) and value == "auto"
+            if in_streams is InStreams.UNUSED or is_auto or repr(value) == repr(params[name]):
                 continue
-            if name not in OF_TRAINING:
+            if in_streams is InStreams.FIXED:
                 raise ValueError(
                     f"{name} must stay {params[name]!r}, as in the first part of the stream, got {value!r}; begin anew "
                     f"with fit"

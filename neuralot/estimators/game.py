@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC
-from typing import Any, TypeVar, cast
+from typing import Any, ClassVar, TypeVar, cast
 
 import torch
 from torch import Generator
@@ -24,7 +24,7 @@ from neuralot.estimators.base import METADATA, BaseTransport
 from neuralot.estimators.checks import check_networks, unchanged_on_error
 from neuralot.estimators.fitting import Watched
 from neuralot.estimators.laws import Standardised
-from neuralot.estimators.parameters import check_parameters
+from neuralot.estimators.parameters import ANYTHING, BOOL, COMPILE, FACTORY, auto_or, integer, none_or, number, one_of
 from neuralot.forms import make_form, resolve_map_form
 from neuralot.forms.base import Form
 from neuralot.forms.losses import CriticLoss
@@ -40,6 +40,26 @@ class GameTransport(BaseTransport, ABC):
 
     __metadata_request__partial_fit = METADATA
     _clips = True
+    _parameters: ClassVar = BaseTransport._parameters | {
+        "cost": ANYTHING,
+        "map_form": one_of("auto", "gradient", "network"),
+        "map_network": none_or(FACTORY),
+        "potential_network": none_or(FACTORY),
+        "n_map_steps": auto_or(integer(1)),
+        "n_transform_draws": integer(1),
+        "bidirectional": BOOL,
+        "expectile": number(0.5, 1.0, closed=True),
+        "expectile_weight": number(0, closed=True),
+        "gap_weight": auto_or(number(0, closed=True)),
+        "gradient_penalty": number(0, closed=True),
+        "batch_size": auto_or(integer(1)).of_training(),
+        "weight_decay": auto_or(number(0, closed=True)).of_training(),
+        "compile": COMPILE.not_in_streams(),
+        "early_stopping": BOOL.not_in_streams(),
+        "n_iter_no_change": integer(1).not_in_streams(),
+        "tol": number(0, closed=True).not_in_streams(),
+        "warm_start": BOOL.not_in_streams(),
+    }
 
     early_stopping: bool
     validation_fraction: float
@@ -87,7 +107,7 @@ class GameTransport(BaseTransport, ABC):
         first = not hasattr(self, "problem_")
         steps_before = 0 if first else self.n_iter_
         with unchanged_on_error(self):
-            check_parameters(self.get_params(deep=False))
+            self._check_parameters()
             if self.early_stopping:
                 raise ValueError("early_stopping must be False for partial_fit, which holds no rows out")
             laws = self._check_laws(X, y, X_target, sample_domain, sample_weight, sample_weight_target, reset=first)

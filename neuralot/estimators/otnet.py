@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ from neuralot.estimators.base import BaseTransport
 from neuralot.estimators.checks import check_height_network, check_refine_steps, check_weights
 from neuralot.estimators.fitting import Watched, seeded_generator, settings
 from neuralot.estimators.laws import Law, Standardised
-from neuralot.estimators.parameters import check_parameters
+from neuralot.estimators.parameters import DISTANCE, FACTORY, auto_or, integer, none_or, number, one_of
 from neuralot.estimators.units import Image, Return, map_rows
 from neuralot.estimators.warn import warn_of_other_units
 from neuralot.forms import NetworkFactory, make_network
@@ -153,6 +153,13 @@ class OTNetTransport(BaseTransport):
     (1000, 2)
     """
 
+    _parameters: ClassVar = BaseTransport._parameters | {
+        "output": one_of("hard", "smooth"),
+        "crease_distance": auto_or(DISTANCE),
+        "height_network": none_or(FACTORY),
+        "n_monte_carlo": auto_or(integer(1)),
+        "mass_tol": number(0, closed=True),
+    }
     _own_attributes = frozenset({"target_points_", "target_indices_", "mass_error_", "dual_gap_"})
 
     target_points_: np.ndarray
@@ -233,7 +240,7 @@ class OTNetTransport(BaseTransport):
         -------
         ndarray of shape (k,)
         """
-        check_parameters({"crease_distance": self.crease_distance})
+        self._check_parameters("crease_distance")
         return self._of_rows(X, lambda problem, x: self._blend(problem, x)[1])
 
     def retarget(self, X_target: Any, refine_steps: int = 0, *, sample_weight_target: Any = None) -> OTNetTransport:
@@ -350,7 +357,7 @@ class OTNetTransport(BaseTransport):
             self.dual_gap_ = float(np.square(self.units_.scale) * certificate.gap)
 
     def _to_target(self, rows: np.ndarray, image: Image, out: np.ndarray) -> np.ndarray:
-        check_parameters({"output": self.output, "crease_distance": self.crease_distance})
+        self._check_parameters("output", "crease_distance")
         if self.output == "smooth":
             return super()._to_target(rows, lambda problem, x: self._blend(_otnet(problem), x)[0], out)
         index: Image = lambda problem, x: _otnet(problem).assign(x)[:, None]  # noqa: E731

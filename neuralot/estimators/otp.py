@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -13,10 +13,11 @@ from torch import Generator, Tensor
 from neuralot.costs import Cost, PairedCost
 from neuralot.defaults import MANY_FEATURES
 from neuralot.estimators.game import GameTransport
+from neuralot.estimators.parameters import SHARE, auto_or, number, one_of
 from neuralot.estimators.units import MOST_FEATURES
 from neuralot.forms import NetworkFactory
 from neuralot.methods import OTP
-from neuralot.methods.smoothing import Smoothing, fills_its_span, terminal_level
+from neuralot.methods.smoothing import NOISE_SHAPES, SCHEDULES, Smoothing, fills_its_span, terminal_level
 from neuralot.solve.loop import Callback
 from neuralot.solve.problem import Problem
 
@@ -182,6 +183,15 @@ class OTPTransport(GameTransport):
     """
 
     _stratified_from = 0
+
+    _parameters: ClassVar = GameTransport._parameters | {
+        "noise_shape": one_of("auto", *NOISE_SHAPES).kept_when_warm(),
+        "eps_max": number(0),
+        "eps_min": auto_or(number(0)),
+        "schedule": one_of(*SCHEDULES),
+        "anneal_fraction": SHARE,
+    }
+    _kept = frozenset({"affine_base"})
 
     def __init__(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from torch import Generator, Tensor
 from neuralot.costs import Cost, PairedCost, SquaredEuclidean, as_cost
 from neuralot.defaults import MANY_ROWS, sizes_of_long_fits
 from neuralot.estimators.game import GameTransport
+from neuralot.estimators.parameters import integer
 from neuralot.forms import NetworkFactory
 from neuralot.methods import SNOT
 from neuralot.solve.loop import Callback
@@ -161,6 +162,8 @@ class SNOTTransport(GameTransport):
 
     # of few rows a fit learns their noise, and that of batches keeps it from it
     _stratified_from = MANY_ROWS
+
+    _parameters: ClassVar = GameTransport._parameters | {"noise_dim": integer(0)}
 
     def __init__(
         self,
