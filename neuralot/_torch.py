@@ -1,4 +1,4 @@
-"""Small tools for torch: precision, noise, the energy distance."""
+"""Torch utilities: precision of products, noise, energy distance."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ from torch import Generator, Tensor
 
 @contextmanager
 def matmul_precision(device: torch.device, precision: str) -> Iterator[None]:
-    """Let float32 products on a GPU take their factors as they are (``'ieee'``) or rounded to TF32 (``'tf32'``).
+    """Set the precision of float32 matrix products on a GPU.
 
-    TF32 keeps ten bits of a factor, and is several times faster.
+    ``'ieee'`` uses the factors as they are. ``'tf32'`` rounds them to TF32, which keeps ten bits of a factor and is
+    several times faster. The previous setting is restored at the end. Other devices are not affected.
     """
     if device.type != "cuda":
         yield
         return
     matmul = torch.backends.cuda.matmul
     before = matmul.fp32_precision
-    matmul.fp32_precision = "none"  # torch's word for the setting of all backends: that it was so cannot be read
+    matmul.fp32_precision = "none"  # inherits the global setting; torch only returns the resolved value
     before = "none" if matmul.fp32_precision == before else before
     matmul.fp32_precision = precision
     try:
@@ -30,7 +31,10 @@ def matmul_precision(device: torch.device, precision: str) -> Iterator[None]:
 
 
 def energy_distance(a: Tensor, b: Tensor) -> Tensor:
-    """Energy distance 2 E|a - b| - E|a - a'| - E|b - b'| between two samples, without their zero self-distances.
+    """Energy distance between two samples, without their self-distances.
+
+    ``2 E|a - b| - E|a - a'| - E|b - b'|``, where `a` has shape (n, d) and `b` (m, d). The means within a sample leave
+    out the zero distances of rows to themselves.
 
     References
     ----------
@@ -44,13 +48,19 @@ def energy_distance(a: Tensor, b: Tensor) -> Tensor:
 
 
 def normal(n_rows: int, n_columns: int, generator: Generator, like: Tensor) -> Tensor:
-    """Standard normal rows from `generator`, in the dtype and on the device of `like`."""
+    """Draw standard normal rows from `generator`.
+
+    The rows have shape (n_rows, n_columns), and the dtype and the device of `like`.
+    """
     z = torch.randn(n_rows, n_columns, generator=generator, device=generator.device, dtype=torch.float32)
     return z.to(like)
 
 
 def mean_over(noise: Tensor, image: Callable[[Tensor], Tensor]) -> Tensor:
-    """Mean of `image(z)` over the rows z of `noise`: a conditional mean that every row computes alike."""
+    """Mean of `image(z)` over the rows z of `noise`.
+
+    This is a conditional mean. The sum is taken draw by draw, so that every row is computed in the same way.
+    """
     total = image(noise[0])
     for z in noise[1:]:
         total = total + image(z)
@@ -59,11 +69,15 @@ def mean_over(noise: Tensor, image: Callable[[Tensor], Tensor]) -> Tensor:
 
 @contextmanager
 def seeded(generator: Generator) -> Iterator[None]:
-    """Draw float32 numbers from torch's global generator as if seeded by `generator`, and leave both as they were."""
+    """Seed torch's global CPU generator from `generator`, temporarily.
+
+    One seed is drawn from `generator`. Inside the context, numbers are float32 by default. The global generator and the
+    default dtype are restored at the end.
+    """
     seed = int(torch.randint(2**62, (), generator=generator, device=generator.device))
     dtype = torch.get_default_dtype()
     with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)  # the CPU's alone: torch.manual_seed would seed GPUs too
+        torch.default_generator.manual_seed(seed)  # CPU only: torch.manual_seed would also seed GPUs
         torch.set_default_dtype(torch.float32)
         try:
             yield
@@ -72,7 +86,10 @@ def seeded(generator: Generator) -> Iterator[None]:
 
 
 def antithetic_noise(n_draws: int, n_features: int, generator: Generator) -> Tensor:
-    """Standard normal draws in pairs z, -z, shape (n_draws, n_features); an odd last one is zero."""
+    """Standard normal draws in pairs z, -z.
+
+    The shape is (n_draws, n_features). If `n_draws` is odd, the last draw is zero.
+    """
     half = torch.randn(n_draws // 2, n_features, generator=generator, device=generator.device, dtype=torch.float32)
     rest = half.new_zeros(n_draws % 2, n_features)
     return torch.cat([half, -half, rest])

@@ -1,4 +1,7 @@
-"""Affine transport: moments of a law that can only be drawn from, optimal maps between Gaussians, preconditioning."""
+"""Affine transport: moments, optimal maps between Gaussians, preconditioners.
+
+Moments are also estimated for a law that can only be sampled.
+"""
 
 from __future__ import annotations
 
@@ -15,14 +18,16 @@ N_DRAWS = 2**17
 ROWS_PER_BLOCK = 2**14
 RIDGE = 1e-5
 SIZE_OF_THIN = 4.0
-# what networks see through a preconditioner has this scale in each column, the root of a mean square
+# root mean square of the columns of preconditioned rows
 SEEN_SCALE = 2.0
 NEGLIGIBLE = 1e-12
 
 
 @dataclass(frozen=True)
 class Moments:
-    """First two moments of a law, on the CPU: what is made of them is small, and would keep a GPU waiting.
+    """First two moments of a law, on the CPU.
+
+    Computations with moments are too small to gain from a GPU, which would wait for them.
 
     Attributes
     ----------
@@ -30,7 +35,7 @@ class Moments:
         float64, as the covariance.
     covariance : Tensor of shape (n_features, n_features)
     n_rows : float
-        Rows that an independent sample with the same errors would have.
+        Size of an independent sample whose moments have the same errors.
     """
 
     mean: Tensor
@@ -39,7 +44,10 @@ class Moments:
 
     @classmethod
     def of(cls, law: Sampler, generator: Generator) -> Moments:
-        """Compute those of an array of at most 131 072 rows, or estimate them from as many draws."""
+        """Compute the moments of an array, or estimate them.
+
+        They are exact for an `ArraySampler` of at most 131 072 rows, and otherwise estimated from 131 072 draws.
+        """
         if isinstance(law, ArraySampler) and len(law.data) <= N_DRAWS:
             chosen, weights = law.distinct()
             pairs = zip(chosen.split(ROWS_PER_BLOCK), weights.split(ROWS_PER_BLOCK), strict=True)
@@ -50,12 +58,12 @@ class Moments:
         def draws() -> Iterator[tuple[Tensor, Tensor]]:
             for _ in range(N_DRAWS // ROWS_PER_BLOCK):
                 rows = law(ROWS_PER_BLOCK, generator)
-                # equal rows have equal keys, and others almost surely have not
+                # equal rows have equal keys, distinct rows almost surely distinct ones
                 keys.append((rows * torch.arange(1, rows.shape[1] + 1).to(rows).sqrt()).double().sum(1))
                 yield rows, torch.full((len(rows),), 1 / N_DRAWS, device=rows.device, dtype=torch.double)
 
         found = cls._of(draws(), N_DRAWS)
-        # two errors: that of the rows there are, and that of drawing from them
+        # two errors: the law may have few distinct rows, and the number of draws is finite
         return cls(found.mean, found.covariance, 1 / (1 / len(torch.cat(keys).unique()) + 1 / N_DRAWS))
 
     @classmethod
@@ -72,19 +80,24 @@ class Moments:
 
 @dataclass(frozen=True)
 class Affine:
-    """The map x -> `matrix` x + `offset`, with a symmetric matrix."""
+    """Affine map x -> `matrix` x + `offset`.
+
+    The matrix is symmetric.
+    """
 
     matrix: Tensor
     offset: Tensor
 
 
 def affine_transport(source: Moments, target: Moments) -> tuple[Affine, Affine]:
-    """Optimal maps between Gaussians with these moments, there and back.
+    """Optimal map between two Gaussians, and its inverse.
 
-    The matrix is ``S^(-1/2) (S^(1/2) T S^(1/2))^(1/2) S^(-1/2)``, with a small multiple of the mean covariance added to
-    both, as one may be singular. Eigenvalues within the sampling error of 1 are set to 1: estimated from n and m rows,
-    the matrix between two equal laws has them in 1 +- sqrt(d / n + d / m), and all d of them would add up to a cost
-    that is not there. To a target of one point the matrix is nearly zero.
+    Returns the map from the Gaussian with the moments `source` to that with the moments `target`, and the inverse map.
+
+    The matrix is ``S^(-1/2) (S^(1/2) T S^(1/2))^(1/2) S^(-1/2)``. A small multiple of the mean covariance is added to S
+    and T, because either may be singular. Eigenvalues within the sampling error of 1 are set to 1: estimated from n and
+    m rows, the matrix between two equal laws has eigenvalues in 1 +- sqrt(d / n + d / m), and the d deviations would
+    add up to a spurious cost. If the target is a single point, the matrix is nearly zero.
 
     References
     ----------
@@ -93,9 +106,9 @@ def affine_transport(source: Moments, target: Moments) -> tuple[Affine, Affine]:
     n_features = len(source.mean)
     mean = (source.covariance + target.covariance) / 2
     size = float(mean.trace()) / n_features
-    size = size if size > NEGLIGIBLE else 1.0  # nothing varies
+    size = size if size > NEGLIGIBLE else 1.0  # both laws are points
     ridge = RIDGE * (mean + 1e-6 * size * torch.eye(n_features, dtype=mean.dtype, device=mean.device))
-    matrix = _optimal_matrix(source.covariance + ridge / 10, target.covariance + ridge)
+    matrix = _optimal_matrix(source.covariance + ridge / 10, target.covariance + ridge)  # (d, d)
     values, vectors = torch.linalg.eigh((matrix + matrix.T) / 2)
     values = values.clamp(min=float(values[-1]) * NEGLIGIBLE**0.5)  # positive, up to rounding
     error = 1.1 * math.sqrt(n_features / source.n_rows + n_features / target.n_rows)
@@ -110,22 +123,30 @@ def affine_transport(source: Moments, target: Moments) -> tuple[Affine, Affine]:
 
 
 def _optimal_matrix(S: Tensor, T: Tensor) -> Tensor:
-    """``S^(-1/2) (S^(1/2) T S^(1/2))^(1/2) S^(-1/2)``; POT has it too, but its import takes most of a short fit."""
+    """Matrix of the optimal map between centred Gaussians.
+
+    ``S^(-1/2) (S^(1/2) T S^(1/2))^(1/2) S^(-1/2)`` for covariances S and T. POT provides it too, but importing POT
+    would take most of the time of a short fit.
+    """
     root, inverse_root = _power(S, 0.5), _power(S, -0.5)
     return inverse_root @ _power(root @ T @ root, 0.5) @ inverse_root
 
 
 def _power(matrix: Tensor, exponent: float) -> Tensor:
-    """Power of a symmetric matrix that is positive up to rounding."""
+    """Power of a symmetric positive semi-definite matrix.
+
+    Eigenvalues that are negative by rounding are clamped.
+    """
     values, vectors = torch.linalg.eigh((matrix + matrix.T) / 2)
     values = values.clamp(min=float(values[-1].clamp(min=0)) * 1e-15 + torch.finfo(values.dtype).tiny)
     return (vectors * values**exponent) @ vectors.T
 
 
 def common_axes(covariance: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]:
-    """Matrix W and vector D with ``reference = W W'`` and ``covariance = W diag(D) W'``.
+    """Diagonalise a covariance in the axes of a reference.
 
-    The covariance must vanish where the reference does.
+    Returns a matrix W and a vector D with ``reference = W W'`` and ``covariance = W diag(D) W'``. The covariance must
+    vanish where the reference does.
     """
     values, vectors = torch.linalg.eigh(reference)
     varies = values > NEGLIGIBLE * values[-1].clamp(min=0)
@@ -137,23 +158,26 @@ def common_axes(covariance: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def preconditioners(matrix: Tensor, covariance: Tensor, thin: Tensor) -> tuple[Tensor, Tensor]:
-    """Matrices through which two networks see source and target, so that neither is stiff nor blind.
+    """Preconditioners for the inputs of the source's and target's network.
 
-    With the affine transport A of the source, x -> A^(1/2) x and y -> A^(-1/2) y leave x'y, and with it the plan, as it
-    is, and give both laws one covariance: directions that the target has not got are small on both sides. Without,
-    their potentials are steep, and the first steps throw the network into a constant.
+    With the affine transport A of the source, x -> A^(1/2) x and y -> A^(-1/2) y preserve x'y, hence the plan, and give
+    both laws the same covariance: directions that are missing in the target are small on both sides. Without them, the
+    potentials are steep in these directions, and the first steps turn the network into a constant.
 
-    Directions in which the source is all noise are few or many. What happens there decides the plan, and gradient
-    descent does not find a single one among 255; so they are enlarged, to some sixteen times the variance of all
-    others. At last rows are scaled to a mean square of 4, for which the outputs of a layer with torch's weights have
-    variance 4 / 3: with 1 networks learn slowly, and with 16 the first steps still make them constant.
+    The source may be pure noise in some directions, few or many. These decide the plan, and gradient descent does not
+    find a single one among 255. They are therefore enlarged, to about sixteen times the variance of all other
+    directions together. Finally, rows are scaled to a mean square of 4 per column, for which the outputs of a layer
+    with torch's default weights have variance 4 / 3. With a mean square of 1 networks learn slowly; with 16 the first
+    steps still turn them into constants.
+
+    Returns the matrices for rows of the source and of the target, both of shape (n_features, n_features).
 
     Parameters
     ----------
     matrix, covariance : Tensor of shape (n_features, n_features)
         A, symmetric and positive, and the covariance of the (smoothed) source.
     thin : Tensor of shape (n_features, n_thin)
-        Independent directions in which the source is all noise; there may be none.
+        Independent directions in which the source is pure noise; n_thin may be 0.
 
     References
     ----------
@@ -162,10 +186,10 @@ def preconditioners(matrix: Tensor, covariance: Tensor, thin: Tensor) -> tuple[T
     n_features, n_thin = thin.shape
     values, vectors = torch.linalg.eigh(matrix)
     root, inverse_root = ((vectors * values**power) @ vectors.T for power in (0.5, -0.5))
-    axes = torch.linalg.qr(root @ thin).Q
+    axes = torch.linalg.qr(root @ thin).Q  # (d, n_thin)
     size = max(1.0, SIZE_OF_THIN * math.sqrt((n_features - n_thin) / max(n_thin, 1)))
     enlarge = torch.eye(n_features, dtype=matrix.dtype, device=matrix.device) + (size - 1) * axes @ axes.T
     seen = enlarge @ root
     mean_square = float((seen @ covariance @ seen.T).trace()) / n_features
-    scale = SEEN_SCALE / math.sqrt(mean_square) if mean_square > NEGLIGIBLE else 1.0  # nothing varies
+    scale = SEEN_SCALE / math.sqrt(mean_square) if mean_square > NEGLIGIBLE else 1.0  # the source is a point
     return scale * seen, scale * enlarge @ inverse_root

@@ -1,4 +1,7 @@
-"""Transport costs: c(x, y) on paired rows, on all pairs, and the map that a potential's gradient defines."""
+"""Transport costs c(x, y).
+
+A cost is evaluated on paired rows or on all pairs. Some costs also define the map from a potential's gradient.
+"""
 
 from __future__ import annotations
 
@@ -12,18 +15,18 @@ PairedCost = Callable[[Tensor, Tensor], Tensor]
 
 
 class Cost(ABC):
-    """A transport cost c(x, y).
+    """Transport cost c(x, y).
 
     Attributes
     ----------
     has_map_from_gradient : bool
-        Whether `transport` is available, that is, whether a potential's gradient alone gives the map.
+        Whether `map_from_gradient` is available, that is, whether a potential's gradient alone determines the map.
     shift_invariant_plan : bool
-        Whether moving the source and the target by *different* vectors leaves the optimal plan unchanged. True for
-        the squared Euclidean cost only.
+        Whether the optimal plan is unchanged when source and target are moved by *different* vectors. True for the
+        squared Euclidean cost only.
     homogeneous : bool
         Whether moving and scaling both laws alike only multiplies the cost by a constant. Any other cost is evaluated
-        in the data's own units, though networks see standardised rows.
+        in the data's own units, although networks take standardised rows.
     """
 
     has_map_from_gradient: bool = False
@@ -32,24 +35,34 @@ class Cost(ABC):
 
     @abstractmethod
     def __call__(self, x: Tensor, y: Tensor) -> Tensor:
-        """Cost of paired rows, shape (n,); `x` and `y` have shape (n, d)."""
+        """Return the cost of paired rows, shape (n,).
+
+        `x` and `y` have shape (n, d).
+        """
 
     def pairwise(self, x: Tensor, y: Tensor) -> Tensor:
-        """Cost of all pairs, shape (n, m); `x` has shape (n, d), `y` (m, d)."""
+        """Return the cost of all pairs, shape (n, m).
+
+        `x` has shape (n, d), `y` has shape (m, d).
+        """
         n, m = len(x), len(y)
         return self(x.repeat_interleave(m, dim=0), y.repeat(n, 1)).reshape(n, m)
 
     def map_from_gradient(self, x: Tensor, gradient: Tensor) -> Tensor:
-        """Solve grad_x c(x, y) = `gradient` for y, shape (n, d).
+        """Solve grad_x c(x, y) = `gradient` for y.
 
-        At the optimum, `gradient` is that of the Kantorovich potential at `x`, and y is the image of `x`.
+        Returns y, shape (n, d). If `gradient` is that of an optimal Kantorovich potential at `x`, y is the image of
+        `x`. Raises a NotImplementedError if the cost does not define the map.
         """
         raise NotImplementedError(
             f"{type(self).__name__} does not know its map from a potential's gradient; use map_form='network'"
         )
 
     def in_units(self, centre: Tensor, scale: float, level: float) -> Cost:
-        """Return the cost of standardised rows: c(scale x + centre, scale y + centre) / level, or a multiple of it."""
+        """Return the cost of standardised rows.
+
+        This is ``c(scale x + centre, scale y + centre) / level``, or a multiple of it.
+        """
         return self if self.homogeneous else _InUnits(self, centre, scale, level)
 
 
@@ -70,7 +83,9 @@ class _InUnits(Cost):
 
 
 class SquaredEuclidean(Cost):
-    """Squared Euclidean cost, ``c(x, y) = |x - y|^2``, with the map ``x - gradient / 2``.
+    """Squared Euclidean cost, ``c(x, y) = |x - y|^2``.
+
+    The map is ``x - gradient / 2``.
 
     Examples
     --------
@@ -95,17 +110,17 @@ class SquaredEuclidean(Cost):
 
 
 class Lp(Cost):
-    """The p-th power of the Lp distance, ``c(x, y) = sum_i |x_i - y_i|^p``, for p > 1.
+    """The p-th power of the Lp distance, p > 1.
 
-    The map is ``x - sign(g) (|g| / p)^(1 / (p - 1))``, coordinate by coordinate, with g the potential's gradient. For
-    p > 2 its slope is infinite where nothing moves, and fits in the gradient form diverge: take ``map_form='network'``,
-    which is also what ``'auto'`` does. From 1.2 to 2 the gradient form is faster and some tenths more accurate (in
-    the plane .4 % instead of .6 % L2-UVP for 1.5), and has an inverse.
+    ``c(x, y) = sum_i |x_i - y_i|^p``. The map is ``x - sign(g) (|g| / p)^(1 / (p - 1))``, coordinate by coordinate,
+    where g is the potential's gradient. For p > 2 its slope is infinite where nothing moves, and fits in the gradient
+    form diverge: use ``map_form='network'``, which ``'auto'`` selects for this cost. For p from 1.2 to 2 the gradient
+    form is faster and slightly more accurate, and has an inverse map.
 
     Parameters
     ----------
     p : float
-        The exponent, greater than 1: below, the cost is not strictly convex and a gradient gives no map.
+        Exponent, greater than 1. Otherwise the cost is not strictly convex, and a gradient determines no map.
 
     Raises
     ------
@@ -143,13 +158,16 @@ class Lp(Cost):
 
 
 class CallableCost(Cost):
-    """A user's own cost: a differentiable function of paired rows, (n, d), (n, d) -> (n,), strictly convex in x - y.
+    """A user's own cost, a function of paired rows.
+
+    The function is differentiable, takes two tensors of shape (n, d) and returns shape (n,). It is strictly convex in x
+    - y.
 
     Parameters
     ----------
     function : callable
-        Written with torch operations on the last axis; called with rows in the user's own units, on the CPU and on the
-        device of a fit.
+        Written with torch operations on the last axis. It is called with rows in the user's own units, on the CPU and
+        on the device of a fit.
 
     Examples
     --------
@@ -168,7 +186,10 @@ class CallableCost(Cost):
 
 
 def as_cost(cost: str | Cost | PairedCost) -> Cost:
-    """Turn ``'sqeuclidean'``, a `Cost` or a function of paired rows into a `Cost`.
+    """Convert an argument to a `Cost`.
+
+    ``'sqeuclidean'`` gives a `SquaredEuclidean`, a function of paired rows a `CallableCost`. A `Cost` is returned as it
+    is.
 
     Raises
     ------

@@ -1,7 +1,8 @@
-"""Networks: the map, the map with noise input, the Kantorovich potential and its input-convex form.
+"""Networks for maps and Kantorovich potentials.
 
-All start at (or next to) the identity map, so that a fit begins with the plan "nothing moves". A user's own
-`nn.Module` takes any of these places: a map sends (n, d) to (n, d), a potential (n, d) to (n,) or (n, 1).
+There are a map, a map with noise input, a Kantorovich potential and its input-convex form. All start at (or close to)
+the identity map, so that a fit begins with the plan that moves nothing. A user's own `nn.Module` can replace any of
+them: a map takes (n, d) and returns (n, d), a potential takes (n, d) and returns (n,) or (n, 1).
 """
 
 from __future__ import annotations
@@ -27,7 +28,10 @@ ACTIVATIONS: dict[str, Activation] = {
 
 
 def mlp(n_inputs: int, n_outputs: int, hidden_layer_sizes: Sequence[int], activation: str) -> nn.Sequential:
-    """Return a multilayer perceptron whose last layer starts at zero, so that it is the zero function at first."""
+    """Return a multilayer perceptron that is zero at first.
+
+    Its last layer is initialised with zeros.
+    """
     sizes = [n_inputs, *hidden_layer_sizes]
     layers: list[nn.Module] = []
     for n_in, n_out in pairwise(sizes):
@@ -39,10 +43,11 @@ def mlp(n_inputs: int, n_outputs: int, hidden_layer_sizes: Sequence[int], activa
 
 
 def widen(network: nn.Sequential, scale: float) -> None:
-    """Let a perceptron's first layer start as wide as its inputs, whose columns have the root mean square `scale`.
+    """Scale a perceptron's initial first layer to its inputs.
 
-    Its weights then give outputs with a standard deviation of 1.15, and its biases are half as large. With torch's own
-    start, a potential is nearly linear where the data are.
+    `scale` is the root mean square of the input columns. The weights then give outputs with a standard deviation of
+    1.15, and the biases are half as large. With torch's default initialisation, a potential is nearly linear on the
+    data.
     """
     first = network[0]
     assert isinstance(first, nn.Linear)
@@ -52,13 +57,15 @@ def widen(network: nn.Sequential, scale: float) -> None:
 
 
 def _silence(network: nn.Sequential) -> None:
-    """Let a perceptron be the zero function, as it is at the start."""
+    """Set a perceptron to the zero function, as at initialisation."""
     for weight in network[-1].parameters():
         weight.zero_()
 
 
 class MLPMap(nn.Module):
-    """Residual map T(x) = x + MLP(x), the identity at the start.
+    """Residual map T(x) = x + MLP(x).
+
+    It is the identity at first.
 
     Parameters
     ----------
@@ -79,12 +86,14 @@ class MLPMap(nn.Module):
         self.residual = mlp(n_features, n_features, hidden_layer_sizes, activation)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Image of the rows `x`, shape (n, d)."""
+        """Return the images of rows `x`, shape (n, d)."""
         return x + self.residual(x)
 
 
 class NoiseMap(nn.Module):
-    """Residual map with noise input, T(x, z) = x + MLP([x, z]), for plans that split mass (OTM-s).
+    """Residual map T(x, z) = x + MLP([x, z]).
+
+    The noise z is an input of the network, for plans that split mass (OTM-s).
 
     Parameters
     ----------
@@ -112,25 +121,28 @@ class NoiseMap(nn.Module):
         self.residual = mlp(n_features + noise_dim, n_features, hidden_layer_sizes, activation)
 
     def forward(self, x: Tensor, z: Tensor) -> Tensor:
-        """Image of the rows `x` under the noise `z`, shape (n, d)."""
+        """Return the images of rows `x` under noise `z`.
+
+        `x` has shape (n, d), `z` (n, noise_dim), the images (n, d).
+        """
         return x + self.residual(torch.cat([x, z], dim=-1))
 
 
 class Potential(nn.Module):
-    """Kantorovich potential f(x) = x' B x + MLP(x), whose map ``x - grad f(x) / 2`` is the identity at the start.
+    """Kantorovich potential f(x) = x' B x + MLP(x).
 
-    For the squared Euclidean cost this is the Brenier potential ``u = (|x|^2 - f) / 2``. The quadratic carries the
-    affine part of the map, which leaves the network the rest. Beside a cost that grows more slowly it has no place: a
-    map would gain without bound by sending rows far away.
+    Its map ``x - grad f(x) / 2`` is the identity at first. For the squared Euclidean cost, f belongs to the Brenier
+    potential ``u = (|x|^2 - f) / 2``. The quadratic term represents the affine part of the map, and the network only
+    learns the rest. Omit it for a cost that grows more slowly: a map would gain without bound by sending rows far away.
 
     Parameters
     ----------
     n_features : int
     hidden_layer_sizes : sequence of int
     activation : {'celu', 'gelu', 'silu', 'softplus', 'tanh'}
-        Smooth, because the gradient is the map.
+        Smooth, because the map is computed from the gradient.
     quadratic : bool
-        Whether there is the term x' B x.
+        Whether to include the term x' B x.
 
     Examples
     --------
@@ -153,20 +165,25 @@ class Potential(nn.Module):
         self.quadratic = nn.Parameter(torch.zeros(n_features, n_features)) if quadratic else None
 
     def be_affine(self, matrix: Tensor, offset: Tensor) -> None:
-        """Let the map be x -> `matrix` x, with a symmetric matrix: this potential has no part linear in x."""
+        """Set the map to x -> `matrix` x.
+
+        The matrix is symmetric. `offset` is ignored, because this potential has no linear term in x.
+        """
         with torch.no_grad():
             _silence(self.residual)
             if self.quadratic is not None:
                 self.quadratic.copy_(torch.eye(len(matrix)) - matrix)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Value at the rows `x`, shape (n,)."""
+        """Return the values at rows `x`, shape (n,)."""
         value = self.residual(x).squeeze(-1)
         return value if self.quadratic is None else ((x @ self.quadratic) * x).sum(-1) + value
 
 
 class Heights(nn.Module):
-    """A potential on the target's side and, for each of some points, a correction of its own.
+    """Potential on the target's side, with corrections at points.
+
+    Each of `n_points` points has one learned correction, zero at first.
 
     Parameters
     ----------
@@ -181,9 +198,10 @@ class Heights(nn.Module):
 
 
 class AffineBase(nn.Module):
-    """An affine map that a network adds to, and a preconditioner of its rows.
+    """Affine base of a network, and its preconditioner.
 
-    The map is x -> A x + b, and the network takes L x. Both are set from outside, and the identity at first.
+    The base is the map x -> A x + b, and the network takes L x. A, b and L are set from outside; at first, both maps
+    are the identity.
 
     Parameters
     ----------
@@ -201,23 +219,27 @@ class AffineBase(nn.Module):
         self.register_buffer("preconditioner", torch.eye(n_features))
 
     def set_base(self, matrix: Tensor, offset: Tensor) -> None:
-        """Let the base be x -> `matrix` x + `offset`, with a symmetric matrix."""
+        """Set the base to x -> `matrix` x + `offset`.
+
+        The matrix is symmetric.
+        """
         self.matrix.copy_(matrix)
         self.offset.copy_(offset)
 
     def set_preconditioner(self, preconditioner: Tensor) -> None:
-        """Set the matrix L."""
+        """Set the preconditioner L."""
         self.preconditioner.copy_(preconditioner)
 
     def seen(self, x: Tensor) -> Tensor:
-        """Return the rows L x, shape (n, d)."""
+        """Return the preconditioned rows L x, shape (n, d)."""
         return x @ self.preconditioner.T
 
 
 class BasedPotential(AffineBase):
-    """Kantorovich potential ``|x|^2 - x' A x - 2 b' x + MLP(L x)``: its map is ``A x + b - L' grad MLP(L x) / 2``.
+    """Kantorovich potential with an affine base.
 
-    In high dimension this base replaces the learned quadratic of `Potential`, whose many small errors add up.
+    ``f(x) = |x|^2 - x' A x - 2 b' x + MLP(L x)``, whose map is ``A x + b - L' grad MLP(L x) / 2``. In high dimension
+    this base replaces the learned quadratic of `Potential`, whose many small errors add up.
 
     Parameters
     ----------
@@ -238,18 +260,23 @@ class BasedPotential(AffineBase):
         self.residual = mlp(n_features, 1, hidden_layer_sizes, activation)
 
     def be_affine(self, matrix: Tensor, offset: Tensor) -> None:
-        """Let the map be x -> `matrix` x + `offset`, with a symmetric matrix."""
+        """Set the map to x -> `matrix` x + `offset`.
+
+        The matrix is symmetric.
+        """
         with torch.no_grad():
             _silence(self.residual)
             self.set_base(matrix, offset)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Value at the rows `x`, shape (n,)."""
+        """Return the values at rows `x`, shape (n,)."""
         return (x * (x - x @ self.matrix - 2 * self.offset)).sum(-1) + self.residual(self.seen(x)).squeeze(-1)
 
 
 class BasedMap(AffineBase):
     """Map T(x) = A x + b + MLP(L x).
+
+    The affine base and the preconditioner L are those of `AffineBase`.
 
     Parameters
     ----------
@@ -270,7 +297,7 @@ class BasedMap(AffineBase):
         self.residual = mlp(n_features, n_features, hidden_layer_sizes, activation)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Image of the rows `x`, shape (n, d)."""
+        """Return the images of rows `x`, shape (n, d)."""
         return x @ self.matrix + self.offset + self.residual(self.seen(x))
 
 
@@ -306,7 +333,7 @@ class ConvexPotential(nn.Module):
         self.curvature = nn.Parameter(torch.tensor(_inverse_softplus(1.0)))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Value at the rows `x`, shape (n,)."""
+        """Return the values at rows `x`, shape (n,)."""
         hidden = F.softplus(self.inputs[0](x))
         *middle, last = self.raw
         for layer, raw in zip(list(self.inputs)[1:], middle, strict=True):

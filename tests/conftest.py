@@ -18,6 +18,7 @@ PAIRS = {pair.name: pair for pair in small_pairs()}
 TINY = {"max_iter": 3, "batch_size": 16, "hidden_layer_sizes": (8, 8, 8), "random_state": 0}
 # for tests of what a map and a potential have that learn in a game: costs, networks, a way back, streams
 games = pytest.mark.parametrize("transport_class", GAMES, indirect=True, ids=lambda cls: cls.__name__)
+dtypes = pytest.mark.parametrize("dtype", [np.float32, np.float64])
 
 
 def pytest_configure(config):

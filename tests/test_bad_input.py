@@ -384,7 +384,10 @@ AWKWARD = {
     "small integers": (np.arange(20, dtype=np.uint8).reshape(10, 2), np.arange(20, dtype=np.int8).reshape(10, 2)),
     "booleans": (gaussian(N, D) > 0, gaussian(N, D, seed=1) > 0),
     "half precision": (gaussian(N, D).astype(np.float16), gaussian(N, D, seed=1).astype(np.float16)),
-    "single precision, offset": (gaussian(N, D).astype(np.float32) + 1000, gaussian(N, D, seed=1).astype(np.float32) + 1000),
+    "single precision, offset": (
+        gaussian(N, D).astype(np.float32) + 1000,
+        gaussian(N, D, seed=1).astype(np.float32) + 1000,
+    ),
     "an outlier": (np.r_[gaussian(N, D), [[1e6, 1e6]]], gaussian(N, D, seed=1)),
 }
 FORMS = [{}, {"map_form": "network"}, {"cost": Lp(1.5)}, {"output": "smooth"}]

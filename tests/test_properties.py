@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from conftest import TRANSPORTS, gaussian, make, takes
+from conftest import TRANSPORTS, make, takes
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -24,13 +24,16 @@ def tiny(cls, **parameters):
     return make(cls, max_iter=2, batch_size=16, hidden_layer_sizes=(6, 6, 6), random_state=0, **parameters)
 
 
+def normal(seed, n, d, dtype=np.float64):
+    return np.random.default_rng(seed).normal(size=(n, d)).astype(dtype)
+
+
 @each_transport
 @quick
 @given(n=counts, m=counts, d=columns, k=counts, dtype=dtypes, seed=seeds, data=st.data())
 def test_images_are_finite_and_of_the_right_kind(cls, n, m, d, k, dtype, seed, data):
     option = data.draw(st.sampled_from([option for option in OPTIONS if takes(cls, option)]))
-    X, Y = gaussian(n, d, seed).astype(dtype), 1 + gaussian(m, d, seed + 1).astype(dtype)
-    new = gaussian(k, d, seed + 2).astype(dtype)
+    X, Y, new = normal(seed, n, d, dtype), 1 + normal(seed + 1, m, d, dtype), normal(seed + 2, k, d, dtype)
     with np.errstate(all="raise"):
         transport = tiny(cls, **option).fit(X, Y)
         images, draws = transport.transform(new), transport.sample(new, 2, random_state=seed)
@@ -46,7 +49,7 @@ def test_images_are_finite_and_of_the_right_kind(cls, n, m, d, k, dtype, seed, d
 @quick
 @given(d=columns, seed=seeds, rows=st.lists(st.integers(0, 29), min_size=1, max_size=30), dtype=dtypes)
 def test_a_part_is_mapped_as_in_the_whole(cls, d, seed, rows, dtype):
-    X = gaussian(30, d, seed).astype(dtype)
+    X = normal(seed, 30, d, dtype)
     transport = tiny(cls).fit(X, X + 1)
     tolerance = 100 * np.finfo(dtype).eps
     np.testing.assert_allclose(
@@ -63,7 +66,7 @@ def test_a_part_is_mapped_as_in_the_whole(cls, d, seed, rows, dtype):
     shifts=arrays(np.float64, (2,), elements=st.floats(-100, 100)),
 )
 def test_the_map_follows_the_units_and_places_of_the_samples(cls, d, seed, scale, shifts):
-    X, Y = gaussian(30, d, seed), 1 + gaussian(40, d, seed + 1)
+    X, Y = normal(seed, 30, d), 1 + normal(seed + 1, 40, d)
     moved = tiny(cls).fit(scale * X + shifts[0], scale * Y + shifts[1]).transform(scale * X + shifts[0])
     expected = scale * tiny(cls).fit(X, Y).transform(X) + shifts[1]
     same = np.isclose(moved, expected, rtol=1e-7, atol=5e-3 * scale).all(axis=1)
@@ -75,7 +78,7 @@ def test_the_map_follows_the_units_and_places_of_the_samples(cls, d, seed, scale
 @quick
 @given(seed=seeds, weights=arrays(np.float64, (12,), elements=st.floats(0, 1e6)))
 def test_any_weights_with_a_positive_one_fit(cls, seed, weights):
-    X = gaussian(12, 2, seed)
+    X = normal(seed, 12, 2)
     transport = tiny(cls)
     if weights.sum() == 0:
         with pytest.raises(ValueError, match="sample_weight must"):
@@ -112,7 +115,7 @@ OWN = {
     ids=lambda value: value.__name__ if isinstance(value, type) else " ".join(value),
 )
 def test_torchs_default_dtype_changes_nothing(cls, option, request):
-    X, Y = gaussian(30, 3), 1 + gaussian(40, 3, seed=1)
+    X, Y = normal(0, 30, 3), 1 + normal(1, 40, 3)
 
     def results():
         transport = tiny(cls, **option).fit(X, Y)

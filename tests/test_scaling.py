@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from conftest import dtypes
 
 from neuralot.costs import CallableCost, Lp, SquaredEuclidean
 from neuralot.estimators.units import Units
@@ -47,7 +48,7 @@ def test_other_costs_get_one_common_centre(name):
 
 
 @each_cost
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@dtypes
 def test_there_and_back(dtype, cost):
     X, Y = (A.astype(dtype) for A in samples())
     units = units_of(X, Y, cost)
@@ -185,7 +186,7 @@ def test_what_varies_little_is_not_left_out():
     assert units_of(np.vstack([*[flat] * 4, X[:1]]), np.vstack([*[flat] * 4, X[:1]]), reduce=True).basis is None
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@dtypes
 def test_a_basis_depends_on_neither_the_order_of_rows_nor_weights(dtype):
     X, Y = (in_a_larger_space(A).astype(dtype) for A in samples())
     v = np.ones(50)

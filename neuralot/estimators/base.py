@@ -22,9 +22,10 @@ from neuralot.estimators.checks import (
     unchanged_on_error,
 )
 from neuralot.estimators.files import plain, revive, write
-from neuralot.estimators.fitting import Fitter, is_ours, seeded_generator
+from neuralot.estimators.fitting import Fitter
 from neuralot.estimators.laws import Law, Laws
 from neuralot.estimators.samples import Samples
+from neuralot.estimators.setup import is_ours, seeded_generator
 from neuralot.estimators.tasks import AVAILABLE, CallbackSupportMixin, Tasks, with_callbacks
 from neuralot.estimators.units import Image, bounds_of, map_rows
 from neuralot.estimators.warn import warn_of_outliers, warn_of_scales, warn_user

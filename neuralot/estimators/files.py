@@ -21,8 +21,9 @@ from torch import Generator
 
 from neuralot.costs import Lp, SquaredEuclidean
 from neuralot.estimators.checks import check_device
-from neuralot.estimators.fitting import NETWORKS, Fitter
+from neuralot.estimators.fitting import Fitter
 from neuralot.estimators.parameters import check_parameters
+from neuralot.estimators.setup import NETWORKS
 from neuralot.estimators.units import Units
 from neuralot.forms import NetworkFactory
 from neuralot.solve.problem import Problem
@@ -59,7 +60,7 @@ def plain(state: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def revive(transport: Any, build: Callable[[dict[str, Any], Generator], Problem]) -> None:
+def revive(transport: Any, build: Callable[[Units, dict[str, Any], Generator], Problem]) -> None:
     """Give a transport whose attributes are `plain` its networks, units and status again."""
     state = vars(transport)
     if "problem_" not in state:
@@ -73,7 +74,7 @@ def revive(transport: Any, build: Callable[[dict[str, Any], Generator], Problem]
         device = check_device(transport.device)
     except ValueError:  # fitted on a GPU, loaded where there is none
         device = torch.device("cpu")
-    problem = build(state, Generator(device).manual_seed(0))
+    problem = build(transport.units_, state["_fitted_params"], Generator(device).manual_seed(0))
     found = {name: tuple(weight.shape) for name, weight in weights.items()}
     with contextlib.suppress(RuntimeError):  # of shapes, which are named below
         problem.load_state_dict(weights, strict=False)  # a weight that has two names is there once

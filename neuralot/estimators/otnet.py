@@ -16,9 +16,10 @@ from neuralot.costs import Cost
 from neuralot.defaults import default_activation, default_rate, default_sizes, default_steps
 from neuralot.estimators.base import BaseTransport
 from neuralot.estimators.checks import check_height_network, check_refine_steps, check_weights
-from neuralot.estimators.fitting import Watched, seeded_generator, settings
+from neuralot.estimators.fitting import Watched, settings
 from neuralot.estimators.laws import Law, Standardised
 from neuralot.estimators.parameters import DISTANCE, FACTORY, auto_or, integer, none_or, number, one_of
+from neuralot.estimators.setup import seeded_generator
 from neuralot.estimators.units import Image, Return, map_rows
 from neuralot.estimators.warn import warn_of_other_units
 from neuralot.forms import NetworkFactory, make_network

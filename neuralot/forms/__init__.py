@@ -1,7 +1,7 @@
-"""Forms of a map: the gradient of a potential, or a free network; each brings its networks, players and losses.
+"""Forms of a map: gradient of a potential, or network.
 
-A form plays the max-min game on the rows that it is given. What those rows are, plain or smoothed, is the business
-of a method.
+Each form has its networks, players and losses. It plays the max-min game on given rows. The method decides whether
+these rows are plain or smoothed.
 """
 
 from neuralot.forms.base import Form

@@ -1,8 +1,4 @@
-"""Forms of a map: the gradient of a potential, or a free network; each brings its networks, players and losses.
-
-A form plays the max-min game on the rows that it is given. What those rows are, plain or smoothed, is the business
-of a method.
-"""
+"""Base class of the forms of a map."""
 
 from __future__ import annotations
 
@@ -19,7 +15,9 @@ from neuralot.networks import AffineBase
 
 
 class Form(nn.Module, ABC):
-    """How a map is represented and which game trains it.
+    """Representation of a map, and the game that trains it.
+
+    A form plays the max-min game on given rows. The method decides whether these rows are plain or smoothed.
 
     Attributes
     ----------
@@ -27,15 +25,16 @@ class Form(nn.Module, ABC):
     players : dict of str to int
         Updates of each player in one step, in playing order.
     critics : frozenset of str
-        The players that are no map.
+        Players that are not maps.
     cost : Cost
     invertible : bool
+        Whether `inverse` is available.
     together : bool
-        Whether the players move at once, on the same rows; else each in its turn.
+        Whether the players move at once, on the same rows; otherwise they move in turn.
     noise_dim : int
-        Width of the noise that the map takes beside x.
+        Width of the noise input of the map; 0 without noise.
     affine_base : bool
-        Whether the networks add to affine maps, which `set_base` sets, and see rows as `set_preconditioners` says.
+        Whether the networks have an affine base, see `set_base`, and preconditioners, see `set_preconditioners`.
     """
 
     networks: nn.ModuleDict
@@ -51,47 +50,76 @@ class Form(nn.Module, ABC):
         return all(isinstance(network, AffineBase) for network in self.networks.values())
 
     def set_base(self, there: Affine, back: Affine) -> None:
-        """Let the map start from `there`, and the potential on the target's side from the way `back`."""
+        """Set the affine bases of both networks.
+
+        The map starts from `there`, the potential on the target's side from the inverse map `back`.
+        """
         for network, base in zip(self.networks.values(), (there, back), strict=True):
             cast(AffineBase, network).set_base(base.matrix, base.offset)
 
     def set_preconditioners(self, source: Tensor, target: Tensor) -> None:
-        """Let the networks see their rows through these matrices, on the source's and on the target's side."""
+        """Set the preconditioners of both networks.
+
+        `source` and `target` are matrices of shape (d, d), for rows on the source's and on the target's side.
+        """
         for network, preconditioner in zip(self.networks.values(), (source, target), strict=True):
             cast(AffineBase, network).set_preconditioner(preconditioner)
 
     def affine(self, there: Affine, back: Affine) -> dict[str, Tensor] | None:
-        """The state in which the map is `there` and its inverse `back`, but for offsets where there is no base."""
+        """Return the state dict of an affine map, or None.
+
+        In this state the map is `there` and its inverse is `back`; networks without an affine base ignore the offsets.
+        None if the form cannot represent the maps.
+        """
         return None
 
     @abstractmethod
     def losses(self, names: Sequence[str], x: Tensor, y: Tensor, generator: Generator) -> dict[str, Tensor]:
-        """Return what some players minimise on rows of both laws, shape (n, d).
+        """Return the losses of some players.
 
-        Of players that move together, the gradient of the sum in one's weights is that of its own loss.
+        `x` and `y` are rows of source and target, shape (n, d). If players move together, the gradient of the sum in
+        the weights of one player must be that of its own loss.
         """
 
     def gradients(self, names: Sequence[str], x: Tensor, y: Tensor, generator: Generator) -> Gradients:
-        """Return `losses`, and the gradient of each in its player's weights."""
+        """Return `losses`, and the gradient of each.
+
+        The gradient of a loss is taken in its player's weights.
+        """
         losses = self.losses(names, x, y, generator)
         return losses, gradients_of(losses, self.networks)
 
     def compile_step(self) -> bool:
-        """Let torch compile `gradients` from the next call on; return whether there is anything to compile."""
+        """Compile `gradients` with torch, from the next call on.
+
+        Returns whether there is anything to compile.
+        """
         return False
 
     def levels(self) -> dict[str, float]:
-        """What belongs into the history: whether the step is ``compiled``, where that was asked for."""
+        """Return values for the history.
+
+        ``compiled`` tells whether the compiled step works; it is absent if compilation was not requested.
+        """
         return {}
 
     @abstractmethod
     def map(self, x: Tensor) -> Tensor:
-        """Images of the rows `x`, shape (n, d); deterministic."""
+        """Return the images of rows `x`, shape (n, d).
+
+        The map is deterministic.
+        """
 
     def draw(self, x: Tensor, generator: Generator) -> Tensor:
-        """Images of the rows `x`, shape (n, d), with fresh noise where the form has any."""
+        """Return images of rows `x`, shape (n, d).
+
+        If the form has noise, fresh noise is drawn from `generator`.
+        """
         return self.map(x)
 
     def inverse(self, y: Tensor) -> Tensor:
-        """Images of the target rows `y` under the map back, shape (m, d)."""
+        """Return the images of target rows under the inverse map.
+
+        `y` and the images have shape (m, d).
+        """
         raise NotImplementedError(f"{type(self).__name__} has no inverse")

@@ -1,4 +1,4 @@
-"""A function that torch compiles, where it can."""
+"""Functions compiled by torch, with a fallback."""
 
 from __future__ import annotations
 
@@ -18,17 +18,19 @@ logger = logging.getLogger(__name__)
 
 
 class Compiled(Generic[Given, Result]):
-    """A function that is compiled when it is first called, and used as it is from then on if that fails.
+    """Function compiled by torch on its first call.
+
+    If the compilation or a call fails, the original function is used from then on.
 
     Parameters
     ----------
     function : callable
-        Of tensors of fixed shapes.
+        Takes tensors of fixed shapes.
 
     Attributes
     ----------
     works : bool
-        Whether no call of what was compiled has failed.
+        False once the compilation or a compiled call has failed.
     """
 
     def __init__(self, function: Callable[Given, Result]) -> None:
@@ -41,22 +43,25 @@ class Compiled(Generic[Given, Result]):
             try:
                 if self._compiled is not None:
                     return self._compiled(*args, **kwargs)
-                with warnings.catch_warnings(action="ignore"):  # the compiler's own, about itself
-                    # a whole graph or an error: else torch goes on without a word where it has compiled too often
+                with warnings.catch_warnings(action="ignore"):  # warnings of the compiler about itself
+                    # fullgraph raises an error where torch would otherwise silently stop compiling, as after too many times
                     self._compiled = torch.compile(self.function, dynamic=False, fullgraph=True)
                     return self._compiled(*args, **kwargs)
-            except Exception:  # whatever a compiler may raise
+            except Exception:  # a compiler may raise anything
                 logger.info("the step could not be compiled", exc_info=True)
                 self.works = False
         return self.function(*args, **kwargs)
 
     def __deepcopy__(self, memo: object) -> Compiled[Given, Result]:
-        return self  # a copy would be compiled once more
+        return self  # a copy would be compiled again
 
     def __reduce__(self) -> tuple[object, ...]:
         return Compiled, (self.function,)
 
 
 def has_compiler() -> bool:
-    """Whether there is a C++ compiler, which torch needs for code on a CPU."""
+    """Return whether a C++ compiler is available.
+
+    torch needs one to compile for a CPU.
+    """
     return any(shutil.which(name) for name in (os.environ.get("CXX", "c++"), "g++", "clang++"))

@@ -19,29 +19,32 @@ from neuralot.networks import BasedPotential, Potential
 
 
 class GradientForm(Form):
-    """Maps that are gradients of potentials: f on the source side, g on the target side.
+    """Maps that are gradients of two potentials.
 
-    The map solves grad_x c(x, T(x)) = grad f(x), which is T(x) = x - grad f(x) / 2 for the squared Euclidean cost; g
-    gives the map back. Each potential is the map of one direction and the critic of the other, and minimises the
-    sum of its two parts; with one direction only, f is just a map and g just a critic. With both, and one update
-    each, the two move together, on the same images.
+    The potential f is on the source side, g on the target side. The map solves grad_x c(x, T(x)) = grad f(x), which is
+    T(x) = x - grad f(x) / 2 for the squared Euclidean cost; g gives the inverse map S. Each potential defines the map
+    of one direction and is the critic of the other, and minimises the sum of the two losses. With one direction only, f
+    is only a map and g only a critic. With both directions and one update each, the two move together, on the same
+    images.
 
-    With both directions, each also minimises ``gap_weight`` times the mean squares of the *gaps* c(x, T(x)) - f(x) -
-    g(T(x)) and c(y, S(y)) - g(y) - f(S(y)), which are zero for an optimal pair. The expectile term watches random
-    pairs of rows, and in high dimension none of these is near enough to bind; the gap keeps the game stable there.
+    With both directions, each potential also minimises ``gap_weight`` times the mean squares of the *gaps* c(x, T(x)) -
+    f(x) - g(T(x)) and c(y, S(y)) - g(y) - f(S(y)), which are zero for an optimal pair. The expectile term constrains
+    random pairs of rows only, and in high dimension none of these is close enough for the constraint to be active; the
+    gap keeps the game stable there.
 
     Parameters
     ----------
     source_potential, target_potential : torch.nn.Module
         (n, d) -> (n,) or (n, 1), twice differentiable.
     cost : Cost
-        With a `transport`.
+        With a `map_from_gradient`.
     critic_loss : CriticLoss
     n_map_steps : int
-        Updates of f for one of g.
+        Updates of f per update of g.
     bidirectional : bool
+        Whether both directions are learned.
     gap_weight : float
-        Without effect when there is one direction only.
+        No effect with one direction only.
     """
 
     def __init__(
@@ -76,22 +79,22 @@ class GradientForm(Form):
         return {name: self._of_one(name, x, y) for name in names}
 
     def _of_one(self, player: str, x: Tensor, y: Tensor) -> Tensor:
-        """Loss of a player where there is one direction."""
+        """Loss of a player, with one direction only."""
         f, g = self.networks["source_potential"], self.networks["target_potential"]
         if player == "source_potential":
             return map_loss(self.cost, x, self._image(f, x, create_graph=True), g)
         return self.critic_loss(self.cost, g, x, self._image(f, x), y)
 
     def _of_both(self, x: Tensor, y: Tensor) -> dict[str, Tensor]:
-        """Losses of both players where there are both directions."""
+        """Losses of both players, with both directions."""
         # first f at x and g at y, then f at the images of y and g at those of x
-        rows = torch.stack([x, y])
-        own, slopes = self._evaluate(rows)
+        rows = torch.stack([x, y])  # (2, n, d)
+        own, slopes = self._evaluate(rows)  # (2, n), (2, n, d)
         images = self._of_pairs(self.cost.map_from_gradient, rows, slopes)
-        cost = self._of_pairs(self.cost, rows, images)
+        cost = self._of_pairs(self.cost, rows, images)  # (2, n)
         at_images, felt = self._evaluate(images.detach().flip(0))
-        # of the other's value at an image, the map feels the slope and the critic the value
-        losses = cost.mean(-1) - _linear(at_images.flip(0), felt.flip(0), images)
+        # the map is trained by the slope of the other potential at an image, the critic by its value
+        losses = cost.mean(-1) - _linear(at_images.flip(0), felt.flip(0), images)  # (2,)
         cost = cost.detach()
         of_random = self._of_pairs(self.cost, rows, rows.flip(0))
         losses = losses + self.critic_loss.of_values(at_images, own, cost.flip(0), of_random, slopes)
@@ -116,14 +119,20 @@ class GradientForm(Form):
         return list(self.networks.values())
 
     def _evaluate(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Values and slopes of each potential at its own rows, by autograd."""
+        """Values and slopes of each potential at its own rows.
+
+        By autograd. Rows have shape (2, n, d), values (2, n), slopes (2, n, d).
+        """
         pairs = [value_and_gradient(net, x) for net, x in zip(self._potentials, rows, strict=True)]
         value, slope = map(torch.stack, zip(*pairs, strict=True))
         return value, slope
 
     @staticmethod
     def _of_pairs(function: Callable[[Tensor, Tensor], Tensor], a: Tensor, b: Tensor) -> Tensor:
-        """A function of paired rows (n, d) at two sets of them, (2, n, d)."""
+        """Apply a function of paired rows to two sets.
+
+        The function takes rows of shape (n, d); `a` and `b` have shape (2, n, d).
+        """
         values = function(a.flatten(0, 1), b.flatten(0, 1))
         return values.unflatten(0, a.shape[:2])
 
@@ -154,6 +163,9 @@ class GradientForm(Form):
 
 
 def _linear(value: Tensor, slope: Tensor, point: Tensor) -> Tensor:
-    """Means of fixed values that vary with `point` along their fixed slopes."""
+    """Means of fixed values that are linear in `point`.
+
+    The result is the mean of `value`. Its derivative in `point` comes from the fixed `slope`.
+    """
     value, slope = value.detach(), slope.detach()
     return value.mean(-1) + ((point - point.detach()) * slope).sum(-1).mean(-1)

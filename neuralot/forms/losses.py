@@ -1,4 +1,4 @@
-"""The losses of the max-min game, and derivatives of potentials."""
+"""Losses of the max-min game, and derivatives of potentials."""
 
 from __future__ import annotations
 
@@ -10,12 +10,16 @@ from torch import Tensor, nn
 
 from neuralot.costs import Cost
 
-# the losses of the players, and the gradient of each in those of its weights that learn
+# the losses of the players, and the gradient of each in the player's trainable weights
 Gradients = tuple[dict[str, Tensor], dict[str, list[Tensor | None]]]
 
 
 def gradients_of(losses: dict[str, Tensor], networks: nn.ModuleDict) -> dict[str, list[Tensor | None]]:
-    """Gradient of each loss in the weights of the network of its name, where no other loss moves these weights."""
+    """Gradient of each loss in its own network's weights.
+
+    The names of the losses are those of their networks. The sum of the losses is differentiated once, so no other loss
+    may have a gradient in these weights.
+    """
     weights = {name: [weight for weight in networks[name].parameters() if weight.requires_grad] for name in losses}
     total = torch.stack(list(losses.values())).sum()
     found = iter(torch.autograd.grad(total, [each for some in weights.values() for each in some], allow_unused=True))
@@ -23,21 +27,26 @@ def gradients_of(losses: dict[str, Tensor], networks: nn.ModuleDict) -> dict[str
 
 
 def map_loss(cost: Cost, x: Tensor, image: Tensor, V: nn.Module) -> Tensor:
-    """E[c(x, T(x)) - V(T(x))], what a map minimises."""
+    """Loss of a map, E[c(x, T(x)) - V(T(x))].
+
+    `x` and the images T(x) have shape (n, d).
+    """
     return (cost(x, image) - evaluate(V, image)).mean()
 
 
 @dataclass(frozen=True)
 class CriticLoss:
-    """What a potential minimises: E[V(T(x))] - E[V(y)] plus regularisers, for fixed images T(x).
+    """Loss of a potential, for fixed images T(x).
+
+    It is E[V(T(x))] - E[V(y)] plus regularisers.
 
     Attributes
     ----------
     expectile, expectile_weight : float
         tau and lambda of ``lambda E L_tau(u)``, with ``L_tau(u) = |tau - 1[u <= 0]| u^2`` and u = c(x, T(x)) - V(T(x))
-        - c(x, y) + V(y), the excess of the image over another answer y to x, which no optimal pair has. It keeps V
-        near its c-transform. Weight 0 is the plain objective. For u <= 0, which is no violation, the weight is 1 - tau:
-        a bias, so tau is close to 1.
+        - c(x, y) + V(y). Here u > 0 means that y would be a better image of x than T(x), which is impossible for an
+        optimal pair. The term keeps V close to its c-transform. With lambda = 0, the objective is the plain one. Where
+        nothing is violated, u <= 0, the weight 1 - tau is a bias, so tau is close to 1.
     gradient_penalty : float
         Weight of E|grad V(y)|^2.
 
@@ -52,7 +61,10 @@ class CriticLoss:
     gradient_penalty: float = 0.0
 
     def __call__(self, cost: Cost, V: nn.Module, x: Tensor, image: Tensor, y: Tensor) -> Tensor:
-        """Loss of the potential `V`, a scalar; all rows have shape (n, d)."""
+        """Return the loss of the potential `V`, a scalar.
+
+        All rows have shape (n, d).
+        """
         V_image, V_y = evaluate(V, torch.cat([image, y])).split([len(image), len(y)])
         gradient_y = gradient(V, y, create_graph=True) if self.gradient_penalty else None
         return self.of_values(V_image, V_y, cost(x, image), cost(x, y), gradient_y)
@@ -60,14 +72,15 @@ class CriticLoss:
     def of_values(
         self, V_image: Tensor, V_y: Tensor, cost_image: Tensor, cost_y: Tensor, gradient_y: Tensor | None
     ) -> Tensor:
-        """Loss from the values V(T(x)), V(y), c(x, T(x)) and c(x, y), shape (n,), and grad V(y), shape (n, d).
+        """Return the loss from values, costs and gradients.
 
-        With another dimension in front, one loss for each of its entries.
+        The values V(T(x)) and V(y) and the costs c(x, T(x)) and c(x, y) have shape (n,), grad V(y) has shape (n, d). If
+        all have one more leading dimension, there is one loss per entry of it.
         """
         loss = V_image.mean(-1) - V_y.mean(-1)
         if self.expectile_weight:
-            u = cost_image - V_image - cost_y + V_y
-            weight = torch.where(u > 0, self.expectile, 1 - self.expectile).to(u)  # not of torch's default dtype
+            u = cost_image - V_image - cost_y + V_y  # (n,)
+            weight = torch.where(u > 0, self.expectile, 1 - self.expectile).to(u)  # in the dtype of u
             loss = loss + self.expectile_weight * (weight * u.square()).mean(-1)
         if self.gradient_penalty and gradient_y is not None:
             loss = loss + self.gradient_penalty * gradient_y.square().sum(-1).mean(-1)
@@ -75,12 +88,18 @@ class CriticLoss:
 
 
 def evaluate(potential: nn.Module, x: Tensor) -> Tensor:
-    """Values of a potential as shape (n,), also for a network that returns (n, 1)."""
+    """Values of a potential, shape (n,).
+
+    The network may return shape (n, 1).
+    """
     return potential(x).reshape(len(x))
 
 
 def gradient(potential: nn.Module, x: Tensor, create_graph: bool = False) -> Tensor:
-    """Gradient of a potential at each row, shape (n, d); with `create_graph` it can be differentiated in turn."""
+    """Gradient of a potential at each row, shape (n, d).
+
+    With `create_graph`, the result can be differentiated.
+    """
     with torch.enable_grad():
         if not x.requires_grad:
             x = x.detach().requires_grad_()
@@ -88,7 +107,10 @@ def gradient(potential: nn.Module, x: Tensor, create_graph: bool = False) -> Ten
 
 
 def value_and_gradient(potential: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
-    """Values and gradients at fixed rows, both differentiable in the weights."""
+    """Values and gradients of a potential at fixed rows.
+
+    They have shapes (n,) and (n, d), and are differentiable in the weights.
+    """
     x = x.detach().requires_grad_()
     value = evaluate(potential, x)
     return value, torch.autograd.grad(value.sum(), x, create_graph=True)[0]

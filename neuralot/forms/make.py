@@ -1,4 +1,4 @@
-"""Forms with their default networks, or with those of a user."""
+"""Construction of forms and of their networks."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def make_form(
     potential_network: NetworkFactory | None = None,
     generator: Generator | None = None,
 ) -> Form:
-    """Build a form with its default networks, or with a user's own.
+    """Build a form with default or user-defined networks.
 
     Parameters
     ----------
@@ -47,7 +47,8 @@ def make_form(
     cost : Cost, optional
         Squared Euclidean when None.
     map_form : {'auto', 'gradient', 'network'}
-        ``'auto'``: the gradient form where the cost allows it and neither noise nor a map network asks for the other.
+        ``'auto'``: the gradient form for the squared Euclidean cost, without noise and without a user's map network;
+        otherwise the network form.
     hidden_layer_sizes : sequence of int, optional
         None: see `neuralot.defaults.default_sizes`.
     activation : str
@@ -56,15 +57,15 @@ def make_form(
     noise_dim : int
         Width of the noise input, network form only.
     n_transform_draws : int
-        Noise vectors that the map of a network with noise input averages over.
+        Number of noise vectors over which the map of a network with noise input averages.
     bidirectional : bool
         Gradient form only.
     critic_loss : CriticLoss
     gap_weight : float, optional
         Gradient form with both directions only. None: see `neuralot.defaults.default_gap_weight`.
     affine_base : bool
-        Networks that add to an affine base instead of learning a quadratic; only for the squared Euclidean cost and
-        without noise, and a user's own networks have none.
+        Whether the networks have an affine base instead of a learned quadratic. Only for the squared Euclidean cost
+        without noise; no effect if the user passes a network.
     map_network, potential_network : callable n_features -> torch.nn.Module, optional
     generator : torch.Generator, optional
         Seeds the weights.
@@ -72,7 +73,8 @@ def make_form(
     Raises
     ------
     ValueError
-        If `map_form` is unknown, or does not go with the cost, the noise or the map network.
+        If `map_form` is unknown or incompatible with the cost, the noise, the map network or the activation, or if a
+        user's function does not return a network.
     """
     cost = SquaredEuclidean() if cost is None else cost
     generator = torch.Generator().manual_seed(0) if generator is None else generator
@@ -121,7 +123,10 @@ def make_form(
 
 
 def make_network(factory: NetworkFactory, n_features: int, name: str) -> nn.Module:
-    """A user's own network; a ValueError that names the parameter if it is none."""
+    """Return a user's own network.
+
+    Raises a ValueError that names the parameter if `factory` fails, or does not return a module with weights to train.
+    """
     try:
         network: Any = factory(n_features)
     except Exception as error:
@@ -132,7 +137,10 @@ def make_network(factory: NetworkFactory, n_features: int, name: str) -> nn.Modu
 
 
 def resolve_map_form(map_form: str, cost: Cost, noise_dim: int, map_network: NetworkFactory | None) -> str:
-    """Return ``'gradient'`` or ``'network'``; see `make_form` for the rule and the errors."""
+    """Return ``'gradient'`` or ``'network'``.
+
+    See `make_form` for the rule and the errors.
+    """
     if map_form not in ("auto", "gradient", "network"):
         raise ValueError(f"map_form must be 'auto', 'gradient' or 'network', got {map_form!r}")
     if map_form == "auto":

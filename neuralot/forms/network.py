@@ -14,7 +14,9 @@ from neuralot.forms.losses import CriticLoss, map_loss
 
 
 class NetworkForm(Form):
-    """A free network T(x) or T(x, z) against one potential V, the form of the papers.
+    """Free network T(x) or T(x, z) against a potential.
+
+    The potential is V. This is the form of the papers.
 
     Parameters
     ----------
@@ -25,9 +27,9 @@ class NetworkForm(Form):
     cost : Cost
     critic_loss : CriticLoss
     n_map_steps : int
-        K_T, updates of the map for one of the potential.
+        K_T, updates of the map per update of the potential.
     noise : Tensor of shape (n_draws, noise_dim), optional
-        The draws that `map` averages over; training and `draw` take fresh ones.
+        Draws over which `map` averages. Training and `draw` use fresh noise.
     """
 
     noise: Tensor | None
@@ -59,7 +61,7 @@ class NetworkForm(Form):
         if player == "map":
             return map_loss(self.cost, x, self.draw(x, generator), V)
         with torch.no_grad():
-            image = self.draw(x, generator)
+            image = self.draw(x, generator)  # (n, d)
         return self.critic_loss(self.cost, V, x, image, y)
 
     def draw(self, x: Tensor, generator: Generator) -> Tensor:

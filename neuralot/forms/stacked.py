@@ -1,7 +1,8 @@
-"""The gradient form's step with derivatives written out, for the package's potentials and the squared Euclidean cost.
+"""Step of the gradient form with explicit derivatives.
 
-Both potentials have one shape and are evaluated as one. Autograd would go through one network after the other, each of
-them twice, and keep more than a cache holds.
+For the package's own potentials and the squared Euclidean cost. Both potentials have the same architecture and are
+evaluated together. Autograd would process the networks one after the other, each of them twice, and would keep more
+data than fits in a cache.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from neuralot.forms.losses import CriticLoss
 from neuralot.networks import ACTIVATIONS as NAMES
 from neuralot.networks import BasedPotential, Potential
 
-# on a CPU, numbers in the output of a layer: what a piece of the rows needs then stays in the cache
+# numbers in the output of a layer for one piece of the rows: on a CPU, a piece then fits in the cache
 PIECE = 2**17
 
 aten = torch.ops.aten
@@ -27,15 +28,17 @@ aten = torch.ops.aten
 
 @dataclass(frozen=True)
 class Activation:
-    """An activation s and its derivatives, from its input a and its value h.
+    """Activation s and its derivatives.
+
+    Derivatives are computed from the input a and the value h = s(a).
 
     Attributes
     ----------
     value : callable a -> s(a)
     chain : callable (x, a, h) -> x s'(a)
-        One of torch's own kernels, which keeps nothing.
+        One of torch's own kernels, which keeps no tensors.
     second : callable (a, h) -> s''(a)
-        A tensor of its own, which may be written over.
+        Returns a new tensor, which may be overwritten.
     """
 
     value: Callable[[Tensor], Tensor]
@@ -75,14 +78,16 @@ ACTIVATIONS: dict[type[nn.Module], Activation] = {
 
 @dataclass(frozen=True)
 class Trace:
-    """What an evaluation keeps for a gradient, with one entry for each hidden layer.
+    """Intermediate results of an evaluation, for its gradient.
+
+    The lists have one entry per hidden layer.
 
     Attributes
     ----------
     x, seen : Tensor of shape (k, n, d)
-        The rows, and the rows through the preconditioner if there is one.
+        The rows, and the preconditioned rows; both are the same without a preconditioner.
     outputs : list of (a, h)
-        Before and after the activation.
+        Input and output of the activation.
     deltas : list of (delta, moved)
         Derivatives of the value in h and in a.
     """
@@ -94,17 +99,19 @@ class Trace:
 
 
 class StackedPotentials:
-    r"""Potentials of one architecture with their present weights, k of them.
+    r"""Stack of k potentials with one architecture.
+
+    The weights are copies of the networks' present weights.
 
     With :math:`h_l = s(a_l)` and :math:`a_l = W_l h_{l-1} + b_l`, the value of a perceptron is :math:`v = w h_L + c`.
     Its slope :math:`\delta_0` comes from :math:`\delta_L = w`, :math:`\delta_{l-1} = W_l' (\delta_l \odot s'(a_l))`.
     For the gradient of :math:`\langle p, v \rangle + \langle q, \delta_0 \rangle` in the weights, tangents
-    :math:`t_l = s'(a_l) \odot W_l t_{l-1}` go forward from :math:`t_0 = q`, and one more error comes back.
+    :math:`t_l = s'(a_l) \odot W_l t_{l-1}` are propagated forward from :math:`t_0 = q`, and one more error backward.
 
     Parameters
     ----------
     networks : sequence of Potential, or of BasedPotential
-        That `can_stack`.
+        Networks for which `can_stack` is true.
     """
 
     def __init__(self, networks: Sequence[nn.Module]) -> None:
@@ -117,12 +124,19 @@ class StackedPotentials:
         self.linear = [f"residual.{i}" for i in range(0, len(residual), 2)]
 
     def n_pieces(self, x: Tensor) -> int:
-        """In how many pieces rows (k, n, d) are best worked through."""
+        """Number of pieces in which to process rows.
+
+        The rows have shape (k, n, d). They are cut on a CPU only.
+        """
         width = max(self.weights[f"{name}.weight"].shape[1] for name in self.linear)
         return math.ceil(len(x) * x.shape[1] * width / PIECE) if x.device.type == "cpu" else 1
 
     def __call__(self, x: Tensor) -> tuple[Tensor, Tensor, Trace]:
-        """Values (k, n) and slopes (k, n, d) at rows (k, n, d), one set for each network."""
+        """Return values and slopes at rows, and a trace.
+
+        Rows have shape (k, n, d), one set per network, values (k, n) and slopes (k, n, d). The trace is for
+        `gradients`.
+        """
         if not self.base:
             value, slope, trace = self._residual(x, x)
             quadratic = self.weights.get("quadratic")
@@ -138,9 +152,13 @@ class StackedPotentials:
         return value, torch.baddbmm((x - moved).mul_(2), slope, preconditioner), trace
 
     def gradients(self, trace: Trace, of_value: Tensor, of_slope: Tensor | None = None) -> dict[str, Tensor]:
-        """Gradient of ``<of_value, values> + <of_slope, slopes>`` in each weight, (k, ...), at the rows of `trace`."""
+        """Return the gradient of weighted values and slopes.
+
+        This is the gradient of ``<of_value, values> + <of_slope, slopes>`` at the rows of `trace` in each weight, shape
+        (k, ...).
+        """
         found = {}
-        x, along = trace.x, of_value[..., None]
+        x, along = trace.x, of_value[..., None]  # (k, n, d), (k, n, 1)
         if "quadratic" in self.weights:
             found["quadratic"] = torch.bmm((x * along).mT, x)
             if of_slope is not None:
@@ -156,7 +174,7 @@ class StackedPotentials:
         if of_slope is not None:
             t = of_slope
             for name, output in zip(hidden, outputs, strict=True):
-                t_a = torch.bmm(t, self.weights[f"{name}.weight"].mT)
+                t_a = torch.bmm(t, self.weights[f"{name}.weight"].mT)  # (k, n, n_out)
                 tangents.append((t, t_a))
                 t = s.chain(t_a, *output)
             found[f"{last}.weight"] += t.sum(1, keepdim=True)
@@ -164,7 +182,7 @@ class StackedPotentials:
         for i in reversed(range(len(hidden))):
             delta, moved = trace.deltas[i]
             before = outputs[i - 1][1] if i else trace.seen
-            of_a = moved * along
+            of_a = moved * along  # (k, n, n_out)
             if of_slope is None:
                 gradient = torch.bmm(of_a.mT, before)
             else:
@@ -179,7 +197,7 @@ class StackedPotentials:
         return found
 
     def _residual(self, x: Tensor, seen: Tensor) -> tuple[Tensor, Tensor, Trace]:
-        """Values and slopes of the perceptrons."""
+        """Return values and slopes of the perceptrons, and a trace."""
         *hidden, last = self.linear
         outputs: list[tuple[Tensor, Tensor]] = []
         h = seen
@@ -199,7 +217,10 @@ class StackedPotentials:
 
 
 def can_stack(networks: Sequence[nn.Module]) -> bool:
-    """Whether they are this package's potentials as it builds them, alike, and `StackedPotentials` knows them."""
+    """Return whether `StackedPotentials` supports the networks.
+
+    They must be this package's potentials, as it builds them, with the same architecture and a known activation.
+    """
     first = networks[0]
     if type(first) not in (Potential, BasedPotential):
         return False
@@ -214,7 +235,7 @@ def can_stack(networks: Sequence[nn.Module]) -> bool:
 
 
 def _anatomy(network: nn.Module) -> tuple[object, ...]:
-    """What a network computes, but for its numbers."""
+    """Description of a network, without the values of its weights."""
     tensors = [*network.named_parameters(), *network.named_buffers()]
     hooks = [len(module._forward_hooks) + len(module._forward_pre_hooks) for module in network.modules()]
     return type(network), str(network), [(name, tensor.shape) for name, tensor in tensors], sum(hooks)
@@ -233,9 +254,11 @@ def game(
     gap_weight: float,
     sums: Sums | None = None,
 ) -> tuple[Tensor, Stacked]:
-    """Losses of f and g on rows of both laws, shape (2,), and the gradient of each in its weights, by their names.
+    """Losses and gradients of both potentials.
 
-    As `neuralot.forms.gradient.GradientForm.losses` and autograd have them; `sums` is `game_sums`, or that compiled.
+    Returns the losses of f and g on rows of both laws, shape (2,), and the gradient of each in its weights, by name.
+    The results are those of `neuralot.forms.gradient.GradientForm.losses` and autograd. `sums` is `game_sums` or its
+    compiled version.
     """
     sums = game_sums if sums is None else sums
     rows = torch.stack([x, y])
@@ -254,14 +277,17 @@ def game(
 def game_sums(
     potentials: StackedPotentials, rows: Tensor, critic_loss: CriticLoss, gap_weight: float
 ) -> tuple[Tensor, Stacked]:
-    """Sums over rows (2, n, d) of both laws, n at a time, that `game` divides by their number."""
+    """Sums of losses and gradients over rows.
+
+    `rows` has shape (2, n, d), with n rows of each law. `game` divides the sums by the number of rows.
+    """
     own, slopes, trace = potentials(rows)  # f at x and g at y
-    images = torch.sub(rows, slopes, alpha=0.5)
+    images = torch.sub(rows, slopes, alpha=0.5)  # (2, n, d)
     at_images, felt, trace_of_images = potentials(images.flip(0))  # f at S(y) and g at T(x)
-    cost = slopes.square().sum(-1) / 4
+    cost = slopes.square().sum(-1) / 4  # (2, n)
     cost_back, critics, felt = cost.flip(0), at_images.flip(0), felt.flip(0)
-    # the map: c(x, T) - g(T)
-    losses = (cost - critics + at_images - own).sum(-1)
+    # the map's part: c(x, T) - g(T)
+    losses = (cost - critics + at_images - own).sum(-1)  # (2,)
     of_slopes = (slopes + felt).div_(2)
     of_images = torch.ones_like(own)
     of_own = -of_images

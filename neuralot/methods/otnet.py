@@ -1,4 +1,4 @@
-"""OT-Net: semi-discrete transport whose Brenier heights come from a network, corrected point by point."""
+"""OT-Net: semi-discrete transport with Brenier heights from a network."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from neuralot.sampling import ArraySampler, Sampler
 from neuralot.solve.optimizers import Descent, Optimizer, make_optimizers
 from neuralot.solve.problem import Batch, Batches, Problem
 
-# buffers with a row for each point or row of the laws
+# buffers with one row per target point or per row of a law
 OF_THE_LAWS = ("points", "weights", "base", "source_rows", "held_out_rows", "held_out_weights")
 N_POINTS = 4096
 NETWORK_SHARE = 0.4
@@ -36,30 +36,32 @@ ROUNDING = 1e-5
 
 
 class OTNet(Problem):
-    r"""Semi-discrete transport by a Brenier potential, the upper envelope of one plane per target point.
+    r"""Semi-discrete optimal transport by a Brenier potential.
+
+    The potential is the upper envelope of one plane per target point:
 
     .. math:: u(x) = \max_i \; \langle x, y_i \rangle + h_i, \quad T(x) = y_{i(x)}, \quad
               \min_h \; E_\mu[u(x)] - \sum_i \nu_i h_i
 
-    The gradient in :math:`h_i` is :math:`w_i - \nu_i`, with the mass :math:`w_i` of the cell in which plane i is the
-    highest. T is the optimal map from :math:`\mu` to the law of the masses w whatever the heights are: they are right
-    when w is :math:`\nu`.
+    The gradient in :math:`h_i` is :math:`w_i - \nu_i`, where :math:`w_i` is the source mass of the cell in which plane
+    i is the highest. For any heights, T is the optimal map from :math:`\mu` to the law with the masses w; the heights
+    are optimal when w is :math:`\nu`.
 
-    The heights are learned in two stages. First, for the share `network_share` of a run, by a network,
-    :math:`h(y) = (g_\theta(y) - |y|^2) / 2`, as many source rows against as many fresh target rows in each step: a step
-    costs the same however many points there are. Then the network stays as it is, and each point gets a
-    correction of its own, by steps in proportion to :math:`\nu_i - w_i` and to the mean margin between the two highest
-    planes, which is the size of a Newton step. When the masses come no closer, the batch doubles, up to eight times
-    its first size.
+    Training has two stages. In the first, for the share `network_share` of a run, a network gives the heights,
+    :math:`h(y) = (g_\theta(y) - |y|^2) / 2`. Each step draws equally many source and target rows, so its cost does not
+    depend on the number of points. In the second stage the network is fixed and each point gets its own correction.
+    A step is proportional to :math:`(\nu_i - w_i) / \nu_i` and to the mean margin between the two highest planes,
+    which is the size of a Newton step. When the mass error stops decreasing, the batch size doubles, up to eight
+    times its first value.
 
     Parameters
     ----------
     n_features : int
     potential : torch.nn.Module, optional
-        :math:`g_\theta`, Kantorovich's potential on the target's side, (n, d) -> (n,) or (n, 1). It must see each row
-        for itself: no batch normalisation.
+        :math:`g_\theta`, the Kantorovich potential of the target, (n, d) -> (n,) or (n, 1). Its value at a row must
+        not depend on other rows: no batch normalisation.
     network_share : float
-        0 learns corrections alone: the plain solver, without a network.
+        Share of a run in the first stage. 0 trains corrections only: the plain solver, without a network.
     generator : torch.Generator, optional
         Seeds the weights of the default potential.
 
@@ -119,18 +121,18 @@ class OTNet(Problem):
         self.register_buffer("margin", torch.tensor(1.0))
         self.register_buffer("reach", torch.tensor(0.0))
         self.register_buffer("is_based", torch.tensor(False))
-        # the share of the first rates at which its optimisers move
+        # current learning rates as a share of the initial ones
         self.register_buffer("rate", torch.zeros(()), persistent=False)
-        # of a run: whether the network learns now, or the corrections; how many times the batch size a step takes;
-        # squared errors since the last look, and the best
+        # state of a run: whether the network or the corrections are trained, factor on the batch size, squared mass
+        # errors of the current window, and their best mean
         self._by_network = False
         self._growth = 1
         self._error = torch.zeros((), dtype=torch.double)
         self._best_error = math.inf
         self._n_steps = self._n_monte_carlo = 0
-        self._planes: Planes | None = None  # of the corrections, laid out once for many steps
+        self._planes: Planes | None = None  # planes of the corrections, reused within a window
 
-    # what the loop asks
+    # hooks of the training loop
 
     def prepare(self, source: Sampler, target: Sampler, generator: Generator) -> None:
         if not self.is_based:
@@ -140,7 +142,7 @@ class OTNet(Problem):
             else:
                 self._set_points(target(N_POINTS, generator), torch.full((N_POINTS,), 1 / N_POINTS))
         self._by_network = not self.is_based
-        # corrections of heights that are nearly right need the largest batches from the start
+        # corrections of nearly optimal heights need the largest batches from the start
         self._growth, self._best_error = MOST_GROWTH if self.is_based else 1, math.inf
         self._begin_window()
         self.follow(0.0)
@@ -155,7 +157,7 @@ class OTNet(Problem):
                 self._growth = min(2 * self._growth, MOST_GROWTH)
             self._best_error = min(error, self._best_error)
             self._begin_window()
-        # corrections follow the cosine of the whole run: from 1 again, d = 2 gained and d = 32 lost
+        # the corrections follow the cosine schedule of the whole run, without a restart at 1
         of_stage = progress / self.network_share if self._by_network else progress
         self.rate.fill_((1 + math.cos(math.pi * of_stage)) / 2)
         return {"n_monte_carlo": self._n_monte_carlo}
@@ -164,7 +166,7 @@ class OTNet(Problem):
         self, names: Sequence[str], kind: str, learning_rate: float | None, weight_decay: float
     ) -> list[Optimizer]:
         of_network = make_optimizers(self._heights.potential, kind, learning_rate, weight_decay)
-        # the gradient of a correction is its step
+        # the gradient of the corrections is the step itself
         return [AtRate(each, self.rate) for each in (*of_network, Descent([self._heights.corrections], 1.0))]
 
     def gradients(self, names: Sequence[str], batches: Batches) -> Gradients:
@@ -175,12 +177,12 @@ class OTNet(Problem):
         return self._loss_of_network(batch.x, batch.y) if self._by_network else self._loss_of_corrections(batch.x)
 
     def map(self, x: Tensor) -> Tensor:
-        heights = self.heights  # the network's of all points, while it learns: once
-        chosen = Planes(self.points, heights).highest(x)
-        return self.points[chosen] + 0 * heights[chosen, None]  # not finite where the heights are not
+        heights = self.heights  # (m,); in the first stage one evaluation of the network
+        chosen = Planes(self.points, heights).highest(x)  # (n,)
+        return self.points[chosen] + 0 * heights[chosen, None]  # (n, d); not finite if the heights are not
 
     def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *args: Any) -> None:
-        # torch's hook: what depends on the laws takes the shapes of the state
+        # hook of torch: buffers of the laws take the shapes of the state
         for name in OF_THE_LAWS:
             saved = state_dict.get(prefix + name)
             if saved is not None and saved.shape != getattr(self, name).shape:
@@ -189,34 +191,35 @@ class OTNet(Problem):
             self._heights.corrections = nn.Parameter(torch.zeros_like(self.weights))
         super()._load_from_state_dict(state_dict, prefix, *args)
 
-    # what it has learned
+    # the learned map
 
     @property
     def heights(self) -> Tensor:
-        """The heights h_i of all points, shape (m,)."""
+        """Heights h_i of all points, shape (m,)."""
         with torch.no_grad():
             return self.base + self._heights.corrections if self.is_based else self._by(self.points)
 
     def assign(self, x: Tensor) -> Tensor:
-        """Index of the image of each row among the points, shape (n,)."""
+        """Return the index of each row's target point, shape (n,)."""
         return Planes(self.points, self.heights).highest(x)
 
     def blend(self, x: Tensor, reach: float | None = None) -> tuple[Tensor, Tensor]:
-        r"""Images of the rows under a continuous map, shape (n, d), and what a crease cut off, shape (n,).
+        r"""Return images under a continuous map, and the cut weight.
 
-        The highest planes at a row are blended, with weights that fall exponentially with their distance to the
-        highest, in units of the mean margin: nearly the gradient of a smooth convex function.
+        An image is a weighted mean of the points of the highest planes, shape (n, d). The weights decay exponentially
+        with the distance to the highest plane, in units of the mean margin: nearly the gradient of a smooth convex
+        function.
 
-        Seen from the winner's plane, that of y_j is inclined by the angle :math:`\arctan |y_j - y_i|`. Where two planes
-        meet at a large angle, u has a crease and the map a jump. The target says what is large: those planes are
-        blended whose points hang together with the winner's, in steps of at most `reach`, by default the distance
-        within which nine in ten points have six neighbours. The others are beyond a crease, and the share of the
-        weight that they would have is what it cut off: 0 away from creases, about a half at one.
+        The planes of y_i and y_j are inclined by the angle :math:`\arctan |y_j - y_i|`. Where two planes meet at a
+        large angle, u has a crease and the map a jump. The target determines which angles are large: a point takes
+        part if a chain of points with steps of at most `reach` links it to the point of the highest plane. The default
+        `reach` is the distance within which nine in ten points have six neighbours. The other points are beyond a
+        crease. Their share of the weight is the second result, shape (n,): 0 away from creases, about 0.5 at one.
         """
-        values, chosen = Planes(self.points, self.heights).top(x, N_BLENDED)
+        values, chosen = Planes(self.points, self.heights).top(x, N_BLENDED)  # (n, k), (n, k)
         shares = ((values - values[:, :1]) / self.margin).exp()
         shares = shares / shares.sum(dim=1, keepdim=True)
-        candidates = self.points[chosen]
+        candidates = self.points[chosen]  # (n, k, d)
         near = torch.cdist(candidates, candidates) <= (self.reach if reach is None else reach)
         linked = near[:, 0]
         for _ in range(2, values.shape[1]):
@@ -226,12 +229,12 @@ class OTNet(Problem):
         return (kept[:, :, None] * candidates).sum(dim=1) / kept.sum(dim=1, keepdim=True), cut
 
     def keep(self, source_rows: Tensor, held_out_rows: Tensor, held_out_weights: Tensor) -> None:
-        """Keep rows of the source: to learn another target from, and weighted ones to know its masses by."""
+        """Store source rows for `retarget` and for the certificate."""
         self.source_rows = source_rows
         self.held_out_rows, self.held_out_weights = held_out_rows, held_out_weights
 
     def certificate(self) -> Certificate:
-        """What is known of the error, on the rows that were held out."""
+        """Return the error estimates on the held-out rows."""
         masses = Planes(self.points, self.heights).masses(self.held_out_rows, self.held_out_weights).double()
         n = 1 / float(self.held_out_weights.double().square().sum())
         potential = 2 * self.heights.double() + self.points.double().square().sum(1)
@@ -242,7 +245,10 @@ class OTNet(Problem):
         )
 
     def retarget(self, points: Tensor, weights: Tensor) -> OTNet:
-        """The same network for other target points, with the heights of points that stay."""
+        """Return a copy for other target points.
+
+        Points that stay keep their heights; the network gives those of the others.
+        """
         other = copy.deepcopy(self)
         other._set_points(points, weights)
         other._set_base()
@@ -255,7 +261,7 @@ class OTNet(Problem):
                 other.margin.copy_(_margin(planes, other.source_rows[:N_FOR_MARGIN]))
         return other
 
-    # how it learns
+    # training
 
     @property
     def _heights(self) -> Heights:
@@ -264,13 +270,13 @@ class OTNet(Problem):
         return heights
 
     def reopened(self) -> OTNet:
-        """A copy whose network goes on learning, on the target that the next run is given."""
+        """Return a copy whose network trains on the next target."""
         other = copy.deepcopy(self)
         other.is_based.fill_(False)
         return other
 
     def _set_points(self, points: Tensor, weights: Tensor) -> None:
-        """Take over a target; its heights are the network's until they have a base."""
+        """Set the target; the network gives heights until `_set_base`."""
         self.points = points.detach().clone()
         self.weights = weights.to(points)
         self.base = torch.zeros_like(self.weights)
@@ -279,13 +285,13 @@ class OTNet(Problem):
         self._heights.corrections = nn.Parameter(torch.zeros_like(self.weights))
 
     def _set_base(self) -> None:
-        """Fix the network's heights, for corrections to add to."""
+        """Fix the heights to which the corrections are added."""
         with torch.no_grad():
             self.base = self._by(self.points) if self.network_share > 0 else -self.points.square().sum(1) / 2
         self.is_based.fill_(True)
 
     def _by(self, y: Tensor) -> Tensor:
-        """Heights of target rows by the network."""
+        """Return the network's heights of target rows."""
         return (evaluate(self._heights.potential, y) - y.square().sum(1)) / 2
 
     def _begin_window(self) -> None:
@@ -293,36 +299,36 @@ class OTNet(Problem):
         self._n_steps, self._planes = 0, None
 
     def _loss_of_network(self, x: Tensor, y: Tensor) -> Tensor:
-        heights = self._by(y)
-        masses = Planes(y, heights.detach()).masses(x)
+        heights = self._by(y)  # (n,)
+        masses = Planes(y, heights.detach()).masses(x)  # (n,)
         return (heights * (masses - 1 / len(y))).sum()
 
     def _loss_of_corrections(self, x: Tensor) -> Tensor:
-        """A function whose gradient is the step to make."""
+        """Return a scalar whose gradient is the correction step."""
         corrections = self._heights.corrections
         heights = self.base + corrections.detach()
         if self._planes is None:
             self._planes = Planes(self.points, heights)
         self._planes.move_to(heights)
-        masses = self._planes.masses(x)
+        masses = self._planes.masses(x)  # (m,)
         if self._n_steps == 0 and len(self.points) > 1:
             self.margin.copy_(_margin(self._planes, x))
         self._error += unbiased_square(masses, self.weights, len(x))
         self._n_steps += 1
-        # of cells that few rows fall into, a row says little
+        # limits the step of cells that contain few rows
         least = max(1 / len(self.points), LEAST_HITS / len(x))
         step = STEP * self.margin / 2 * (masses - self.weights) / self.weights.clamp(min=least)
         return (corrections * step).sum()
 
 
 class AtRate(Optimizer):
-    """An optimiser at a rate of its own, whatever the rate of the loop.
+    """Optimiser with its own rate, independent of the loop's.
 
     Parameters
     ----------
     optimizer : Optimizer
     rate : Tensor of shape ()
-        Read in each step.
+        Read at each step.
     """
 
     def __init__(self, optimizer: Optimizer, rate: Tensor) -> None:
@@ -334,10 +340,11 @@ class AtRate(Optimizer):
 
 
 class MassTolerance:
-    """End a fit when the masses of the cells are the target's weights, on rows that took no part in it.
+    """Callback that stops when the cell masses match the target.
 
-    Their distance goes into the record as ``mass_error``. The fit ends when its square is below that of `tol` by two
-    standard errors, which takes about ``(8 / m)^(1/2) / tol^2`` held-out rows or more.
+    The masses are those of held-out rows. Their distance to the weights of the target is recorded as ``mass_error``.
+    The fit stops when its square plus two standard errors is below ``tol^2``, which takes about
+    ``(8 / m)^(1/2) / tol^2`` held-out rows or more.
 
     Parameters
     ----------
@@ -354,18 +361,21 @@ class MassTolerance:
         return found.square + 2 * found.uncertainty < self.tol**2
 
     def finish(self, problem: Problem, is_affine: bool = False) -> bool:
-        """Leave the problem with its last weights."""
+        """Keep the last weights of the problem."""
         return False
 
 
 def _margin(planes: Planes, x: Tensor) -> Tensor:
-    """Mean distance between the two highest planes."""
+    """Return the mean distance between the two highest planes."""
     values, _ = planes.top(x, 2)
     return (values[:, 0] - values[:, 1]).mean()
 
 
 def _reach(points: Tensor) -> Tensor:
-    """Distance within which nine in ten points have six neighbours, from a thousand points; 0 for fewer than 8."""
+    """Return the default `reach` of `OTNet.blend`.
+
+    Within this distance nine in ten points have six neighbours, estimated on 1000 points; 0 for fewer than 8 points.
+    """
     if len(points) < N_NEIGHBOURS + 2:
         return points.new_zeros(())
     some = points[torch.linspace(0, len(points) - 1, min(len(points), SOME_POINTS), dtype=torch.double).long()]
@@ -374,7 +384,10 @@ def _reach(points: Tensor) -> Tensor:
 
 
 def _stays(old: Tensor, new: Tensor) -> Tensor:
-    """Index of each new point among the old ones, up to rounding, shape (k,); -1 for those that were not there."""
+    """Return the old index of each new point, or -1.
+
+    Shape (k,). Points are compared up to rounding; -1 is for points that are not among the old ones.
+    """
     old, new = old.double(), new.double()
     nearest = Planes(old, -old.square().sum(1) / 2).highest(new)
     is_there = (old[nearest] - new).abs().amax(dim=1) <= ROUNDING * (1 + new.abs().amax(dim=1))

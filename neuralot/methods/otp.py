@@ -1,4 +1,4 @@
-"""Optimal transport plan (OTP): semi-dual transport of a smoothed source, with the noise annealed."""
+"""Optimal transport plan (OTP): semi-dual transport of a smoothed source."""
 
 from __future__ import annotations
 
@@ -16,26 +16,28 @@ from neuralot.semidual import SemiDual
 
 
 class OTP(SemiDual):
-    r"""Semi-dual transport of the smoothed source :math:`\tilde x = x + \sqrt{\epsilon_k} z`, z standard normal.
+    r"""Semi-dual transport of a smoothed source, with annealed noise.
+
+    The smoothed source is :math:`\tilde x = x + \sqrt{\epsilon_k} z`, with z standard normal:
 
     .. math:: \sup_V \inf_T \; E_{\mu, z}[c(\tilde x, T(\tilde x)) - V(T(\tilde x))] + E_\nu[V(y)]
 
-    The level falls from eps_max to eps_min > 0 as the fit goes on. A smoothed source charges no thin set, so the
-    saddle point is unique, and its plans converge to one of the true source as eps goes to 0. The noise stays in
-    place afterwards: :math:`T(x + \sqrt{\epsilon_{min}} z)` *draws* from the plan :math:`\pi(y | x)`.
+    The level decreases from eps_max to eps_min > 0 during the fit. A smoothed source has no mass on thin sets, so the
+    saddle point is unique. Its plans converge to an optimal plan of the true source as eps goes to 0. The noise remains
+    after the fit: :math:`T(x + \sqrt{\epsilon_{min}} z)` *draws* from the plan :math:`\pi(y | x)`.
 
-    The noise may have another covariance N than :math:`\epsilon_k I`, with S the mean of the covariances of source and
-    target, and :math:`\Sigma` that of the source:
+    The covariance N of the noise may differ from :math:`\epsilon_k I`. Let S be the mean of the covariances of source
+    and target, and :math:`\Sigma` the covariance of the source:
 
-    - ``'covariance'``: :math:`N = \epsilon_k S`. A direction gets noise in proportion to what the laws do there, so
-      that none drowns in it.
-    - ``'thin'``: the least N that fills the source up to :math:`\Sigma + N \ge \epsilon_k S`. With W that turns both
-      into diagonal matrices, :math:`S = W W', \Sigma = W D W'`, that is :math:`N = W (\epsilon_k - D)_+ W'`. Where the
-      source has that much already, noise is bias and nothing else. It needs a source that fills the span of its
-      covariance: a curved one is thin in directions that vary from place to place.
+    - ``'covariance'``: :math:`N = \epsilon_k S`. The noise in a direction is proportional to the variance of the laws,
+      so it does not dominate directions of small variance.
+    - ``'thin'``: the smallest N with :math:`\Sigma + N \ge \epsilon_k S`. With a matrix W that diagonalises both
+      covariances, :math:`S = W W', \Sigma = W D W'`, it is :math:`N = W (\epsilon_k - D)_+ W'`. Directions in which
+      the source has this variance already get no noise, as it would only add bias. The source must have a density in
+      the span of its covariance: a curved source is thin in directions that vary from place to place.
 
-    Where the form has an affine base, that is the optimal map between Gaussians with the moments of the smoothed
-    source and of the target, and it follows eps.
+    If the form has an affine base, the base is the optimal map between Gaussians with the moments of the smoothed
+    source and of the target. It is updated as eps decreases.
 
     Parameters
     ----------
@@ -43,10 +45,10 @@ class OTP(SemiDual):
     form : Form, optional
         How the map is represented; `make_form(n_features)` when None.
     smoothing : Smoothing
-        Levels and their schedule.
+        Noise levels and their schedule.
     noise_shape : {'isotropic', 'covariance', 'thin'}
     n_transform_draws : int
-        Noise vectors that `transport` averages over, in antithetic pairs.
+        Number of noise vectors that `map` averages over, in antithetic pairs.
     generator : torch.Generator, optional
         Draws these noise vectors.
 
@@ -114,15 +116,16 @@ class OTP(SemiDual):
         return {"eps": level, **super().follow(progress)}
 
     def _shape(self, z: Tensor, progress: float | Tensor) -> Tensor:
-        """Give standard normal rows the covariance of the noise, divided by eps."""
+        """Transform standard normal rows to the covariance N / eps."""
         if self.noise_shape == "isotropic":
-            return z
+            return z  # (n, d)
         return (z * (1 - self.shares / self.smoothing.level(progress)).clamp(min=0).sqrt()) @ self.axes.T
 
     def _set_base(self, level: float) -> None:
-        """Set the affine base for the smoothing `level`, if that has changed by a twentieth or is the last.
+        """Set the affine base for a smoothing level.
 
-        From 256 features on, where a base takes time, fewer changes do.
+        Nothing happens unless `level` is the last one or has changed by 5 % since the last base. From 256 features on,
+        where a base is expensive, the threshold grows with the square of their number.
         """
         if self._laws is None or not self.form.affine_base or level == self._base_level:
             return
@@ -134,7 +137,7 @@ class OTP(SemiDual):
         self.form.set_base(*affine_transport(self._smoothed(source, level), target))
 
     def _set_preconditioners(self, source: Moments, target: Moments) -> None:
-        """Let the networks see these laws in the coordinates that suit the last level."""
+        """Set the networks' preconditioners for the last smoothing level."""
         level = self.smoothing.eps_min
         smoothed = self._smoothed(source, level)
         there, _ = affine_transport(smoothed, target)
@@ -144,7 +147,7 @@ class OTP(SemiDual):
         )
 
     def _smoothed(self, source: Moments, level: float) -> Moments:
-        """Moments of the source at a smoothing level."""
+        """Return the moments of the source at a smoothing level."""
         axes, shares = self.axes.double().cpu(), self.shares.double().cpu()
         added = (axes * (level - shares).clamp(min=0)) @ axes.T
         kept = 1 - level if self.smoothing.kind == "vp" else 1.0

@@ -1,4 +1,7 @@
-"""The upper envelope of many planes z = <x, y_i> + h_i: which of them are highest at a row, in memory of a block."""
+"""Upper envelope of many planes, in blocks of rows.
+
+The planes are z = <x, y_i> + h_i. The memory for their values is that of one block.
+"""
 
 from __future__ import annotations
 
@@ -11,21 +14,24 @@ from torch.nn import functional as F
 
 from neuralot._torch import matmul_precision
 
-# a maximum over groups, and then within one, takes a third of the time of one over all; groups come by so many
+# a maximum over groups and then within one is faster than over all planes; the number of groups is a multiple of this
 GROUPS = 64
-# what stays in the cache of a core beside its maxima, or fills a GPU
+# fits into the cache of a CPU core with its maxima, or fills a GPU
 ENTRIES_PER_BLOCK = {"cpu": 2**18, "cuda": 2**26}
 FEWEST_ROWS = 32
 
 
 class Planes:
-    """Planes z = <x, y_i> + h_i, laid out for maxima over all of them.
+    """Planes of points y_i and heights h_i.
+
+    The planes z = <x, y_i> + h_i are stored in a layout for fast maxima over all of them.
 
     Parameters
     ----------
     points : Tensor of shape (m, d)
         The y_i.
     heights : Tensor of shape (m,)
+        The h_i.
 
     Examples
     --------
@@ -40,38 +46,50 @@ class Planes:
         self.n_planes = len(points)
         self.n_groups = GROUPS * max(1, round(math.sqrt(self.n_planes) / GROUPS))
         self.per_group = math.ceil(self.n_planes / self.n_groups)
-        # one more coordinate for the heights
+        # the last row holds the heights
         self.matrix = torch.cat([self._in_groups(points.T, 0.0), points.new_empty(1, self.n_groups * self.per_group)])
         self.move_to(heights)
 
     def move_to(self, heights: Tensor) -> None:
-        """Let the same planes have other heights."""
-        # below all others: what fills the groups
+        """Replace the heights of the planes."""
+        # the padding of the groups lies below all planes
         self.matrix[-1:] = self._in_groups(heights[None], torch.finfo(heights.dtype).min)
 
     def _in_groups(self, rows: Tensor, fill: float) -> Tensor:
-        """Columns in their order: neighbours are of different groups, whose maxima are then taken side by side."""
-        filled = F.pad(rows, (0, self.n_groups * self.per_group - self.n_planes), value=fill)
+        """Return the columns padded to full groups, and interleaved.
+
+        Neighbouring columns belong to different groups, so the maxima of the groups are vectorised.
+        """
+        filled = F.pad(rows, (0, self.n_groups * self.per_group - self.n_planes), value=fill)  # (r, n_groups * per_group)
         return filled.view(len(rows), self.n_groups, self.per_group).mT.reshape(len(rows), -1)
 
     def highest(self, x: Tensor) -> Tensor:
-        """Index of the highest plane at each row, shape (n,); the first of those that are equally high."""
+        """Return the index of the highest plane at each row.
+
+        Shape (n,); of equally high planes, the first.
+        """
         winners = []
         for values in self._values(x):
             groups = values.view(len(values), self.per_group, self.n_groups)
-            group = groups.amax(dim=1).max(dim=1).indices
+            group = groups.amax(dim=1).max(dim=1).indices  # (n_block,)
             inside = groups[torch.arange(len(groups), device=x.device), :, group].max(dim=1).indices
             winners.append(group * self.per_group + inside)
         return torch.cat(winners) if winners else torch.empty(0, dtype=torch.long, device=x.device)
 
     def masses(self, x: Tensor, weights: Tensor | None = None) -> Tensor:
-        """Share of the rows, or of their weights, at which each plane is the highest, shape (m,)."""
+        """Return the masses of the planes' cells, shape (m,).
+
+        The mass of a cell is the share of the rows, or of their weights, at which its plane is the highest.
+        """
         weights = x.new_full((len(x),), 1 / len(x)) if weights is None else weights
-        # no bincount: on a GPU it waits for the largest index
+        # not bincount: on a GPU it synchronises to read the largest index
         return weights.new_zeros(self.n_planes).index_add_(0, self.highest(x), weights)
 
     def top(self, x: Tensor, k: int) -> tuple[Tensor, Tensor]:
-        """Values and indices of the k highest planes at each row, in falling order, shapes (n, k)."""
+        """Return the k highest planes at each row.
+
+        Their values and indices, in descending order, shapes (n, k).
+        """
         k = min(k, self.n_planes)
         parts = [values.topk(k, dim=1) for values in self._values(x)]
         if not parts:
@@ -80,12 +98,15 @@ class Planes:
         return values, columns % self.n_groups * self.per_group + columns // self.n_groups
 
     def _values(self, x: Tensor) -> Iterator[Tensor]:
-        """Values of all planes at some rows, block by block; each block is written over the last."""
+        """Yield the values of all planes, block by block.
+
+        Each block of rows overwrites the last.
+        """
         n_rows = max(FEWEST_ROWS, ENTRIES_PER_BLOCK[x.device.type] // self.matrix.shape[1])
         buffer = x.new_empty(min(n_rows, len(x)), self.matrix.shape[1])
         ones = x.new_ones(len(x), 1)
         for rows in torch.cat([x, ones], dim=1).split(n_rows) if len(x) else ():
-            # planes that compete differ by less than TF32 would round
+            # rounding to TF32 would exceed the differences between the highest planes
             with matmul_precision(x.device, "ieee"):
                 values = torch.mm(rows, self.matrix, out=buffer[: len(rows)])
             yield values

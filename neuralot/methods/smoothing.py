@@ -1,4 +1,4 @@
-"""Smoothing levels: how much noise is added to the source as a fit goes on, and where the noise should end."""
+"""Smoothing of the source: noise levels and their schedules."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ NOISE_SHAPES = ("isotropic", "covariance", "thin")
 
 @dataclass(frozen=True)
 class Smoothing:
-    """Smoothing of the source, annealed from `eps_max` to `eps_min` and then held.
+    """Noise on the source, annealed from `eps_max` to `eps_min`.
 
-    With t = min(progress / anneal_fraction, 1) the level is
+    After the share `anneal_fraction` of the run the level stays at `eps_min`. With
+    t = min(progress / anneal_fraction, 1), the level eps and the smoothed rows x~ are
 
     - ``'linear'``: eps = eps_max + t (eps_min - eps_max), and x~ = x + sqrt(eps) z;
     - ``'geometric'``: eps = eps_max (eps_min / eps_max)^t, and the same x~;
@@ -70,28 +71,35 @@ class Smoothing:
     @overload
     def level(self, progress: Tensor) -> Tensor: ...
     def level(self, progress: float | Tensor) -> float | Tensor:
-        """Variance eps of the noise at `progress` in [0, 1], as a tensor for a tensor."""
+        """Return the variance eps of the noise at `progress`.
+
+        `progress` is in [0, 1]; a tensor gives a tensor.
+        """
         t = progress / self.anneal_fraction
         if isinstance(t, Tensor):
             t = t.clamp(max=1.0)
         elif t >= 1:
-            return self.eps_min  # to the bit, which the formulas are not
+            return self.eps_min  # exactly: the formulas below round
         if self.kind == "geometric":
             return self.eps_max * (self.eps_min / self.eps_max) ** t
         return self.eps_max + t * (self.eps_min - self.eps_max)
 
     def smooth(self, x: Tensor, z: Tensor, progress: float | Tensor) -> Tensor:
-        """Smoothed rows x~ at `progress`, from rows `x` and standard normal `z` that broadcasts to them."""
+        """Return the smoothed rows x~ at `progress`.
+
+        `z` is standard normal and broadcasts to the rows `x`.
+        """
         eps = self.level(progress)
         signal = (1 - eps) ** 0.5 if self.kind == "vp" else 1.0
-        return signal * x + eps**0.5 * z
+        return signal * x + eps**0.5 * z  # (n, d)
 
 
 def intrinsic_dimension(x: Tensor, n_neighbors: int = 10) -> float:
-    """Maximum-likelihood estimate of the dimension of the set that the rows lie on.
+    """Estimate the intrinsic dimension of rows by maximum likelihood.
 
-    The mean over rows of 1 / m_i, with m_i = mean_j log(r_k / r_j) over the k nearest distinct neighbours, is
-    inverted at the end: 1 / mean(m_i), clipped to [1, n_features].
+    It is the dimension of the set that the rows lie on. The estimate is 1 / mean_i(m_i), clipped to [1, n_features],
+    with m_i = mean_j log(r_k / r_j) over the distances r_1, ..., r_k of row i to its k nearest neighbours. Rows with a
+    duplicate do not count.
 
     Parameters
     ----------
@@ -116,8 +124,8 @@ def intrinsic_dimension(x: Tensor, n_neighbors: int = 10) -> float:
     k = min(n_neighbors, n_rows - 1)
     if k < 2:
         return float(n_features)
-    near = torch.cdist(x.double(), x.double()).topk(k + 1, largest=False).values[:, 1:]
-    near = near[near[:, 0] > 0]  # a duplicate says nothing about dimension
+    near = torch.cdist(x.double(), x.double()).topk(k + 1, largest=False).values[:, 1:]  # (n, k)
+    near = near[near[:, 0] > 0]  # a duplicate carries no information on the dimension
     if not len(near):
         return float(n_features)
     inverse = torch.log(near[:, -1:] / near[:, :-1]).mean()
@@ -125,10 +133,11 @@ def intrinsic_dimension(x: Tensor, n_neighbors: int = 10) -> float:
 
 
 def fills_its_span(x: Tensor) -> bool:
-    """Whether rows have a density in the span of their covariance: not so on a curve, a sphere or several segments.
+    """Return whether rows have a density in their covariance's span.
 
-    They have if their intrinsic dimension is at least four fifths of that of normal rows with the same covariance; the
-    comparison removes the bias of the estimate, which is large in high dimension.
+    Rows on a curve, a sphere or several segments have none. The criterion: their intrinsic dimension is at least 0.8 of
+    that of normal rows with the same covariance. The comparison removes the bias of the estimate, which is large in
+    high dimension.
 
     Parameters
     ----------
@@ -151,19 +160,19 @@ def fills_its_span(x: Tensor) -> bool:
 
 
 def terminal_level(x: Tensor, n_rows: int | None = None) -> float:
-    """Heuristic for the last smoothing level: eps_min = sigma^2, sigma = min(1.5 N^(-1 / max(m, 4)), 1 / 3).
+    """Return the default of the last smoothing level, `eps_min`.
 
-    Noise below the typical distance between the N sample points, in their intrinsic dimension m, only worsens the
-    conditioning: steeper maps are needed for nothing. That such a level exists is shown by the reference; the rule
-    is this package's own. With factor 1 the plan of One-to-Many came out 2 to 7 % too cheap, because the map could
-    not be steep enough at the crease.
+    For N sample points of intrinsic dimension m it is eps_min = sigma^2, sigma = min(1.5 N^(-1 / max(m, 4)), 1 / 3).
+    Noise below the typical distance between the points only worsens the conditioning: it requires a steeper map
+    without a better plan. The reference shows that such a level exists; the rule is a heuristic of this package. With
+    the factor 1 instead of 1.5, plans that split mass are too cheap, because the map is not steep enough at the crease.
 
     Parameters
     ----------
     x : Tensor of shape (n_rows, n_features)
         Distinct rows; m is estimated on at most 2000 of them.
     n_rows : int, optional
-        N, where `x` is only a part of the rows.
+        N, if `x` is only a part of the rows.
 
     References
     ----------

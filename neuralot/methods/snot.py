@@ -1,4 +1,4 @@
-"""Semi-dual neural optimal transport (SNOT): OTM, and OTM-s when the map has a noise input."""
+"""Semi-dual neural optimal transport (SNOT)."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ class SNOT(SemiDual):
 
     .. math:: \sup_V \inf_T \; E_\mu[c(x, T(x)) - V(T(x))] + E_\nu[V(y)]
 
-    When the source charges a set of dimension at most d - 1 the game has *spurious* saddle points, whose map is no
-    transport map: use `OTP` there.
+    This is OTM, and OTM-s if the map has a noise input. If the source has mass on a set of dimension at most d - 1, the
+    game has *spurious* saddle points, whose map is not a transport map: use `OTP` there.
 
     Parameters
     ----------

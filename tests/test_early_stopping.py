@@ -1,0 +1,62 @@
+"""Early stopping: when it ends, and which weights remain."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from conftest import TINY, games
+
+from neuralot import OTPTransport, SNOTTransport
+from neuralot.solve import Status
+
+
+@games
+def test_early_stopping_ends_a_fit_that_no_longer_improves(tiny, samples):
+    transport = tiny(max_iter=500, early_stopping=True, n_iter_no_change=20, tol=10.0).fit(*samples)
+    assert transport.status_ is Status.STOPPED
+    # OTP counts from where its noise has reached the last level
+    start = 350 if "eps_min" in transport.get_params() else 0
+    assert start + 20 <= transport.n_iter_ < start + 60
+    assert all(np.isfinite(record["validation"]) for record in transport.history_)
+
+
+def test_early_stopping_keeps_the_best_weights(samples):
+    # nothing counts as an improvement after the first record: the weights of step 1 come back
+    stopping = {"early_stopping": True, "n_iter_no_change": 20, "tol": 10.0}
+    stopped = SNOTTransport(**{**TINY, **stopping, "max_iter": 500}).fit(*samples)
+    once = SNOTTransport(**{**TINY, **stopping, "max_iter": 1}).fit(*samples)
+    np.testing.assert_allclose(stopped.transform(samples[0]), once.transform(samples[0]), atol=1e-5)
+
+
+def test_early_stopping_restores_no_weights_of_an_earlier_noise_level(samples):
+    kept = []
+
+    def keep(step, problem, record):
+        if problem.settled(record["progress"]):
+            kept.append((record["validation"], copy.deepcopy(problem.state_dict())))
+        return False
+
+    parameters = {**TINY, "max_iter": 200, "early_stopping": True, "tol": 0.0, "callbacks": [keep]}
+    transport = OTPTransport(**parameters).fit(*samples)
+    assert 0 < len(kept) < len(transport.history_) / 2
+    best = min(kept, key=lambda each: each[0])[1]
+    assert all(torch.equal(best[name], weight) for name, weight in transport.problem_.state_dict().items())
+
+
+@games
+def test_early_stopping_knows_the_weights(transport_class):
+    # nearly all of the target's weight is on the left: so are the images, with rows held out or not
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(600, 2))
+    Y = rng.normal(size=(600, 2)) + np.repeat([[-4, 0], [4, 0]], 300, axis=0)
+    w = np.repeat([0.9, 0.1], 300)
+    transport = transport_class(max_iter=300, batch_size=128, early_stopping=True, random_state=0)
+    transport.fit(X, Y, sample_weight_target=w)
+    assert np.mean(transport.sample(X, random_state=0)[0, :, 0] < 0) == pytest.approx(0.9, abs=0.04)
+
+
+@games
+def test_early_stopping_lets_an_improving_fit_go_on(tiny, samples):
+    transport = tiny(max_iter=10, early_stopping=True, n_iter_no_change=10).fit(*samples)
+    assert transport.n_iter_ == 10

@@ -1,0 +1,141 @@
+"""Kinds of input, and what kind comes back."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from conftest import dtypes, takes, there_and_back
+from torch import nn
+
+
+@dtypes
+@pytest.mark.parametrize("k", [1, 7])
+def test_shapes_and_dtypes(tiny, samples, dtype, k):
+    X, Y = (rows.astype(dtype) for rows in samples)
+    transport = tiny().fit(X, Y)
+    for images in (*there_and_back(transport, X[:k], Y[:k]), transport.fit_transform(X, Y)[:k]):
+        assert images.shape == (k, 2)
+        assert images.dtype == dtype
+        assert np.isfinite(images).all()
+    draws = transport.sample(X[:k], n_draws=3)
+    assert draws.shape == (3, k, 2)
+    assert draws.dtype == dtype
+    assert isinstance(transport.score(X, Y), float)
+
+
+def test_both_precisions_give_the_same_map(tiny, samples):
+    X, Y = samples
+    double, single = tiny().fit(X, Y), tiny().fit(*(rows.astype(np.float32) for rows in samples))
+    np.testing.assert_allclose(single.transform(X), double.transform(X), atol=1e-3)
+    np.testing.assert_allclose(double.transform(X.astype(np.float32)), double.transform(X), atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["list", "Fortran", "view", "read-only", "object"])
+def test_any_array_like_of_the_same_numbers_gives_the_same_bits(tiny, samples, kind):
+    def like(rows):
+        made = {
+            "list": rows.tolist(),
+            "Fortran": np.asfortranarray(rows),
+            "view": np.repeat(rows, 2, axis=0)[::2],
+            "read-only": rows,
+            "object": rows.astype(object),
+        }
+        return made[kind]
+
+    X, Y = samples
+    transport = tiny().fit(like(X), like(Y))
+    assert np.array_equal(transport.transform(like(X)), tiny().fit(X, Y).transform(X))
+    assert transport.score(like(X), like(Y)) == tiny().fit(X, Y).score(X, Y)
+
+
+def test_the_second_argument_may_be_the_target_or_labels(tiny, fitted, samples):
+    X, Y = samples
+    labels = np.arange(len(X)) % 2
+    for transport in (tiny().fit(X, X_target=Y), tiny().fit(X, labels, X_target=Y)):
+        assert np.array_equal(transport.transform(X), fitted.transform(X))
+        assert transport.score(X, labels, X_target=Y) == fitted.score(X, Y)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_tensors_in_tensors_out(tiny, samples, dtype):
+    X, Y = (torch.tensor(rows, dtype=dtype) for rows in samples)
+    transport = tiny().fit(X.requires_grad_(), Y)
+    arrays = tiny().fit(X.detach().numpy(), Y.numpy())
+    of_tensors = [*there_and_back(transport, X, Y), transport.sample(X, 2, 0)]
+    of_arrays = [*there_and_back(arrays, X.detach().numpy(), Y.numpy()), arrays.sample(X.detach().numpy(), 2, 0)]
+    for found, expected in zip(of_tensors, of_arrays, strict=True):
+        assert isinstance(found, torch.Tensor)
+        assert found.dtype == dtype
+        assert not found.requires_grad
+        assert np.array_equal(found.numpy(), expected)
+    assert isinstance(arrays.transform(X.detach().numpy()), np.ndarray)
+    assert isinstance(transport.score(X, Y), float)
+
+
+def test_dataframes(tiny, samples):
+    X, Y = (pd.DataFrame(rows, columns=["a", "b"], index=np.arange(len(rows)) + 100) for rows in samples)
+    transport = tiny().fit(X, Y)
+    assert transport.feature_names_in_.tolist() == transport.get_feature_names_out().tolist() == ["a", "b"]
+    plain = tiny().fit(*samples).transform(samples[0])
+    assert np.array_equal(transport.transform(X), plain)
+    assert transport.score(X, Y) == tiny().fit(*samples).score(*samples)
+    framed = transport.set_output(transform="pandas").transform(X)
+    assert framed.columns.tolist() == ["a", "b"]
+    assert framed.index.equals(X.index)
+    assert np.array_equal(framed.to_numpy(), plain)
+    assert transport.sample(X, 2).shape == (2, 30, 2)
+    assert all(images.shape == (len(images), 2) for images in there_and_back(transport, X, Y))
+
+
+def test_polars(tiny, samples):
+    polars = pytest.importorskip("polars")
+    X, Y = (polars.DataFrame(rows, schema=["a", "b"]) for rows in samples)
+    transport = tiny().set_output(transform="polars").fit(X, Y)
+    assert transport.feature_names_in_.tolist() == ["a", "b"]
+    framed = transport.transform(X)
+    assert isinstance(framed, polars.DataFrame)
+    assert framed.columns == ["a", "b"]
+    assert np.array_equal(framed.to_numpy(), tiny().fit(*samples).transform(samples[0]))
+    with pytest.raises(ValueError, match="The feature names should match"):
+        tiny().fit(X, Y.rename({"a": "c"}))
+
+
+@pytest.mark.parametrize("columns", [["b", "a"], ["a", "c"]])
+def test_the_columns_of_the_target_are_those_of_the_source(tiny, samples, columns):
+    X, Y = pd.DataFrame(samples[0], columns=["a", "b"]), pd.DataFrame(samples[1], columns=columns)
+    with pytest.raises(ValueError, match=r"y: The feature names should match"):
+        tiny().fit(X, Y)
+
+
+def test_the_data_is_not_changed(tiny, samples):
+    X, Y = (rows.copy() for rows in samples)
+    transport = tiny().fit(X, Y)
+    there_and_back(transport, X, Y)
+    transport.sample(X)
+    transport.score(X, Y)
+    assert np.array_equal(X, samples[0])
+    assert np.array_equal(Y, samples[1])
+
+
+def test_functions_with_constants_in_single_precision_take_double_rows(tiny, transport_class, samples):
+    X, Y = samples
+    weights = torch.tensor([[2.0, 0.0], [0.0, 1.0]])
+
+    class Shifted(nn.Linear):
+        def __init__(self, d, n_outputs):
+            super().__init__(d, n_outputs)
+            self.constant = torch.eye(d)
+
+        def forward(self, x):
+            return super().forward(x @ self.constant)
+
+    functions = {
+        "cost": lambda x, y: ((x - y) @ weights).square().sum(-1),
+        "map_network": lambda d: Shifted(d, d),
+        "height_network": lambda d: Shifted(d, 1),
+    }
+    for name in filter(lambda name: takes(transport_class, [name]), functions):
+        transport = tiny(**{name: functions[name]}).fit(X, Y)
+        assert transport.transform(X).dtype == np.float64
+        assert np.isfinite(transport.transform(X)).all()
+        assert np.isfinite(transport.transport_cost_)

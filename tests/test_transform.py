@@ -1,0 +1,103 @@
+"""Images: row by row, into given memory, and back."""
+
+import copy
+import tracemalloc
+
+import numpy as np
+import pytest
+import torch
+from conftest import games, takes
+from torch import nn
+
+from neuralot.costs import Lp
+from neuralot.estimators.game import GameTransport
+
+
+def test_transform_is_row_by_row_also_across_blocks(fitted):
+    X = np.random.default_rng(0).normal(size=(40_000, 2))
+    images = fitted.transform(X)
+    some = [0, 16_383, 16_384, 20_000, 39_999]
+    np.testing.assert_allclose(fitted.transform(X[some]), images[some], rtol=1e-12, atol=1e-12)
+    assert np.array_equal(fitted.transform(X), images)
+
+
+def test_out_may_be_the_rows_and_may_not_overlap_them(fitted, samples):
+    images = fitted.transform(samples[0])
+    rows = np.r_[samples[0], np.zeros((1, 2))]
+    with pytest.raises(ValueError, match="out must be X itself or an array of its own"):
+        fitted.transform(rows[:-1], out=rows[1:])
+    assert np.array_equal(fitted.transform(rows[:-1], out=rows[:-1]), images)
+
+
+def test_out_takes_the_images(fitted, samples, tmp_path):
+    X = samples[0].astype(np.float32)
+    for name, shape, images in (("transform", X.shape, fitted.transform(X)), ("sample", (1, *X.shape), None)):
+        images = fitted.sample(X, random_state=0) if images is None else images
+        options = {} if name == "transform" else {"random_state": 0}
+        out = np.lib.format.open_memmap(tmp_path / name, mode="w+", dtype=np.float32, shape=shape)
+        assert getattr(fitted, name)(X, out=out, **options) is out
+        assert np.array_equal(np.load(tmp_path / name), images)
+        for wrong in (np.empty(shape), np.empty((*shape, 1), np.float32), [0.0]):
+            with pytest.raises(ValueError, match="out must be a writeable numpy array of float32 and shape"):
+                getattr(fitted, name)(X, out=wrong)
+
+
+def test_memory_is_one_copy_for_a_fit_and_blocks_for_a_map(tiny, transport_class):
+    # of what numpy allocates: the standardised rows, and nothing else that grows with n but an index and weights
+    X = np.random.default_rng(0).normal(size=(200_000, 32)).astype(np.float32)
+    # where images are target rows, each row is compared with all of them; an index and weights then count for more
+    n_target, share = (len(X), 1.5) if issubclass(transport_class, GameTransport) else (1000, 1.6)
+    Y, out = X[:n_target] + 1, np.empty_like(X)
+    transport = tiny().fit(X[:99], Y[:99])  # a first fit imports modules, which are memory as well
+    tracemalloc.start()
+    try:
+        transport.fit(X, Y)
+        of_fit = tracemalloc.get_traced_memory()[1]
+        tracemalloc.reset_peak()
+        transport.transform(X, out=out)
+        transport.sample(X, out=out[None])
+        of_maps = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert of_fit < share * (X.nbytes + Y.nbytes)
+    assert of_maps < 0.6 * X.nbytes  # blocks of 16 384 rows, half of them in float64
+
+
+def test_only_a_game_learns_the_way_back(fitted):
+    assert hasattr(fitted, "inverse_transform") == isinstance(fitted, GameTransport)
+
+
+@pytest.mark.parametrize(
+    "options", [{"map_form": "network"}, {"bidirectional": False}, {"cost": Lp(3)}, {"output": "smooth"}], ids=str
+)
+def test_without_a_way_back_there_is_no_inverse_transform(tiny, transport_class, samples, options):
+    if not takes(transport_class, options):
+        pytest.skip("not a parameter of this estimator")
+    transport = tiny(**options).fit(*samples)
+    assert not hasattr(transport, "inverse_transform")
+    with pytest.raises(AttributeError, match="inverse_transform"):
+        transport.inverse_transform(samples[1])
+
+
+@games
+@pytest.mark.parametrize("layer", [lambda: nn.Dropout(0.5), lambda: nn.BatchNorm1d(8)], ids=["dropout", "batch norm"])
+def test_layers_that_train_and_map_differently(tiny, samples, layer):
+    X = samples[0]
+    before = torch.get_rng_state()
+    first, second = (
+        tiny(map_network=lambda d: nn.Sequential(nn.Linear(d, 8), layer(), nn.Linear(8, d))).fit(*samples)
+        for _ in range(2)
+    )
+    images = first.transform(X)
+    assert np.array_equal(images, first.transform(X))
+    np.testing.assert_allclose(images[:5], first.transform(X[:5]), atol=1e-12)
+    assert np.array_equal(images, copy.deepcopy(first).transform(X))
+    assert np.array_equal(images, second.transform(X))
+    assert torch.equal(before, torch.get_rng_state())
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_the_callers_gradient_mode_does_not_matter(tiny, samples, mode):
+    expected = tiny().fit(*samples).transform(samples[0])
+    with mode():
+        assert np.array_equal(tiny().fit(*samples).transform(samples[0]), expected)
