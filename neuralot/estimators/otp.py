@@ -100,8 +100,9 @@ class OTPTransport(GameTransport):
         excepted, and Adam on the rest.
     weight_decay : float or 'auto', default='auto'
         Decoupled decay of the matrices that Muon would move, against overfitting; too much bends the map. ``'auto'`` is
-        0.02 for 4096 rows, or 0.5 with thin noise from 16 features on, and proportional to 1 / n, within the
-        bounds of `neuralot.defaults.default_decay`; less, but not below 0.02, to a target of fewer than 64 points with 8 source rows each or more.
+        0.02 for 4096 rows, or 0.5 with thin noise from 16 features on, and proportional to 1 / n, within the bounds of
+        `neuralot.defaults.default_decay`; less, but not below 0.02, to a target of fewer than 64 points with 8 source
+        rows each or more.
     early_stopping : bool, default=False
         End the fit when the energy distance between held-out images and held-out target rows stops falling, and
         keep the best weights; it counts from where eps has reached `eps_min`.
