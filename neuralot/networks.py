@@ -302,11 +302,12 @@ class BasedMap(AffineBase):
 
 
 class ConvexPotential(nn.Module):
-    """Kantorovich potential ``f = |x|^2 - 2 u`` of a convex u: the map ``x - grad f(x) / 2 = grad u(x)`` is monotone.
+    """Kantorovich potential of an input-convex network.
 
-    u is an input-convex network (Amos et al., 2017): non-negative weights between layers and a convex, increasing
-    activation (softplus), plus a learned multiple of ``|x|^2 / 2``. The map is nearly the identity at the start. It
-    enforces what an optimal map for the squared Euclidean cost must satisfy, at the price of slower fits.
+    ``f = |x|^2 - 2 u`` with a convex u. The map ``x - grad f(x) / 2 = grad u(x)`` is monotone. u is the network (Amos
+    et al., 2017), with non-negative weights between layers and a convex, increasing activation (softplus), plus a
+    learned multiple of ``|x|^2 / 2``. The map is close to the identity at first. It is the gradient of a convex
+    function, as an optimal map for the squared Euclidean cost must be, but fits are slower.
 
     Parameters
     ----------
@@ -325,7 +326,7 @@ class ConvexPotential(nn.Module):
         super().__init__()
         sizes = list(hidden_layer_sizes)
         self.inputs = nn.ModuleList(nn.Linear(n_features, size) for size in sizes)
-        # layer weights start at 1 / n_in, so that sums keep their size; the last one small: the identity map
+        # weights start at 1 / n_in, which preserves the size of sums; the last are smaller, for the identity map
         self.raw = nn.ParameterList(
             torch.full((n_out, n_in), _inverse_softplus(1 / n_in)) for n_in, n_out in pairwise(sizes)
         )
@@ -334,11 +335,11 @@ class ConvexPotential(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the values at rows `x`, shape (n,)."""
-        hidden = F.softplus(self.inputs[0](x))
+        hidden = F.softplus(self.inputs[0](x))  # (n, size)
         *middle, last = self.raw
         for layer, raw in zip(list(self.inputs)[1:], middle, strict=True):
             hidden = F.softplus(F.linear(hidden, F.softplus(raw)) + layer(x))
-        convex = F.linear(hidden, F.softplus(last)).squeeze(-1)
+        convex = F.linear(hidden, F.softplus(last)).squeeze(-1)  # (n,)
         square = x.square().sum(-1)
         return square - 2 * (convex + square * F.softplus(self.curvature) / 2)
 

@@ -1,4 +1,4 @@
-"""Figures: what a fitted transport does to points of the plane."""
+"""Figures of transport in the plane."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ SOURCE, TARGET, IMAGE = "#3b6ea8", "#c9c9c9", "#d1495b"
 def plot_transport(
     X: ArrayLike, images: ArrayLike, target: ArrayLike | None = None, *, n_segments: int = 100, ax: Any = None
 ) -> Any:
-    """Draw sources, their images, segments between some of them, and the target sample behind.
+    """Plot source rows, their images and segments between them.
+
+    The target sample is drawn behind them.
 
     Parameters
     ----------
@@ -22,11 +24,11 @@ def plot_transport(
     images : array-like of shape (n, d)
         Their images, or draws from the plan.
     target : array-like of shape (m, d), optional
-        Target rows.
+        Target rows; not drawn when None.
     n_segments : int, default=100
-        How many rows, picked evenly, get a segment to their image.
+        Number of rows, chosen evenly, with a segment to their image.
     ax : matplotlib Axes, optional
-        A new one when None.
+        Axes to draw on; new ones when None.
 
     Returns
     -------

@@ -1,4 +1,7 @@
-"""Samplers: arrays with weights, callables and data loaders become `sampler(n, generator) -> Tensor` of n rows."""
+"""Samplers of rows, functions `sampler(n, generator) -> Tensor`.
+
+Arrays with weights, callables and data loaders are converted to samplers, which return n rows.
+"""
 
 from __future__ import annotations
 
@@ -14,12 +17,14 @@ from torch.utils.data import DataLoader
 Sampler = Callable[[int, Generator], Tensor]
 
 
-# of a sample, on which a k-d tree is built
+# size of the sample on which a k-d tree is built
 ROWS_FOR_CELLS = 2_048
 
 
 class ArraySampler:
-    """Draw rows of `data` with replacement, each with a probability proportional to its weight.
+    """Draw rows of `data` with replacement.
+
+    The probability of a row is proportional to its weight.
 
     Parameters
     ----------
@@ -27,9 +32,9 @@ class ArraySampler:
     weights : Tensor of shape (n_rows,), optional
         Non-negative; uniform when None. A draw costs O(log n_rows) per row.
     stratified : bool
-        Whether a batch is a stratified sample: the mass of the rows, in the order in which they stand, is cut into as
-        many equal parts as rows are drawn, and each part gives one of them. Where neighbours in that order are near to
-        each other, as in `canonical_order`, means over a batch then vary less, in one to three dimensions by far.
+        Whether a batch is a stratified sample: the total mass of the rows, in their given order, is cut into n equal
+        parts, and one row is drawn from each. If neighbours in this order are close to each other, as in
+        `canonical_order`, means over a batch vary less, by far in one to three dimensions.
 
     References
     ----------
@@ -58,26 +63,30 @@ class ArraySampler:
     def __call__(self, n: int, generator: Generator) -> Tensor:
         if not self.stratified:
             return self.independent(n, generator)
-        # the parts in random order, as rows of two batches are paired; no randperm, which a CUDA graph may not capture
+        # shuffle the parts, because rows of two batches are paired; a CUDA graph may not capture randperm
         keys, within = torch.rand(2, n, generator=generator, device=self.data.device, dtype=torch.double)
         return self._rows_at((keys.argsort() + within) / n)
 
     def independent(self, n: int, generator: Generator) -> Tensor:
-        """Rows that are drawn independently of each other."""
+        """Draw rows independently of each other."""
         return self._rows_at(torch.rand(n, generator=generator, device=self.data.device, dtype=torch.double))
 
     def _rows_at(self, draws: Tensor) -> Tensor:
-        """Rows at these shares of the mass."""
-        # inverse distribution function: a row that stands twice is drawn like one of weight two, draw by draw
+        """Return the rows at given shares of the mass."""
+        # inverse distribution function: a repeated row and a row of double weight give the same draws
         if self._upper is None:
             rows = (draws * len(self.data)).long()
         else:
-            # side right: a row of weight zero has an empty interval and is never drawn
+            # right side: the interval of a row of weight zero is empty, so it is never drawn
             rows = torch.searchsorted(self._upper, draws * self._upper[-1], right=True)
         return self.data.index_select(0, rows.clamp_(max=len(self.data) - 1))
 
     def distinct(self) -> tuple[Tensor, Tensor]:
-        """Where each row stands last among neighbours that equal it, and the share of the mass that they have."""
+        """Return indices of distinct rows and their shares of mass.
+
+        Of consecutive equal rows, the index is that of the last, and the share is their sum. Rows without mass are left
+        out.
+        """
         last = distinct(self.data)
         upper = last.double() + 1 if self._upper is None else self._upper[last]
         shares = upper.diff(prepend=upper.new_zeros(1)) / upper[-1]
@@ -85,12 +94,14 @@ class ArraySampler:
 
 
 class LoaderSampler:
-    """Draw rows from a `DataLoader`, epoch after epoch, its shuffling seeded by the given generator.
+    """Draw rows from a `DataLoader`, epoch after epoch.
+
+    The given generator seeds the shuffling.
 
     Parameters
     ----------
     loader : DataLoader
-        Batches are tensors of rows, or tuples whose first entry is.
+        Its batches are tensors of rows, or tuples with the rows as first entry.
     """
 
     def __init__(self, loader: DataLoader[Any]) -> None:
@@ -108,9 +119,9 @@ class LoaderSampler:
 
     def _next(self, generator: Generator) -> Tensor:
         seed = int(torch.randint(2**62, (), generator=generator, device=generator.device))
-        # a loader without a generator of its own shuffles from the global state: lend it ours, give that back
+        # a loader without its own generator shuffles with the global one: seed it here, then restore it
         with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(seed)  # the CPU's alone
+            torch.default_generator.manual_seed(seed)  # CPU only
             try:
                 batch = next(self._batches)
             except StopIteration:
@@ -123,7 +134,10 @@ class LoaderSampler:
 
 
 def as_sampler(source: Any, weights: Any = None, device: torch.device | str | None = None) -> Sampler:
-    """Turn rows, a `DataLoader` or a callable `(n, generator) -> Tensor` into a sampler of float32 rows.
+    """Convert a source of rows to a sampler.
+
+    The source is an array of rows, a `DataLoader` or a callable `(n, generator) -> Tensor`. The sampler returns float32
+    rows. An `ArraySampler` is returned as it is.
 
     Parameters
     ----------
@@ -131,13 +145,13 @@ def as_sampler(source: Any, weights: Any = None, device: torch.device | str | No
     weights : array-like of shape (n_rows,), optional
         Only for rows.
     device : torch.device, optional
-        Where the rows of an array are put, once.
+        Device to which the rows of an array are copied, once.
 
     Raises
     ------
     ValueError
-        If the rows are none, or if the weights do not belong to them: not one per row, negative, not finite, all zero,
-        or given for something that is not an array of rows.
+        If there are no rows, or if the weights do not match them: not one per row, negative, not finite, all zero, or
+        given for a source that is not an array of rows.
 
     Examples
     --------
@@ -161,54 +175,64 @@ def as_sampler(source: Any, weights: Any = None, device: torch.device | str | No
 
 
 def canonical_order(rows: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Indices that order the rows cell by cell of a k-d tree, without those of no weight.
+    """Order rows cell by cell of a k-d tree.
 
-    In a cell they follow a fixed random projection. Samplers invert the cumulative weights, so a fit then depends on
-    the weighted law alone: neither on the order of the rows, nor on whether a row stands twice or weighs two.
+    Returns the indices of the rows with positive weight. Within a cell, rows are ordered along a fixed random
+    projection. Samplers invert the cumulative weights, so a fit depends on the weighted law only: neither on the order
+    of the rows, nor on whether a row is repeated or has double weight.
     """
     order = np.argsort(projection(rows))
     order = order[weights[order] > 0]
-    # of as many rows of every law, however many rows it comes as
+    # built on a fixed number of rows spaced by weight, so that it depends on the weighted law only
     tree = KDTree(rows[order[spaced(weights[order], ROWS_FOR_CELLS)]], leafsize=2).tree
     return np.concatenate(list(_by_cell(rows, order, tree)))
 
 
 def _by_cell(rows: np.ndarray, indices: np.ndarray, node: Any) -> Iterator[np.ndarray]:
-    """The indices of rows, in parts: those in one cell of a k-d tree after those in another."""
+    """Yield the indices of rows, one cell at a time.
+
+    Cells are the leaves of a k-d tree.
+    """
     if isinstance(node, KDTree.leafnode) or not len(indices):
         yield indices
     else:
-        is_below = rows[indices, node.split_dim] < np.float64(node.split)  # which may lie between two of float32
+        is_below = rows[indices, node.split_dim] < np.float64(node.split)  # may lie between two float32 numbers
         yield from _by_cell(rows, indices[is_below], node.less)
         yield from _by_cell(rows, indices[~is_below], node.greater)
 
 
 def projection(rows: np.ndarray) -> np.ndarray:
-    """Keys of rows, on a fixed random line: equal rows have equal keys, and others almost surely have not."""
-    direction = np.random.default_rng(0).standard_normal(rows.shape[1])  # float64: of 2^19 rows none share a key
+    """Project rows on a fixed random line.
+
+    Equal rows have equal projections; distinct rows almost surely have distinct ones.
+    """
+    direction = np.random.default_rng(0).standard_normal(rows.shape[1])  # float64: no collisions among 2^19 rows
     with np.errstate(over="ignore", invalid="ignore"):
         # not a matrix product: BLAS may sum equal rows in different orders
         return np.einsum("ij,j->i", rows, direction)
 
 
 def distinct(rows: Tensor) -> Tensor:
-    """Indices of the rows that differ from the next one: rows without repetitions, where equal ones stand together."""
+    """Return indices of rows that differ from the next one.
+
+    If equal rows are consecutive, these are the rows without repetitions.
+    """
     is_last = torch.ones(len(rows), dtype=torch.bool, device=rows.device)
     is_last[:-1] = (rows[1:] != rows[:-1]).any(dim=1)
     return is_last.nonzero().ravel()
 
 
 def hold_out(weights: np.ndarray, n_cells: int, fraction: float, generator: Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Split the weight of each row in two, what is kept and what is held out.
+    """Split the weight of each row for validation.
 
-    The total weight is cut into `n_cells` equal cells, side by side along the rows, and a `fraction` of them is held
-    out. With as many cells as equally weighted rows each cell is a row; a row that weighs more, or stands more than
-    once, is held out in part. Returns both weights, in units of a cell.
+    The total weight is cut into `n_cells` equal cells along the order of the rows, and a `fraction` of the cells is
+    held out. With as many cells as equally weighted rows, each cell is a row. A row with more weight, or a repeated
+    row, may be held out in part. Returns the weights that are kept and those that are held out, in units of a cell.
     """
     is_held = np.zeros(n_cells)
     order = torch.randperm(n_cells, generator=generator, device=generator.device).cpu().numpy()
     is_held[order[: int(np.ceil(fraction * n_cells))]] = 1
-    # rounded, so that where a row ends with a cell, rounding errors do not give a bit of it to the next
+    # rounded: if a row ends with a cell, rounding errors must not assign part of it to the next cell
     upper = (np.cumsum(weights) * (n_cells / weights.sum())).round(9)
     held_below = np.interp(upper, np.arange(n_cells + 1), np.concatenate([[0], np.cumsum(is_held)]))
     held = np.diff(held_below, prepend=0.0).round(9)
@@ -216,7 +240,10 @@ def hold_out(weights: np.ndarray, n_cells: int, fraction: float, generator: Gene
 
 
 def spaced(weights: np.ndarray, n_rows: int) -> np.ndarray:
-    """Indices of `n_rows` rows at equal distances along the cumulative weight: a small sample of the weighted law."""
+    """Return indices of rows equally spaced in cumulative weight.
+
+    The `n_rows` indices are a small sample of the weighted law.
+    """
     upper = np.cumsum(weights)
-    # no simple fraction: where a row ends just there, rounding would tell which one it is
+    # irrational offset: at the boundary of two rows, rounding would decide which one is chosen
     return np.searchsorted(upper, (np.arange(n_rows) + 2**0.5 - 1) * (upper[-1] / n_rows), side="right")

@@ -1,4 +1,4 @@
-"""Semi-dual problems: a form of the map, and the rows that it sees."""
+"""Semi-dual problems: a form of the map and its rows."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from neuralot.solve.problem import Batch, Batches, Problem
 
 
 class SemiDual(Problem):
-    r"""Semi-dual neural optimal transport of the rows that `perturb` returns.
+    r"""Semi-dual neural optimal transport of perturbed source rows.
 
     .. math:: \sup_V \inf_T \; E_\mu[c(x, T(x)) - V(T(x))] + E_\nu[V(y)]
 
-    A subclass overrides `perturb`, and what else it does otherwise.
+    The source rows x are those that `perturb` returns. A subclass overrides `perturb`, and other methods as needed.
 
     Parameters
     ----------
     n_features : int
     form : Form, optional
-        How the map is represented; `make_form(n_features)` when None.
+        Representation of the map; `make_form(n_features)` when None.
     """
 
     def __init__(self, n_features: int, form: Form | None = None) -> None:
@@ -37,7 +37,10 @@ class SemiDual(Problem):
         self.invertible = self.form.invertible
 
     def perturb(self, x: Tensor, generator: Generator, progress: float | Tensor) -> Tensor:
-        """Return the source rows as the form sees them, shape (n, d)."""
+        """Return the perturbed source rows, shape (n, d).
+
+        The form takes these rows in place of `x`. By default they are `x` itself.
+        """
         return x
 
     def follow(self, progress: float) -> dict[str, float]:
@@ -72,13 +75,19 @@ class SemiDual(Problem):
         return self.form.compile_step()
 
     def settled(self, progress: float) -> bool:
-        """Whether the problem is the one to solve, or still one on the way to it."""
+        """Return whether the problem at `progress` is the final one.
+
+        A method that solves a sequence of problems returns False before the last one.
+        """
         return True
 
     def affine(self, source: Sampler, target: Sampler, generator: Generator) -> dict[str, Tensor] | None:
         return self.affine_state(Moments.of(source, generator), Moments.of(target, generator))
 
     def affine_state(self, source: Moments, target: Moments) -> dict[str, Tensor] | None:
-        """Return weights of the optimal map between Gaussians with these moments, or None."""
+        """Return weights of the optimal map between Gaussians, or None.
+
+        The Gaussians have the given moments. None if the form cannot represent the map.
+        """
         state = self.form.affine(*affine_transport(source, target))
         return None if state is None else {f"form.{name}": value for name, value in state.items()}

@@ -1,4 +1,4 @@
-"""Domain adaptation: learn from labelled source rows, predict target rows, with a transport in between."""
+"""Domain adaptation by a transport between source and target."""
 
 from neuralot.adaptation.domain_adapter import DomainAdapter
 from neuralot.adaptation.transport_adapter import TransportAdapter

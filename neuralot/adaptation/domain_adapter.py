@@ -1,4 +1,4 @@
-"""Learn from labelled source rows, predict target rows, with a transport in between."""
+"""Prediction of target rows from labelled source rows."""
 
 from __future__ import annotations
 
@@ -39,15 +39,17 @@ def _has(method: str) -> Callable[[DomainAdapter], bool]:
 
 
 class DomainAdapter(MetaEstimatorMixin, Mover):
-    """A classifier or regressor for target rows, from labelled source rows and unlabelled target rows.
+    """Classifier or regressor for the rows of a target domain.
 
-    With ``direction='source_to_target'`` the source rows are moved onto the target and the estimator is trained there;
-    target rows are predicted as they are. With ``'target_to_source'`` the estimator is trained on the source, and rows
-    are moved when they are predicted.
+    It is fitted on labelled source rows and unlabelled target rows. With ``direction='source_to_target'`` the source
+    rows are moved to the target and the estimator is trained on their images; target rows are predicted without a
+    transport. With ``'target_to_source'`` the estimator is trained on the source rows, and target rows are moved to the
+    source before prediction.
 
-    The two samples come in one of two forms: ``fit(X, y, X_target=Y)``, or stacked, ``fit(X, y, sample_domain=s)`` with
-    s > 0 for source rows and s < 0 for target rows, whose labels are ignored. Cross-validation needs the stacked form:
-    only there are the rows of both domains split into folds, and `score` then counts target rows alone.
+    `fit` takes the two samples in one of two forms: ``fit(X, y, X_target=Y)``, or stacked,
+    ``fit(X, y, sample_domain=s)`` with s > 0 for source rows and s < 0 for target rows, whose labels are ignored.
+    Cross-validation requires the stacked form, as it splits the rows of `X` into folds; `score` then uses target rows
+    only.
 
     Parameters
     ----------
@@ -55,15 +57,14 @@ class DomainAdapter(MetaEstimatorMixin, Mover):
     estimator : classifier or regressor
     direction : {'source_to_target', 'target_to_source'}, default='source_to_target'
     class_reg : float, default=0.0
-        Above 0, the labels of the source take part: the transport is fitted twice more, on rows with their class beside
-        them, so that it costs more to leave a class; target rows get the estimator's own predictions. `class_reg` is
-        the weight of a class in units of the rows' deviation. As all self-training it can make a wrong guess worse: 1
-        took the accuracy on blurred digits from .86 to .92, and on digits under an affine map from .92 to .90
-        (``benchmarks/README.md``). For classifiers with ``direction='source_to_target'``.
+        Weight of the classes in the transport cost, in units of the standard deviation of the rows. Above 0, the
+        transport is fitted twice more, on rows with appended class indicators: labels for source rows, predictions of
+        the estimator for target rows. Moving a row to another class then costs more. As in all self-training, wrong
+        predictions can be reinforced: accuracy may rise or fall (``benchmarks/README.md``). Only for classifiers with
+        ``direction='source_to_target'``.
     self_training : bool, default=False
-        Train the estimator once more, on the target rows as well, with its own predictions for labels. It took the mean
-        accuracy over four tasks from .924 to .946 with SNOT, and over four others from .923 to .929
-        (``benchmarks/README.md``). For classifiers.
+        Whether to train the estimator once more, on source and target rows, with its own predictions as labels of the
+        target rows (``benchmarks/README.md``). Only for classifiers.
 
     Attributes
     ----------
@@ -72,10 +73,10 @@ class DomainAdapter(MetaEstimatorMixin, Mover):
     estimator_ : estimator
         The fitted clone of `estimator`.
     classes_ : ndarray
-        Those of a classifier.
+        Classes of the fitted classifier.
     n_features_in_ : int
     feature_names_in_ : ndarray of shape (n_features,)
-        Where `X` has column names.
+        If `X` has column names.
 
     References
     ----------
@@ -127,7 +128,7 @@ class DomainAdapter(MetaEstimatorMixin, Mover):
         sample_weight: Any = None,
         sample_weight_target: Any = None,
     ) -> DomainAdapter:
-        """Fit the transport between the domains, and the estimator where both are alike.
+        """Fit the transport between the domains, then the estimator.
 
         Parameters
         ----------
@@ -151,10 +152,10 @@ class DomainAdapter(MetaEstimatorMixin, Mover):
         Raises
         ------
         ValueError
-            If there is no target sample or two, if labels are missing or not 1-D, if the domains or the columns do not
-            fit, or if `direction` is unknown. The adapter then stays as it was.
+            If there is no target sample or more than one, if labels are missing or not 1-D, if the domains or the
+            columns do not fit, or if `direction` is unknown. The adapter is then unchanged.
         TypeError
-            If `transport` is none of this package's.
+            If `transport` is not a transport of this package.
         """
         with unchanged_on_error(self):
             check_direction(self.direction)
@@ -187,7 +188,10 @@ class DomainAdapter(MetaEstimatorMixin, Mover):
         return self
 
     def _train_on_target(self, images: np.ndarray, labels: np.ndarray, target: np.ndarray, v: Any, w: Any) -> None:
-        """Fit the estimator again, on target rows too, with its predictions."""
+        """Fit the estimator again, on source and target rows.
+
+        The labels of the target rows are its predictions.
+        """
         guessed = self.estimator_.predict(target)
         weights = None
         if v is not None or w is not None:
@@ -199,9 +203,10 @@ class DomainAdapter(MetaEstimatorMixin, Mover):
     def _keep_classes_together(
         self, rows: np.ndarray, labels: np.ndarray, target: np.ndarray, v: Any, w: Any
     ) -> np.ndarray:
-        """Fit transport and estimator again on rows with their class beside them, labels there and predictions here.
+        """Fit transport and estimator again, with class indicators.
 
-        Returns the images of the source rows.
+        The indicators are columns appended to the rows: of the labels for source rows, of the predictions for target
+        rows. Returns the images of the source rows.
         """
         deviation = np.sqrt((rows.var(axis=0).sum() + target.var(axis=0).sum()) / 2)
 
@@ -242,7 +247,7 @@ class DomainAdapter(MetaEstimatorMixin, Mover):
         X : array-like of shape (k, n_features)
             Target rows.
         sample_domain : array-like of shape (k,), optional
-            Above 0 for rows that are the source's after all, below 0 for target rows.
+            Above 0 for source rows, below 0 for target rows; all are target rows when None.
 
         Returns
         -------
@@ -252,21 +257,30 @@ class DomainAdapter(MetaEstimatorMixin, Mover):
 
     @available_if(_has("predict_proba"))
     def predict_proba(self, X: Any, *, sample_domain: Any = None) -> np.ndarray:
-        """Predict the probabilities of the classes, shape (k, n_classes); the parameters are those of `predict`."""
+        """Predict class probabilities, shape (k, n_classes).
+
+        The parameters are those of `predict`.
+        """
         return self._ask("predict_proba", X, sample_domain)
 
     @available_if(_has("predict_log_proba"))
     def predict_log_proba(self, X: Any, *, sample_domain: Any = None) -> np.ndarray:
-        """Predict log-probabilities of the classes, shape (k, n_classes); the parameters are those of `predict`."""
+        """Predict log-probabilities of the classes, shape (k, n_classes).
+
+        The parameters are those of `predict`.
+        """
         return self._ask("predict_log_proba", X, sample_domain)
 
     @available_if(_has("decision_function"))
     def decision_function(self, X: Any, *, sample_domain: Any = None) -> np.ndarray:
-        """Return the estimator's decision values; the parameters are those of `predict`."""
+        """Return the estimator's decision values.
+
+        The parameters are those of `predict`.
+        """
         return self._ask("decision_function", X, sample_domain)
 
     def score(self, X: Any, y: Any, *, sample_weight: Any = None, sample_domain: Any = None) -> float:
-        """Return the estimator's own score on target rows: accuracy, or R^2.
+        """Return the estimator's score on target rows, accuracy or R^2.
 
         Parameters
         ----------
@@ -275,7 +289,7 @@ class DomainAdapter(MetaEstimatorMixin, Mover):
             True labels.
         sample_weight : array-like of shape (k,), optional
         sample_domain : array-like of shape (k,), optional
-            With it, only rows below 0 count.
+            Above 0 for source rows, which do not count, below 0 for target rows; all are target rows when None.
 
         Returns
         -------
@@ -284,7 +298,7 @@ class DomainAdapter(MetaEstimatorMixin, Mover):
         Warns
         -----
         UserWarning
-            If the fit had a `sample_domain`, this call has none, and metadata routing is off: in cross-validation,
+            If the fit had a `sample_domain`, this call has none, and metadata routing is disabled: in cross-validation
             source rows then count as target rows.
         """
         check_is_fitted(self)

@@ -1,4 +1,4 @@
-"""What adapters share: a transport between two domains, and which rows it has to move."""
+"""Base class of the adapters, with a transport between domains."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from neuralot.estimators.base import BaseTransport, Documented
 from neuralot.estimators.checks import as_array, check_domains, naming
 from neuralot.estimators.samples import DTYPES
 
-# what a meta-estimator may pass on without being asked
+# metadata requested by default from a meta-estimator
 DOMAIN = {"sample_domain": True}
 
 
 class Mover(Documented, BaseEstimator):
-    """What knows which rows a transport between two domains has to move."""
+    """Base class of estimators that move rows between two domains."""
 
     transport: BaseTransport
     direction: str
@@ -32,7 +32,7 @@ class Mover(Documented, BaseEstimator):
         self.transport_ = transport.fit(source, X_target=target, sample_weight=v, sample_weight_target=w)
 
     def _moved(self, rows: np.ndarray, is_source: np.ndarray) -> np.ndarray:
-        """The rows in the domain in which both are alike."""
+        """Return the rows, all in the destination domain of `direction`."""
         moves = is_source if self.direction == "source_to_target" else ~is_source
         if not moves.any():
             return rows
@@ -45,7 +45,7 @@ class Mover(Documented, BaseEstimator):
             return validate_data(self, as_array(X), reset=reset, dtype=DTYPES, order="C")
 
     def _which(self, sample_domain: Any, n_rows: int) -> np.ndarray:
-        """Which rows are the source's; none, where nothing is said."""
+        """Return which rows are source rows, none without `sample_domain`."""
         if sample_domain is None:
             return np.zeros(n_rows, dtype=bool)
         return check_domains(sample_domain, n_rows, both=False)

@@ -1,4 +1,4 @@
-"""A transport between two domains as a step of a pipeline."""
+"""Transport between two domains as a step of a pipeline."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from neuralot.estimators.checks import check_direction, check_domains, check_wei
 
 
 class TransportAdapter(OneToOneFeatureMixin, TransformerMixin, Mover):
-    """A step that moves the rows of one domain to the other, for pipelines of skada and others that name domains.
+    """Transformer that moves the rows of one domain to another.
 
-    `transform` moves source rows with ``direction='source_to_target'``, else target rows, and leaves the others as they
-    are. Without `sample_domain` all rows are the target's, as when they are predicted.
+    It is a step for pipelines with domain labels, such as those of skada. `transform` moves source rows with
+    ``direction='source_to_target'``, else target rows, and leaves the others unchanged. Without `sample_domain` all
+    rows are target rows, as in prediction.
 
     Parameters
     ----------
@@ -30,7 +31,7 @@ class TransportAdapter(OneToOneFeatureMixin, TransformerMixin, Mover):
         The fitted clone of `transport`.
     n_features_in_ : int
     feature_names_in_ : ndarray of shape (n_features,)
-        Where `X` has column names.
+        If `X` has column names.
 
     Examples
     --------
@@ -93,7 +94,10 @@ class TransportAdapter(OneToOneFeatureMixin, TransformerMixin, Mover):
     def fit_transform(
         self, X: Any, y: Any = None, *, sample_domain: Any = None, sample_weight: Any = None
     ) -> np.ndarray:
-        """Fit, and move the rows of one domain; the parameters are those of `fit`."""
+        """Fit the transport and move the rows of one domain.
+
+        The parameters are those of `fit`.
+        """
         self.fit(X, y, sample_domain=sample_domain, sample_weight=sample_weight)
         return self.transform(X, sample_domain=sample_domain)
 
@@ -104,7 +108,7 @@ class TransportAdapter(OneToOneFeatureMixin, TransformerMixin, Mover):
         ----------
         X : array-like of shape (k, n_features)
         sample_domain : array-like of shape (k,), optional
-            Above 0 for source rows, below 0 for target rows; all are the target's when None.
+            Above 0 for source rows, below 0 for target rows; all are target rows when None.
 
         Returns
         -------

@@ -1,7 +1,7 @@
-"""Pairs of laws whose optimal transport is known: the exam of every solver.
+"""Pairs of laws with known optimal transport, to test solvers.
 
-Each ``make_*`` function returns a `TransportPair`: two samplers, what is exactly known of the optimal
-transport between them, and how far a solver may be from it. Tests, gallery and benchmarks share them.
+Each ``make_*`` function returns a `TransportPair`: two samplers, the exactly known facts about the optimal transport
+between them, and the tolerances of a solver. Tests, gallery and benchmarks share them.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ __all__ = [
 
 
 def small_pairs() -> list[TransportPair]:
-    """Every two-dimensional pair, to run each method on all of them.
+    """Return the two-dimensional pairs for tests of every method.
 
     Returns
     -------
     list of TransportPair
-        With distinct names, so that ``[pair.name for pair in small_pairs()]`` labels tests.
+        Their names are distinct: ``[pair.name for pair in small_pairs()]`` can label tests.
 
     Examples
     --------

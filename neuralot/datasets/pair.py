@@ -1,4 +1,4 @@
-"""What is known of one transport problem, and what its solvers are allowed."""
+"""Transport problems with known facts, and tolerances of their solvers."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ Seed: TypeAlias = int | np.random.RandomState | np.random.Generator | None
 
 @dataclass(frozen=True)
 class Tolerance:
-    """What a test or a benchmark of a solver may allow on one pair.
+    """Tolerances of a solver on one transport pair.
 
     Parameters
     ----------
     cost : float, default=0.03
         Largest relative error of the transport cost ``E|x - T(x)|^2``.
     target_factor, target_offset : float, default=2.0 and 0.002
-        ``D_target <= target_factor * floor + target_offset``, in squared units of the data, where the
-        floor is what two fresh target samples of the same size score (`neuralot.metrics.target_floor`).
+        ``D_target <= target_factor * floor + target_offset``, in squared units of the data, where the floor is
+        `neuralot.metrics.target_floor` for samples of the same size.
     l2_uvp : float or None, default=None
-        Largest L2-UVP of a deterministic map, in percent; None where no exact map is there to compare with.
+        Largest L2-UVP of a deterministic map, in percent; None without an exact map.
     cosine : float or None, default=None
-        Smallest cosine between the displacement fields; 1 is perfect.
+        Smallest cosine between the displacement fields; 1 is ideal.
     otp_l2_uvp : float or None, default=None
-        Largest L2-UVP, in percent, of a method that smooths the source and so pays for its terminal noise.
+        Largest L2-UVP, in percent, of a method that smooths the source; its terminal noise adds to the error.
 
     Examples
     --------
@@ -50,10 +50,10 @@ class Tolerance:
 
 @dataclass(frozen=True)
 class TransportPair:
-    r"""A source law, a target law, and the truth about the optimal transport between them.
+    r"""Source and target laws with exact facts about their transport.
 
-    The problem is :math:`\min_\pi E_\pi |x - y|^2` over the plans :math:`\pi` with marginals source and
-    target. Whatever is not known, or not unique, is None.
+    The problem is :math:`\min_\pi E_\pi |x - y|^2` over the plans :math:`\pi` with marginals source and target. An
+    attribute is None if it is not known or not unique.
 
     Parameters
     ----------
@@ -62,20 +62,19 @@ class TransportPair:
     n_features : int
         The dimension d.
     source, target : callable ``(n, rng) -> ndarray of shape (n, d)``
-        Independent draws of each law, with a `numpy.random.Generator`.
+        Samplers of the two laws; `rng` is a `numpy.random.Generator`.
     exact_map : callable ``(X) -> ndarray of shape (n, d)`` or None
-        The Monge map, where one exists and is unique.
+        The Monge map, if it exists and is unique.
     exact_plan : callable ``(X, rng) -> ndarray of shape (n, d)`` or None
-        One draw of y given each row x, where the optimal plan is unique. Equals `exact_map` where that
-        exists.
+        One draw of y given each row x, if the optimal plan is unique. Equals `exact_map` if that exists.
     cost : float or None
         The optimal ``E|x - y|^2``, in squared units of the data.
     modes : ndarray of shape (n_modes, d) or None
-        Centres of the target's parts, for mode coverage.
+        Centres of the target's modes, for mode coverage.
     target_variance : float or None
         The total variance of the target, summed over coordinates, in squared units of the data.
     tolerance : Tolerance
-        What a solver may be allowed on this pair.
+        Tolerances of a solver on this pair.
 
     Examples
     --------
@@ -111,13 +110,13 @@ class TransportPair:
         n_target : int or None, default=None
             Rows of the target sample; None draws `n_source`.
         random_state : int, RandomState, Generator or None, default=None
-            An int gives the same draws each time; the source rows then do not depend on `n_target`.
+            An int gives the same draws at each call; the source rows then do not depend on `n_target`.
 
         Returns
         -------
         X : ndarray of shape (n_source, n_features)
         Y : ndarray of shape (n_target, n_features)
-            Independent of X, float64 both.
+            Independent of X. Both are float64.
 
         Raises
         ------
@@ -133,14 +132,20 @@ class TransportPair:
 
 
 def as_generator(random_state: Seed) -> np.random.Generator:
-    """Return a numpy Generator; a RandomState gives its seed and moves on."""
+    """Return a numpy Generator.
+
+    A RandomState draws the seed, so its own state advances.
+    """
     if isinstance(random_state, np.random.RandomState):
         return np.random.default_rng(random_state.randint(2**31 - 1))
     return np.random.default_rng(random_state)
 
 
 def check_at_least(name: str, value: int, minimum: int) -> int:
-    """Return `value` as an int, or raise a ValueError that names the argument."""
+    """Return `value` as an int of at least `minimum`.
+
+    Raises a ValueError that names the argument.
+    """
     try:
         number = operator.index(value)
     except TypeError:
@@ -151,7 +156,7 @@ def check_at_least(name: str, value: int, minimum: int) -> int:
 
 
 def plan_of(exact_map: Map) -> Plan:
-    """Write a Monge map as a plan: the one draw there is, whatever the generator."""
+    """Return a Monge map as a deterministic plan."""
 
     def exact_plan(X: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         return exact_map(X)

@@ -1,4 +1,4 @@
-"""Planar shapes: both laws are known, the optimal map between them is not."""
+"""Planar shapes with known laws and unknown optimal maps."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from neuralot.datasets.pair import TransportPair
 
 
 def make_eight_gaussians(radius: float = 2.0, noise: float = 0.2) -> TransportPair:
-    r"""A standard normal to eight Gaussians on a circle: the map tears its source apart.
+    r"""Standard normal to eight Gaussians on a circle.
 
-    The target is a uniform mixture of :math:`N(c_j, \sigma^2 I)`, :math:`\sigma` being `noise` and
-    :math:`c_j = r (\cos(2 \pi j / 8), \sin(2 \pi j / 8))` on the circle of this `radius` r. A Monge map
-    exists, and by symmetry it sends the sector of 45 degrees around each :math:`c_j` into itself, but it has
-    no closed form; neither has the cost.
+    The target is a uniform mixture of :math:`N(c_j, \sigma^2 I)` with :math:`\sigma` given by `noise` and
+    :math:`c_j = r (\cos(2 \pi j / 8), \sin(2 \pi j / 8))` on the circle of radius r. A Monge map exists. By symmetry it
+    maps the sector of 45 degrees around each :math:`c_j` into itself, so it separates the source into eight parts. The
+    map and the cost have no closed form.
 
     Parameters
     ----------
@@ -56,13 +56,13 @@ def make_eight_gaussians(radius: float = 2.0, noise: float = 0.2) -> TransportPa
 
 
 def make_moons(noise: float = 0.05) -> TransportPair:
-    r"""A standard normal to two interleaved half circles.
+    r"""Standard normal to two interleaved half circles.
 
-    The target takes either half circle with probability 1/2, :math:`(\cos t, \sin t)` or
-    :math:`(1 - \cos t, 1/2 - \sin t)` with t uniform on :math:`[0, \pi]`, and adds
-    :math:`N(0, \sigma^2 I)`, :math:`\sigma` being `noise`. Exactly known are its mean (1/2, 1/4) and its
-    total variance :math:`5/4 - 4/\pi^2 + (2/\pi - 1/4)^2 + 2 \sigma^2`. A Monge map exists, as the source
-    has a density, but neither it nor the cost has a closed form.
+    A target point lies on either half circle with probability 1/2, :math:`(\cos t, \sin t)` or
+    :math:`(1 - \cos t, 1/2 - \sin t)` with t uniform on :math:`[0, \pi]`, plus noise of :math:`N(0, \sigma^2 I)` with
+    :math:`\sigma` given by `noise`. The mean (1/2, 1/4) and the total variance
+    :math:`5/4 - 4/\pi^2 + (2/\pi - 1/4)^2 + 2 \sigma^2` are exact. A Monge map exists, as the source has a density. The
+    map and the cost have no closed form.
 
     Parameters
     ----------

@@ -1,6 +1,7 @@
-"""Thin supports: laws with no density, where a Monge map may be missing or one of many.
+"""Laws on thin supports, without a density.
 
-These are the pairs on which plain semi-dual methods converge to spurious solutions [1]_.
+A Monge map may not exist, or may not be unique. On these pairs plain semi-dual methods converge to spurious
+solutions [1]_.
 
 References
 ----------
@@ -14,7 +15,7 @@ import numpy as np
 
 from neuralot.datasets.pair import Tolerance, TransportPair, check_at_least, plan_of
 
-# A cross reaches 1 from its centre; any spacing above 2 keeps mass in its cross (make_multi_perpendicular).
+# A cross extends by 1 from its centre; with any spacing above 2, mass stays in its cross (make_multi_perpendicular).
 _SPACING = 4.0
 
 
@@ -24,8 +25,7 @@ def make_perpendicular(n_features: int = 2) -> TransportPair:
     Source uniform on :math:`[-1, 1]^k \times \{0\}^{d-k}`, target uniform on
     :math:`\{0\}^k \times [-1, 1]^{d-k}`, :math:`k = \lfloor d / 2 \rfloor`. As
     :math:`\langle x, y \rangle = 0`, :math:`E|x - y|^2 = E|x|^2 + E|y|^2 = k/3 + (d-k)/3 = d/3` for *every*
-    coupling, so neither the plan nor a map is unique, and only the cost and the law of the image can be
-    examined.
+    coupling. Neither the plan nor a map is unique, and only the cost and the law of the image can be tested.
 
     Parameters
     ----------
@@ -67,12 +67,12 @@ def make_perpendicular(n_features: int = 2) -> TransportPair:
 
 
 def make_parallel(n_features: int = 2) -> TransportPair:
-    r"""Two parallel cubes of dimension d - 1: the map is a shift.
+    r"""Two parallel cubes: the map is a shift.
 
     Source uniform on :math:`[-1, 1]^{d-1} \times \{0\}`, target uniform on
-    :math:`[-1, 1]^{d-1} \times \{1\}`. The last coordinate costs 1 whatever the plan, and the identity on the
-    others costs nothing, so :math:`T(x) = x + e_d` is the only optimal map; the cost is 1. The potential is
-    free off the source's support, so a solver sees nothing that fixes its gradient along the last coordinate.
+    :math:`[-1, 1]^{d-1} \times \{1\}`. The last coordinate costs 1 under every plan, and the identity on the others
+    costs 0, so :math:`T(x) = x + e_d` is the only optimal map, and the cost is 1. The potential is not unique outside
+    of the source's support: the data do not determine its gradient along the last coordinate.
 
     Parameters
     ----------
@@ -120,12 +120,13 @@ def make_parallel(n_features: int = 2) -> TransportPair:
 
 
 def make_one_to_many(n_features: int = 2) -> TransportPair:
-    r"""One cube to two parallel ones: mass must split, so no Monge map attains the optimum.
+    r"""One cube to two parallel cubes: the mass must split.
 
     Source uniform on :math:`[-1, 1]^{d-1} \times \{0\}`, target uniform on
-    :math:`[-1, 1]^{d-1} \times \{-1, +1\}`. The last coordinate costs 1 whatever the plan, so the optimal
-    plan keeps the others and sends half of the mass at every point up, half down: :math:`y = x \pm e_d` with
-    probability 1/2 each. It is unique and costs 1. Its barycentre, the identity, is far from the target.
+    :math:`[-1, 1]^{d-1} \times \{-1, +1\}`. The last coordinate costs 1 under every plan, so the optimal plan keeps the
+    others and moves half of the mass at every point up, half down: :math:`y = x \pm e_d` with probability 1/2 each. The
+    plan is unique and costs 1, and no Monge map attains the optimum. The barycentric projection of the plan is the
+    identity, far from the target.
 
     Parameters
     ----------
@@ -135,9 +136,8 @@ def make_one_to_many(n_features: int = 2) -> TransportPair:
     Returns
     -------
     TransportPair
-        With the exact plan and cost, no map, and the centres of the two branches as `modes`. Its tolerance
-        takes D_target against the floor itself plus an offset: as branch counts differ between two samples,
-        the floor is large.
+        With the exact plan and cost, no map, and the centres of the two branches as `modes`. The tolerance of D_target
+        is the floor plus an offset: the floor is large, as branch counts differ between two samples.
 
     Raises
     ------
@@ -178,12 +178,12 @@ def make_one_to_many(n_features: int = 2) -> TransportPair:
 
 
 def make_circles(n_features: int = 2) -> TransportPair:
-    r"""One circle to two with the same centre: mass must split, along a direction that varies from place to place.
+    r"""One circle to two concentric circles: the mass must split.
 
     Source uniform on the circle of radius 2 in the plane of the first two of d coordinates, target uniform on
     those of radius 1 and 3, half of the mass on each. :math:`|x - y| \ge ||x| - |y|| = 1`, with equality where
     y lies on the ray of x, so the optimal plan is :math:`y = x / 2` or :math:`y = 3 x / 2` with probability 1/2
-    each. It costs 1.
+    each. It costs 1. The direction of the split varies from point to point.
 
     Parameters
     ----------
@@ -232,7 +232,7 @@ def make_circles(n_features: int = 2) -> TransportPair:
 
 
 def make_multi_perpendicular(n_features: int = 2) -> TransportPair:
-    r"""Four perpendicular crosses: mass must stay in its cross, and is free within it.
+    r"""Four perpendicular crosses: mass must stay in its cross.
 
     With centres :math:`c_j` at :math:`(\pm 2, \pm 2)` in the first and the last coordinate, 0 elsewhere,
     chosen uniformly, the source is :math:`c_j + (u, 0)` and the target :math:`c_j + (0, v)`, u and v uniform
@@ -244,7 +244,8 @@ def make_multi_perpendicular(n_features: int = 2) -> TransportPair:
     potentials :math:`|x - c_i|^2` and :math:`|y - c_j|^2` are therefore feasible, and tight within a cross
     only.
 
-    The layout was chosen for that proof and need not be that of the paper's pair of this name.
+    Every coupling within the crosses is optimal. The layout was chosen for this proof and may differ from that of the
+    pair of this name in the paper.
 
     Parameters
     ----------
@@ -290,14 +291,17 @@ def make_multi_perpendicular(n_features: int = 2) -> TransportPair:
         cost=d / 3,
         modes=centres,
         target_variance=(d - k) / 3 + 2 * half**2,
-        # for samples that are weighted to the same shares per cross: what is left over must cross, and between 4096
-        # rows a side the exact cost is 40 % above that between the laws
+        # for samples weighted to equal shares per cross: otherwise surplus mass must move to another cross, and the
+        # exact cost between the samples is far above that between the laws
         tolerance=Tolerance(cost=0.06),
     )
 
 
 def _cube(n: int, n_features: int, varying: slice, rng: np.random.Generator) -> np.ndarray:
-    """Draw rows that are uniform on [-1, 1] in the `varying` coordinates and 0 in the others."""
+    """Draw rows uniform on [-1, 1] in the `varying` coordinates.
+
+    The other coordinates are 0.
+    """
     points = np.zeros((n, n_features))
     points[:, varying] = rng.uniform(-1.0, 1.0, size=points[:, varying].shape)
     return points

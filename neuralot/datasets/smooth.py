@@ -1,4 +1,4 @@
-"""Laws with a density on all of space, and a Monge map known everywhere."""
+"""Laws with a density on R^d, and known Monge maps."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ import numpy as np
 
 from neuralot.datasets.pair import Seed, Tolerance, TransportPair, as_generator, check_at_least, plan_of
 
-# Rows times features of the design behind the moments of make_convex_potential: few features need more rows.
+# Rows times features of the design for the moments of make_convex_potential: few features need more rows.
 _DESIGN_SIZE = 2**18
 
 
 def make_gaussians(n_features: int = 2, random_state: Seed = 0) -> TransportPair:
-    r"""Two Gaussians with different means and non-commuting covariances: the map is affine.
+    r"""Two Gaussians with non-commuting covariances: the map is affine.
 
     Between :math:`N(m_0, S_0)` and :math:`N(m_1, S_1)` the map is
     :math:`T(x) = m_1 + A (x - m_0)`, :math:`A = S_0^{-1/2} (S_0^{1/2} S_1 S_0^{1/2})^{1/2} S_0^{-1/2}`,
     and the cost is the squared Bures-Wasserstein distance
     :math:`|m_0 - m_1|^2 + \mathrm{tr}(S_0 + S_1 - 2 (S_0^{1/2} S_1 S_0^{1/2})^{1/2})`.
-    Both covariances have eigenvalues in [0.3, 2] and axes of their own, so the map is not a scaling of
-    coordinates in any basis that both laws share.
+    The means differ. Both covariances have eigenvalues in [0.3, 2] and different axes, so the map is not a scaling of
+    the coordinates in a common basis.
 
     Parameters
     ----------
@@ -81,18 +81,18 @@ def make_gaussians(n_features: int = 2, random_state: Seed = 0) -> TransportPair
 
 
 def make_convex_potential(n_features: int = 2, random_state: Seed = 0) -> TransportPair:
-    r"""A Gaussian pushed by the gradient of a random convex function: the map is far from affine.
+    r"""Gaussian pushed forward by the gradient of a convex function.
 
-    The source is standard normal and the target its image under the gradient of
-    :math:`f(x) = \frac{1}{s} \Big( \frac{1}{2} x^\top Q x - \langle m, x \rangle
+    The map is far from affine. The source is standard normal and the target its image under the gradient of the random
+    function :math:`f(x) = \frac{1}{s} \Big( \frac{1}{2} x^\top Q x - \langle m, x \rangle
     + \sum_k \frac{c_k}{a_k} \log\cosh(a_k \langle w_k, x \rangle + b_k) \Big)`, with Q positive definite,
     :math:`c_k, a_k > 0` and 2d random unit directions :math:`w_k`. As f is strongly convex, its gradient is
     the Monge map (Brenier), exactly and everywhere. m and s centre the image and give it unit mean variance
     per coordinate.
 
-    m, s and the cost are moments without a closed form: they are computed at once on a fixed design of at
-    least 16384 normal rows with exact mean and covariance, to about 0.2 % (0.4 % for d = 1). The map is exact
-    whatever their error.
+    m, s and the cost are moments without a closed form. They are computed when the pair is made, on a fixed design of
+    at least 16384 normal rows with exact mean and covariance, to about 0.2 % (0.4 % for d = 1). The map is exact for
+    any m and s.
 
     Parameters
     ----------
@@ -158,7 +158,10 @@ def make_convex_potential(n_features: int = 2, random_state: Seed = 0) -> Transp
 
 
 def smooth_tolerance(n_features: int) -> Tolerance:
-    """Tolerance of pairs with densities: L2-UVP grows with dimension, as every solver's does."""
+    """Return the tolerance of pairs with densities.
+
+    Its L2-UVP grows with the dimension, as that of every solver does.
+    """
     if n_features <= 2:
         return Tolerance(l2_uvp=0.5, cosine=0.99, otp_l2_uvp=1.0)
     growth = max(1.0, math.sqrt(n_features / 8))
@@ -166,19 +169,22 @@ def smooth_tolerance(n_features: int) -> Tolerance:
 
 
 def _covariance(eigenvalues: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Symmetric positive definite matrix with these eigenvalues and random axes."""
+    """Return a symmetric matrix with these eigenvalues and random axes."""
     axes, _ = np.linalg.qr(rng.normal(size=(len(eigenvalues), len(eigenvalues))))
     return (axes * eigenvalues) @ axes.T
 
 
 def _root(matrix: np.ndarray) -> np.ndarray:
-    """Symmetric square root of a symmetric positive semi-definite matrix."""
+    """Return the symmetric square root of a positive semi-definite matrix."""
     eigenvalues, axes = np.linalg.eigh(matrix)
     return (axes * np.sqrt(np.clip(eigenvalues, 0.0, None))) @ axes.T
 
 
 def _normal_design(n: int, n_features: int) -> np.ndarray:
-    """Normal rows in antithetic pairs, whitened: their mean is 0 and their covariance the identity."""
+    """Return normal rows with mean 0 and the identity covariance.
+
+    The rows are antithetic pairs, whitened.
+    """
     half = np.random.default_rng(0).normal(size=(n // 2, n_features))
     rows = np.concatenate([half, -half])
     return np.linalg.solve(np.linalg.cholesky(rows.T @ rows / len(rows)), rows.T).T

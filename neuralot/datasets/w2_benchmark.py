@@ -1,4 +1,4 @@
-"""The published Wasserstein-2 benchmark: Gaussian mixtures pushed by input-convex networks."""
+"""Wasserstein-2 benchmark: Gaussian mixtures pushed forward by input-convex networks."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _CHUNK_ROWS = 2**10
 
 
 def load_w2_benchmark(folder: str | os.PathLike[str], n_features: int) -> TransportPair:
-    r"""Load one pair of the Wasserstein-2 benchmark from its published weights.
+    r"""Load a pair of the Wasserstein-2 benchmark from published weights.
 
     The source is a mixture of three Gaussians, the target its image under a known gradient of a convex
     function, so the Monge map is known everywhere. Each of two files holds an input-convex network
@@ -28,9 +28,8 @@ def load_w2_benchmark(folder: str | os.PathLike[str], n_features: int) -> Transp
     .. math:: q_i(x) = \sum_r (x \cdot A_i[:, r, :])^2 + W_i x + b_i, \quad z_0 = q_0(x), \quad
        z_i = \mathrm{celu}(C_{i-1} z_{i-1} + q_i(x)), \quad f(x) = w \cdot z_{last} + \tfrac{0.01}{2} |x|^2.
 
-    The map is the gradient of the sum of both, shifted to mean 0 and divided by one number so that the mean
-    variance per coordinate of its image is 1. Shift, scale and `cost` come from 65536 fixed draws (about
-    0.5 %).
+    The map is the gradient of the sum of both networks, shifted and scaled: its image has mean 0 and a mean variance of
+    1 per coordinate. Shift, scale and `cost` are estimated on 65536 fixed draws, to about 0.5 %.
 
     Parameters
     ----------
@@ -79,7 +78,7 @@ def load_w2_benchmark(folder: str | os.PathLike[str], n_features: int) -> Transp
         return draws
 
     def gradient(X: np.ndarray) -> np.ndarray:
-        # in chunks, as the hidden units of all rows at once would not fit a small memory
+        # in chunks, to limit the memory for the hidden units
         chunks = [X[start : start + _CHUNK_ROWS] for start in range(0, len(X), _CHUNK_ROWS)]
         return np.concatenate([sum(_gradient(f, rows) for f in potentials) for rows in chunks])
 
@@ -105,7 +104,10 @@ def load_w2_benchmark(folder: str | os.PathLike[str], n_features: int) -> Transp
 
 
 class _Potential(NamedTuple):
-    """Weights of one input-convex network, by layer: A (d, rank, width), W (width, d), b (width,), C, w."""
+    """Weights of one input-convex network, by layer.
+
+    A of shape (d, rank, width), W (width, d), b (width,), the matrices C between layers, and the final w.
+    """
 
     quadratics: list[np.ndarray]
     weights: list[np.ndarray]
@@ -135,10 +137,13 @@ def _load_potential(path: Path) -> _Potential:
 
 
 def _gradient(f: _Potential, X: np.ndarray) -> np.ndarray:
-    """Gradient of one potential at every row, by one forward and one backward pass over its layers."""
+    """Return the gradient of one potential at every row.
+
+    It takes one forward and one backward pass over the layers.
+    """
     projections = [(X @ A.reshape(len(A), -1)).reshape(len(X), *A.shape[1:]) for A in f.quadratics]
     convex = [(p**2).sum(axis=1) + X @ W.T + b for p, W, b in zip(projections, f.weights, f.biases, strict=True)]
-    hidden = convex[0]
+    hidden = convex[0]  # (n, width)
     slopes = [np.ones_like(hidden)]  # the first layer is quadratic, without activation
     for q, C in zip(convex[1:], f.mixers, strict=True):
         before = hidden @ C.T + q
@@ -149,14 +154,17 @@ def _gradient(f: _Potential, X: np.ndarray) -> np.ndarray:
     deltas = [f.final * slopes[-1]]
     for slope, C in zip(slopes[-2::-1], f.mixers[::-1], strict=True):
         deltas.append((deltas[-1] @ C) * slope)
-    gradient = _RIDGE * X
+    gradient = _RIDGE * X  # (n, d)
     for delta, p, A, W in zip(deltas[::-1], projections, f.quadratics, f.weights, strict=True):
         gradient += delta @ W + 2 * (p * delta[:, None]).reshape(len(X), -1) @ A.reshape(len(A), -1).T
     return gradient
 
 
 def _mixture(n_features: int) -> tuple[np.ndarray, np.ndarray]:
-    """Centres (3, d) and factors (3, d, d) of the source, drawn as the benchmark's authors drew them."""
+    """Return the centres and covariance factors of the source.
+
+    Their shapes are (3, d) and (3, d, d). They are the random draws of the benchmark's authors.
+    """
     legacy = np.random.RandomState(0)
     columns = [legacy.choice(3, _COMPONENTS, replace=False) for _ in range(n_features)]
     centres = np.stack(columns, axis=1) - 1.0

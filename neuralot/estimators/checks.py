@@ -1,4 +1,7 @@
-"""Checks that scikit-learn has no public function for: parameters, weights, the target sample, devices."""
+"""Checks without a public function in scikit-learn.
+
+They check parameters, weights, the target sample, domains, labels, networks, costs and devices.
+"""
 
 from __future__ import annotations
 
@@ -21,13 +24,17 @@ DIRECTIONS = ("source_to_target", "target_to_source")
 
 
 def check_n_draws(n_draws: Any) -> None:
-    """Raise a ValueError unless `n_draws` is an integer of at least 1."""
+    """Raise a ValueError unless `n_draws` is a positive integer."""
     if not is_integer(n_draws, 1):
         raise ValueError(f"n_draws must be an integer of at least 1, got {n_draws!r}")
 
 
 def check_out(out: Any, shape: tuple[int, ...], rows: np.ndarray) -> np.ndarray:
-    """Return an array to write the images of `rows` into: `out`, if it has this shape and their dtype, or a new one."""
+    """Return the output array for the images of `rows`.
+
+    It is `out`, or a new array if `out` is None. `out` must be writeable, have this shape and the dtype of `rows`, and
+    be `rows` itself or share no memory with it.
+    """
     dtype = rows.dtype
     if out is None:
         return np.empty(shape, dtype=dtype)
@@ -58,7 +65,10 @@ def check_weights(weights: Any, name: str, n_rows: int) -> np.ndarray:
 
 
 def pick_target(y: Any, X_target: Any) -> tuple[Any, str]:
-    """Return the target sample of ``fit(X, y, X_target=...)`` and its argument's name: a 2-D `y` is a target."""
+    """Return the target sample of a fit and its argument.
+
+    For ``fit(X, y, X_target=...)`` it is `X_target`, or a 2-D `y`; the second result is the name of the argument.
+    """
     with naming("y"):
         is_sample = y is not None and (y.ndim if hasattr(y, "ndim") else np.asarray(y).ndim) != 1
     if is_sample and X_target is not None:
@@ -76,7 +86,10 @@ def pick_target(y: Any, X_target: Any) -> tuple[Any, str]:
 
 
 def check_domains(sample_domain: Any, n_rows: int, both: bool = True) -> np.ndarray:
-    """Return which rows of a stacked sample are source rows: positive domains are, negative ones are the target's."""
+    """Return which rows of a stacked sample are source rows.
+
+    Source rows have positive domains, target rows negative ones. With `both`, each domain must have rows.
+    """
     words = "positive for source rows and negative for target rows"
     domains = _plain(sample_domain)
     if domains.dtype.kind not in "iuf" or domains.shape != (n_rows,):
@@ -93,7 +106,10 @@ def check_domains(sample_domain: Any, n_rows: int, both: bool = True) -> np.ndar
 
 
 def refuse_second_target(y: Any, X_target: Any, sample_weight_target: Any = None) -> None:
-    """Raise a ValueError if a stacked sample comes with another target sample, or with weights for one."""
+    """Raise a ValueError for a second target sample.
+
+    A stacked sample, with `sample_domain`, holds one already. Weights for a second one are an error, too.
+    """
     with naming("y"):
         is_sample = y is not None and np.asarray(as_array(y)).ndim != 1
     for name, given in (("y", is_sample), ("X_target", X_target is not None)):
@@ -104,13 +120,16 @@ def refuse_second_target(y: Any, X_target: Any, sample_weight_target: Any = None
 
 
 def check_direction(direction: Any) -> None:
-    """Raise a ValueError unless `direction` is one of the two."""
+    """Raise a ValueError unless `direction` is one of `DIRECTIONS`."""
     if direction not in DIRECTIONS:
         raise ValueError(f"direction must be {' or '.join(map(repr, DIRECTIONS))}, got {direction!r}")
 
 
 def check_class_reg(class_reg: Any, direction: str, of_classifier: bool) -> None:
-    """Raise a ValueError unless `class_reg` is a number of at least 0, and 0 where it means nothing."""
+    """Raise a ValueError unless `class_reg` is valid.
+
+    It is a number of at least 0; values above 0 are for a classifier with ``direction='source_to_target'``.
+    """
     if not (is_real(class_reg) and 0 <= class_reg < math.inf):
         raise ValueError(f"class_reg must be a number of at least 0, got {class_reg!r}")
     if class_reg and not (of_classifier and direction == DIRECTIONS[0]):
@@ -120,13 +139,19 @@ def check_class_reg(class_reg: Any, direction: str, of_classifier: bool) -> None
 
 
 def check_predicts(estimator: Any) -> None:
-    """Raise a TypeError unless `estimator` is a classifier or regressor, and not a class of them."""
+    """Raise a TypeError unless `estimator` has `fit` and `predict`.
+
+    It must be an instance, not a class.
+    """
     if isinstance(estimator, type) or not (hasattr(estimator, "fit") and hasattr(estimator, "predict")):
         raise TypeError(f"estimator must be a classifier or regressor, such as LogisticRegression(), got {estimator!r}")
 
 
 def check_self_training(self_training: Any, of_classifier: bool) -> None:
-    """Raise a ValueError unless `self_training` is a bool, and False where there are no classes."""
+    """Raise a ValueError unless `self_training` is a valid bool.
+
+    True is for a classifier only.
+    """
     if not is_bool(self_training):
         raise ValueError(f"self_training must be True or False, got {self_training!r}")
     if self_training and not of_classifier:
@@ -148,13 +173,16 @@ def check_labels(y: Any, n_rows: int) -> np.ndarray:
 
 
 def of_some(labels: np.ndarray, chosen: np.ndarray) -> np.ndarray:
-    """Labels of some rows, as the array that they are without the others, such as one of integers without None."""
+    """Return the labels of some rows, with their own dtype.
+
+    The dtype of an object array is inferred again, without the other labels: integers without None, for example.
+    """
     return np.array(labels[chosen].tolist()) if labels.dtype == object else labels[chosen]
 
 
 @contextmanager
 def unchanged_on_error(estimator: Any) -> Iterator[None]:
-    """Leave an estimator as it was if the block fails."""
+    """Restore the attributes of an estimator if the block fails."""
     before = dict(vars(estimator))
     try:
         yield
@@ -165,7 +193,10 @@ def unchanged_on_error(estimator: Any) -> Iterator[None]:
 
 
 def as_array(X: Any) -> Any:
-    """Return tensors and lists as numpy arrays, and anything else as it is; refuse strings, also those of digits."""
+    """Return tensors and lists as numpy arrays.
+
+    Other objects are returned unchanged. Strings raise a ValueError, also strings of digits.
+    """
     if isinstance(X, torch.Tensor):
         return (X.float() if X.dtype in (torch.float16, torch.bfloat16) else X).detach().cpu().numpy()
     if isinstance(X, (list, tuple)):
@@ -181,7 +212,10 @@ def _plain(values: Any) -> np.ndarray:
 
 @contextmanager
 def naming(argument: str) -> Iterator[None]:
-    """Let the errors of scikit-learn's checks name the argument and say what to pass."""
+    """Name the argument in the errors of scikit-learn's checks.
+
+    The messages also say what to pass.
+    """
     try:
         yield
     except (TypeError, ValueError) as error:
@@ -192,7 +226,10 @@ def naming(argument: str) -> Iterator[None]:
 
 
 def check_random_state_of(random_state: Any) -> np.random.RandomState:
-    """Return the numpy RandomState of a seed; scikit-learn's check, with the argument's name."""
+    """Return the numpy RandomState of a seed.
+
+    This is scikit-learn's check, with the name of the argument in the message.
+    """
     try:
         return check_random_state(random_state)
     except ValueError as error:
@@ -202,9 +239,13 @@ def check_random_state_of(random_state: Any) -> np.random.RandomState:
 
 
 def check_cost(cost: Cost, source: np.ndarray, target: np.ndarray) -> None:
-    """Try a cost on rows of the data; raise a ValueError if its result is no cost that a network can learn."""
+    """Try a cost on rows of the data.
+
+    Raises a ValueError unless the result is differentiable in torch, of the right shape and dtype, and finite with
+    a finite gradient.
+    """
     x, y = (torch.from_numpy(rows[[0, -1]]).float().requires_grad_() for rows in (source, target))
-    # a map begins where nothing moves
+    # also at x = y, where maps start
     for image, words in ((y, "at rows of X and of the target"), (x.detach().clone().requires_grad_(), "where x = y")):
         value = _try("cost", cost, (x, image), {(2,)})
         if not value.is_floating_point():
@@ -214,7 +255,7 @@ def check_cost(cost: Cost, source: np.ndarray, target: np.ndarray) -> None:
             slope = torch.autograd.grad(value.sum(), image, allow_unused=True, materialize_grads=True)[0]
             found["gradient"] = slope
         for name, each in found.items():
-            # others than homogeneous ones see the data in the fit, too, in whatever units it is
+            # the fit evaluates homogeneous costs on standardised rows, others on rows in the user's units, as here
             if not (cost.homogeneous or each.isfinite().all()):
                 raise ValueError(
                     f"cost must be finite and have a finite gradient in float32, got a {name} that is not {words}; a "
@@ -223,7 +264,10 @@ def check_cost(cost: Cost, source: np.ndarray, target: np.ndarray) -> None:
 
 
 def check_networks(form: Form, n_features: int) -> None:
-    """Try a form's networks on two rows; raise a ValueError that names the one with a wrong result."""
+    """Try the networks of a form on two rows.
+
+    Raises a ValueError that names the network with a wrong result.
+    """
     x = torch.zeros(2, n_features, dtype=torch.float32)
     noise = () if form.noise_dim == 0 else (torch.zeros(2, form.noise_dim, dtype=torch.float32),)
     for name, network in copy.deepcopy(form.networks).eval().items():
@@ -234,7 +278,10 @@ def check_networks(form: Form, n_features: int) -> None:
 
 
 def check_height_network(network: torch.nn.Module, n_features: int) -> None:
-    """Try a network of heights on two rows; raise a ValueError if its result is wrong or may depend on other rows."""
+    """Try a network of heights on two rows.
+
+    Raises a ValueError if its result is wrong or may depend on other rows.
+    """
     if any(isinstance(module, BATCH_NORMS) for module in network.modules()):
         raise ValueError("height_network must see each row for itself, got one with batch normalisation; use LayerNorm")
     x = torch.stack([torch.zeros(n_features), torch.ones(n_features)])
@@ -246,14 +293,14 @@ def check_height_network(network: torch.nn.Module, n_features: int) -> None:
 
 
 def check_refine_steps(refine_steps: Any) -> None:
-    """Raise a ValueError unless `refine_steps` is an integer of at least 0."""
+    """Raise a ValueError unless `refine_steps` is a non-negative integer."""
     if not is_integer(refine_steps, 0):
         raise ValueError(f"refine_steps must be an integer of at least 0, got {refine_steps!r}")
 
 
 def _try(argument: str, function: Callable[..., Any], rows: tuple[torch.Tensor, ...], shapes: set[Any]) -> torch.Tensor:
     try:
-        with torch.enable_grad():  # as in a fit: what is not made of torch operations fails here
+        with torch.enable_grad():  # as in a fit: operations outside of torch fail here
             result = function(*rows)
     except Exception as error:
         shapes_of = " and ".join(f"(n, {each.shape[1]})" for each in rows)
@@ -267,7 +314,10 @@ def _try(argument: str, function: Callable[..., Any], rows: tuple[torch.Tensor, 
 
 
 def check_device(device: Any) -> torch.device:
-    """Return the torch device for ``'auto'``, a name or a `torch.device`, if it is there."""
+    """Return the torch device of a parameter, if available.
+
+    `device` is ``'auto'``, a name or a `torch.device`. Raises a ValueError or TypeError for others.
+    """
     words = "'auto', 'cpu', 'cuda' or a torch.device"
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")

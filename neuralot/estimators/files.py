@@ -1,4 +1,7 @@
-"""Fitted transports as plain data, for pickles, and as safetensors files without code."""
+"""Fitted transports as plain data and as safetensors files.
+
+Plain data is for pickles. The files hold no code.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +34,7 @@ from neuralot.solve.status import Status
 
 FORMAT = "1"
 PACKAGES = {"neuralot": "neuralot", "numpy": "numpy", "scikit-learn": "sklearn", "torch": "torch"}
-# what a fitted transport has, beside names of columns
+# attributes of every fitted transport; column names are optional
 NEEDED = {
     "_fitted_params",
     "history_",
@@ -42,13 +45,16 @@ NEEDED = {
     "transport_cost_",
     "units_",
 }
-# where a user's own functions may be, which no file holds and `load` takes
+# parameters that may be functions of the user: they are not in the file but passed to `load`
 FUNCTIONS = ("cost", *NETWORKS)
 BUILT_IN_COSTS = {cost.__name__: cost for cost in (SquaredEuclidean, Lp)}
 
 
 def plain(state: Mapping[str, Any]) -> dict[str, Any]:
-    """Attributes of a transport with its networks, units and status as arrays, numbers and names."""
+    """Return the attributes of a transport as plain data.
+
+    Networks, units and status become arrays, numbers and names.
+    """
     if "problem_" not in state:
         return dict(state)
     return {
@@ -61,7 +67,10 @@ def plain(state: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def revive(transport: Any, build: Callable[[Units, dict[str, Any], Generator], Problem]) -> None:
-    """Give a transport whose attributes are `plain` its networks, units and status again."""
+    """Restore the networks, units and status of a transport.
+
+    Its attributes are those that `plain` returns.
+    """
     state = vars(transport)
     if "problem_" not in state:
         return
@@ -76,8 +85,8 @@ def revive(transport: Any, build: Callable[[Units, dict[str, Any], Generator], P
         device = torch.device("cpu")
     problem = build(transport.units_, state["_fitted_params"], Generator(device).manual_seed(0))
     found = {name: tuple(weight.shape) for name, weight in weights.items()}
-    with contextlib.suppress(RuntimeError):  # of shapes, which are named below
-        problem.load_state_dict(weights, strict=False)  # a weight that has two names is there once
+    with contextlib.suppress(RuntimeError):  # of shapes, which are compared below
+        problem.load_state_dict(weights, strict=False)  # a weight with two names is saved once
     shapes = {name: tuple(weight.shape) for name, weight in _weights(problem).items()}
     for name in sorted(shapes.keys() | found.keys()):
         if shapes.get(name) != found.get(name):
@@ -89,12 +98,15 @@ def revive(transport: Any, build: Callable[[Units, dict[str, Any], Generator], P
 
 
 def write(path: str | os.PathLike[str], transport: Any) -> None:
-    """Write a fitted transport; a crash leaves the file that was there."""
+    """Write a fitted transport to a file.
+
+    If the process crashes, an existing file is unchanged.
+    """
     of_fit = NEEDED | transport._own_attributes | {"feature_names_in_"}
     state = {name: value for name, value in transport.__getstate__().items() if name in of_fit}
     state["params"] = _encoded(transport.get_params(deep=False))
     state["_fitted_params"] = _encoded(state["_fitted_params"])
-    # as bytes: a long history is more than a header may hold
+    # as bytes: a long history would exceed the size limit of the header
     state["history_"] = np.frombuffer(json.dumps(state["history_"]).encode(), dtype=np.uint8)
     arrays: dict[str, np.ndarray] = {}
     facts = json.dumps(_without_arrays(state, "", arrays))
@@ -121,7 +133,10 @@ def write(path: str | os.PathLike[str], transport: Any) -> None:
 
 
 def read(path: str | os.PathLike[str], classes: Iterable[type[Any]], functions: Mapping[str, Any]) -> Any:
-    """Read what `write` wrote, as one of `classes`; `functions` are the user's own, by the parameter's name."""
+    """Read a transport that `write` saved.
+
+    It is an instance of one of `classes`. `functions` are the user's own functions by parameter name.
+    """
     metadata, arrays = _content(Path(path))
     known = {f"{cls.__module__}.{cls.__qualname__}": cls for cls in classes}
     name = metadata.get("class")
@@ -146,14 +161,14 @@ def read(path: str | os.PathLike[str], classes: Iterable[type[Any]], functions: 
 
 
 def _check_needed(functions: Mapping[str, Any], params: Mapping[str, Any]) -> None:
-    """Refuse functions in whose place the fit had none."""
+    """Refuse functions for parameters that had none in the fit."""
     for name, function in functions.items():
         if function is not None and params.get(name) is not function:
             raise ValueError(f"it was saved with {name}={params.get(name)!r}, which is in the file; leave {name} out")
 
 
 def _content(path: Path) -> tuple[dict[str, str], dict[str, np.ndarray]]:
-    """Metadata and arrays of a file of ours."""
+    """Return the metadata and arrays of a saved transport."""
     if not path.is_file():
         raise FileNotFoundError(f"{path} is no file")
     try:
@@ -172,14 +187,17 @@ def _content(path: Path) -> tuple[dict[str, str], dict[str, np.ndarray]]:
 
 
 def _weights(problem: Problem) -> dict[str, torch.Tensor]:
-    """Parameters and buffers of the state, each under one name."""
+    """Return parameters and buffers of the state, without duplicates."""
     state = problem.state_dict()
     named = dict([*problem.named_parameters(), *problem.named_buffers()])
     return {name: weight.detach() for name, weight in named.items() if name in state}
 
 
 def _encoded(params: Mapping[str, Any]) -> dict[str, Any]:
-    """Parameters as JSON knows them; what it cannot know is described."""
+    """Return parameters as JSON values.
+
+    Functions of the user are replaced by a description.
+    """
     return {name: _encoded_value(name, value) for name, value in params.items()}
 
 
@@ -216,7 +234,10 @@ def _decoded(params: Mapping[str, Any], functions: Mapping[str, Any]) -> dict[st
 
 
 def _without_arrays(state: Any, prefix: str, arrays: dict[str, np.ndarray]) -> Any:
-    """JSON of a tree of dicts; its arrays of numbers go to `arrays`, by their path."""
+    """Return a tree of dicts as JSON values, without arrays.
+
+    Numeric arrays are stored in `arrays`, by their path in the tree.
+    """
     if isinstance(state, np.ndarray) and state.dtype == object:
         return {"names": state.tolist()}
     if isinstance(state, np.ndarray):
@@ -245,28 +266,30 @@ def load(
     potential_network: NetworkFactory | None = None,
     height_network: NetworkFactory | None = None,
 ) -> Any:
-    """Load a transport that `save` wrote; no code of the file's runs.
+    """Load a transport from a file written by `save`.
+
+    No code of the file is executed.
 
     Parameters
     ----------
     path : str or path-like
     cost : Cost or callable, optional
-        What the transport was fitted with, if it was no cost of this package.
+        The cost of the fit, if it is not a cost of this package.
     map_network, potential_network, height_network : callable ``n_features -> torch.nn.Module``, optional
-        What the transport was fitted with, if it was given any. Their weights are the file's.
+        The networks of the fit, if it had its own. Their weights come from the file.
 
     Returns
     -------
     estimator
-        Of the class that was saved, fitted, on its `device` if that is there, else on the CPU.
+        Fitted transport of the saved class, on its `device` if available, else on the CPU.
 
     Raises
     ------
     FileNotFoundError
-        If there is no such file.
+        If the file does not exist.
     ValueError
-        If the file is truncated or not a transport's, if a function is missing or was none of the fit's, or if the
-        networks have other shapes. Nothing can tell another cost from the one of the fit.
+        If the file is truncated or not that of a transport, if a function is missing or was not used in the fit, or if
+        the networks have other shapes. A cost that differs from that of the fit is not detected.
 
     Examples
     --------

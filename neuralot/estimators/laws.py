@@ -1,4 +1,4 @@
-"""Weighted samples, as a user gives them and as networks see them."""
+"""Weighted samples, in the user's units and standardised."""
 
 from __future__ import annotations
 
@@ -19,29 +19,38 @@ SOME_ROWS = 2_000
 
 @dataclass(frozen=True)
 class Law:
-    """A sample: rows of shape (n, n_features) and their weights, float64 of shape (n,)."""
+    """Weighted sample.
+
+    Rows of shape (n, n_features) and their weights, float64 of shape (n,).
+    """
 
     rows: np.ndarray
     weights: np.ndarray
 
     @cached_property
     def order(self) -> np.ndarray:
-        """Where the rows stand in an order of their own; those of no weight do not."""
+        """Indices of rows of positive weight, in canonical order."""
         return canonical_order(self.rows, self.weights)
 
     def some(self, n_rows: int = SOME_ROWS) -> Law:
-        """At most `n_rows` rows of them, evenly in their order."""
+        """Return at most `n_rows` rows, evenly spaced in canonical order."""
         some = self.order[evenly(len(self.order), n_rows)]
         return Law(self.rows[some], self.weights[some])
 
     def few(self, n_rows: int = SOME_ROWS) -> Law:
-        """The law itself, or `n_rows` of its rows that count alike if it has more."""
+        """Return the law, or an equally weighted sample of it.
+
+        The sample has `n_rows` rows, if the law has more.
+        """
         if len(self.rows) <= n_rows:
             return self
         return Law(self.rows[spaced(self.weights, n_rows)], np.ones(n_rows))
 
     def repeated(self) -> Law:
-        """The same law as about as many rows that count about alike: heavy ones stand there several times."""
+        """Return the law with repeated rows of nearly equal weights.
+
+        Heavy rows are repeated; the number of rows is about the same.
+        """
         times = np.rint(self.weights / self.weights.mean()).astype(int)
         times = np.maximum(times, self.weights > 0)
         return Law(self.rows.repeat(times, axis=0), (self.weights / np.maximum(times, 1)).repeat(times))
@@ -49,14 +58,20 @@ class Law:
 
 @dataclass(frozen=True)
 class Standardised:
-    """A law as networks see it: float32 rows on the device, in their own order, and their weights."""
+    """Standardised law.
+
+    It has float32 rows on the device, in canonical order, and their weights.
+    """
 
     rows: Tensor
     weights: np.ndarray
 
     @classmethod
     def of(cls, law: Law, enter: Change, n_columns: int, generator: Generator) -> Standardised:
-        """Bring a law into its units; the one copy that a fit keeps."""
+        """Standardise a law.
+
+        The result is the only copy of the rows that a fit keeps.
+        """
         x = np.empty((len(law.order), n_columns), dtype=np.float32)
         for block in gen_batches(len(x), max(1, NUMBERS_PER_BLOCK // law.rows.shape[1])):
             x[block] = enter(law.rows[law.order[block]])
@@ -68,17 +83,23 @@ class Standardised:
         return distinct(self.rows)
 
     def sampler(self, stratified_from: float = math.inf) -> ArraySampler:
-        """Draws rows in proportion to their weights; from so many distinct rows on in stratified samples."""
+        """Return a sampler of rows in proportion to their weights.
+
+        Its batches are stratified if there are at least `stratified_from` distinct rows.
+        """
         uniform = bool((self.weights == self.weights[0]).all())
         weights = None if uniform else torch.as_tensor(self.weights)
         return ArraySampler(self.rows, weights, stratified=len(self.distinct) >= stratified_from)
 
     def alike(self, n_rows: int) -> Tensor:
-        """At most `n_rows` rows that count alike."""
+        """Return a sample of at most `n_rows` equally weighted rows."""
         return self.rows[torch.from_numpy(spaced(self.weights, min(int(np.count_nonzero(self.weights)), n_rows)))]
 
     def distinct_rows(self, n_rows: int) -> tuple[Tensor, Tensor]:
-        """Rows without repetitions and their shares of the weight; of more than `n_rows`, some that count alike."""
+        """Return distinct rows and their shares of the weight.
+
+        If there are more than `n_rows` distinct rows, it returns an equally weighted sample of at most `n_rows` rows.
+        """
         chosen, shares = self.sampler().distinct()
         if len(chosen) <= n_rows:
             return self.rows[chosen], shares.to(self.rows)
@@ -86,12 +107,18 @@ class Standardised:
         return rows, rows.new_full((len(rows),), 1 / len(rows))
 
     def hold_out(self, fraction: float, generator: Generator) -> tuple[Standardised, Tensor]:
-        """Split off a fraction of the weight; return what is left, and some rows of that fraction."""
+        """Split off a fraction of the weight as rows.
+
+        Returns the rest, and equally weighted rows of that fraction.
+        """
         left, held = self.split(fraction, generator)
         return left, held.alike(SOME_ROWS)
 
     def split(self, fraction: float, generator: Generator) -> tuple[Standardised, Standardised]:
-        """Split a fraction of the weight off; return what is left, and that fraction."""
+        """Split off a fraction of the weight as a law.
+
+        Returns the rest, and that fraction.
+        """
         weights, held = hold_out(self.weights, len(self.distinct), fraction, generator)
         if not weights.any():
             raise ValueError(
@@ -102,7 +129,7 @@ class Standardised:
 
 
 def evenly(n_rows: int, at_most: int) -> np.ndarray:
-    """Indices of at most so many of the rows, at equal distances."""
+    """Return at most `at_most` row indices at equal distances."""
     return np.linspace(0, n_rows - 1, min(n_rows, at_most)).astype(int)
 
 

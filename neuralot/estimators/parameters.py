@@ -1,4 +1,4 @@
-"""What the parameters of the estimators may be."""
+"""Valid values of the estimators' parameters."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import torch
 
 
 class InStreams(Enum):
-    """What a parameter does from part to part of a stream."""
+    """Use of a parameter in the parts of a stream."""
 
     FIXED = "It keeps the value of the first part."
     TRAINING = "It may change, and counts from the next part on, or from new optimisers on."
@@ -63,7 +63,9 @@ Parameters = Mapping[str, Parameter]
 
 
 def check_parameters(values: Mapping[str, Any], parameters: Parameters) -> None:
-    """Raise a ValueError that names the first invalid value.
+    """Raise a ValueError for the first invalid value.
+
+    The message names the parameter and says what to pass.
 
     Raises
     ------
@@ -80,7 +82,7 @@ def is_real(value: Any) -> bool:
 
 
 def is_integer(value: Any, low: int) -> bool:
-    """Return whether a value is an integer of at least `low`."""
+    """Return whether a value is an integer, at least `low`."""
     return not isinstance(value, bool) and isinstance(value, numbers.Integral) and int(value) >= low
 
 
@@ -95,7 +97,10 @@ def integer(low: int) -> Parameter:
 
 
 def number(low: float, high: float = math.inf, *, closed: bool = False) -> Parameter:
-    """Return a parameter for numbers above `low`, or from `low` on if `closed`."""
+    """Return a parameter for numbers between `low` and `high`.
+
+    `high` is excluded; `low` is included if `closed`.
+    """
 
     def holds(value: Any) -> bool:
         return is_real(value) and (low <= value if closed else low < value) and value < high

@@ -1,4 +1,4 @@
-"""The samples of a call, checked."""
+"""Checks of the samples of a call."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ DTYPES = (np.float64, np.float32)
 
 
 class Samples(BaseEstimator):
-    """Checks the samples of an estimator's calls, and turns them into laws."""
+    """Mixin that checks samples and turns them into laws."""
 
     def _check_laws(
         self,

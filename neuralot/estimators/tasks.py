@@ -1,4 +1,7 @@
-"""scikit-learn's own callbacks (`sklearn.callback`, from 1.9 on): every record of a fit is a task that they hear of."""
+"""Support of scikit-learn's callbacks, `sklearn.callback`.
+
+They exist from scikit-learn 1.9 on. Each record of a fit is a task of theirs.
+"""
 
 from __future__ import annotations
 
@@ -19,50 +22,55 @@ except ImportError:  # scikit-learn before 1.9
     AVAILABLE = False
 
     class CallbackSupportMixin:  # type: ignore[no-redef]
-        """Stands in for scikit-learn's mixin."""
+        """Placeholder for scikit-learn's mixin."""
 
     def with_callbacks(method: Any) -> Any:
-        """Return the method as it is."""
+        """Return the method unchanged."""
         return method
 
 
 class Tasks:
-    """Tells the callbacks that were set on a transport of its fit and, as a callback of the loop, of each record.
+    """Callback of the loop that calls scikit-learn's callbacks.
+
+    It calls those set on a transport at the beginning and end of its fit, and at each record.
 
     Parameters
     ----------
     transport : estimator
     X, y : the samples, as given to `fit`
     metadata : dict
-        What else `fit` was given, for callbacks that score.
+        Other arguments of `fit`, for callbacks that score.
     """
 
     def __init__(self, transport: Any, X: Any, y: Any, metadata: dict[str, Any]) -> None:
         self.transport = transport
         metadata = {name: value for name, value in metadata.items() if value is not None}
-        if y is None:  # callbacks score where there is a y, which may be the target
+        if y is None:  # callbacks score only with a y; the target sample can take its place
             y = metadata.pop("X_target", None)
         self.given = {"X": X, "y": y, "metadata": metadata}
-        # one task for every record, and one for what is left when the last is made
+        # one task per record, and one for the rest of the fit after the last record
         self.fit = transport._init_callback_context(max_subtasks=N_RECORDS + 2)
         self.fit.call_on_fit_task_begin(estimator=transport, **self.given)
         self.fitted: dict[str, Any] = {}
 
     def begin(self, fitted: dict[str, Any]) -> Tasks:
-        """Begin the first task; `fitted` are the fitted attributes known by now."""
+        """Begin a task.
+
+        `fitted` are the fitted attributes known so far.
+        """
         self.fitted = fitted
         self.task = self.fit.subcontext(task_name="record")
         self.task.call_on_fit_task_begin(estimator=self.transport, **self.given)
         return self
 
     def __call__(self, step: int, problem: Problem, record: Record) -> bool:
-        # a copy, as this problem goes on learning
+        # a copy, as the training of this problem continues
         stop = self._end(self.task, lambda: self.fitted | {"problem_": copy.deepcopy(problem).requires_grad_(False)})
         self.begin(self.fitted)
         return stop
 
     def end(self) -> None:
-        """End the fit, when the transport has its attributes."""
+        """End the fit, once the transport has its fitted attributes."""
         self.task.call_on_fit_task_end(estimator=self.transport)
         self._end(self.fit, lambda: dict(vars(self.transport)))
 

@@ -1,4 +1,4 @@
-"""Units of the networks, and rows on their way through a fitted problem."""
+"""Standardised coordinates, and images of rows under a fitted problem."""
 
 from __future__ import annotations
 
@@ -17,30 +17,31 @@ from neuralot.costs import Cost
 from neuralot.sampling import canonical_order, projection, spaced
 from neuralot.solve.problem import Problem
 
-# centres and scales are rounded to this many binary digits, so that sums taken in another order give the same units
+# centres and scales are rounded to this many binary digits, so that the order of summation does not change the units
 BITS = 12
-# a direction varies if its variance is above this share of the largest, and above the rounding of rows that are far out
+# a direction varies if its variance is above this share of the largest and above the rounding errors of distant rows
 NEGLIGIBLE = 1e-12
 ROUNDING = 4.0
 MOST_FEATURES = 2048
-# sums go block by block: a float64 copy of a large sample would be larger than the sample, and than the cache
+# sums are taken in blocks: a float64 copy of a large sample would exceed the sample and the cache in size
 NUMBERS_PER_BLOCK = 2**16
-# a sample has outliers if a few rows are so many interquartile ranges from the medians, and its scale is so many times
-# that of these ranges; rows are then moved in to the last number of them
+# a sample has outliers if some rows are FAR_OUTSIDE interquartile ranges from the medians, less than a share FEW
+# more than AT_MOST, and its scale is above LARGE_SHARE times these ranges; rows are then clipped to AT_MOST ranges
 FAR_OUTSIDE, LARGE_SHARE, AT_MOST = 100, 10.0, 10
 FEW, FEW_ROWS = 0.05, 2000
 
 
 @dataclass(frozen=True)
 class Units:
-    """Standardised coordinates: x -> B'(x - source_centre) / scale, y -> B'(y - target_centre) / scale.
+    """Standardised coordinates of source and target.
 
-    One common scale, and for the squared Euclidean cost two centres, leave the optimal plan unchanged and make
-    smoothing levels, learning rates and networks independent of units. Other costs get one common centre.
+    They are x -> B'(x - source_centre) / scale and y -> B'(y - target_centre) / scale. A common scale and, for the
+    squared Euclidean cost, two centres do not change the optimal plan. Smoothing levels, learning rates and networks
+    are then independent of units. Other costs have one common centre.
 
-    B is a basis of the directions in which the laws vary. Where that is not all of them (constant columns, a plane in
-    a large space) the problem is one of fewer dimensions, for the squared Euclidean cost: the way from one centre to
-    the other is all that the rest contributes, and what a row has beside B goes along with it.
+    B is a basis of the directions in which the laws vary. If these are not all directions (constant columns, a plane in
+    a large space), the problem has fewer dimensions, for the squared Euclidean cost: the other directions contribute
+    only the displacement between the centres, and the component of a row outside of B is moved by this displacement.
 
     Attributes
     ----------
@@ -48,11 +49,11 @@ class Units:
     scale : float
         About the root of the mean variance per direction, over source and target.
     cost_level : float
-        Mean cost of random pairs, for a cost whose size nothing else tells; 1 for a homogeneous one.
+        Mean cost of random pairs; 1 for a homogeneous cost, whose size follows from `scale`.
     basis : ndarray of shape (n_features, n_directions) or None
         B, with orthonormal columns; None for the identity.
     source_bounds, target_bounds : ndarray of shape (2, n_features) or None
-        Rows beyond them are taken for rows at them, where a few lie very far outside; see `bounds_of`.
+        Rows are clipped to these bounds if a few rows are far outliers; see `bounds_of`.
     """
 
     source_centre: np.ndarray
@@ -67,10 +68,10 @@ class Units:
     def of(
         cls, X: np.ndarray, Y: np.ndarray, v: np.ndarray, w: np.ndarray, cost: Cost, *, reduce: bool = False
     ) -> Units:
-        """Units of two weighted samples; `v` and `w` are the weights of the rows of `X` and `Y`.
+        """Return the units of two weighted samples.
 
-        With `reduce` there is a basis where the laws do not vary in all directions; not for other costs than the
-        squared Euclidean one.
+        `v` and `w` are the weights of the rows of `X` and `Y`. With `reduce` and the squared Euclidean cost, the units
+        have a basis if the laws do not vary in all directions.
         """
         centres = _mean(X, v), _mean(Y, w)
         if not cost.shift_invariant_plan:
@@ -87,15 +88,18 @@ class Units:
 
     @property
     def n_directions(self) -> int:
-        """How many coordinates standardised rows have."""
+        """Number of coordinates of standardised rows."""
         return len(self.source_centre) if self.basis is None else self.basis.shape[1]
 
     def cover(self, X: np.ndarray, Y: np.ndarray) -> bool:
-        """Whether rows of the source and of the target vary in no other directions, up to rounding."""
+        """Return whether rows vary only within the basis.
+
+        `X` are source rows, `Y` target rows; rounding errors do not count.
+        """
         return self._covers(X, self.source_centre) and self._covers(Y, self.target_centre)
 
     def covers_target(self, Y: np.ndarray) -> bool:
-        """Whether rows of the target vary in no other directions, up to rounding."""
+        """Return `cover` for target rows only."""
         return self._covers(Y, self.target_centre)
 
     def _covers(self, rows: np.ndarray, centre: np.ndarray) -> bool:
@@ -103,36 +107,44 @@ class Units:
         return bool(beside <= 1e-3 * max(self.scale, np.abs(rows - centre).max()))
 
     def cost(self, cost: Cost, device: torch.device) -> Cost:
-        """The cost as a function of standardised rows."""
+        """Return the cost as a function of standardised rows."""
         centre = torch.as_tensor(self.source_centre, dtype=torch.float32, device=device)
         return cost.in_units(centre, self.scale, self.cost_level)
 
     def from_source(self, X: np.ndarray) -> np.ndarray:
-        """Source rows in standardised coordinates, float64 or float32 like `X`."""
+        """Return standardised source rows, float64 or float32 like `X`."""
         return self._enter(clipped(X, self.source_bounds), self.source_centre)
 
     def from_target(self, Y: np.ndarray) -> np.ndarray:
-        """Target rows in standardised coordinates, float64 or float32 like `Y`."""
+        """Return standardised target rows, float64 or float32 like `Y`."""
         return self._enter(clipped(Y, self.target_bounds), self.target_centre)
 
     def to_source(self, X: np.ndarray, Y: np.ndarray | None = None) -> np.ndarray:
-        """Standardised source rows, images of the target rows `Y`, in the user's coordinates and the dtype of `X`."""
+        """Return standardised source rows in the user's coordinates.
+
+        The result has the dtype of `X`. If `X` are images of target rows `Y`, components of `Y` outside of the basis
+        are added.
+        """
         return self._leave(X, self.source_centre) + self._beside(Y, self.target_centre)
 
     def to_target(self, Y: np.ndarray, X: np.ndarray | None = None) -> np.ndarray:
-        """Standardised target rows, images of the source rows `X`, in the user's coordinates and the dtype of `Y`."""
+        """Return standardised target rows in the user's coordinates.
+
+        The result has the dtype of `Y`. If `Y` are images of source rows `X`, components of `X` outside of the basis
+        are added.
+        """
         return self._leave(Y, self.target_centre) + self._beside(X, self.source_centre)
 
     def _enter(self, rows: np.ndarray, centre: np.ndarray) -> np.ndarray:
-        moved = (rows - centre) / self.scale
+        moved = (rows - centre) / self.scale  # (n, n_features)
         return (moved if self.basis is None else moved @ self.basis).astype(rows.dtype, copy=False)
 
     def _leave(self, rows: np.ndarray, centre: np.ndarray) -> np.ndarray:
-        back = rows if self.basis is None else rows @ self.basis.T
+        back = rows if self.basis is None else rows @ self.basis.T  # (n, n_features)
         return (back * self.scale + centre).astype(rows.dtype, copy=False)
 
     def _beside(self, rows: np.ndarray | None, centre: np.ndarray) -> Any:
-        """What rows have beside the directions in which the laws vary; 0 where these are all."""
+        """Return components of rows outside of the basis, or 0."""
         if rows is None or self.basis is None:
             return 0
         moved = rows - centre
@@ -140,21 +152,24 @@ class Units:
 
 
 def bounds_of(rows: np.ndarray, indices: np.ndarray, scale: float) -> np.ndarray | None:
-    """Bounds for the columns of a sample of which a few rows lie so far outside that its scale is theirs; else None.
+    """Return bounds for the columns of a sample with outliers.
+
+    A sample has outliers if a few rows are far outside and dominate its scale. The result is None for other samples.
 
     Parameters
     ----------
     rows : ndarray of shape (n, n_features)
         A sample.
     indices : ndarray of shape (k,)
-        Those of its rows that count.
+        Indices of the rows to use.
     scale : float
         About the root of the mean variance per column.
 
     Returns
     -------
     ndarray of shape (2, n_features)
-        `AT_MOST` interquartile ranges below and above the medians, where some rows are `FAR_OUTSIDE` of them away.
+        `AT_MOST` interquartile ranges below and above the medians, if some rows are more than `FAR_OUTSIDE` ranges
+        away.
     """
     few = rows[indices[np.linspace(0, len(indices) - 1, min(len(indices), FEW_ROWS)).astype(int)]]
     low, middle, high = np.percentile(few, [25, 50, 75], axis=0)
@@ -170,12 +185,15 @@ def bounds_of(rows: np.ndarray, indices: np.ndarray, scale: float) -> np.ndarray
 
 
 def clipped(rows: np.ndarray, bounds: np.ndarray | None) -> np.ndarray:
-    """Rows with their entries between the bounds of the columns, if there are any."""
+    """Clip rows to the bounds of the columns, if any."""
     return rows if bounds is None else rows.clip(*bounds).astype(rows.dtype, copy=False)
 
 
 def _blocks(X: np.ndarray, weights: np.ndarray, centre: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Rows of positive weight, minus the centre, in float64, and their weights, a few at a time."""
+    """Yield blocks of centred rows with their weights.
+
+    The rows are float64; rows without weight are left out.
+    """
     for block in gen_batches(len(X), max(1, NUMBERS_PER_BLOCK // X.shape[1])):
         rows, some = X[block], weights[block]
         kept = some > 0
@@ -185,14 +203,17 @@ def _blocks(X: np.ndarray, weights: np.ndarray, centre: np.ndarray) -> Iterator[
 
 
 def _mean(X: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    # a first row is taken out, so that a huge common offset costs no digits
+    # a first row is subtracted, so that a large common offset does not cost digits
     first = X[np.argmax(weights > 0)].astype(np.float64)
     total = sum(w @ rows for rows, w in _blocks(X, weights, first))
     return first + total / weights.sum()
 
 
 def _on_grid(centre: np.ndarray, grid: float, basis: np.ndarray | None) -> np.ndarray:
-    """The centre with its coordinates rounded to multiples of `grid`; what is outside of the basis stays as it is."""
+    """Round the coordinates of a centre to multiples of `grid`.
+
+    Components outside of the basis are not rounded.
+    """
     if basis is None:
         return np.round(centre / grid) * grid
     inside = basis.T @ centre
@@ -200,7 +221,10 @@ def _on_grid(centre: np.ndarray, grid: float, basis: np.ndarray | None) -> np.nd
 
 
 def _spread(samples: list[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> float:
-    """Root of the mean variance per column over the samples; 1 where nothing varies."""
+    """Return the root of the mean variance per column.
+
+    The mean is over all samples; the result is 1 if nothing varies.
+    """
     largest = max(float(np.abs(rows).max(initial=0.0)) for sample in samples for rows, _ in _blocks(*sample))
     if largest == 0:
         return 1.0
@@ -213,23 +237,24 @@ def _spread(samples: list[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> float:
 
 
 def _span(samples: list[tuple[np.ndarray, np.ndarray, np.ndarray]], scale: float) -> np.ndarray | None:
-    """Orthonormal basis of the directions in which any of the samples varies; None where that is no help.
+    """Return an orthonormal basis of the directions of variation.
 
-    The basis depends on these directions alone, not on their variances, and holds columns that are orthogonal to all
-    others as they are.
+    These are the directions in which any of the samples varies. The result is None if all directions vary, if none
+    does, if there are too few rows to tell, or if there are more than `MOST_FEATURES` features. The basis depends on
+    the directions only, not on their variances. A column that is orthogonal to all others is kept as a basis vector.
     """
     n_features = samples[0][0].shape[1]
     if n_features > MOST_FEATURES:
         return None
     rounding = ROUNDING * max(float(np.abs(centre).max() * np.finfo(X.dtype).eps) for X, _, centre in samples) / scale
     few = [(X[some], w[some], centre) for X, w, centre in samples for some in [spaced(w, min(4 * n_features, len(w)))]]
-    for each in (few, samples):  # where a few rows vary in all directions, all rows do
+    for each in (few, samples):  # if a few rows vary in all directions, all rows do
         variances, vectors = np.linalg.eigh(_gram(each, scale))
         varying = variances > max(NEGLIGIBLE * variances[-1], rounding**2)
         if varying.all() or not varying.any():
             return None
     if 2 * varying.sum() > min(len(np.unique(projection(X)[w > 0])) for X, w, _ in samples):
-        return None  # there are too few rows to tell: others of the same law may well vary there
+        return None  # too few rows to tell: other rows of the same law may vary there
     onto = (vectors[:, varying] @ vectors[:, varying].T).round(9) + 0.0
     basis, triangle, _ = scipy.linalg.qr(onto, pivoting=True)
     basis = (basis * np.sign(np.diag(triangle)))[:, : varying.sum()]
@@ -237,7 +262,7 @@ def _span(samples: list[tuple[np.ndarray, np.ndarray, np.ndarray]], scale: float
 
 
 def _gram(samples: list[tuple[np.ndarray, np.ndarray, np.ndarray]], scale: float) -> np.ndarray:
-    """Sum of the samples' covariances, in units of `scale`."""
+    """Return the summed covariances of the samples divided by `scale`."""
     gram = np.zeros((samples[0][0].shape[1],) * 2)
     for sample in samples:
         for rows, w in _blocks(*sample):
@@ -253,7 +278,7 @@ def _level(cost: Cost, X: np.ndarray, Y: np.ndarray, v: np.ndarray, w: np.ndarra
 
 
 def _some(samples: list[tuple[np.ndarray, np.ndarray]]) -> Iterator[np.ndarray]:
-    """A thousand rows of each weighted sample, whatever the order of its rows."""
+    """Yield 1000 random rows per sample, independent of their order."""
     rng = np.random.default_rng(0)
     for rows, weights in samples:
         order = canonical_order(rows, weights)
@@ -276,7 +301,11 @@ Return = Callable[[np.ndarray, np.ndarray], np.ndarray]
 def map_rows(
     problem: Problem, rows: np.ndarray, image: Image, enter: Change, leave: Return, out: np.ndarray, *, exact: bool
 ) -> np.ndarray:
-    """Fill `out` with `leave(image(problem, enter(rows)), rows)`; if `exact`, in float64 for float64 rows on a CPU."""
+    """Map rows through a problem, block by block.
+
+    Fills `out` with `leave(image(problem, enter(rows)), rows)` and returns it. If `exact`, float64 rows on a CPU are
+    mapped in float64, others in float32.
+    """
     device = next(problem.parameters()).device
     dtype = torch.float64 if exact and rows.dtype == np.float64 and device.type == "cpu" else torch.float32
     with torch.inference_mode(False), torch.no_grad():

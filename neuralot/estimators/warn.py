@@ -15,7 +15,10 @@ LARGE_RATIO, FEWEST_TO_COMPARE = 1.5, 20  # decades, rows
 
 
 def warn_user(message: str, category: type[Warning] = UserWarning) -> None:
-    """Warn at the line outside of this package and scikit-learn that led here."""
+    """Warn at the line of the user's code.
+
+    It is the innermost line outside of this package and scikit-learn.
+    """
     frame, level = inspect.currentframe(), 1
     while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] in ("neuralot", "sklearn"):
         frame, level = frame.f_back, level + 1
@@ -23,11 +26,14 @@ def warn_user(message: str, category: type[Warning] = UserWarning) -> None:
 
 
 def warn_of_scales(source: np.ndarray, target: np.ndarray, name: str = "source") -> None:
-    """Warn where the columns of two samples vary by orders of magnitude more in one: one of them was not scaled."""
+    """Warn if the columns of two samples differ in scale.
+
+    A difference of orders of magnitude suggests that one of the samples was not scaled.
+    """
     if min(len(source), len(target)) < FEWEST_TO_COMPARE:
         return
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        # between quartiles, so that an outlier is none of its business
+        # interquartile ranges, which are robust to outliers
         one, other = (np.subtract(*np.percentile(rows, [75, 25], axis=0)) for rows in (source, target))
         ratios = np.abs(np.log10(other / one))
     ratios = ratios[np.isfinite(ratios)]
@@ -40,7 +46,10 @@ def warn_of_scales(source: np.ndarray, target: np.ndarray, name: str = "source")
 
 
 def warn_of_outliers(rows: np.ndarray, indices: np.ndarray, bounds: np.ndarray, moved: bool, name: str) -> None:
-    """Warn of the rows outside of a sample's `bounds_of`; `moved` says whether the fit has moved them there."""
+    """Warn of the rows outside of a sample's `bounds_of`.
+
+    `moved` is whether the fit clips these rows to the bounds.
+    """
     outside = np.intersect1d(np.flatnonzero(((rows < bounds[0]) | (rows > bounds[1])).any(axis=1)), indices)
     named = ", ".join(map(str, outside[:5])) + (f" and {len(outside) - 5} more" if len(outside) > 5 else "")
     seen = (
@@ -56,7 +65,10 @@ def warn_of_outliers(rows: np.ndarray, indices: np.ndarray, bounds: np.ndarray, 
 
 
 def warn_of_lost_domains() -> None:
-    """Warn where scikit-learn may have dropped the `sample_domain` of a score: it passes it on with routing alone."""
+    """Warn if scikit-learn may have dropped a score's `sample_domain`.
+
+    It passes `sample_domain` on only with metadata routing.
+    """
     if not sklearn.get_config()["enable_metadata_routing"]:
         warn_user(
             "score takes all rows for target rows: the fit had a sample_domain, this call has none. Cross-validation "
@@ -66,7 +78,10 @@ def warn_of_lost_domains() -> None:
 
 
 def warn_of_other_units(*samples: np.ndarray) -> None:
-    """Warn where standardised rows vary by orders of magnitude more or less than in the last fit, or lie far off."""
+    """Warn if standardised rows differ from the last fit's.
+
+    They vary by orders of magnitude more or less, or lie far away from them.
+    """
     with np.errstate(over="ignore", invalid="ignore"):
         spread = float(np.sqrt(np.mean([rows.var(axis=0).mean() for rows in samples])))
         distance = max(float(np.abs(rows.mean(axis=0)).max()) for rows in samples)

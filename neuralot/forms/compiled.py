@@ -44,7 +44,7 @@ class Compiled(Generic[Given, Result]):
                 if self._compiled is not None:
                     return self._compiled(*args, **kwargs)
                 with warnings.catch_warnings(action="ignore"):  # warnings of the compiler about itself
-                    # fullgraph raises an error where torch would otherwise silently stop compiling, as after too many times
+                    # without fullgraph, torch silently stops compiling after too many compilations
                     self._compiled = torch.compile(self.function, dynamic=False, fullgraph=True)
                     return self._compiled(*args, **kwargs)
             except Exception:  # a compiler may raise anything

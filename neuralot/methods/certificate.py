@@ -48,7 +48,8 @@ def unbiased_square(masses: Tensor, weights: Tensor, n: float) -> Tensor:
 def square_error(weights: Tensor, n: float) -> Tensor:
     r"""Return the standard error of `unbiased_square` for exact masses.
 
-    At :math:`w = \nu` its square is :math:`2 (\sum \nu_i^2 - 2 \sum \nu_i^3 + (\sum \nu_i^2)^2) / n^2`, up to higher orders in 1 / n.
+    At :math:`w = \nu` its square is :math:`2 (\sum \nu_i^2 - 2 \sum \nu_i^3 + (\sum \nu_i^2)^2) / n^2`, up to higher
+    orders in 1 / n.
     """
     weights = weights.double()
     square = weights.square().sum()

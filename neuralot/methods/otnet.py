@@ -48,11 +48,10 @@ class OTNet(Problem):
     are optimal when w is :math:`\nu`.
 
     Training has two stages. In the first, for the share `network_share` of a run, a network gives the heights,
-    :math:`h(y) = (g_\theta(y) - |y|^2) / 2`. Each step draws equally many source and target rows, so its cost does not
-    depend on the number of points. In the second stage the network is fixed and each point gets its own correction.
-    A step is proportional to :math:`(\nu_i - w_i) / \nu_i` and to the mean margin between the two highest planes,
-    which is the size of a Newton step. When the mass error stops decreasing, the batch size doubles, up to eight
-    times its first value.
+    :math:`h(y) = (g_\theta(y) - |y|^2) / 2`. A step draws equally many source and target rows; its cost does not depend
+    on the number of points. In the second stage the network is fixed and each point gets its own correction. A step is
+    proportional to :math:`(\nu_i - w_i) / \nu_i` and to the mean margin between the two highest planes, the size of a
+    Newton step. When the mass error stops decreasing, the batch size doubles, up to eight times its first value.
 
     Parameters
     ----------
@@ -123,8 +122,7 @@ class OTNet(Problem):
         self.register_buffer("is_based", torch.tensor(False))
         # current learning rates as a share of the initial ones
         self.register_buffer("rate", torch.zeros(()), persistent=False)
-        # state of a run: whether the network or the corrections are trained, factor on the batch size, squared mass
-        # errors of the current window, and their best mean
+        # state of a run: the stage, the factor on the batch size, squared mass errors of a window, their best mean
         self._by_network = False
         self._growth = 1
         self._error = torch.zeros((), dtype=torch.double)
@@ -207,8 +205,7 @@ class OTNet(Problem):
         r"""Return images under a continuous map, and the cut weight.
 
         An image is a weighted mean of the points of the highest planes, shape (n, d). The weights decay exponentially
-        with the distance to the highest plane, in units of the mean margin: nearly the gradient of a smooth convex
-        function.
+        with the distance to the highest plane in mean margins: nearly the gradient of a smooth convex function.
 
         The planes of y_i and y_j are inclined by the angle :math:`\arctan |y_j - y_i|`. Where two planes meet at a
         large angle, u has a crease and the map a jump. The target determines which angles are large: a point takes
@@ -245,16 +242,13 @@ class OTNet(Problem):
         )
 
     def retarget(self, points: Tensor, weights: Tensor) -> OTNet:
-        """Return a copy for other target points.
-
-        Points that stay keep their heights; the network gives those of the others.
-        """
+        """Return a copy for other target points."""
         other = copy.deepcopy(self)
         other._set_points(points, weights)
         other._set_base()
         with torch.no_grad():
             before = _stays(self.points, points)
-            stays = before >= 0
+            stays = before >= 0  # these points keep their heights, the network gives the others
             other.base[stays] = self.heights[before[stays]]
             if len(points) > 1 and len(other.source_rows):
                 planes = Planes(points, other.heights)
@@ -342,9 +336,8 @@ class AtRate(Optimizer):
 class MassTolerance:
     """Callback that stops when the cell masses match the target.
 
-    The masses are those of held-out rows. Their distance to the weights of the target is recorded as ``mass_error``.
-    The fit stops when its square plus two standard errors is below ``tol^2``, which takes about
-    ``(8 / m)^(1/2) / tol^2`` held-out rows or more.
+    The distance of the masses of held-out rows to the target's weights is recorded as ``mass_error``. A fit stops when
+    its square plus two standard errors is below ``tol^2``: with about ``(8 / m)^(1/2) / tol^2`` held-out rows or more.
 
     Parameters
     ----------
@@ -372,23 +365,17 @@ def _margin(planes: Planes, x: Tensor) -> Tensor:
 
 
 def _reach(points: Tensor) -> Tensor:
-    """Return the default `reach` of `OTNet.blend`.
-
-    Within this distance nine in ten points have six neighbours, estimated on 1000 points; 0 for fewer than 8 points.
-    """
+    """Return the distance within which most points have six neighbours."""
     if len(points) < N_NEIGHBOURS + 2:
-        return points.new_zeros(())
+        return points.new_zeros(())  # too few points
     some = points[torch.linspace(0, len(points) - 1, min(len(points), SOME_POINTS), dtype=torch.double).long()]
     sixth = [torch.cdist(rows, points).topk(N_NEIGHBOURS + 1, largest=False).values[:, -1] for rows in some.split(16)]
     return torch.cat(sixth).quantile(0.9)
 
 
 def _stays(old: Tensor, new: Tensor) -> Tensor:
-    """Return the old index of each new point, or -1.
-
-    Shape (k,). Points are compared up to rounding; -1 is for points that are not among the old ones.
-    """
+    """Return the old index of each new point, or -1."""
     old, new = old.double(), new.double()
     nearest = Planes(old, -old.square().sum(1) / 2).highest(new)
     is_there = (old[nearest] - new).abs().amax(dim=1) <= ROUNDING * (1 + new.abs().amax(dim=1))
-    return torch.where(is_there, nearest, -1)
+    return torch.where(is_there, nearest, -1)  # (k,), -1 for points that are not among the old ones up to rounding

@@ -60,7 +60,7 @@ class Planes:
 
         Neighbouring columns belong to different groups, so the maxima of the groups are vectorised.
         """
-        filled = F.pad(rows, (0, self.n_groups * self.per_group - self.n_planes), value=fill)  # (r, n_groups * per_group)
+        filled = F.pad(rows, (0, self.n_groups * self.per_group - self.n_planes), value=fill)
         return filled.view(len(rows), self.n_groups, self.per_group).mT.reshape(len(rows), -1)
 
     def highest(self, x: Tensor) -> Tensor:

@@ -1,8 +1,9 @@
-"""How far a fitted transport is from the truth, or from its target.
+"""Metrics of fitted transports and of samples.
 
-Samples are arrays or torch tensors of shape (n, d). All costs and distances are squared Euclidean, so their
-units are those of the data squared. No single number proves a transport right: a contracted image can score
-below the floor of `d_target`, and a wrong image can have the exact cost. Read them together.
+They compare a transport with the exact one, or its image with the target. Samples are arrays or torch tensors of
+shape (n, d). All costs and distances are squared Euclidean, in squared units of the data. No single metric is
+sufficient: a contracted image can score below the floor of `d_target`, and a wrong image can have the exact cost.
+Use several of them.
 """
 
 from __future__ import annotations

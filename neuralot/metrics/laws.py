@@ -1,6 +1,6 @@
-"""How far a sample is from another one, whatever the pairing of their rows.
+"""Distances between the laws of two samples.
 
-All distances are squared Euclidean, so their units are those of the data squared.
+The order of the rows has no effect. All distances are squared Euclidean, in squared units of the data.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from neuralot.metrics.sinkhorn import MAX_PIVOTS, Samples, as_masses, as_points,
 
 
 class TargetFloor(NamedTuple):
-    """What two fresh target samples score against each other.
+    """Squared W2 distance between independent target samples.
 
     Parameters
     ----------
     mean : float
-        Mean squared W2 distance between two samples, in squared units of the data.
+        Mean over pairs of samples, in squared units of the data.
     standard_error : float
         Standard error of that mean.
     """
@@ -43,7 +43,7 @@ def exact_cost(
     .. math:: \min_{P \ge 0} \sum_{ij} P_{ij} |x_i - y_j|^2 \quad
        \text{with} \quad P 1 = a, \; P^\top 1 = b
 
-    Time grows like n^3: about a second for 2000 by 2000 rows.
+    The time grows like n^3.
 
     Parameters
     ----------
@@ -52,9 +52,9 @@ def exact_cost(
     Y : array-like of shape (m, d)
         Target rows.
     sample_weight : array-like of shape (n,) or None, default=None
-        Masses a of the source rows, non-negative; rescaled to sum to 1. None weighs all alike.
+        Masses a of the source rows, non-negative; rescaled to sum to 1. None gives equal masses.
     sample_weight_target : array-like of shape (m,) or None, default=None
-        Masses b of the target rows, likewise.
+        Masses b of the target rows, as `sample_weight`.
 
     Returns
     -------
@@ -86,19 +86,19 @@ def exact_cost(
     check_features(X=x, Y=y)
     a = as_masses(sample_weight, "sample_weight", len(x))
     b = as_masses(sample_weight_target, "sample_weight_target", len(y))
-    # every plan pays for the distance of the means: taking it out keeps distant clouds accurate
+    # the distance of the means is in the cost of every plan; removing it keeps the result for distant samples accurate
     mean_x, mean_y = a @ x, b @ y
     between_means = float(((mean_x - mean_y) ** 2).sum())
     return between_means + float(ot.emd2(a, b, ot.dist(x - mean_x, y - mean_y), numItermax=MAX_PIVOTS))
 
 
 def d_target(mapped: Samples, target: Samples) -> float:
-    r"""Squared W2 distance between a mapped sample and a target sample.
+    r"""Squared W2 distance between a mapped and a target sample.
 
     .. math:: D_\mathrm{target} = W_2^2(\hat{T_\# \mu}, \hat \nu)
 
-    It is solved exactly, and biased: two samples of the *same* law score `target_floor`, not 0. In high
-    dimension a cloud that has contracted can score below that floor, so read it beside `d_cost` and
+    The distance is exact for the samples and a biased estimate for the laws: two samples of the *same* law score
+    `target_floor`, not 0. In high dimension a contracted sample can score below that floor, so also check `d_cost` and
     `spread_ratio`.
 
     Parameters
@@ -106,7 +106,7 @@ def d_target(mapped: Samples, target: Samples) -> float:
     mapped : array-like of shape (n, d)
         Images of source rows.
     target : array-like of shape (m, d)
-        Target rows that the fit has not seen.
+        Target rows that were not used in the fit.
 
     Returns
     -------
@@ -139,16 +139,18 @@ def target_floor(
     n_pairs: int = 3,
     random_state: int | np.random.RandomState | np.random.Generator | None = None,
 ) -> TargetFloor:
-    """What `d_target` is for a perfect map: the mean between pairs of fresh target samples.
+    """Expected `d_target` of the exact map.
+
+    It is estimated by the mean over pairs of independent target samples.
 
     Parameters
     ----------
     sample_target : callable ``(n, rng) -> ndarray of shape (n, d)``
         Independent draws of the target, such as `neuralot.datasets.TransportPair.target`.
     n : int, default=2000
-        Rows per sample. The floor falls with n: compare only with a `d_target` of samples as large.
+        Rows per sample. The floor decreases with n: compare it with `d_target` at the same sample size only.
     n_pairs : int, default=3
-        Independent pairs to average, at least 2.
+        Number of independent pairs, at least 2.
     random_state : int, RandomState, Generator or None, default=None
         An int gives the same value each time.
 
@@ -186,13 +188,13 @@ def target_floor(
 
 
 def spread_ratio(mapped: Samples, target: Samples) -> np.ndarray:
-    r"""Spread of a mapped sample over that of its target, coordinate by coordinate.
+    r"""Spread of a mapped sample over the target's, per coordinate.
 
     .. math:: r_k = \sigma_k(T(x)) \,/\, \sigma_k(y)
 
-    1 is right, below 1 is contracted. Where the target is constant, so that no ratio exists, it is
-    :math:`1 + \sigma_k(T(x)) / s`: 1 if the image is constant too, and more by its spread in units of s, the
-    target's root mean square spread over all coordinates (of the image, if the target is one point).
+    1 is ideal, below 1 the image is contracted. In coordinates where the target is constant, the value is
+    :math:`1 + \sigma_k(T(x)) / s`, with s the root mean square spread of the target over all coordinates (of the image,
+    if the target is one point): 1 if the image is constant too, and larger otherwise.
 
     Parameters
     ----------
@@ -204,7 +206,7 @@ def spread_ratio(mapped: Samples, target: Samples) -> np.ndarray:
     Returns
     -------
     ndarray of shape (d,)
-        Finite, without unit.
+        Finite and dimensionless.
 
     Raises
     ------
@@ -226,19 +228,19 @@ def spread_ratio(mapped: Samples, target: Samples) -> np.ndarray:
 
 
 def mode_coverage(points: Samples, modes: Samples) -> np.ndarray:
-    """Share of the points that is nearest to each mode.
+    """Share of the points nearest to each mode.
 
     Parameters
     ----------
     points : array-like of shape (n, d)
-        Mapped rows or plan draws.
+        Mapped rows or draws from a plan.
     modes : array-like of shape (n_modes, d)
         Centres, such as `neuralot.datasets.TransportPair.modes`.
 
     Returns
     -------
     ndarray of shape (n_modes,)
-        Shares that sum to 1; 0 for a mode that was dropped.
+        Shares that sum to 1; 0 for a dropped mode.
 
     Raises
     ------
@@ -258,6 +260,9 @@ def mode_coverage(points: Samples, modes: Samples) -> np.ndarray:
 
 
 def _spread(points: np.ndarray) -> np.ndarray:
-    """Standard deviation per coordinate, without the 1e-16 of the values that rounding leaves on a constant."""
+    """Return the standard deviation per coordinate, without rounding errors.
+
+    Rounding leaves about 1e-16 of the values of a constant coordinate; its result is 0.
+    """
     spread = points.std(axis=0)
     return np.where(spread > 1e-12 * np.abs(points).max(axis=0), spread, 0.0)

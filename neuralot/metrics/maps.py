@@ -1,6 +1,6 @@
-"""How far a map is from the exact one, row by row.
+"""Row-wise errors of a map against the exact map.
 
-All costs are squared Euclidean, so their units are those of the data squared.
+All costs are squared Euclidean, in squared units of the data.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ def l2_uvp(mapped: Samples, exact: Samples, target_variance: float | None = None
 
     .. math:: \mathrm{L^2\text{-}UVP} = 100 \cdot E_{x}|T(x) - T^*(x)|^2 \,/\, \mathrm{Var}(\nu)
 
-    0 is perfect; a constant map to the target's mean scores 100.
+    0 is ideal; the constant map to the target's mean scores 100.
 
     Parameters
     ----------
     mapped, exact : array-like of shape (n, d)
-        Images of the same source rows under the fitted and under the exact map.
+        Images of the same source rows under the fitted and the exact map.
     target_variance : float or None, default=None
-        Total variance of the target law, summed over coordinates; None takes that of `exact`.
+        Total variance of the target law, summed over coordinates; None uses that of `exact`.
 
     Returns
     -------
@@ -56,24 +56,24 @@ def l2_uvp(mapped: Samples, exact: Samples, target_variance: float | None = None
 
 
 def cosine_similarity(X: Samples, mapped: Samples, exact: Samples) -> float:
-    r"""Cosine between the displacements of a map and of the exact one.
+    r"""Cosine between the displacements of the fitted and exact maps.
 
     .. math:: \cos = \frac{E\langle T(x) - x, T^*(x) - x \rangle}
        {\sqrt{E|T(x) - x|^2 \; E|T^*(x) - x|^2}} \in [-1, 1]
 
-    1 is perfect. Where only one of both moves nothing it is 0, where neither moves anything 1.
+    1 is ideal. If exactly one of the two maps moves no row, the value is 0; if neither moves a row, 1.
 
     Parameters
     ----------
     X : array-like of shape (n, d)
         Source rows.
     mapped, exact : array-like of shape (n, d)
-        Their images under the fitted and under the exact map.
+        Their images under the fitted and the exact map.
 
     Returns
     -------
     float
-        Without unit.
+        Dimensionless.
 
     Raises
     ------
@@ -100,7 +100,7 @@ def cosine_similarity(X: Samples, mapped: Samples, exact: Samples) -> float:
 
 
 def transport_cost(X: Samples, mapped: Samples) -> float:
-    """Mean squared distance that a map moves its rows, ``E|x - T(x)|^2``.
+    """Mean squared displacement of a map, ``E|x - T(x)|^2``.
 
     Parameters
     ----------
@@ -128,9 +128,10 @@ def transport_cost(X: Samples, mapped: Samples) -> float:
 
 
 def d_cost(X: Samples, mapped: Samples, exact_cost: float) -> float:
-    """Absolute error of the transport cost, ``|E|x - T(x)|^2 - W2^2|``.
+    """Absolute error of the transport cost.
 
-    0 says nothing of the image's law: read it beside `d_target`.
+    The error is ``|E|x - T(x)|^2 - W2^2|``. A value of 0 does not imply that the image has the target's law: also check
+    `d_target`.
 
     Parameters
     ----------
@@ -164,7 +165,10 @@ def d_cost(X: Samples, mapped: Samples, exact_cost: float) -> float:
 
 
 def _unit_scale(rows: np.ndarray) -> np.ndarray:
-    """Divide by the largest entry, so that squares of tiny or huge rows neither vanish nor overflow."""
+    """Divide rows by their largest absolute entry.
+
+    The squares of tiny or huge rows then neither underflow nor overflow.
+    """
     largest = np.abs(rows).max()
     return rows / largest if largest > 0 else rows
 

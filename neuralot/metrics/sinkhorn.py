@@ -1,4 +1,7 @@
-"""The Sinkhorn divergence between two samples, and the door that samples pass: floor 0, for `score` and the metrics."""
+"""Sinkhorn divergence between two samples, and checks of samples.
+
+The divergence has the floor 0. Both are used by `score` and by the other metrics.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,10 @@ MAX_PIVOTS = 10**8
 
 
 def as_points(points: Samples, name: str) -> np.ndarray:
-    """Turn a sample into a float64 array, or raise a ValueError that names the argument."""
+    """Return a sample as a float64 array.
+
+    Its shape is (n, d). Raises a ValueError that names the argument.
+    """
     if isinstance(points, torch.Tensor):
         points = points.detach().to("cpu", torch.float64).numpy()
     array = np.asarray(points)
@@ -31,7 +37,7 @@ def as_points(points: Samples, name: str) -> np.ndarray:
 
 
 def as_aligned(**samples: Samples) -> list[np.ndarray]:
-    """Turn samples that describe the same rows into arrays of one shape."""
+    """Return samples with aligned rows as arrays of one shape."""
     arrays = {name: as_points(points, name) for name, points in samples.items()}
     if len({array.shape for array in arrays.values()}) > 1:
         shapes = ", ".join(f"{name} {array.shape}" for name, array in arrays.items())
@@ -40,14 +46,20 @@ def as_aligned(**samples: Samples) -> list[np.ndarray]:
 
 
 def check_features(**arrays: np.ndarray) -> None:
-    """Raise a ValueError that names the samples whose numbers of features differ."""
+    """Raise a ValueError if the numbers of features differ.
+
+    The message names the samples.
+    """
     if len({array.shape[1] for array in arrays.values()}) > 1:
         counts = ", ".join(f"{name} {array.shape[1]}" for name, array in arrays.items())
         raise ValueError(f"The numbers of features must be equal, got {counts}.")
 
 
 def as_masses(weights: ArrayLike | None, name: str, n: int) -> np.ndarray:
-    """Turn weights into masses that sum to 1, alike for None, or raise a ValueError that names the argument."""
+    """Return weights as masses that sum to 1.
+
+    None gives equal masses. Raises a ValueError that names the argument.
+    """
     if weights is None:
         return np.full(n, 1 / n)
     try:
@@ -67,7 +79,9 @@ def sinkhorn_divergence(
     sample_weight: ArrayLike | None = None,
     sample_weight_target: ArrayLike | None = None,
 ) -> float:
-    r"""Debiased Sinkhorn divergence between two samples, a smooth stand-in for the squared W2 distance.
+    r"""Debiased Sinkhorn divergence between two samples.
+
+    It is a smooth approximation of the squared W2 distance:
 
     .. math:: S(\alpha, \beta) = \mathrm{OT}_\varepsilon(\alpha, \beta)
        - \tfrac{1}{2} \mathrm{OT}_\varepsilon(\alpha, \alpha)
@@ -75,22 +89,21 @@ def sinkhorn_divergence(
        \quad \mathrm{OT}_\varepsilon(\alpha, \beta) = \min_\pi E_\pi|x - y|^2
        + \varepsilon \, \mathrm{KL}(\pi \,|\, \alpha \otimes \beta)
 
-    Non-negative, 0 only for equal samples, and nearer to 0 than W2 for two samples of one law. It is computed
-    by POT, in a few seconds for 2000 by 2000 rows. Its iterations stop after 1000 sweeps, which may be few for a `reg`
-    far below the default.
+    It is non-negative, 0 only for equal samples, and closer to 0 than W2 for two samples of one law. It is computed
+    by POT. The iterations stop after 1000 sweeps, which may be too few for a `reg` far below the default.
 
     Parameters
     ----------
     A : array-like of shape (n, d)
     B : array-like of shape (m, d)
     reg : float or None, default=None
-        The regularisation :math:`\varepsilon`, in squared units of the data. None takes 0.05 of the mean
-        squared distance between the two samples once both are centred, so that S scales with the square of
-        the data, and a shift of the means apart by t adds :math:`|t|^2` alone.
+        The regularisation :math:`\varepsilon`, in squared units of the data. None takes 0.05 times the mean squared
+        distance between the two centred samples. S then scales with the square of the data, and a difference t of the
+        means adds exactly :math:`|t|^2`.
     sample_weight : array-like of shape (n,) or None, default=None
-        Masses of the rows of `A`, non-negative; rescaled to sum to 1. None weighs all alike.
+        Masses of the rows of `A`, non-negative; rescaled to sum to 1. None gives equal masses.
     sample_weight_target : array-like of shape (m,) or None, default=None
-        Masses of the rows of `B`, likewise.
+        Masses of the rows of `B`, as `sample_weight`.
 
     Returns
     -------
@@ -125,7 +138,7 @@ def sinkhorn_divergence(
         as_masses(sample_weight_target, "sample_weight_target", len(b)),
     )
     a, v, b, w = a[v > 0], v[v > 0], b[w > 0], w[w > 0]
-    # as in exact_cost; it also makes the default level blind to how far apart the samples are
+    # as in exact_cost; the default level then does not depend on the distance of the means
     mean_a, mean_b = v @ a, w @ b
     between_means = float(((mean_a - mean_b) ** 2).sum())
     a, b = a - mean_a, b - mean_b
@@ -135,21 +148,22 @@ def sinkhorn_divergence(
     a, b = a / math.sqrt(variance), b / math.sqrt(variance)
     level = 0.05 if reg is None else reg / variance
     within = (_entropic_cost(a, v, a, v, level) + _entropic_cost(b, w, b, w, level)) / 2
-    # the centred divergence is not negative: what is left below 0 is the iterations' error
+    # the centred divergence is non-negative: a negative value is an error of the iterations
     return between_means + variance * max(_entropic_cost(a, v, b, w, level) - within, 0.0)
 
 
 def _entropic_cost(a: np.ndarray, v: np.ndarray, b: np.ndarray, w: np.ndarray, level: float) -> float:
-    """Entropic cost of two samples with masses v and w, from its dual, which errs to second order only.
+    """Return the entropic cost of two samples by its dual.
 
-    The kernel is taken relative to the exact potentials f, g (0 for a sample with itself): c - f - g is then 0
-    somewhere in every row and column, so nothing underflows at any level, and POT's plain scaling, fifty times faster
-    than its iterations on logarithms, is safe.
+    The samples have the masses v and w. The error of the dual value is of second order. The kernel uses the cost
+    reduced by the exact potentials f, g (0 for a sample with itself): c - f - g has a 0 in every row and column, so the
+    kernel does not underflow at any level. POT's plain scaling is then safe, and faster than its iterations in the log
+    domain.
     """
     import ot
 
-    cost = ot.dist(a, b)
-    f, g = np.zeros(len(a)), np.zeros(len(b))
+    cost = ot.dist(a, b)  # (n, m)
+    f, g = np.zeros(len(a)), np.zeros(len(b))  # (n,), (m,)
     if a is not b:
         _, exact = ot.emd2(v, w, cost, numItermax=MAX_PIVOTS, log=True)
         f, g = exact["u"], exact["v"]

@@ -1,4 +1,4 @@
-"""The loop: one for every method."""
+"""The training loop that all methods share."""
 
 from neuralot.solve.loop import Callback, Solution, resume, solve
 from neuralot.solve.status import Record, Status

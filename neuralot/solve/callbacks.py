@@ -1,4 +1,7 @@
-"""Callbacks of the loop: `(step, problem, record) -> bool`, True to end the fit."""
+"""Callbacks of the training loop.
+
+A callback is a function `(step, problem, record) -> bool`; it returns True to end the fit.
+"""
 
 from __future__ import annotations
 
@@ -17,21 +20,23 @@ from neuralot.solve.status import Record
 
 
 class EarlyStopping:
-    """End a fit when the images of held-out source rows stop coming closer to held-out target rows.
+    """End a fit when the validation distance stops decreasing.
 
-    The value watched is the energy distance between the two, in standardised units, written into the record as
-    ``validation``. No exact map or plan is needed. It counts from where the problem is `settled`: before its last
-    smoothing level, OTP solves another problem. Call `finish` after the fit to go back to the best weights.
+    It is the energy distance between the images of held-out source rows and held-out target rows, in standardised
+    units. It is written into the record as ``validation``. No exact map or plan is needed. It only counts where the
+    problem is `settled`: before its last smoothing level, OTP solves another problem. Call `finish` after the fit to
+    restore the best weights.
 
     Parameters
     ----------
     x, y : Tensor of shape (n, n_features), (m, n_features)
         Held-out rows.
     tol : float
-        The least decrease that counts as one.
+        Smallest decrease that counts as an improvement.
     n_iter_no_change : int
-        Steps without one after which the fit ends.
+        Number of steps without an improvement after which the fit ends.
     settled : callable progress -> bool
+        Whether the problem at this progress is the final one.
     """
 
     def __init__(
@@ -60,7 +65,11 @@ class EarlyStopping:
         return step - self.best_step >= self.n_iter_no_change
 
     def finish(self, problem: Problem, is_affine: bool = False) -> bool:
-        """Load the weights of the best step, unless the problem's are those of the affine map and better."""
+        """Load the weights of the best step.
+
+        If `is_affine` is true and the present weights are better by more than `tol`, they are kept. Returns whether
+        weights were loaded.
+        """
         if is_affine and self._distance(problem) < self.best - self.tol:
             return False
         if self.weights:
@@ -68,20 +77,21 @@ class EarlyStopping:
         return bool(self.weights)
 
     def _distance(self, problem: Problem, progress: float = 1.0) -> float:
-        self.generator.manual_seed(0)  # the same noise every time: the values differ by the weights only
+        self.generator.manual_seed(0)  # the same noise in every call: values differ by the weights only
         with torch.no_grad():
             return float(energy_distance(problem.draw(self.x, self.generator, progress), self.y))
 
 
 class ProgressBar:
-    """Show a fit on standard error: time left, losses, smoothing level, and the distance of its images from the target.
+    """Show the progress of a fit on standard error.
 
-    With rich, where it is installed.
+    The bar shows the time left, the losses, the smoothing level, and the distance of the images from the target. It
+    uses rich if installed.
 
     Parameters
     ----------
     stream : file-like, optional
-        For the plain form; standard error when None.
+        Output of the plain bar, without rich; standard error when None.
     """
 
     def __init__(self, stream: TextIO | None = None) -> None:

@@ -1,4 +1,4 @@
-"""CUDA graphs: a step of many small kernels, launched as one."""
+"""CUDA graphs: many small kernels launched as one."""
 
 from __future__ import annotations
 
@@ -13,32 +13,33 @@ from torch import Generator
 Result = TypeVar("Result")
 
 WARM_UP = 3
-# replays after which the host sees to it that the device is no more than twice as many behind
+# the host waits once per LEAD replays, so that the device is at most twice as many replays behind
 LEAD = 16
-# each thread's stream for warm-up and capture, of each device: for every stream that products have run on torch keeps
-# memory, 32 MiB on an H100
+# one stream for warm-up and capture per thread and device: torch keeps memory, 32 MiB on an H100, for every stream on
+# which matrix products have run
 _of_thread = threading.local()
 
 
 class Captured(Generic[Result]):
-    """A step without arguments that, after a few calls, is captured as a CUDA graph and replayed from then on.
+    """Step that is captured as a CUDA graph and replayed.
 
-    The networks here are small: launching the kernels of a step one by one takes longer than they run. What the step
-    reads must stay where it is, in tensors that are written in place; what it computes on the host is computed once.
-    A step that waits for the device, or cannot be captured for another reason, goes on as it began.
+    The step has no arguments. It is captured after a few calls, and replayed from then on. The networks here are small:
+    launching the kernels of a step one by one takes longer than running them. The step must read from tensors that stay
+    in place and are written in place. What it computes on the host is computed once. A step that waits for the device,
+    or cannot be captured for another reason, continues without a graph.
 
     Parameters
     ----------
     function : callable () -> result
-        Works on the device of `generator`.
+        Runs on the device of `generator`.
     generator : torch.Generator
-        The only one, beside torch's own, that the step draws from.
+        The only generator, besides torch's own, from which the step draws.
     """
 
     def __init__(self, function: Callable[[], Result], generator: Generator) -> None:
         self.function, self.generator = function, generator
         self.graph: torch.cuda.CUDAGraph | None = None
-        self.error: str | None = None  # as text: an error would hold on to what the step had allocated
+        self.error: str | None = None  # as text: an exception would keep the memory of the step allocated
         self.waits = False
         self._stream = _side_stream(generator.device)
         self._reached = torch.cuda.Event()
@@ -57,13 +58,16 @@ class Captured(Generic[Result]):
             return self.function()
         self.graph.replay()
         if self._n_calls % LEAD == 0:
-            # replays are launched much faster than they run: schedules that follow the time must not run ahead of them
+            # launching a replay takes much less time than running it: schedules in seconds must not run ahead
             self._reached.synchronize()
             self._reached.record(torch.cuda.current_stream(self.generator.device))
         return self._result
 
     def _on_a_stream_of_its_own(self) -> Result:
-        """Make one step as a capture will make it: libraries and optimisers then have allocated what they keep."""
+        """Run one step on the side stream, as captures do.
+
+        Afterwards, libraries and optimisers have allocated the memory that they keep.
+        """
         current = torch.cuda.current_stream(self.generator.device)
         self._stream.wait_stream(current)
         try:
@@ -73,7 +77,10 @@ class Captured(Generic[Result]):
             current.wait_stream(self._stream)
 
     def _watched(self) -> Result:
-        """Make one step, and note whether it waits for the device: none that does can be captured."""
+        """Run one step, and note whether it waits.
+
+        A step that waits for the device cannot be captured.
+        """
         before = torch.cuda.get_sync_debug_mode()
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
@@ -86,8 +93,8 @@ class Captured(Generic[Result]):
 
     def _capture(self) -> None:
         device = self.generator.device
-        # a capture that fails leaves its stream the current one and generators that refuse to draw; up to torch 2.12
-        # also an allocator that cannot empty its cache, for which there is no remedy: hence `_watched`
+        # a failed capture leaves its stream as the current one, and generators that refuse to draw; up to torch 2.12,
+        # the allocator can then no longer empty its cache, which cannot be repaired: hence `_watched`
         with torch.cuda.device(device), torch.cuda.stream(torch.cuda.current_stream(device)):
             generators = [self.generator, torch.cuda.default_generators[torch.cuda.current_device()]]
             before = [generator.clone_state() for generator in generators]

@@ -12,9 +12,10 @@ LEAST_RATE = 0.1
 
 
 class Clock:
-    """Budgets: how much of the run is over, and whether a record is due.
+    """Progress of a run through its budgets.
 
-    With `n_steps` it is that of a part of a stream, which begins at `step` and goes on after `max_iter`.
+    The clock also tells whether a record is due. With `n_steps`, the run is one part of a stream: it begins at `step`
+    and may continue beyond `max_iter`.
     """
 
     def __init__(self, max_iter: int, max_time: float | None, n_steps: int | None = None, step: int = 0) -> None:
@@ -59,5 +60,8 @@ class Clock:
 
     @property
     def least_rate(self) -> float:
-        """Share of the first learning rates that is left at the end: none, or a tenth in a stream."""
+        """Smallest share of the initial learning rates.
+
+        It is 0, or 0.1 in a stream.
+        """
         return LEAST_RATE if self.of_stream else 0.0

@@ -1,4 +1,7 @@
-"""A watch on a fit that needs no truth: the law of its images, against that of the target."""
+"""Monitoring of a fit without the exact map.
+
+The law of the images is compared with that of the target.
+"""
 
 from __future__ import annotations
 
@@ -16,32 +19,37 @@ from neuralot.solve.problem import Problem
 
 N_MONITORED = 512
 N_OF_CHANCE = 8
-# of which those that are watched may be drawn as of the law itself
+# rows drawn from a sample of this size count as rows of the law itself
 MANY_ROWS = 32 * N_MONITORED
 ROUNDING = 1e-3
 
 
 class Guard:
-    """Watches the law of the images on a few fixed rows, keeps the best weights, and restores them on divergence."""
+    """Monitor a fit, and restore its best weights on divergence.
+
+    The law of the images of a few fixed rows is compared with that of a few fixed target rows.
+    """
 
     def __init__(self, problem: Problem, source: Sampler, target: Sampler, generator: Generator) -> None:
-        # a generator of its own: what is watched must not change what is learned
+        # its own generator: monitoring must not change training
         self.generator = torch.Generator(generator.device)
-        # energy distances are without bias between independent rows; those of stratified batches would fall below 0
+        # energy distances are unbiased for independent rows; for stratified batches they would fall below 0
         self.problem, self.source, self.target = problem, source, target
         self.x, self.y = (_independent(law)(N_MONITORED, generator) for law in (source, target))
         self.best = math.inf
         self.best_weights: dict[str, Tensor] | None = None
         self.first = self.last = self.discrepancy()
         within = max(float(torch.cdist(rows, rows).mean()) for rows in (self.x, self.y))
-        # the size of what can be told apart; the floor is for laws of one point, in standardised units
+        # scale of energy distances; the minimum, in standardised units, is for laws of one point
         self.spread = max(within + self.first, 0.5)
 
     @cached_property
     def chance(self) -> float:
-        """What two samples of the target, as large as the fit's, have between them, but for a chance of one in ten.
+        """Energy distance to the target that chance explains.
 
-        By the bootstrap: rows of either are drawn from a sample that is drawn itself. 0 where the target is a point.
+        Two samples of the target, with the sizes of the fit's samples, differ by more with a probability of about one
+        in ten. The value is found by the bootstrap: rows are drawn from samples that are themselves drawn. It is 0 if
+        the target is a point.
         """
         self.generator.manual_seed(1)
         sizes = [_n_rows(law) for law in (self.source, self.target)]
@@ -49,7 +57,10 @@ class Guard:
         return max(float(energy_distance(a, b)) for a, b in pairs)
 
     def _drawn(self, n_rows: int) -> Tensor:
-        """What is watched of another sample of the target, with so many rows."""
+        """Rows to monitor from another sample of the target.
+
+        The sample has `n_rows` rows.
+        """
         draw = _independent(self.target)
         if n_rows >= MANY_ROWS:
             return draw(N_MONITORED, self.generator)
@@ -57,7 +68,10 @@ class Guard:
         return rows[torch.randint(n_rows, (N_MONITORED,), generator=self.generator, device=rows.device)]
 
     def discrepancy(self) -> float:
-        """Energy distance between images, at the last smoothing level and under the same noise every time, and y."""
+        """Energy distance between the images and the target rows.
+
+        Images are drawn at the last smoothing level, with the same noise in every call. The best weights are updated.
+        """
         self.generator.manual_seed(0)
         with torch.no_grad():
             image = self.problem.draw(self.x, self.generator)
@@ -67,7 +81,10 @@ class Guard:
         return self.last
 
     def try_instead(self, state: Mapping[str, Tensor]) -> bool:
-        """Take another state of the problem where its images are nearer to the target; return whether they are."""
+        """Load another state if it brings images closer.
+
+        Returns whether it does. Otherwise the present state is kept.
+        """
         last, before = self.last, copy.deepcopy(self.problem.state_dict())
         self.problem.load_state_dict(state, strict=False)
         if self.discrepancy() < last:
@@ -77,21 +94,27 @@ class Guard:
         return False
 
     def lost(self, values: Iterable[float]) -> bool:
-        """Whether the values of a record are no numbers, or the images far from the target."""
+        """Return whether the fit has diverged.
+
+        This is so if a value of the record is not finite, or if the images are far from the target.
+        """
         return not all(map(math.isfinite, values)) or self.last > 4 * self.spread
 
     def left_the_target(self) -> bool:
-        """Whether the images are clearly farther from the target than they were at best."""
+        """Return whether the images have left the target.
+
+        This is so if they are clearly farther from it than they were at best.
+        """
         return self.last > self.best + 0.1 * self.spread
 
     @property
     def is_off(self) -> bool:
-        """Whether the images are farther from the target than chance, and rounding, explain."""
+        """Whether the discrepancy exceeds chance and rounding errors."""
         return self.last > max(self.chance, ROUNDING * self.spread)
 
     @property
     def failed(self) -> bool:
-        """Whether there were no finite weights."""
+        """Whether the weights have never been finite."""
         return self.best_weights is None
 
     def restore(self) -> None:
@@ -102,12 +125,15 @@ class Guard:
 
 
 def _independent(law: Sampler) -> Sampler:
-    """A sampler of independent rows."""
+    """Return a sampler of independent rows."""
     return law.independent if isinstance(law, ArraySampler) else law
 
 
 def _n_rows(law: Sampler) -> int:
-    """Effective number of distinct rows, one over the sum of squared weights; many where a law can be drawn from."""
+    """Effective number of distinct rows of a law.
+
+    One over the sum of squared weights, or `MANY_ROWS` for a sampler that is not an array.
+    """
     if not isinstance(law, ArraySampler):
         return MANY_ROWS
     return math.ceil(1 / float(law.distinct()[1].square().sum()))

@@ -1,4 +1,4 @@
-"""The loop: one for every method."""
+"""The training loop that all methods share."""
 
 from __future__ import annotations
 
@@ -31,20 +31,21 @@ SMALL_NETWORK = 1_000_000
 
 @dataclass(frozen=True)
 class Solution:
-    """What `solve` returns.
+    """Result of `solve` and `resume`.
 
     Attributes
     ----------
     problem : Problem
-        With the averaged weights; the one that was passed is trained in place and keeps its last raw weights.
+        Copy with the averaged weights. The problem passed to `solve` is trained in place and keeps its last weights,
+        without averaging.
     status : Status
     history : list of dict
         About one record per fiftieth of the run: ``step``, ``seconds``, ``progress``, ``discrepancy``, one
         ``<player>_loss`` each, and what the method adds (``eps``).
     n_iter : int
-        Steps made, those before `resume` included.
+        Number of steps, including those before `resume`.
     training : Training or None
-        What `resume` goes on with; None after a divergence.
+        State from which `resume` continues; None after a divergence, or if the weights of `fallback` were taken.
     """
 
     problem: Problem
@@ -72,10 +73,10 @@ def solve(
     capture: bool = False,
     fallback: Fallback | None = None,
 ) -> Solution:
-    """Let the players of a problem play until a budget is used up.
+    """Train the players of a problem until a budget ends.
 
-    Rates follow a cosine from their first value to zero, and the weights are averaged exponentially. The estimators
-    choose rate, decay and batch by the data, see `neuralot.defaults`.
+    Learning rates follow a cosine from their initial value to zero, and the weights are averaged exponentially. The
+    estimators choose rate, decay and batch size from the data, see `neuralot.defaults`.
 
     Parameters
     ----------
@@ -84,11 +85,11 @@ def solve(
     source, target : rows, DataLoader, or callable (n, generator) -> Tensor of shape (n, n_features)
         See `neuralot.sampling.as_sampler`.
     max_iter : int
-        Steps: in each, every player makes its number of updates, on fresh rows each time.
+        Number of steps. In each step, every player makes its number of updates, each on fresh rows.
     max_time : float, optional
-        Seconds. The schedules then follow whichever budget is used up first, and two runs are not bit-equal.
+        Seconds. Schedules then follow the budget that is used up first, and runs are not reproducible bit by bit.
     n_steps : int, optional
-        End after so many steps, while the schedules follow `max_iter`: the first part of a stream, for `resume`.
+        End after this number of steps, while schedules follow `max_iter`: the first part of a stream, see `resume`.
     batch_size : int
     optimizer : {'auto', 'adam', 'muon'}
     learning_rate : float, optional
@@ -101,11 +102,11 @@ def solve(
     callbacks : sequence of callable (step, problem, record) -> bool
         Called at every record with the averaged problem; True ends the fit.
     capture : bool
-        On a GPU, capture the step as a CUDA graph where both samplers are `ArraySampler` and `n_steps` is None. What
-        networks and costs compute on the host is then computed once.
+        Whether to capture the step as a CUDA graph, on a GPU. No effect unless both samplers are `ArraySampler` and
+        `n_steps` is None. Networks and costs then make computations on the host only once.
     fallback : callable (source, target, generator) -> dict of str to Tensor, or None, optional
-        Returns weights, such as those of an affine map, that replace what was learned if the images are nearer to the
-        target with them; asked for when the fit has ended.
+        Called when the fit has ended, if the images are farther from the target than chance explains. Returns weights,
+        such as those of an affine map, which replace the learned ones if their images are closer to the target.
 
     Returns
     -------
@@ -132,14 +133,17 @@ def solve(
     source, target = as_sampler(source, device=generator.device), as_sampler(target, device=generator.device)
     clock = Clock(max_iter, max_time, n_steps)
     problem.train().prepare(source, target, generator)
-    whole = n_steps is None  # the next part goes on with optimisers that are not captured
+    whole = n_steps is None  # the next part of a stream continues with optimisers that are not captured
     capture = capture and whole and can_capture(problem, source, target, generator)
     training = Training(problem, optimizer, learning_rate, weight_decay, averaging)
     return _run(training, source, target, clock, batch_size, generator, callbacks, capture, fallback)
 
 
 def can_capture(problem: Problem, source: Sampler, target: Sampler, generator: Generator) -> bool:
-    """Whether a step with these samplers can be captured as a CUDA graph."""
+    """Whether a step can be captured as a CUDA graph.
+
+    Both samplers must be `ArraySampler`, the problem capturable, and the device a GPU.
+    """
     of_arrays = isinstance(source, ArraySampler) and isinstance(target, ArraySampler)
     return of_arrays and problem.capturable and generator.device.type == "cuda"
 
@@ -159,18 +163,18 @@ def resume(
     generator: Generator | None = None,
     callbacks: Sequence[Callback] = (),
 ) -> Solution:
-    """Go on where another run ended, on other rows: the next part of a stream.
+    """Continue a run on other rows, as in a stream.
 
-    The optimisers and the average of `solution` go on, or begin anew from its weights where it has none, as after a
-    divergence. The schedules follow `max_iter` over all parts; after that, smoothing stays at its last level, and rates
-    at a tenth of their first. `solution` is left as it is.
+    The optimisers and the weight average of `solution` continue. If it has none, as after a divergence, they start anew
+    from its weights. Schedules follow `max_iter` over all parts; beyond it, smoothing stays at its last level, and
+    learning rates at a tenth of their initial value. `solution` is not modified.
 
     Parameters
     ----------
     solution : Solution
     source, target : rows, DataLoader, or callable (n, generator) -> Tensor of shape (n, n_features)
     n_steps : int
-        Steps to make now.
+        Number of steps of this part.
     max_iter, batch_size, optimizer, learning_rate, weight_decay, averaging, generator, callbacks
         As in `solve`.
 
@@ -202,7 +206,7 @@ def _run(
     fallback: Fallback | None = None,
 ) -> Solution:
     problem, learned = training.problem, training.learned
-    # what a step reads of the clock, on the device
+    # values of the schedules, on the device
     progress, rate = torch.zeros(2, dtype=torch.float32, device=generator.device)
 
     def batches(times: int) -> Batch:
@@ -231,7 +235,7 @@ def _run(
                     record |= problem.follow(clock.progress) | {"discrepancy": guard.discrepancy()}
                     history.append(record)
                     lost = guard.lost(record.values())
-                    # every callback hears of every record, also when an earlier one wants to stop
+                    # a list: every callback gets every record, even if an earlier one returns True
                     stopped = any([callback(clock.step, learned, record) for callback in callbacks])
         if fallback and not (lost or stopped or guard.left_the_target()) and guard.last > guard.chance:
             state = fallback(source, target, generator)
@@ -240,7 +244,7 @@ def _run(
         interrupted = True
         training.copy_buffers()
         guard.discrepancy()
-    # a part of a stream may well leave its rows behind: they are not the last
+    # not checked for a part of a stream: other rows follow
     lost = lost or guard.failed or (not clock.of_stream and guard.left_the_target())
     if lost:
         guard.restore()
@@ -255,7 +259,10 @@ def _run(
 
 
 def _is_falling(history: list[Record]) -> bool:
-    """Whether the discrepancy fell by a tenth or more in the last third of a run."""
+    """Whether the discrepancy was falling at the end.
+
+    It was if it fell by at least a tenth in the last third of the run, or if there are too few records to tell.
+    """
     last = history[-1]
     earlier = min(history, key=lambda record: abs(record["progress"] - 2 / 3 * last["progress"]))
     return earlier is last or last["discrepancy"] < 0.9 * earlier["discrepancy"]
@@ -263,7 +270,11 @@ def _is_falling(history: list[Record]) -> bool:
 
 @contextmanager
 def at_work(problem: Problem, generator: Generator) -> Iterator[None]:
-    """How steps are made: on as many threads as gain, with the randomness of `generator`, in fast products."""
+    """Context in which steps are made.
+
+    It limits the number of threads for small networks, takes random numbers from `generator`, and uses TF32 products on
+    a GPU.
+    """
     _keep_freed_memory()
     with _threads_for(problem), _randomness_of(generator), matmul_precision(generator.device, "tf32"):
         yield
@@ -273,8 +284,7 @@ def at_work(problem: Problem, generator: Generator) -> Iterator[None]:
 def _threads_for(problem: Problem) -> Iterator[None]:
     """Run small networks on one CPU thread.
 
-    Measured on two cores, 256 rows: two threads gain nothing up to 128 wide, and where another process is busy they
-    wait for each other, at 10 to 30 times the time per step.
+    More threads do not make them faster, and wait for each other if another process is busy.
     """
     before = torch.get_num_threads()
     small = sum(weight.numel() for weight in problem.parameters()) < SMALL_NETWORK
@@ -288,18 +298,22 @@ def _threads_for(problem: Problem) -> Iterator[None]:
 
 
 def _keep_freed_memory() -> None:
-    """Let glibc's malloc keep what a step frees, for the next one; elsewhere this does nothing.
+    """Make glibc's malloc keep freed memory for the next step.
 
-    Its thresholds follow the largest block that was ever freed, up to 32 MiB. With such a block, which no one has
-    touched, they are at their bounds at once, and up to 64 MiB stay with the process. Below them every step would give
-    its memory back to the system and fault it in again, page by page.
+    Other allocators are not affected. The thresholds of malloc follow the largest block that was ever freed, up to 32
+    MiB. Freeing such a block, without writing to it, raises them to their bounds at once, and up to 64 MiB stay with
+    the process. With lower thresholds, every step would return its memory to the system and fault it in again, page by
+    page.
     """
     torch.empty(31 * 2**20, dtype=torch.uint8)
 
 
 @contextmanager
 def _randomness_of(generator: Generator) -> Iterator[None]:
-    """Let layers that draw from torch's global generators, such as dropout, follow `generator` and leave no trace."""
+    """Seed torch's global generators from `generator`, temporarily.
+
+    Layers that draw from them, such as dropout, then follow `generator`. Their states are restored at the end.
+    """
     cuda = generator.device.type == "cuda"
     with torch.random.fork_rng(devices=[generator.device] if cuda else []):
         torch.default_generator.manual_seed(generator.initial_seed())

@@ -1,7 +1,7 @@
-"""Optimisers of players: Adam, or Muon on the matrices with Adam on the rest.
+"""Optimisers: Adam, or Muon for matrices and Adam otherwise.
 
-They are small, and share torch's kernels but not its `Optimizer`: that imports torch's compiler when the first one is
-made, which takes seconds of a short fit.
+They use torch's kernels, but not its `Optimizer` class: the first instance of that imports torch's compiler, which
+takes seconds of a short fit.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ MOMENTUM = 0.9
 FEWEST_INPUTS = 8
 CRITIC_FACTOR = 0.25
 CRITIC_DECAY = 0.1
-# of the quintic polynomial in Newton and Schulz's iteration, and how often it is applied
+# coefficients of the quintic polynomial of the Newton-Schulz iteration, and the number of iterations
 QUINTIC = 3.4445, -4.7750, 2.0315
 N_ITERATIONS = 5
 FEWEST_FOR_BFLOAT16 = 128
 
 
 class Optimizer(ABC):
-    """Moves some weights by their gradients.
+    """Base class of optimisers, which update some weights.
 
     Parameters
     ----------
     weights : sequence of Tensor
     learning_rate, weight_decay : float
-        Decay is decoupled, and in proportion to the rate.
+        Decay is decoupled, and proportional to the learning rate.
     """
 
     def __init__(self, weights: Sequence[Tensor], learning_rate: float, weight_decay: float = 0.0) -> None:
@@ -44,9 +44,10 @@ class Optimizer(ABC):
 
     @abstractmethod
     def step(self, gradients: Sequence[Tensor | None], rate: Tensor) -> None:
-        """Make one update at the share `rate` of the learning rate; a weight without a gradient stays as it is.
+        """Update the weights once.
 
-        The share is a tensor of shape () on the weights' device, so that a captured step can be replayed with another.
+        `rate` is the share of the learning rate to use, a tensor of shape () on the weights' device, so that a captured
+        step can be replayed with another value. A weight whose gradient is None stays as it is.
         """
 
 
@@ -68,7 +69,7 @@ class Adam(Optimizer):
     weights : sequence of Tensor
     learning_rate, weight_decay : float
     betas : tuple of float
-        Of the means of gradients and of their squares.
+        Decay rates of the means of gradients and of squared gradients.
 
     References
     ----------
@@ -95,7 +96,7 @@ class Adam(Optimizer):
             return
         weights, found, means, squares, n_steps = map(list, zip(*moving, strict=True))
         torch._foreach_add_(n_steps, 1)
-        # the kernel goes through memory entry by entry
+        # the kernel ignores strides: it reads memory entry by entry
         laid_out = [_as_in(mean, weight) for mean, weight in zip(means, weights, strict=True)]
         torch._fused_adamw_(
             laid_out,
@@ -118,19 +119,22 @@ class Adam(Optimizer):
 
 
 def _as_in(other: Tensor, tensor: Tensor) -> Tensor:
-    """A tensor, copied where its entries do not lie in memory as those of the other."""
+    """Return `tensor` in the memory layout of `other`.
+
+    It is copied only if the layouts differ.
+    """
     return tensor if tensor.stride() == other.stride() else torch.empty_like(other).copy_(tensor)
 
 
 class Muon(Optimizer):
-    r"""Momentum that is made orthogonal, for matrices of hidden layers.
+    r"""Orthogonalised momentum, for matrices of hidden layers.
 
     .. math:: M \leftarrow \beta M + (1 - \beta) G, \quad
               W \leftarrow (1 - \eta \lambda) W - \eta \sqrt{\max(1, n_{out} / n_{in})} \; O((1 - \beta) G + \beta M)
 
-    O(A) has about the singular vectors of A and singular values near 1, by Newton and Schulz's iteration. torch's own
-    works in bfloat16 only, for which most CPUs have no units, and matrix by matrix; this one takes all matrices of a
-    shape at once.
+    O(A) has approximately the singular vectors of A, and singular values near 1, by the Newton-Schulz iteration. The
+    Muon of torch works in bfloat16 only, for which most CPUs have no units, and matrix by matrix; this class processes
+    all matrices of one shape together.
 
     Parameters
     ----------
@@ -163,14 +167,18 @@ class Muon(Optimizer):
             weights, momenta = ([of_all[i] for i, _ in moving] for of_all in (self.weights, self.momenta))
             found = [gradient for _, gradient in moving]
             torch._foreach_lerp_(momenta, found, 1 - self.momentum)
-            moves = orthogonal(torch.stack(found).lerp_(torch.stack(momenta), self.momentum))
+            moves = orthogonal(torch.stack(found).lerp_(torch.stack(momenta), self.momentum))  # (k, n_out, n_in)
             moves *= rate * max(1.0, shape[0] / shape[1]) ** 0.5
             torch._foreach_mul_(weights, 1 - rate * self.weight_decay)
             torch._foreach_sub_(weights, moves.unbind())
 
 
 def orthogonal(matrices: Tensor) -> Tensor:
-    """Matrices (k, n, m) with nearly the same singular vectors, and singular values between about .7 and 1.2."""
+    """Approximately orthogonalise matrices, shape (k, n, m).
+
+    The results have nearly the same singular vectors, and singular values between about 0.7 and 1.2. By the
+    Newton-Schulz iteration.
+    """
     wide = matrices if matrices.shape[1] <= matrices.shape[2] else matrices.mT
     wide = wide / wide.norm(dim=(1, 2), keepdim=True).clamp(min=1e-7)
     wide = wide.to(_precision_of_products(wide))
@@ -183,7 +191,11 @@ def orthogonal(matrices: Tensor) -> Tensor:
 
 
 def _precision_of_products(matrices: Tensor) -> torch.dtype:
-    """bfloat16 on a GPU, and for large matrices where a CPU has units for it: others take up to ten times as long."""
+    """Dtype of the products in the Newton-Schulz iteration.
+
+    bfloat16 on a GPU, and for large matrices on a CPU with units for it; otherwise float32, because bfloat16 is slow
+    without such units.
+    """
     if matrices.device.type != "cpu":
         return torch.bfloat16
     large = matrices.shape[1] >= FEWEST_FOR_BFLOAT16
@@ -201,7 +213,9 @@ def make_optimizers(
     *,
     critic: bool = False,
 ) -> list[Optimizer]:
-    """Return the optimisers that together move every weight of a network, or of several that move at once.
+    """Return the optimisers of networks that move at once.
+
+    Together they update every weight.
 
     Parameters
     ----------
@@ -210,13 +224,13 @@ def make_optimizers(
         ``'muon'``: `Muon` on the `hidden_matrices`, at `MUON_FACTOR` times the rate, and Adam on the rest; ``'auto'``
         is ``'muon'``.
     learning_rate : float, optional
-        Adam's; None: `DEFAULT_RATE`.
+        Learning rate of Adam; `DEFAULT_RATE` when None.
     weight_decay : float
-        Decoupled decay of these matrices; the other weights are left alone.
+        Decoupled decay of the `hidden_matrices`; other weights do not decay.
     critic : bool
-        Whether the player only criticises another's map. With Muon it then has a quarter of the rate, no momentum and a
-        decay of at least .1: a critic as fast as its map runs ahead of it, and with momentum the two circle around the
-        saddle point ever farther.
+        Whether the player is only the critic of another's map. With Muon it then has a quarter of the rate, no momentum
+        and a decay of at least 0.1. A critic that is as fast as the map runs ahead of it, and with momentum the two
+        circle around the saddle point at growing distance.
     """
     networks = [networks] if isinstance(networks, nn.Module) else networks
     rate, momentum = DEFAULT_RATE if learning_rate is None else learning_rate, MOMENTUM
@@ -226,7 +240,7 @@ def make_optimizers(
     taken = set(map(id, hidden))
     weights = [weight for network in networks for weight in network.parameters() if weight.requires_grad]
     rest = [weight for weight in weights if id(weight) not in taken]
-    # betas: momentum as short as Muon's, and a memory of sizes no longer than that
+    # betas: the momentum of Muon, and a mean of squares over no more steps
     betas = (momentum, MOMENTUM)
     matrices = (
         Adam(hidden, rate, weight_decay, betas)
@@ -238,11 +252,11 @@ def make_optimizers(
 
 
 def hidden_matrices(network: nn.Module) -> list[Tensor]:
-    """Weights of the linear layers that lead into a hidden one and have at least `FEWEST_INPUTS` inputs.
+    """Weights of hidden layers with at least `FEWEST_INPUTS` inputs.
 
-    With fewer, as in the first layer in the plane, orthogonal updates keep a map from being steep in one direction:
-    OTP then missed the small shares of mass that must cross in Multi-perpendicular. An input-convex network has no
-    such weights: its matrices are positive through a softplus, and its other layers all take the input.
+    These are the weights of all linear layers but the last. With fewer inputs, as in the first layer in the plane,
+    orthogonal updates keep a map from being steep in one direction. An input-convex network has no such weights: its
+    matrices are positive through a softplus, and its other layers all take the input.
     """
     if isinstance(network, ConvexPotential):
         return []

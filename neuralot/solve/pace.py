@@ -1,4 +1,4 @@
-"""How many rows a step should take, where a fit has so many seconds."""
+"""Choice of the batch size for a time budget."""
 
 from __future__ import annotations
 
@@ -18,26 +18,28 @@ from neuralot.solve.training import Training
 SMALLEST, LARGEST = 64, 4096
 PROBE = 512
 N_TIMED = 3
-# calls before these: a captured step is replayed from the sixth on
+# untimed calls before these; with capture, the graph is made in them, and the timed calls are replays
 N_BEFORE, N_BEFORE_CAPTURED = 1, 5
-# a map needs about so many steps; with more it is better for larger batches, as long as the steps grow with them
+# a map needs about this many steps; beyond, larger batches improve it, if the number of steps grows with them
 ENOUGH_STEPS = 1000
 STEPS_PER_ROW = 2.5
 
 
 def batch_for(budget: float, seconds: Callable[[int], float], largest: int = LARGEST) -> int:
-    """The largest batch of which the budget allows enough steps.
+    """Largest batch for which a budget allows enough steps.
 
-    A power of two from 64 to 4096. Enough are 1000 steps, and 2.5 for each row of the batch.
+    The batch is a power of two from 64 to 4096. Enough steps are 1000, and at least 2.5 per row of the batch.
 
     Parameters
     ----------
     budget : float
         Seconds.
     seconds : callable batch_size -> float
-        Of one step; asked for two sizes at most, as a step takes a constant time and one in proportion to its rows.
+        Seconds of one step. It is called for at most two sizes: a step takes a constant time, plus a time proportional
+        to its rows.
     largest : int
-        No batch is larger, but for the smallest; the estimators bound it by the distinct rows of the smaller sample.
+        Upper bound of the batch, which has at least 64 rows. The estimators pass the number of distinct rows of the
+        smaller sample.
 
     Examples
     --------
@@ -56,14 +58,17 @@ def batch_for(budget: float, seconds: Callable[[int], float], largest: int = LAR
 
 
 def n_steps_for(batch: int) -> float:
-    """How many steps a batch of so many rows should be taken for."""
+    """Number of steps that a batch size needs."""
     return max(ENOUGH_STEPS, STEPS_PER_ROW * batch)
 
 
 def step_timer(
     problem: Problem, source: Sampler, target: Sampler, optimizer: str, generator: Generator, capture: bool = False
 ) -> Callable[[int], float]:
-    """Return a function that tells how long a step with so many rows takes, in seconds; the problem stays as it is."""
+    """Return a function that times one step.
+
+    The function takes the number of rows and returns seconds. `problem` is not modified.
+    """
     training = Training(copy.deepcopy(problem), optimizer, None, 0.0, 0.99)
     device = generator.device
     of_its_own = Generator(device).manual_seed(0)
@@ -88,7 +93,10 @@ def step_timer(
 
 
 def _seconds_of(call: Callable[[], object], device: torch.device) -> float:
-    """How long a call takes, on a GPU until the device has done its work."""
+    """Seconds that a call takes.
+
+    On a GPU, the time until the device has finished is included.
+    """
     _wait_for(device)
     start = time.perf_counter()
     call()

@@ -1,4 +1,4 @@
-"""What the loop asks of a problem."""
+"""Interface between the training loop and a problem."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ class Batch:
     x, y : Tensor of shape (n, n_features)
         Rows of the source and of the target.
     progress : float or Tensor of shape ()
-        How much of the run is over, in [0, 1); it carries every schedule. In the loop it is a tensor on the device, so
-        that a captured step can be replayed with another value.
+        Share of the run that is over, in [0, 1); all schedules depend on it. In the loop it is a tensor on the device,
+        so that a captured step can be replayed with another value.
     generator : torch.Generator
-        Where a loss takes its noise from.
+        Source of the noise in a loss.
     """
 
     x: Tensor
@@ -34,24 +34,24 @@ class Batch:
     generator: Generator
 
 
-# a batch of so many times the batch size
+# takes a number `times`, returns a batch of `times` times the batch size
 Batches = Callable[[int], Batch]
 
 
 class Problem(nn.Module, ABC):
-    """A method: its players, their losses, and the map that they have learned.
+    """Method: its players, their losses and the learned map.
 
-    A subclass registers one network per player in `networks` and sets `players`, the number of updates that each
-    makes in one step of the loop, in playing order. `neuralot.semidual.SemiDual` is the one with a form.
+    A subclass registers one network per player in `networks` and sets `players`, the number of updates of each player
+    in one step of the loop, in playing order. `neuralot.semidual.SemiDual` is a problem with a form.
 
     Attributes
     ----------
     networks : torch.nn.ModuleDict
     players : dict of str to int
     together : bool
-        Whether the players move at once, on the same batch; else each in its turn.
+        Whether the players move at once, on the same batch; otherwise they move in turn.
     capturable : bool
-        Whether all steps compute the same, so that a GPU can replay one.
+        Whether all steps run the same computations, so that a GPU can replay one.
     invertible : bool
         Whether `inverse` is available.
     """
@@ -62,16 +62,19 @@ class Problem(nn.Module, ABC):
     capturable: bool = True
     invertible: bool = False
 
-    # asked by the loop
+    # called by the loop
 
     def prepare(self, source: Sampler, target: Sampler, generator: Generator) -> None:
-        """Look at the laws before the first step; most methods need nothing."""
+        """Prepare for the two laws, before the first step.
+
+        Most methods do nothing.
+        """
         return None
 
     def follow(self, progress: float) -> dict[str, float]:
-        """Set what changes with the progress on the host; return it for the history.
+        """Set host values that depend on the progress.
 
-        Called before each step, also of a captured one, and at each record.
+        Returns them for the history. Called before each step, also before a captured one, and at each record.
         """
         return {}
 
@@ -82,31 +85,49 @@ class Problem(nn.Module, ABC):
         return make_optimizers([self.networks[name] for name in names], kind, learning_rate, weight_decay)
 
     def gradients(self, names: Sequence[str], batches: Batches) -> Gradients:
-        """Return the losses of some players, and the gradient of each in its own weights."""
+        """Return losses of some players, and their gradients.
+
+        The gradient of a loss is taken in its own player's weights.
+        """
         batch = batches(1)
         losses = {name: self.loss(name, batch) for name in names}
         return losses, gradients_of(losses, self.networks)
 
     def draw(self, x: Tensor, generator: Generator, progress: float = 1.0) -> Tensor:
-        """Return one draw per row from the plan at `progress`, shape (n, d)."""
+        """Return one draw per row from the plan.
+
+        The plan is that at `progress`. The draws have shape (n, d).
+        """
         return self.map(x)
 
-    # asked by `gradients` and by the estimators
+    # called by `gradients` and by the estimators
 
     @abstractmethod
     def loss(self, player: str, batch: Batch) -> Tensor:
-        """Return what `player` minimises, a scalar; only its own weights will be moved."""
+        """Return the loss of `player`, a scalar.
+
+        It is minimised in the player's own weights only.
+        """
 
     @abstractmethod
     def map(self, x: Tensor) -> Tensor:
-        """Return the images of rows, shape (n, d); deterministic, row by row."""
+        """Return the images of rows, shape (n, d).
+
+        The map is deterministic, and acts row by row.
+        """
 
     def inverse(self, y: Tensor) -> Tensor:
-        """Return the images of target rows under the inverse map, shape (m, d)."""
+        """Return the images of target rows under the inverse map.
+
+        `y` and the images have shape (m, d).
+        """
         raise NotImplementedError(f"{type(self).__name__} has no inverse in this form")
 
     def compile_step(self) -> bool:
-        """Let torch compile the step; return whether there is anything to compile."""
+        """Compile the step with torch.
+
+        Returns whether there is anything to compile.
+        """
         return False
 
     def affine(self, source: Sampler, target: Sampler, generator: Generator) -> dict[str, Tensor] | None:

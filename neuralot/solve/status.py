@@ -8,7 +8,10 @@ Record = dict[str, float]
 
 
 class Status(Enum):
-    """How a fit ended; the value is the sentence that a user reads."""
+    """How a fit ended.
+
+    The value is a message for the user.
+    """
 
     MAX_ITER = "The fit made all of its max_iter steps."
     MAX_TIME = "The fit used all of its max_time seconds."
@@ -34,10 +37,10 @@ class Status(Enum):
 
     @property
     def message(self) -> str:
-        """The value, as text for a user."""
+        """Message for the user."""
         return self.value
 
     @property
     def ok(self) -> bool:
-        """Whether the fit came to an end that nothing speaks against."""
+        """Whether the fit ended normally."""
         return self not in (Status.SHORT, Status.INTERRUPTED, Status.DIVERGED, Status.FAILED)

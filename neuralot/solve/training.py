@@ -1,4 +1,4 @@
-"""What learns: the players' weights, their optimisers, and the average of the weights."""
+"""State of training: weights, optimisers and the weight average."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from neuralot.solve.problem import Batches, Problem
 
 
 class Training:
-    """What learns: a problem, the optimisers of its players, and the average of its weights.
+    """Problem, its players' optimisers, and its averaged weights.
 
     Attributes
     ----------
     problem : Problem
     learned : Problem
-        A copy with the averaged weights; its buffers are those of the last `copy_buffers`.
+        Copy with the averaged weights. Its buffers are those at the last call of `copy_buffers`.
     """
 
     def __init__(
@@ -41,12 +41,15 @@ class Training:
         self.learned = copy.deepcopy(problem).eval()
         pairs = zip(self.learned.parameters(), problem.parameters(), strict=True)
         self._weights = [(average, weight) for average, weight in pairs if weight.requires_grad]
-        # not torch's AveragedModel: it copies its count of updates to the device, and waits, in each of them
+        # not torch's AveragedModel, which copies its step count to the device, and waits, in each update
         self._ema = get_ema_multi_avg_fn(averaging)
         self._n_steps = 0
 
     def step(self, batches: Batches, rate: Tensor) -> dict[str, Tensor]:
-        """Make every player's updates, at the share `rate` of the learning rates; return the last losses."""
+        """Make every player's updates, and return the last losses.
+
+        `rate` is the share of the learning rates to use.
+        """
         losses: dict[str, Tensor] = {}
         for player in self.players:
             for _ in range(player.n_updates):
@@ -58,7 +61,10 @@ class Training:
 
     @torch.no_grad()
     def _average(self) -> None:
-        """Let the averages follow the weights, from the first step's on."""
+        """Update the averages of the weights.
+
+        They start from the weights after the first step.
+        """
         if self._n_steps:
             self._ema(*map(list, zip(*self._weights, strict=True)), self._n_steps)
         else:
@@ -67,7 +73,10 @@ class Training:
 
     @torch.no_grad()
     def copy_buffers(self) -> None:
-        """Let `learned` have what else the steps have changed; large buffers are why this is no part of them."""
+        """Copy the buffers of `problem` to `learned`.
+
+        This is not part of a step, because buffers may be large.
+        """
         _copy(zip(self.learned.buffers(), self.problem.buffers(), strict=True))
 
 
@@ -77,7 +86,10 @@ def _copy(pairs: Iterable[tuple[Tensor, Tensor]]) -> None:
 
 
 class Player:
-    """A player, or several that move at once: their weights and optimisers."""
+    """One player, or several that move at once.
+
+    It holds their weights and optimisers.
+    """
 
     def __init__(self, problem: Problem, names: Sequence[str], optimizers: list[Optimizer]) -> None:
         self.names = names
@@ -88,7 +100,10 @@ class Player:
         self._indices = [[where[id(weight)] for weight in optimizer.weights] for optimizer in optimizers]
 
     def move(self, gradients: Iterable[Tensor | None], rate: Tensor) -> None:
-        """Make an update at the share `rate` of the first learning rates."""
+        """Update the weights by their gradients.
+
+        `rate` is the share of the initial learning rates to use.
+        """
         found = list(gradients)
         for optimizer, indices in zip(self.optimizers, self._indices, strict=True):
             optimizer.step([found[i] for i in indices], rate)
