@@ -99,7 +99,7 @@ def test_common_axes_turn_two_covariances_into_diagonal_matrices(rank):
     assert (shares >= 0).all()
 
 
-def test_lenses_keep_inner_products_and_give_both_laws_one_covariance():
+def test_preconditioners_keep_inner_products_and_give_both_laws_one_covariance():
     source, target = moments(4, 0), moments(4, 2, scale=3.0)
     there, _ = affine_transport(source, target)
     for n_thin in (0, 1):

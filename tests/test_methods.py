@@ -178,7 +178,7 @@ def test_isotropic_noise_has_no_thin_directions():
     form = make_form(2, affine_base=True)
     OTP(2, form, smoothing=Smoothing(0.25, 0.01)).prepare(source, source, seeded())
     f, _ = form.networks.values()
-    assert f.lens[1, 1] < 0.25 * f.lens[0, 0]  # the target has nothing there
+    assert f.preconditioner[1, 1] < 0.25 * f.preconditioner[0, 0]  # the target has nothing there
 
 
 def test_new_laws_get_a_new_base():

@@ -110,10 +110,11 @@ def test_based_networks_add_to_the_affine_map_that_was_set():
     expected = x @ matrix + offset  # their own part starts at zero
     torch.testing.assert_close(x - gradient(potential, x) / 2, expected)
     torch.testing.assert_close(image(x), expected)
-    assert not {id(weight) for weight in image.parameters()} & {id(image.matrix), id(image.offset), id(image.lens)}
+    buffers = {id(image.matrix), id(image.offset), id(image.preconditioner)}
+    assert not {id(weight) for weight in image.parameters()} & buffers
 
 
-def test_based_networks_see_their_rows_through_the_lens():
+def test_based_networks_see_their_rows_through_the_preconditioner():
     lens, x = torch.tensor([[0.0, 3.0], [1.0, 0.0]]), torch.randn(5, 2)
     for network, base in ((BasedPotential(2, (6, 6)), torch.zeros(5)), (BasedMap(2, (6, 6)), x)):
         torch.nn.init.ones_(network.residual[-1].weight)

@@ -1,4 +1,4 @@
-"""The estimators: for each a method class, an explicit constructor, and the words."""
+"""The transport estimators."""
 
 from neuralot.estimators.otnet import OTNetTransport
 from neuralot.estimators.otp import OTPTransport

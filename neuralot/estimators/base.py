@@ -1,4 +1,4 @@
-"""What every estimator does: check, scale, fit, map, draw, score, and travel through pickle."""
+"""Base class of the transport estimators."""
 
 from __future__ import annotations
 
@@ -58,14 +58,11 @@ class Documented:
 
 
 class BaseTransport(Documented, CallbackSupportMixin, OneToOneFeatureMixin, TransformerMixin, Samples, Fitter, ABC):
-    """Base class of the transport estimators; a subclass stores its parameters and names its method."""
+    """Base class of the transport estimators."""
 
     # what a meta-estimator may pass on to fit without being asked, for Pipeline(transform_input=["X_target"])
     __metadata_request__fit = METADATA
     __metadata_request__score = dict.fromkeys(["X_target", "sample_domain"], True)
-
-    # fitted attributes that a class has beside those of all
-    _own_attributes: frozenset[str] = frozenset()
 
     @with_callbacks
     def fit(
@@ -78,7 +75,7 @@ class BaseTransport(Documented, CallbackSupportMixin, OneToOneFeatureMixin, Tran
         sample_weight: Any = None,
         sample_weight_target: Any = None,
     ) -> Self:
-        """Learn the transport from the law of the rows of `X` to that of the target rows.
+        """Learn the transport from the source law to the target law.
 
         Parameters
         ----------
@@ -138,7 +135,9 @@ class BaseTransport(Documented, CallbackSupportMixin, OneToOneFeatureMixin, Tran
         return self
 
     def transform(self, X: Any, out: np.ndarray | None = None) -> Any:
-        """Map source rows: deterministic, row by row, in float32 for float32 rows, else in float64.
+        """Map source rows.
+
+        The map is deterministic and works row by row, in float32 for float32 rows and else in float64.
 
         Parameters
         ----------
@@ -165,7 +164,9 @@ class BaseTransport(Documented, CallbackSupportMixin, OneToOneFeatureMixin, Tran
         return _like(X, self._to_target(rows, lambda problem, x: problem.map(x), out))
 
     def sample(self, X: Any, n_draws: int = 1, random_state: Any = None, out: np.ndarray | None = None) -> Any:
-        """Draw images of source rows from the learned plan pi(y | x).
+        """Draw images of source rows from the plan.
+
+        The draws are from the learned conditional laws pi(y | x).
 
         Parameters
         ----------
@@ -193,7 +194,9 @@ class BaseTransport(Documented, CallbackSupportMixin, OneToOneFeatureMixin, Tran
 
     @available_if(_has_inverse)
     def inverse_transform(self, X: Any, out: np.ndarray | None = None) -> Any:
-        """Map target rows back to the source; only where the fitted method learned the way back.
+        """Map target rows to the source.
+
+        Only available where the fitted method learned the inverse map.
 
         Parameters
         ----------
@@ -228,7 +231,9 @@ class BaseTransport(Documented, CallbackSupportMixin, OneToOneFeatureMixin, Tran
         sample_weight: Any = None,
         sample_weight_target: Any = None,
     ) -> float:
-        """Minus the debiased Sinkhorn divergence between the images of source rows and target rows.
+        """Return minus the Sinkhorn divergence between images and target.
+
+        The divergence is debiased.
 
         The images are draws from the plan; at most 2000 rows of each side are used, picked evenly. Higher is
         better, 0 is a perfect match of the laws, and the unit is that of the data, squared. It says nothing about
@@ -305,7 +310,7 @@ class BaseTransport(Documented, CallbackSupportMixin, OneToOneFeatureMixin, Tran
         self.transport_cost_ = self._transport_cost(laws[0].some(ROWS_FOR_COST))
 
     def _certify(self) -> None:
-        """Set what a transport knows of its own error; most know nothing."""
+        """Set the attributes that certify the fit."""
         return None
 
     def _warn(self, laws: Laws) -> None:

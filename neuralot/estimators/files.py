@@ -26,7 +26,7 @@ from neuralot.costs import Lp, SquaredEuclidean
 from neuralot.estimators.checks import check_device
 from neuralot.estimators.fitting import Fitter
 from neuralot.estimators.parameters import check_parameters
-from neuralot.estimators.setup import NETWORKS
+from neuralot.estimators.setup import NETWORKS, attributes_of, parameters_of
 from neuralot.estimators.units import Units
 from neuralot.forms import NetworkFactory
 from neuralot.solve.problem import Problem
@@ -102,7 +102,7 @@ def write(path: str | os.PathLike[str], transport: Any) -> None:
 
     If the process crashes, an existing file is unchanged.
     """
-    of_fit = NEEDED | transport._own_attributes | {"feature_names_in_"}
+    of_fit = NEEDED | attributes_of(type(transport)) | {"feature_names_in_"}
     state = {name: value for name, value in transport.__getstate__().items() if name in of_fit}
     state["params"] = _encoded(transport.get_params(deep=False))
     state["_fitted_params"] = _encoded(state["_fitted_params"])
@@ -144,13 +144,13 @@ def read(path: str | os.PathLike[str], classes: Iterable[type[Any]], functions: 
         raise ValueError(f"{path} holds a {name}, which is no transport that was imported; import its module first")
     try:
         state = _with_arrays(json.loads(metadata["state"]), arrays)
-        if missing := (NEEDED | known[name]._own_attributes | {"params"}) - state.keys():
+        if missing := (NEEDED | attributes_of(known[name]) | {"params"}) - state.keys():
             raise ValueError(f"it lacks {', '.join(sorted(missing))}")
         params = _decoded(state.pop("params"), functions)
         state["_fitted_params"] = _decoded(state["_fitted_params"], functions)
         state["history_"] = json.loads(state["history_"].tobytes())
         _check_needed(functions, state["_fitted_params"])
-        check_parameters(params, known[name]._parameters)
+        check_parameters(params, parameters_of(known[name]))
         transport = known[name](**params)
         transport.__setstate__({**vars(transport), **state, "_solution": None, "_sklearn_version": sklearn.__version__})
     except KeyError as error:

@@ -1,4 +1,4 @@
-"""A fit: from an estimator's parameters and two weighted samples to the attributes of the fitted estimator."""
+"""Fits: from parameters and two laws to fitted attributes."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ Result = TypeVar("Result")
 
 
 def learning(function: Callable[Given, Result]) -> Callable[Given, Result]:
-    """Compute gradients in a function, whatever its caller has switched off."""
+    """Enable gradients in a function, also in inference mode."""
 
     @wraps(function)
     def with_gradients(*args: Given.args, **kwargs: Given.kwargs) -> Result:
@@ -50,19 +50,19 @@ def learning(function: Callable[Given, Result]) -> Callable[Given, Result]:
 
 
 class Watch(Protocol):
-    """A callback of the loop that has the last word on the problem."""
+    """Callback that may replace the weights after a fit."""
 
     def __call__(self, step: int, problem: Problem, record: Record) -> bool: ...
 
     def finish(self, problem: Problem, is_affine: bool = False) -> bool:
-        """Load better weights than the problem's, which may be those of the affine map; return whether it did."""
+        """Load better weights, if any; return whether it did."""
 
 
 Watched = tuple[Standardised, Standardised, Watch | None]
 
 
 class Fitter(SetUp, ABC):
-    """Learns a problem from two laws, in steps that all estimators share, with hooks for what they do not.
+    """Fit of a problem to two laws, with hooks.
 
     A subclass stores its parameters, builds its method in `_method`, says in `_resolved` what ``'auto'`` means, and in
     `_watch` what a fit learns from.
@@ -70,14 +70,17 @@ class Fitter(SetUp, ABC):
 
     @abstractmethod
     def _method(self, n_features: int, params: Any, cost: Cost, generator: Generator) -> Problem:
-        """Build the method from the parameters of a fit (attributes of `params`)."""
+        """Build the method from the attributes of `params`."""
 
     @abstractmethod
     def _watch(self, problem: Problem, source: Standardised, target: Standardised, generator: Generator) -> Watched:
-        """What a fit learns from, and what watches it on rows that were held out."""
+        """Hold rows out; return the rest, and a watch."""
 
     def _sizes_of_long_fits(self, n_features: int, n_rows: int, n_draws: float) -> tuple[int, ...] | None:
-        """Layer sizes where `max_time` allows so many draws; None if they do not depend on it."""
+        """Return layer sizes for a number of draws, or None.
+
+        None where the sizes do not depend on `max_time`.
+        """
         return None
 
     def _of_target(self, law: Law, target: Standardised) -> dict[str, Any]:
@@ -86,7 +89,9 @@ class Fitter(SetUp, ABC):
 
     @learning
     def _fit(self, laws: Laws, generator: Generator, start: float, tasks: Tasks | None = None) -> dict[str, Any]:
-        """Return the fitted attributes; a warm start goes on from the last weights.
+        """Return the fitted attributes.
+
+        A warm start continues from the last weights.
 
         `start` is when the budget began, and `tasks` is called at every record.
         """
@@ -126,7 +131,7 @@ class Fitter(SetUp, ABC):
         return setup.attributes | fitted | _learned(solution) | {"_solution": None}
 
     def _follows_the_budget(self) -> bool:
-        """Return whether the number of steps that a budget of seconds allows chooses the batch."""
+        """Return whether the budget of seconds determines the batch size."""
         return getattr(self, "batch_size", None) == "auto" and self.max_time is not None
 
     def _within(
@@ -140,7 +145,10 @@ class Fitter(SetUp, ABC):
         *,
         warm: bool,
     ) -> Problem:
-        """Choose batch, rate and layer sizes for the time until `end`; return the problem, or a wider one."""
+        """Choose batch, rate and layer sizes by the remaining time.
+
+        Returns the problem, or one with wider layers.
+        """
         params, n_features = setup.params, setup.source.rows.shape[1]
         n_steps = _choose_batch(problem, samplers, params, n_rows, end, generator)
         sizes = self._sizes_of_long_fits(n_features, n_rows, n_steps * params["batch_size"])
@@ -154,7 +162,7 @@ class Fitter(SetUp, ABC):
 
     @learning
     def _fit_part(self, laws: Laws, generator: Generator) -> dict[str, Any]:
-        """Make one pass over two samples, fitted before or not; return the fitted attributes."""
+        """Make one pass over two samples; return the fitted attributes."""
         warm = hasattr(self, "problem_")
         setup = self._set_up(laws, generator, warm=warm, of_stream=True)
         source, target, params = setup.source, setup.target, setup.params
@@ -177,7 +185,7 @@ class Fitter(SetUp, ABC):
         return setup.attributes | _learned(solution, before) | {"_solution": solution if solution.training else None}
 
     def _build(self, units: Units, params: Mapping[str, Any], generator: Generator) -> Problem:
-        """Build the problem of resolved parameters, on the device of `generator`."""
+        """Build the problem on the device of `generator`."""
         cost = units.cost(as_cost(params.get("cost", self.cost)), generator.device)
         problem = self._method(units.n_directions, SimpleNamespace(**params), cost, generator)
         return problem.to(generator.device, torch.float32).eval()
@@ -191,7 +199,10 @@ def _choose_batch(
     end: float,
     generator: Generator,
 ) -> float:
-    """Set the batch size by timing a few steps; return about how many there will be until `end`."""
+    """Set the batch size; return the expected number of steps.
+
+    A few steps are timed for it.
+    """
     timer = step_timer(problem, *samplers, params["optimizer"], generator, is_ours(params))
     largest = max(BATCH, min(LARGEST, n_rows))
     params["batch_size"] = batch_for(end - time.perf_counter(), timer, largest)
@@ -199,7 +210,10 @@ def _choose_batch(
 
 
 def _compiles(params: Mapping[str, Any], generator: Generator) -> bool:
-    """Whether the step is to be compiled; by itself not on a GPU, where a captured step of many rows gains little."""
+    """Return whether to compile the step.
+
+    ``'auto'`` never compiles on a GPU, where a captured step of many rows gains little.
+    """
     asked = params.get("compile", False)
     if asked == "auto":
         is_long = (params["max_time"] or 0.0) >= WORTH_COMPILING

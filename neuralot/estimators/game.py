@@ -1,4 +1,4 @@
-"""What SNOT and OTP share as estimators: the form of their map, its training, streams, and early stopping."""
+"""Base class of the estimators that train a semi-dual problem."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ Self = TypeVar("Self", bound="GameTransport")
 
 
 class GameTransport(BaseTransport, ABC):
-    """A transport that a map and a potential learn in a game."""
+    """Base class of `SNOTTransport` and `OTPTransport`."""
 
     __metadata_request__partial_fit = METADATA
     _clips = True
@@ -76,7 +76,9 @@ class GameTransport(BaseTransport, ABC):
         sample_weight: Any = None,
         sample_weight_target: Any = None,
     ) -> Self:
-        """Learn from the next part of a stream: one pass over these rows, without memory of earlier ones.
+        """Make one pass over the next part of a stream.
+
+        Earlier rows are not kept.
 
         A pass makes ``ceil(max(n, m) / batch_size)`` steps. Units, networks and optimisers are those of the first
         call, whose rows should be typical (some hundred of them). Smoothing levels and learning rates fall over the
@@ -154,7 +156,7 @@ class GameTransport(BaseTransport, ABC):
         )
 
     def _training(self, n_features: int, n_source: int, n_target: int, usual_decay: float) -> dict[str, Any]:
-        """How to train networks on so many distinct rows, where the user leaves it to us."""
+        """Return the training parameters, with values for ``'auto'``."""
         noise_dim = getattr(self, "noise_dim", 0)
         n_rows = min(n_source, n_target)
         usual_decay = decay_to_points(usual_decay, n_source, n_target)

@@ -38,7 +38,7 @@ AVERAGED = 10
 
 
 class OTNetTransport(BaseTransport):
-    r"""Semi-discrete transport by Brenier heights from a network (OT-Net): a discontinuous, reusable map.
+    r"""Semi-discrete transport by Brenier heights from a network (OT-Net).
 
     .. math:: u(x) = \max_i \; \langle x, y_i \rangle + h_i, \quad T(x) = y_{i(x)}
 
@@ -228,7 +228,7 @@ class OTNetTransport(BaseTransport):
         return self._of_rows(X, lambda problem, x: problem.assign(x)).astype(np.intp)
 
     def singularity_score(self, X: Any) -> np.ndarray:
-        """Return how much of the blend at each row is cut off by the singular set, where the map jumps.
+        """Return the share of the blend beyond the singular set.
 
         Of the weights of the planes that compete at a row, the share that belongs to those beyond a crease: 0 inside of
         a smooth part, a half where two distant parts compete evenly, more where the image stands alone among others.
@@ -245,7 +245,9 @@ class OTNetTransport(BaseTransport):
         return self._of_rows(X, lambda problem, x: self._blend(problem, x)[1])
 
     def retarget(self, X_target: Any, refine_steps: int = 0, *, sample_weight_target: Any = None) -> OTNetTransport:
-        """Return a transport to other target rows, whose heights come from the network without a fit.
+        """Return a transport to other target rows, without a fit.
+
+        The heights of the new rows come from the network.
 
         Rows that were there in the fit keep their heights. The masses of the new cells are not enforced: look at
         `mass_error_`, and let `refine_steps` bring them nearer to the weights, on source rows that the fit has kept, at
@@ -380,7 +382,10 @@ class OTNetTransport(BaseTransport):
 
 
 def _averaging(n_steps: float) -> float:
-    """Decay of the weight average: over a tenth of the steps, a hundred at most."""
+    """Return the decay of the weight average.
+
+    It averages over a tenth of the steps, at most 100.
+    """
     return min(max(0.0, 1 - AVERAGED / n_steps), 0.99)
 
 

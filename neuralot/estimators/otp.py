@@ -23,7 +23,7 @@ from neuralot.solve.problem import Problem
 
 
 class OTPTransport(GameTransport):
-    r"""Optimal transport *plan* by semi-dual transport of a smoothed source, with the noise annealed (OTP).
+    r"""Optimal transport plan from an annealed, smoothed source (OTP).
 
     .. math:: \sup_V \inf_T \; E_{\mu, z}[c(\tilde x, T(\tilde x)) - V(T(\tilde x))] + E_\nu[V(y)],
               \quad \tilde x = x + \sqrt{\epsilon_k} z, \; z \sim N(0, I)

@@ -97,6 +97,8 @@ class SetUp(BaseEstimator, ABC):
         "verbose": VERBOSE.not_in_streams(),
         "callbacks": CALLBACKS.not_in_streams(),
     }
+    # fitted attributes that a class has beside those of all
+    _own_attributes: frozenset[str] = frozenset()
     # what `_resolved` adds, and a warm start keeps
     _kept: frozenset[str] = frozenset()
     # whether rows very far outside are moved in; a target that images must be rows of stays as it is
@@ -106,20 +108,22 @@ class SetUp(BaseEstimator, ABC):
 
     @abstractmethod
     def _resolved(self, rows: Tensor, n_source: int, n_target: int) -> dict[str, Any]:
-        """Values of the parameters given as ``'auto'``, and of those that every fit needs.
+        """Return values for the parameters given as ``'auto'``.
+
+        And for those that every fit needs.
 
         `rows` are at most 2000 distinct standardised rows of the source, which has `n_source` of them, and the target
         has `n_target`.
         """
 
     def _given_or(self, auto: dict[str, Any]) -> dict[str, Any]:
-        """The values of these parameters, and those of `auto` where they are ``'auto'``."""
+        """Return parameters, with values of `auto` in place of ``'auto'``."""
         given = {name: getattr(self, name) for name in auto}
         is_auto = {name: isinstance(value, str) and value == "auto" for name, value in given.items()}
         return {name: auto[name] if is_auto[name] else value for name, value in given.items()}
 
     def _generator(self, steps_before: int = 0) -> Generator:
-        """A generator seeded by `random_state`; another for each part of a stream."""
+        """Return a generator seeded by `random_state`."""
         return seeded_generator(self.random_state, check_device(self.device), steps_before)
 
     def _check_parameters(self, *names: str) -> None:
@@ -149,7 +153,7 @@ class SetUp(BaseEstimator, ABC):
         return Setup(units, params, source, target)
 
     def _of_next_part(self) -> dict[str, Any]:
-        """Parameters of the first part of a stream, with those that may change."""
+        """Return the parameters of the next part of a stream."""
         params = dict(self._fitted_params)
         for name, value in self.get_params(deep=False).items():
             in_streams = self._parameters[name].in_streams
@@ -195,17 +199,33 @@ class SetUp(BaseEstimator, ABC):
         return units
 
 
+def parameters_of(cls: type[SetUp]) -> dict[str, Parameter]:
+    """Return what each parameter of an estimator may be."""
+    return cls._parameters
+
+
+def attributes_of(cls: type[SetUp]) -> frozenset[str]:
+    """Return the fitted attributes that only this estimator has."""
+    return cls._own_attributes
+
+
 def _has_networks(params: Mapping[str, Any]) -> bool:
     """Whether any network is the user's own."""
     return any(params.get(name) is not None for name in NETWORKS)
 
 
 def is_ours(params: Mapping[str, Any]) -> bool:
-    """Whether networks and cost are this package's: they work in double precision, and on the device alone."""
+    """Return whether networks and cost are this package's.
+
+    These work in double precision, and compute nothing on the host.
+    """
     return not _has_networks(params) and as_cost(params.get("cost", "sqeuclidean")).homogeneous
 
 
 def seeded_generator(random_state: Any, device: torch.device, steps_before: int = 0) -> Generator:
-    """Return a generator on a device; another for each part of a stream."""
+    """Return a seeded generator on a device.
+
+    Each part of a stream gets another one.
+    """
     seed = int(check_random_state_of(random_state).randint(np.iinfo(np.int32).max))
     return Generator(device).manual_seed(seed + steps_before)

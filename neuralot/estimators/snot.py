@@ -20,7 +20,9 @@ from neuralot.solve.problem import Problem
 
 
 class SNOTTransport(GameTransport):
-    r"""Semi-dual neural optimal transport: a map (OTM), or a stochastic map with a noise input (OTM-s).
+    r"""Semi-dual neural optimal transport (SNOT): OTM and OTM-s.
+
+    A deterministic map, or a stochastic map with a noise input.
 
     .. math:: \sup_V \inf_T \; E_\mu[c(x, T(x)) - V(T(x))] + E_\nu[V(y)]
 

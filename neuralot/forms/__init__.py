@@ -4,19 +4,13 @@ Each form has its networks, players and losses. It plays the max-min game on giv
 these rows are plain or smoothed.
 """
 
-from neuralot.forms.base import Form
+from neuralot.forms.base import Form as Form
 from neuralot.forms.gradient import GradientForm
 from neuralot.forms.losses import CriticLoss
-from neuralot.forms.make import NetworkFactory, make_form, make_network, resolve_map_form
+from neuralot.forms.make import NetworkFactory as NetworkFactory
+from neuralot.forms.make import make_form
+from neuralot.forms.make import make_network as make_network
+from neuralot.forms.make import resolve_map_form as resolve_map_form
 from neuralot.forms.network import NetworkForm
 
-__all__ = [
-    "CriticLoss",
-    "Form",
-    "GradientForm",
-    "NetworkFactory",
-    "NetworkForm",
-    "make_form",
-    "make_network",
-    "resolve_map_form",
-]
+__all__ = ["CriticLoss", "GradientForm", "NetworkForm", "make_form"]

@@ -45,6 +45,16 @@ class GradientForm(Form):
         Whether both directions are learned.
     gap_weight : float
         No effect with one direction only.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from neuralot.costs import SquaredEuclidean
+    >>> from neuralot.forms import GradientForm
+    >>> from neuralot.networks import Potential
+    >>> form = GradientForm(Potential(2), Potential(2), SquaredEuclidean())
+    >>> form.map(torch.zeros(3, 2)).shape, form.inverse(torch.zeros(3, 2)).shape
+    (torch.Size([3, 2]), torch.Size([3, 2]))
     """
 
     def __init__(

@@ -54,6 +54,12 @@ class CriticLoss:
     ----------
     Buzun, Bobrin and Dylov, "Expectile regularization for fast and accurate training of neural optimal transport",
     NeurIPS 2024.
+
+    Examples
+    --------
+    >>> from neuralot.forms import CriticLoss, make_form
+    >>> make_form(2, critic_loss=CriticLoss(expectile_weight=0.0)).critic_loss
+    CriticLoss(expectile=0.9999, expectile_weight=0.0, gradient_penalty=0.0)
     """
 
     expectile: float = 0.9999

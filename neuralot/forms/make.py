@@ -75,6 +75,12 @@ def make_form(
     ValueError
         If `map_form` is unknown or incompatible with the cost, the noise, the map network or the activation, or if a
         user's function does not return a network.
+
+    Examples
+    --------
+    >>> from neuralot.forms import make_form
+    >>> list(make_form(2).networks), list(make_form(2, map_form="network").networks)
+    (['source_potential', 'target_potential'], ['map', 'potential'])
     """
     cost = SquaredEuclidean() if cost is None else cost
     generator = torch.Generator().manual_seed(0) if generator is None else generator

@@ -30,6 +30,16 @@ class NetworkForm(Form):
         K_T, updates of the map per update of the potential.
     noise : Tensor of shape (n_draws, noise_dim), optional
         Draws over which `map` averages. Training and `draw` use fresh noise.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from neuralot.costs import SquaredEuclidean
+    >>> from neuralot.forms import NetworkForm
+    >>> from neuralot.networks import MLPMap, Potential
+    >>> form = NetworkForm(MLPMap(2), Potential(2), SquaredEuclidean())
+    >>> form.map(torch.ones(1, 2)).tolist()
+    [[1.0, 1.0]]
     """
 
     noise: Tensor | None

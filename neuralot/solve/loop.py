@@ -46,6 +46,16 @@ class Solution:
         Number of steps, including those before `resume`.
     training : Training or None
         State from which `resume` continues; None after a divergence, or if the weights of `fallback` were taken.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from neuralot.methods import SNOT
+    >>> from neuralot.solve import solve
+    >>> x = torch.randn(100, 2, generator=torch.Generator().manual_seed(0))
+    >>> solution = solve(SNOT(n_features=2), x, x + 1, max_iter=10)
+    >>> solution.n_iter, solution.history[-1]["step"]
+    (10, 10)
     """
 
     problem: Problem
@@ -182,6 +192,16 @@ def resume(
     -------
     Solution
         With the records of this part.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from neuralot.methods import SNOT
+    >>> from neuralot.solve import resume, solve
+    >>> x = torch.randn(100, 2, generator=torch.Generator().manual_seed(0))
+    >>> first = solve(SNOT(n_features=2), x, x + 1, max_iter=20, n_steps=10)
+    >>> resume(first, x, x + 1, max_iter=20, n_steps=5).n_iter
+    15
     """
     _check_arguments(max_iter, None, batch_size, optimizer)
     generator = torch.Generator().manual_seed(0) if generator is None else generator
