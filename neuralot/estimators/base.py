@@ -75,7 +75,7 @@ class BaseTransport(Documented, CallbackSupportMixin, OneToOneFeatureMixin, Tran
         sample_weight: Any = None,
         sample_weight_target: Any = None,
     ) -> Self:
-        """Learn the transport from the source law to the target law.
+        """Learn the transport from source to target.
 
         Parameters
         ----------
