@@ -5,7 +5,7 @@ from neuralot.adaptation import DomainAdapter, TransportAdapter
 from neuralot.estimators import OTNetTransport, OTPTransport, SNOTTransport
 from neuralot.estimators.files import load
 
-__version__ = "0.1.0.dev0"
+__version__ = "0.1.0"
 
 __all__ = [
     "DomainAdapter",
