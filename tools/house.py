@@ -21,7 +21,7 @@ LIMITS = {
     "first docstring lines over ten words": (0, 0),
     "function lines, 90th percentile": (16, 16),
     "function lines, longest": (72, 50),
-    "lines of the longest module": (394, 350),
+    "lines of the longest module": (350, 350),
     "words of the README": (600, 600),
 }
 

@@ -164,9 +164,7 @@ class BaseTransport(Documented, CallbackSupportMixin, OneToOneFeatureMixin, Tran
         return _like(X, self._to_target(rows, lambda problem, x: problem.map(x), out))
 
     def sample(self, X: Any, n_draws: int = 1, random_state: Any = None, out: np.ndarray | None = None) -> Any:
-        """Draw images of source rows from the plan.
-
-        The draws are from the learned conditional laws pi(y | x).
+        """Draw images of rows from the plan pi(y | x).
 
         Parameters
         ----------
@@ -195,8 +193,6 @@ class BaseTransport(Documented, CallbackSupportMixin, OneToOneFeatureMixin, Tran
     @available_if(_has_inverse)
     def inverse_transform(self, X: Any, out: np.ndarray | None = None) -> Any:
         """Map target rows to the source.
-
-        Only available where the fitted method learned the inverse map.
 
         Parameters
         ----------
@@ -231,9 +227,7 @@ class BaseTransport(Documented, CallbackSupportMixin, OneToOneFeatureMixin, Tran
         sample_weight: Any = None,
         sample_weight_target: Any = None,
     ) -> float:
-        """Return minus the Sinkhorn divergence between images and target.
-
-        The divergence is debiased.
+        """Return minus the debiased Sinkhorn divergence of images to target.
 
         The images are draws from the plan; at most 2000 rows of each side are used, picked evenly. Higher is
         better, 0 is a perfect match of the laws, and the unit is that of the data, squared. It says nothing about

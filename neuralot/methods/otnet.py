@@ -13,10 +13,10 @@ from torch import Generator, Tensor, nn
 from neuralot._torch import seeded
 from neuralot.forms.losses import Gradients, evaluate
 from neuralot.methods.certificate import Certificate, square_error, unbiased_square
-from neuralot.methods.planes import Planes
+from neuralot.methods.planes import Planes, indices_of, mean_margin, reach_of
 from neuralot.networks import Heights, Potential
 from neuralot.sampling import ArraySampler, Sampler
-from neuralot.solve.optimizers import Descent, Optimizer, make_optimizers
+from neuralot.solve.optimizers import AtRate, Descent, Optimizer, make_optimizers
 from neuralot.solve.problem import Batch, Batches, Problem
 
 # buffers with one row per target point or per row of a law
@@ -28,11 +28,8 @@ MOST_GROWTH = 8
 PLATEAU = 0.8
 STEP = 0.5
 N_BLENDED = 16
-N_NEIGHBOURS = 6
-SOME_POINTS = 1000
 LEAST_HITS = 0.1
 N_FOR_MARGIN = 1024
-ROUNDING = 1e-5
 
 
 class OTNet(Problem):
@@ -77,7 +74,7 @@ class OTNet(Problem):
     --------
     >>> import torch
     >>> from neuralot.methods import OTNet
-    >>> from neuralot.solve.loop import solve
+    >>> from neuralot.solve import solve
     >>> normal = lambda n, generator: torch.randn(n, 2, generator=generator)
     >>> points = torch.tensor([[-1.0, 0.0], [1.0, 0.0]])
     >>> problem = solve(OTNet(n_features=2), normal, points, max_iter=50).problem
@@ -247,12 +244,12 @@ class OTNet(Problem):
         other._set_points(points, weights)
         other._set_base()
         with torch.no_grad():
-            before = _stays(self.points, points)
+            before = indices_of(self.points, points)
             stays = before >= 0  # these points keep their heights, the network gives the others
             other.base[stays] = self.heights[before[stays]]
             if len(points) > 1 and len(other.source_rows):
                 planes = Planes(points, other.heights)
-                other.margin.copy_(_margin(planes, other.source_rows[:N_FOR_MARGIN]))
+                other.margin.copy_(mean_margin(planes, other.source_rows[:N_FOR_MARGIN]))
         return other
 
     # training
@@ -274,7 +271,7 @@ class OTNet(Problem):
         self.points = points.detach().clone()
         self.weights = weights.to(points)
         self.base = torch.zeros_like(self.weights)
-        self.reach = _reach(self.points)
+        self.reach = reach_of(self.points)
         self.is_based.fill_(False)
         self._heights.corrections = nn.Parameter(torch.zeros_like(self.weights))
 
@@ -306,31 +303,13 @@ class OTNet(Problem):
         self._planes.move_to(heights)
         masses = self._planes.masses(x)  # (m,)
         if self._n_steps == 0 and len(self.points) > 1:
-            self.margin.copy_(_margin(self._planes, x))
+            self.margin.copy_(mean_margin(self._planes, x))
         self._error += unbiased_square(masses, self.weights, len(x))
         self._n_steps += 1
         # limits the step of cells that contain few rows
         least = max(1 / len(self.points), LEAST_HITS / len(x))
         step = STEP * self.margin / 2 * (masses - self.weights) / self.weights.clamp(min=least)
         return (corrections * step).sum()
-
-
-class AtRate(Optimizer):
-    """Optimiser with its own rate, independent of the loop's.
-
-    Parameters
-    ----------
-    optimizer : Optimizer
-    rate : Tensor of shape ()
-        Read at each step.
-    """
-
-    def __init__(self, optimizer: Optimizer, rate: Tensor) -> None:
-        super().__init__(optimizer.weights, optimizer.learning_rate, optimizer.weight_decay)
-        self.optimizer, self.rate = optimizer, rate
-
-    def step(self, gradients: Sequence[Tensor | None], rate: Tensor) -> None:
-        self.optimizer.step(gradients, self.rate)
 
 
 class MassTolerance:
@@ -356,26 +335,3 @@ class MassTolerance:
     def finish(self, problem: Problem, is_affine: bool = False) -> bool:
         """Keep the last weights of the problem."""
         return False
-
-
-def _margin(planes: Planes, x: Tensor) -> Tensor:
-    """Return the mean distance between the two highest planes."""
-    values, _ = planes.top(x, 2)
-    return (values[:, 0] - values[:, 1]).mean()
-
-
-def _reach(points: Tensor) -> Tensor:
-    """Return the distance within which most points have six neighbours."""
-    if len(points) < N_NEIGHBOURS + 2:
-        return points.new_zeros(())  # too few points
-    some = points[torch.linspace(0, len(points) - 1, min(len(points), SOME_POINTS), dtype=torch.double).long()]
-    sixth = [torch.cdist(rows, points).topk(N_NEIGHBOURS + 1, largest=False).values[:, -1] for rows in some.split(16)]
-    return torch.cat(sixth).quantile(0.9)
-
-
-def _stays(old: Tensor, new: Tensor) -> Tensor:
-    """Return the old index of each new point, or -1."""
-    old, new = old.double(), new.double()
-    nearest = Planes(old, -old.square().sum(1) / 2).highest(new)
-    is_there = (old[nearest] - new).abs().amax(dim=1) <= ROUNDING * (1 + new.abs().amax(dim=1))
-    return torch.where(is_there, nearest, -1)  # (k,), -1 for points that are not among the old ones up to rounding

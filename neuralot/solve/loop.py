@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Generator, Tensor
 
-from neuralot._torch import matmul_precision
 from neuralot.sampling import ArraySampler, Sampler, as_sampler
 from neuralot.solve.capture import Captured
 from neuralot.solve.clock import Clock
+from neuralot.solve.environment import at_work
 from neuralot.solve.guard import Guard
 from neuralot.solve.optimizers import OPTIMIZERS
 from neuralot.solve.problem import Batch, Problem
@@ -25,8 +24,6 @@ from neuralot.solve.training import Training
 Record = dict[str, float]
 Callback = Callable[[int, Problem, Record], bool]
 Fallback = Callable[[Sampler, Sampler, Generator], dict[str, Tensor] | None]
-
-SMALL_NETWORK = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -132,7 +129,7 @@ def solve(
     >>> import torch
     >>> from neuralot.methods import SNOT
     >>> from neuralot.sampling import as_sampler
-    >>> from neuralot.solve.loop import solve
+    >>> from neuralot.solve import solve
     >>> x = torch.randn(100, 2, generator=torch.Generator().manual_seed(0))
     >>> solution = solve(SNOT(n_features=2), as_sampler(x), as_sampler(x + 1), max_iter=10)
     >>> solution.problem.map(x).shape, solution.status.message
@@ -286,61 +283,6 @@ def _is_falling(history: list[Record]) -> bool:
     last = history[-1]
     earlier = min(history, key=lambda record: abs(record["progress"] - 2 / 3 * last["progress"]))
     return earlier is last or last["discrepancy"] < 0.9 * earlier["discrepancy"]
-
-
-@contextmanager
-def at_work(problem: Problem, generator: Generator) -> Iterator[None]:
-    """Context in which steps are made.
-
-    It limits the number of threads for small networks, takes random numbers from `generator`, and uses TF32 products on
-    a GPU.
-    """
-    _keep_freed_memory()
-    with _threads_for(problem), _randomness_of(generator), matmul_precision(generator.device, "tf32"):
-        yield
-
-
-@contextmanager
-def _threads_for(problem: Problem) -> Iterator[None]:
-    """Run small networks on one CPU thread.
-
-    More threads do not make them faster, and wait for each other if another process is busy.
-    """
-    before = torch.get_num_threads()
-    small = sum(weight.numel() for weight in problem.parameters()) < SMALL_NETWORK
-    if small:
-        torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        if small:
-            torch.set_num_threads(before)
-
-
-def _keep_freed_memory() -> None:
-    """Make glibc's malloc keep freed memory for the next step.
-
-    Other allocators are not affected. The thresholds of malloc follow the largest block that was ever freed, up to 32
-    MiB. Freeing such a block, without writing to it, raises them to their bounds at once, and up to 64 MiB stay with
-    the process. With lower thresholds, every step would return its memory to the system and fault it in again, page by
-    page.
-    """
-    torch.empty(31 * 2**20, dtype=torch.uint8)
-
-
-@contextmanager
-def _randomness_of(generator: Generator) -> Iterator[None]:
-    """Seed torch's global generators from `generator`, temporarily.
-
-    Layers that draw from them, such as dropout, then follow `generator`. Their states are restored at the end.
-    """
-    cuda = generator.device.type == "cuda"
-    with torch.random.fork_rng(devices=[generator.device] if cuda else []):
-        torch.default_generator.manual_seed(generator.initial_seed())
-        if cuda:
-            with torch.cuda.device(generator.device):
-                torch.cuda.manual_seed(generator.initial_seed())
-        yield
 
 
 def _check_arguments(max_iter: int, max_time: float | None, batch_size: int, optimizer: str) -> None:

@@ -61,6 +61,24 @@ class Descent(Optimizer):
                 weight -= rate * self.learning_rate * gradient
 
 
+class AtRate(Optimizer):
+    """Optimiser with its own rate, independent of the loop's.
+
+    Parameters
+    ----------
+    optimizer : Optimizer
+    rate : Tensor of shape ()
+        Read at each step.
+    """
+
+    def __init__(self, optimizer: Optimizer, rate: Tensor) -> None:
+        super().__init__(optimizer.weights, optimizer.learning_rate, optimizer.weight_decay)
+        self.optimizer, self.rate = optimizer, rate
+
+    def step(self, gradients: Sequence[Tensor | None], rate: Tensor) -> None:
+        self.optimizer.step(gradients, self.rate)
+
+
 class Adam(Optimizer):
     """Adam with decoupled weight decay, by torch's fused kernel.
 

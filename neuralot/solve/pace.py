@@ -11,7 +11,8 @@ from torch import Generator
 
 from neuralot.sampling import Sampler
 from neuralot.solve.capture import Captured
-from neuralot.solve.loop import at_work, can_capture
+from neuralot.solve.environment import at_work
+from neuralot.solve.loop import can_capture
 from neuralot.solve.problem import Batch, Problem
 from neuralot.solve.training import Training
 
