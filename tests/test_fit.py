@@ -86,9 +86,11 @@ def test_by_default_a_fit_is_silent(tiny, samples, capsys):
     assert capsys.readouterr() == ("", "")
 
 
-def test_a_fit_that_diverges_warns_with_its_sentence(tiny, samples):
-    with pytest.warns(ConvergenceWarning, match="learning_rate_init"):
+def test_a_fit_that_diverges_warns_with_its_message_and_advice(tiny, samples):
+    with pytest.warns(ConvergenceWarning, match="learning_rate_init") as caught:
         transport = tiny(learning_rate_init=1e4, max_iter=200).fit(*samples)
+    # OTP is for thin sources, and no advice to its own users
+    assert ("use OTPTransport" in str(caught[-1].message)) == (not isinstance(transport, OTPTransport))
     assert transport.status_ is Status.DIVERGED
     assert np.isfinite(transport.transform(samples[0])).all()
     assert np.isfinite([value for value in vars(transport).values() if isinstance(value, float)]).all()

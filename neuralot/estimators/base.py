@@ -16,11 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from neuralot.costs import as_cost
-from neuralot.estimators.checks import (
-    check_n_draws,
-    check_out,
-    unchanged_on_error,
-)
+from neuralot.estimators.checks import check_n_draws, check_out, unchanged_on_error
 from neuralot.estimators.files import plain, revive, write
 from neuralot.estimators.fitting import Fitter
 from neuralot.estimators.laws import Law, Laws
@@ -30,6 +26,7 @@ from neuralot.estimators.tasks import AVAILABLE, CallbackSupportMixin, Tasks, wi
 from neuralot.estimators.units import Image, bounds_of, map_rows
 from neuralot.estimators.warn import warn_of_outliers, warn_of_scales, warn_user
 from neuralot.metrics.sinkhorn import sinkhorn_divergence
+from neuralot.solve.status import Status
 
 Self = TypeVar("Self", bound="BaseTransport")
 
@@ -41,8 +38,8 @@ def _has_inverse(estimator: BaseTransport) -> bool:
     check_is_fitted(estimator)
     if not estimator.problem_.invertible:
         raise AttributeError(
-            f"This {type(estimator).__name__} has no inverse_transform: only SNOTTransport and OTPTransport with "
-            f"map_form='gradient' and bidirectional=True learn the way back"
+            f"This {type(estimator).__name__} has no inverse_transform: only semi-dual transports with "
+            f"map_form='gradient' and bidirectional=True learn the inverse map"
         )
     return True
 
@@ -316,7 +313,8 @@ class BaseTransport(Documented, CallbackSupportMixin, OneToOneFeatureMixin, Tran
             if bounds is not None:
                 warn_of_outliers(law.rows, law.order, bounds, at is not None, name)
         if not self.status_.ok:
-            warn_user(self.status_.message, ConvergenceWarning)
+            advice = self._advice if self.status_ in (Status.SHORT, Status.DIVERGED) else ""
+            warn_user(self.status_.message + advice, ConvergenceWarning)
 
     def _transport_cost(self, law: Law) -> float:
         """Mean cost of the learned plan, in the user's units."""

@@ -36,7 +36,7 @@ Self = TypeVar("Self", bound="GameTransport")
 
 
 class GameTransport(BaseTransport, ABC):
-    """Base class of `SNOTTransport` and `OTPTransport`."""
+    """Base class of the semi-dual transports."""
 
     __metadata_request__partial_fit = METADATA
     _clips = True

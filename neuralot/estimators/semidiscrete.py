@@ -38,6 +38,7 @@ class SemiDiscreteTransport(BaseTransport, ABC):
     mass_tol: float
     max_time: float | None
 
+    _advice = " If the source lies on a thin set, planes tie: use OTPTransport."
     _own_attributes = frozenset({"target_points_", "target_indices_", "mass_error_", "dual_gap_"})
 
     target_points_: np.ndarray

@@ -101,6 +101,8 @@ class SetUp(BaseEstimator, ABC):
     _own_attributes: frozenset[str] = frozenset()
     # what `_resolved` adds, and a warm start keeps
     _kept: frozenset[str] = frozenset()
+    # what else to do where the budget was too short or the fit diverged
+    _advice: str = ""
     # whether rows very far outside are moved in; a target that images must be rows of stays as it is
     _clips: bool = False
     # of so many distinct rows on its batches are stratified samples

@@ -165,6 +165,7 @@ class SNOTTransport(GameTransport):
     # of few rows a fit learns their noise, and that of batches keeps it from it
     _stratified_from = MANY_ROWS
 
+    _advice = " If the source lies on a thin set, SNOT has spurious solutions: use OTPTransport."
     _parameters: ClassVar = GameTransport._parameters | {"noise_dim": integer(0)}
 
     def __init__(
