@@ -5,15 +5,15 @@ python benchmarks/adaptation.py --development    # other tasks, to choose settin
 python benchmarks/adaptation.py --quick          # does it run? (make bench)
 """
 
-import argparse
 import statistics
-import time
 import warnings
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 import ot
+from common import heading, parser_of, row, timed
 from scipy.ndimage import gaussian_filter, shift
 from sklearn.base import clone
 from sklearn.datasets import load_breast_cancer, load_digits, load_iris, load_wine, make_classification, make_moons
@@ -205,34 +205,36 @@ METHODS = {
 }
 
 
+def run(method: Score, task: Callable[[np.random.Generator], Task], seed: int, max_iter: int) -> float:
+    return method(task(np.random.default_rng(seed)), seed, max_iter)
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__, "one seed, without the digits")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
     parser.add_argument("--tasks", nargs="+", choices=TASKS, default=list(TASKS))
     parser.add_argument("--development", action="store_true", help="other tasks")
-    parser.add_argument("--quick", action="store_true", help="one seed, without the digits")
     options = parser.parse_args()
     tasks, max_iter = DEVELOPMENT if options.development else {name: TASKS[name] for name in options.tasks}, STEPS
     if options.quick:
         options.seeds, max_iter = 1, STEPS_WHEN_QUICK
         tasks = {name: task for name, task in tasks.items() if "digits" not in name}
-    print(f"| method | {' | '.join(tasks)} | mean | s a fit |")
-    print("|---" * (len(tasks) + 3) + "|")
+    print(heading(["method", *tasks, "mean", "s a fit"]), flush=True)
     for name in options.methods:
         cells, means, seconds = [], [], []
         for task in tasks.values():
             scores = []
             for seed in range(options.seeds):
-                start = time.perf_counter()
                 with warnings.catch_warnings(action="ignore"):
-                    scores.append(METHODS[name](task(np.random.default_rng(seed)), seed, max_iter))
-                seconds.append(time.perf_counter() - start)
+                    score, taken = timed(partial(run, METHODS[name], task, seed, max_iter))
+                scores.append(score)
+                seconds.append(taken)
             error = statistics.stdev(scores) / len(scores) ** 0.5 if len(scores) > 1 else 0.0
             means.append(statistics.mean(scores))
             cells.append(f"{means[-1]:.3f} +- {error:.3f}")
         cells += [f"{statistics.mean(means):.3f}", f"{statistics.median(seconds):.1f}"]
-        print(f"| {name} | {' | '.join(cells)} |", flush=True)
+        print(row([name, *cells]), flush=True)
 
 
 if __name__ == "__main__":

@@ -5,12 +5,10 @@ python benchmarks/gpu.py                   # without its weights: make_convex_po
 python benchmarks/gpu.py --quick           # does it run? (make bench)
 """
 
-import argparse
 import statistics
-from itertools import pairwise
 
 import torch
-from w2 import Job, rows_of
+from common import Job, add_w2, heading, median_and_range, parser_of, row, rows_of, seconds_a_step, w2_name
 
 from neuralot import SNOTTransport
 from neuralot.defaults import default_gap_weight, default_rate, default_sizes
@@ -55,21 +53,13 @@ def milliseconds(
         generator=torch.Generator(device).manual_seed(0),
         capture=capture,
     )
-    records = solution.history[len(solution.history) // 5 :]
-    return 1e3 * statistics.median(
-        (after["seconds"] - before["seconds"]) / (after["step"] - before["step"]) for before, after in pairwise(records)
-    )
+    return 1e3 * seconds_a_step(solution.history[len(solution.history) // 5 :])
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--folder", help="the benchmark's published weights")
-    parser.add_argument("--dims", type=int, nargs="+", default=[2, 16, 64])
-    parser.add_argument("--budgets", type=float, nargs="+", default=[5, 15, 60], help="seconds of fit")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[20], help="the defaults were tuned on others")
-    parser.add_argument("--rows", type=int, default=2**19, help="of each sample")
+    parser = parser_of(__doc__, "one seed, d = 2, 5 seconds, two steps")
+    add_w2(parser, budgets=[5, 15, 60], seeds=[20])
     parser.add_argument("--device", default="cuda")
-    parser.add_argument("--quick", action="store_true", help="one seed, d = 2, 5 seconds, two steps")
     options = parser.parse_args()
     steps = STEPS
     if options.quick:
@@ -78,19 +68,19 @@ def main() -> None:
         parser.exit(message="torch sees no CUDA device\n")
     device = torch.device(options.device)
     print(torch.__version__, torch.cuda.get_device_name(device) if device.type == "cuda" else device)
-    name = "w2_benchmark" if options.folder else "convex_potential"
+    name = w2_name(options.folder)
     data = {
         d: [rows_of(Job(name, d, "", 0, seed), options.folder, options.rows) for seed in options.seeds]
         for d in options.dims
     }
-    print("| d | method | width | rows | captured | compiled | stratified | ms |\n|---|---|---|---|---|---|---|---|")
+    print(heading(["d", "method", "width", "rows", "captured", "compiled", "stratified", "ms"]))
     for d in options.dims:
         for method, width, n_rows, *how in steps:
             chosen = width or default_sizes(d)[0]
             taken = milliseconds(method, chosen, n_rows, data[d][0], *how, device)
             cells = [d, method.__name__, chosen, n_rows, *("yes" if each else "" for each in how), f"{taken:.3g}"]
-            print("| " + " | ".join(map(str, cells)) + " |", flush=True)
-    print("\n| d | budget s | L2-UVP % | steps | rows |\n|---|---|---|---|---|")
+            print(row(cells), flush=True)
+    print("\n" + heading(["d", "budget s", "L2-UVP %", "steps", "rows"]))
     for d in options.dims:
         for budget in options.budgets:
             uvp, n_steps, batches = [], [], []
@@ -100,9 +90,8 @@ def main() -> None:
                 uvp.append(l2_uvp(transport.transform(rows["X_test"]), rows["exact"], float(d)))
                 n_steps.append(transport.n_iter_)
                 batches.append(transport._fitted_params["batch_size"])
-            spread = f" ({min(uvp):.3g}..{max(uvp):.3g})" if len(uvp) > 1 else ""
-            cells = [d, f"{budget:g}", f"{statistics.median(uvp):.3g}{spread}", statistics.median_low(n_steps)]
-            print("| " + " | ".join(map(str, [*cells, statistics.median_low(batches)])) + " |", flush=True)
+            middle = map(statistics.median_low, (n_steps, batches))
+            print(row([d, f"{budget:g}", median_and_range(uvp, ".3g"), *middle]), flush=True)
 
 
 if __name__ == "__main__":

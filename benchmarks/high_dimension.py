@@ -4,13 +4,12 @@ python benchmarks/high_dimension.py            # the table of benchmarks/README.
 python benchmarks/high_dimension.py --quick    # does it run? (make bench)
 """
 
-import argparse
 import statistics
-import time
 import warnings
 from collections.abc import Callable
 
 import numpy as np
+from common import add_sizes, heading, median_and_range, parser_of, row, timed
 from sklearn.exceptions import ConvergenceWarning
 
 from neuralot import OTPTransport
@@ -46,10 +45,8 @@ def run(
     turn = np.linalg.qr(np.random.default_rng(seed).normal(size=(d, d)))[0] if rotated else np.eye(d)
     X, Y = pair.sample(n_rows, random_state=seed)
     transport = OTPTransport(max_iter=10**9, max_time=seconds, random_state=seed)
-    start = time.perf_counter()
     with warnings.catch_warnings(action="ignore", category=ConvergenceWarning):
-        transport.fit((X @ turn).astype(np.float32), (Y @ turn).astype(np.float32))
-    took = time.perf_counter() - start
+        _, took = timed(lambda: transport.fit(*((rows @ turn).astype(np.float32) for rows in (X, Y))))
     X, Y = pair.sample(N_PAIRS * N_SCORE, random_state=1000 + seed)
     draws = transport.sample(X @ turn, random_state=seed)[0] @ turn.T
     distance = statistics.mean(map(d_target, np.split(draws, N_PAIRS), np.split(Y, N_PAIRS)))
@@ -63,19 +60,15 @@ def run(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--dims", type=int, nargs="+", default=[64, 256])
-    parser.add_argument("--seeds", type=int, nargs="+", default=[10, 11, 12], help="the defaults were tuned on 0 and 1")
-    parser.add_argument("--rows", type=int, default=2**16)
+    parser = parser_of(__doc__, "one seed, d = 32, 5 seconds")
+    add_sizes(parser, [64, 256], [10, 11, 12], "0 and 1", 2**16)
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--rotated", action="store_true", help="turn both laws by a random rotation")
-    parser.add_argument("--quick", action="store_true", help="one seed, d = 32, 5 seconds")
     options = parser.parse_args()
     if options.quick:
         options.dims, options.seeds, options.rows, options.seconds = [32], [0], 2**13, 5
         print("Fits of 5 seconds: the figures mean nothing.")
-    print(f"| pair | d | {' | '.join(COLUMNS)} |")
-    print("|---" * (len(COLUMNS) + 2) + "|")
+    print(heading(["pair", "d", *COLUMNS]), flush=True)
     for d in options.dims:
         for make, side in PAIRS:
             pair = make(d)
@@ -83,11 +76,9 @@ def main() -> None:
             results = [
                 run(pair, side, options.rows, options.seconds, seed, options.rotated, floor) for seed in options.seeds
             ]
-            cells = []
-            for values in zip(*results, strict=True):
-                low, middle, high = (f"{each:.4g}" for each in (min(values), statistics.median(values), max(values)))
-                cells.append("" if np.isnan(values[0]) else middle if low == high else f"{middle} ({low}..{high})")
-            print(f"| {pair.name} | {d} | {' | '.join(cells)} |", flush=True)
+            columns = zip(*results, strict=True)
+            cells = ["" if np.isnan(values[0]) else median_and_range(values, ".4g") for values in columns]
+            print(row([pair.name, d, *cells]), flush=True)
 
 
 if __name__ == "__main__":

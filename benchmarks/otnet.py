@@ -4,18 +4,18 @@ python benchmarks/otnet.py            # the tables of benchmarks/README.md
 python benchmarks/otnet.py --quick    # does it run? (make bench)
 """
 
-import argparse
 import math
 import statistics
 import time
 import warnings
 from collections.abc import Callable, Iterable
+from functools import partial
 
 import numpy as np
 import torch
+from common import heading, median_and_range, parser_of, peak_beyond, row, timed
 from ot.da import SinkhornTransport
 from ot.semidiscrete import solve_semidiscrete
-from scale import peak_beyond
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
@@ -102,15 +102,11 @@ def masses(seeds: Iterable[int], budgets: Iterable[float], m: int, n_rows: int) 
                 errors, seconds = [], []
                 for seed in seeds:
                     points = torch.from_numpy(mixture(m, d, np.random.default_rng(seed))).float()
-                    start = time.perf_counter()
-                    found = solver(points, seed, budget)
-                    seconds.append(time.perf_counter() - start)
+                    found, taken = timed(partial(solver, points, seed, budget))
+                    seconds.append(taken)
                     errors.append(mass_error(*found, seed, n_rows))
-                print(f"| {d} | {name} | {statistics.median(seconds):.0f} | {spread(errors, '.5f')} |", flush=True)
-
-
-def spread(values: list[float], form: str) -> str:
-    return f"{statistics.median(values):{form}} ({min(values):{form}}..{max(values):{form}})"
+                cells = [d, name, f"{statistics.median(seconds):.0f}", median_and_range(errors, ".5f")]
+                print(row(cells), flush=True)
 
 
 def two_blobs(seeds: Iterable[int], max_iter: int) -> None:
@@ -132,7 +128,7 @@ def two_blobs(seeds: Iterable[int], max_iter: int) -> None:
         for name, rows in images.items():
             shares.setdefault(name, []).append(float((np.abs(rows[:, 0]) < 2.5).mean()))
     for name, values in shares.items():
-        print(f"| {name} | {spread(values, '.3%')} |", flush=True)
+        print(row([name, median_and_range(values, ".3%")]), flush=True)
 
 
 def retargets(seeds: Iterable[int], max_iter: int, m: int) -> None:
@@ -156,12 +152,7 @@ def retargets(seeds: Iterable[int], max_iter: int, m: int) -> None:
                 found.setdefault((d, name), []).append((true_error(transport, fresh), seconds))
     for (d, name), values in found.items():
         errors, seconds = map(list, zip(*values, strict=True))
-        print(f"| {d} | {name} | {spread(errors, '.4f')} | {statistics.median(seconds):.2f} |", flush=True)
-
-
-def timed(work: Callable[[], OTNetTransport]) -> tuple[OTNetTransport, float]:
-    start = time.perf_counter()
-    return work(), time.perf_counter() - start
+        print(row([d, name, median_and_range(errors, ".4f"), f"{statistics.median(seconds):.2f}"]), flush=True)
 
 
 def true_error(transport: OTNetTransport, rows: np.ndarray) -> float:
@@ -199,11 +190,8 @@ def digits(seeds: Iterable[int], max_iter: int) -> None:
             results.setdefault(name, []).append(((shares > 0.01).sum(), shares.min(), nearest, ghosts))
     for name, values in results.items():
         classes, least, nearest, ghosts = map(list, zip(*values, strict=True))
-        print(
-            f"| {name} | {min(classes):.0f} | {statistics.median(least):.1%} | {statistics.median(nearest):.2f} | "
-            f"{spread(ghosts, '.2%')} |",
-            flush=True,
-        )
+        cells = [f"{min(classes):.0f}", f"{statistics.median(least):.1%}", f"{statistics.median(nearest):.2f}"]
+        print(row([name, *cells, median_and_range(ghosts, ".2%")]), flush=True)
 
 
 def memory(m: int, max_iter: int) -> None:
@@ -219,47 +207,42 @@ def memory(m: int, max_iter: int) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__, "one seed, small samples")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
-    parser.add_argument("--quick", action="store_true", help="one seed, small samples")
     options = parser.parse_args()
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
     by_network(0.4)(torch.randn(100, 2), 0, 0.1)  # torch loads parts of itself in a first fit
     for part in options.parts:
         head, full, quick = PARTS[part]
-        print(f"\n{part}\n{head}", flush=True)
+        print(f"\n{part}\n" + (f"\n{heading(head)}" if head else ""), flush=True)
         (quick if options.quick else full)()
-
-
-def heading(*columns: str) -> str:
-    return f"\n| {' | '.join(columns)} |\n|{'---|' * len(columns)}"
 
 
 SEEDS = (0, 1, 2)
 UNSEEN = (20, 21, 22)  # steps and batches were tried on the others
-PARTS: dict[str, tuple[str, Callable[[], None], Callable[[], None]]] = {
+PARTS: dict[str, tuple[tuple[str, ...], Callable[[], None], Callable[[], None]]] = {
     "masses": (
-        heading("d", "solver", "s", "mass error"),
+        ("d", "solver", "s", "mass error"),
         lambda: masses(UNSEEN, (3, 10, 30), 10_000, 1_000_000),
         lambda: masses((0,), (2,), 1000, 100_000),
     ),
     "blobs": (
-        heading("map", "images between the blobs"),
+        ("map", "images between the blobs"),
         lambda: two_blobs(SEEDS, 1200),
         lambda: two_blobs((0,), 100),
     ),
     "retarget": (
-        heading("d", "", "mass error", "s"),
+        ("d", "", "mass error", "s"),
         lambda: retargets(SEEDS, 1200, 2000),
         lambda: retargets((0,), 60, 200),
     ),
     "digits": (
-        heading("images", "classes", "least class", "to the nearest real one", "ghosts"),
+        ("images", "classes", "least class", "to the nearest real one", "ghosts"),
         lambda: digits(SEEDS, 1200),
         lambda: digits((0,), 100),
     ),
-    "memory": ("", lambda: memory(100_000, 200), lambda: memory(10_000, 20)),
+    "memory": ((), lambda: memory(100_000, 200), lambda: memory(10_000, 20)),
 }
 
 

@@ -4,15 +4,13 @@ python benchmarks/recovery.py            # the table of benchmarks/README.md
 python benchmarks/recovery.py --quick    # one seed, short fits: does it run?
 """
 
-import argparse
 import statistics
-import sys
-import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from common import heading, median_and_range, parser_of, row, timed
 from sklearn.exceptions import ConvergenceWarning
 
 from neuralot import OTPTransport, SNOTTransport
@@ -104,10 +102,8 @@ def run(case: Case, seed: int, settings: dict, floor: float, n_score: int) -> Re
     X_fit, Y_fit = pair.sample(N_FIT, random_state=seed)
     X, Y = pair.sample(N_COST, N_PAIRS * n_score, random_state=1000 + seed)
     estimator = case.make(random_state=seed, **(case.settings | settings))
-    start = time.perf_counter()
     with warnings.catch_warnings(action="ignore", category=ConvergenceWarning):
-        estimator.fit(X_fit, Y_fit)
-    seconds = time.perf_counter() - start
+        _, seconds = timed(lambda: estimator.fit(X_fit, Y_fit))
     draws = estimator.sample(X, random_state=seed)[0]
     result = {
         "D_target": statistics.mean(map(d_target, *(np.split(rows[: len(Y)], N_PAIRS) for rows in (draws, Y)))),
@@ -129,27 +125,22 @@ def run(case: Case, seed: int, settings: dict, floor: float, n_score: int) -> Re
 def cell(results: list[Result], key: str) -> str:
     """Median over the seeds, and the range where it can be seen."""
     values = [result[key] for result in results if key in result]
-    if not values:
-        return ""
     digits = {"fit s": 0, "branch": 3, "cost": 3, "exact": 3, "cosine": 4, "L2-UVP": 3}.get(key, 4)
-    low, middle, high = (f"{value:.{digits}f}" for value in (min(values), statistics.median(values), max(values)))
-    return middle if low == high else f"{middle} ({low}..{high})"
+    return median_and_range(values, f".{digits}f") if values else ""
 
 
 COLUMNS = ("D_target", "floor", "cost", "exact", "branch", "L2-UVP", "cosine", "fit s")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__, "one seed and fits of 100 steps")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--only", default="", help="methods whose name ends so: 'OTP', 'SNOT', '(OTM-s)', 'plain'")
-    parser.add_argument("--quick", action="store_true", help="one seed and fits of 100 steps")
     options = parser.parse_args()
     seeds, settings, n_score = (1, {"max_iter": 100}, 300) if options.quick else (options.seeds, {}, N_SCORE)
     if options.quick:
         print("Fits of 100 steps and small samples: the figures mean nothing.")
-    print(f"| pair | method | {' | '.join(COLUMNS)} | seeds that reach the goal |")
-    print("|---" * (len(COLUMNS) + 3) + "|")
+    print(heading(["pair", "method", *COLUMNS, "seeds that reach the goal"]), flush=True)
     for case in (case for case in cases() if case.name.endswith(options.only)):
         floor = target_floor(case.pair.target, n=n_score, n_pairs=2 * N_PAIRS, random_state=0).mean
         results = [run(case, seed, settings, floor, n_score) for seed in range(seeds)]
@@ -157,8 +148,7 @@ def main() -> None:
         if n_diverged := int(sum(result["diverged"] for result in results)):
             reached = f"{reached} {n_diverged} of {seeds} diverged".strip()
         label = f"{case.pair.name}, d = {case.pair.n_features}"
-        print(f"| {label} | {case.name} | {' | '.join(cell(results, key) for key in COLUMNS)} | {reached} |")
-        sys.stdout.flush()
+        print(row([label, case.name, *(cell(results, key) for key in COLUMNS), reached]), flush=True)
 
 
 if __name__ == "__main__":

@@ -6,46 +6,16 @@ python benchmarks/scale.py --quick    # does it run? (make bench)
 Memory is what the process itself allocated (RssAnon of /proc/self/status, Linux), files mapped into memory left out.
 """
 
-import argparse
 import statistics
 import tempfile
-import threading
-import time
 import timeit
 from collections.abc import Callable
 from functools import partial
-from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
+from common import GIB, parser_of, peak_beyond, seconds_a_step
 
 from neuralot import SNOTTransport
-
-GIB = 2**30
-
-
-def allocated() -> float:
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(1024 * int(line.split()[1]) for line in lines if line.startswith("RssAnon"))
-
-
-def peak_beyond(work: Callable[[], object]) -> tuple[float, float]:
-    """Seconds that `work` takes, and the most memory that it held beyond what was there before, in GiB."""
-    before, peak, over = allocated(), 0.0, threading.Event()
-
-    def watch() -> None:
-        nonlocal peak
-        while not over.wait(0.01):
-            peak = max(peak, allocated() - before)
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    start = time.perf_counter()
-    work()
-    seconds = time.perf_counter() - start
-    over.set()
-    watcher.join()
-    return seconds, peak / GIB
 
 
 def rows(n: int, d: int, seed: int = 0) -> np.ndarray:
@@ -72,11 +42,7 @@ def steps(sizes: list[int], n_steps: int) -> None:
     for n in sizes:
         X, Y = rows(n, 16), rows(n, 16, seed=1)
         transport = SNOTTransport(max_iter=n_steps, batch_size=256, random_state=0).fit(X, Y)
-        each = statistics.median(
-            (after["seconds"] - before["seconds"]) / (after["step"] - before["step"])
-            for before, after in pairwise(transport.history_)
-        )
-        print(f"n = {n}: {1000 * each:.2f} ms a step")
+        print(f"n = {n}: {1000 * seconds_a_step(transport.history_):.2f} ms a step")
 
 
 def beside_pot(sizes: list[int]) -> None:
@@ -109,11 +75,7 @@ def fit(n_rows: int) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--quick", action="store_true", help="a hundredth of the rows mapped, a quarter of those fitted"
-    )
-    options = parser.parse_args()
+    options = parser_of(__doc__, "a hundredth of the rows mapped, a quarter of those fitted").parse_args()
     small = 100 if options.quick else 1
     through_files(10**7 // small)
     steps([10**3, 10**4, 10**5, 10**6][: 3 if options.quick else 4], 100 // (4 if options.quick else 1))

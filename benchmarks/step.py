@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from common import heading, parser_of, row
 from torch import Generator
 
 import neuralot
@@ -40,14 +41,16 @@ from neuralot.networks import Potential
 from neuralot.sampling import as_sampler
 
 try:
-    from neuralot.solve import loop
+    from neuralot.solve.environment import keep_freed_memory
     from neuralot.solve.problem import Batch
     from neuralot.solve.training import Training
 except ImportError:  # a baseline, before the modules moved
     from neuralot.training import Training
 
-    import neuralot.solve as loop
+    from neuralot import solve
     from neuralot.semidual import Batch
+
+    keep_freed_memory = getattr(solve, "_keep_freed_memory", lambda: None)
 
 ROOT = Path(__file__).resolve().parents[1]
 N_ROWS, N_POINTS, DEPTH, WARM_UP = 8192, 10_000, 3, 3
@@ -144,7 +147,7 @@ def work() -> None:
 
 def serve(case: list[Any], is_compiled: bool) -> None:
     """Make steps of one case, as many as the lines on stdin say."""
-    getattr(loop, "_keep_freed_memory", lambda: None)()
+    keep_freed_memory()
     problem, step = make_step(Case(*case), is_compiled)
     *_, width, batch = case
     bmm = partial(torch.bmm, torch.randn(2, batch, width), torch.randn(2, width, width))
@@ -220,7 +223,7 @@ def measure(case: Case, workers: dict[str, Worker], n_rounds: int, seconds: floa
     return {name: tuple(map(statistics.median, zip(*(costs[name] for costs in rounds), strict=True))) for name in asks}
 
 
-def row(case: Case, costs: dict[str, Cost], asked: argparse.Namespace) -> dict[str, str]:
+def cells_of(case: Case, costs: dict[str, Cost], asked: argparse.Namespace) -> dict[str, str]:
     """Cells of the table by their headings, empty where something was not measured."""
     seconds, faults = ({name: costs.get(name, NOTHING)[i] for name in MEASURED} for i in (0, 1))
     ours, baseline = seconds["ours"], seconds["baseline"]
@@ -252,11 +255,10 @@ def commit(root: Path) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__, "two shapes and OT-Net at d = 2, short rounds")
     parser.add_argument("--baseline", type=Path, help="a checkout of another commit")
     parser.add_argument("--compile", action="store_true", help="the compiled step too")
     parser.add_argument("--two", action="store_true", help="beside a second fit, and beside a busy process")
-    parser.add_argument("--quick", action="store_true", help="two shapes and OT-Net at d = 2, short rounds")
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.worker:
@@ -280,10 +282,10 @@ def main() -> None:
     print(f"neuralot: {commit(ROOT)}; torch: {torch.__version__}, {torch.backends.cpu.get_cpu_capability()}")
     print(f"processor: {processor()}, core {mine}\n", flush=True)
     for index, case in enumerate(cases):
-        cells = row(case, measure(case, workers, n_rounds, seconds), options)
+        cells = cells_of(case, measure(case, workers, n_rounds, seconds), options)
         if not index:
-            print(f"| {' | '.join(cells)} |\n|{'---|' * len(cells)}")
-        print(f"| {' | '.join(cells.values())} |", flush=True)
+            print(heading(list(cells)))
+        print(row(cells.values()), flush=True)
 
 
 if __name__ == "__main__":

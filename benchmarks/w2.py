@@ -8,14 +8,12 @@ Every solver gets the same rows, one core and the same budget of fit; two jobs r
 result is a line of the CSV file as soon as it is there, and a run goes on where the last one ended.
 """
 
-import argparse
 import contextlib
 import csv
 import itertools
 import multiprocessing
 import os
 import statistics
-import tempfile
 import time
 import warnings
 from collections.abc import Callable
@@ -25,26 +23,16 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+from common import Job, add_w2, heading, median_and_range, parser_of, row, rows_of, timed, w2_name
 
 from neuralot import SNOTTransport
-from neuralot.datasets import TransportPair, load_w2_benchmark, make_convex_potential
 from neuralot.metrics import l2_uvp
 
-N_TEST = 4096
 BATCH_OF_PEERS = 1024  # ott-jax leaves it to the user; its authors use 1024
 SINKHORN_REG = 0.1
 LARGEST_EXACT = 16_384  # rows a side: the cost matrix alone takes 2 GiB
 
 Map = Callable[[np.ndarray], np.ndarray]
-
-
-@dataclass(frozen=True)
-class Job:
-    pair: str
-    n_features: int
-    solver: str
-    budget: float
-    seed: int
 
 
 @dataclass(frozen=True)
@@ -79,9 +67,8 @@ def identity(X: np.ndarray, Y: np.ndarray, budget: float, seed: int) -> Fitted:
 
 def neuralot(X: np.ndarray, Y: np.ndarray, budget: float, seed: int, **settings) -> Fitted:
     transport = SNOTTransport(max_time=budget, random_state=seed, **settings)
-    start = time.perf_counter()
-    transport.fit(X, Y)
-    return Fitted(transport.transform, time.perf_counter() - start, 0.0, len(X), transport.n_iter_)
+    _, seconds = timed(lambda: transport.fit(X, Y))
+    return Fitted(transport.transform, seconds, 0.0, len(X), transport.n_iter_)
 
 
 def ott_enot(X: np.ndarray, Y: np.ndarray, budget: float, seed: int) -> Fitted:
@@ -134,9 +121,8 @@ def _ott(solver, X: np.ndarray, Y: np.ndarray, budget: float, seed: int) -> Fitt
 def pot_linear(X: np.ndarray, Y: np.ndarray, budget: float, seed: int) -> Fitted:
     import ot
 
-    start = time.perf_counter()
-    transport = ot.da.LinearTransport().fit(Xs=X, Xt=Y)
-    return Fitted(lambda X_new: transport.transform(Xs=X_new), time.perf_counter() - start, 0.0, len(X))
+    transport, seconds = timed(lambda: ot.da.LinearTransport().fit(Xs=X, Xt=Y))
+    return Fitted(lambda X_new: transport.transform(Xs=X_new), seconds, 0.0, len(X))
 
 
 def pot_emd(X: np.ndarray, Y: np.ndarray, budget: float, seed: int) -> Fitted:
@@ -184,27 +170,7 @@ SOLVERS: dict[str, Callable[[np.ndarray, np.ndarray, float, int], Fitted]] = {
     "identity": identity,
 }
 WITHOUT_BUDGET = ("POT linear", "identity")
-
-
-def the_pair(name: str, n_features: int, folder: str | None) -> TransportPair:
-    return load_w2_benchmark(folder, n_features) if name == "w2_benchmark" else make_convex_potential(n_features)
-
-
-def rows_of(job: Job, folder: str | None, n_rows: int) -> dict[str, np.ndarray]:
-    """Rows to fit and to test on, and the exact images; kept in a scratch file, for they take a while at d = 64."""
-    scratch = Path(tempfile.gettempdir()) / "neuralot-w2"
-    scratch.mkdir(exist_ok=True)
-    path = scratch / f"{job.pair}-{job.n_features}-{job.seed}-{n_rows}.npz"
-    if not path.exists():
-        pair = the_pair(job.pair, job.n_features, folder)
-        X, Y = pair.sample(n_rows, random_state=job.seed)
-        X_test, _ = pair.sample(N_TEST, 1, random_state=1000 + job.seed)
-        rows = {"X": X, "Y": Y, "X_test": X_test, "exact": pair.exact_map(X_test)}
-        partial = path.with_suffix(f".{os.getpid()}.npz")
-        np.savez(partial, **{name: array.astype(np.float32) for name, array in rows.items()})
-        partial.rename(path)
-    with np.load(path) as rows:
-        return dict(rows)
+COLUMNS = ("d", "solver", "budget s", "L2-UVP %", "times ours", "fit s", "set-up s", "rows", "steps", "seeds")
 
 
 def run(job: Job, folder: str | None, n_rows: int) -> Result:
@@ -247,10 +213,7 @@ def append(path: Path, result: Result) -> None:
 
 def table(results: list[Result]) -> str:
     """Medians over the seeds, and the range; beside each the ratio to neuralot's at the same budget."""
-    lines = [
-        "| d | solver | budget s | L2-UVP % | times ours | fit s | set-up s | rows | steps | seeds |",
-        "|---|---|---|---|---|---|---|---|---|---|",
-    ]
+    lines = [heading(COLUMNS)]
     order = list(SOLVERS)
     groups: dict[tuple, list[Result]] = {}
     for result in sorted(results, key=lambda r: (r.n_features, order.index(r.solver), r.budget, r.seed)):
@@ -259,12 +222,11 @@ def table(results: list[Result]) -> str:
         median = {name: statistics.median(getattr(r, name) for r in group) for name in ("uvp", "fit", "setup")}
         ours = groups.get((d, order[0], budget))
         ratio = f"{median['uvp'] / statistics.median(r.uvp for r in ours):.1f}" if ours and ours != group else ""
-        values = [r.uvp for r in group]
-        spread = f" ({min(values):.3g}..{max(values):.3g})" if len(values) > 1 else ""
-        cells = [d, solver, f"{budget:g}" if budget else "", f"{median['uvp']:.3g}{spread}", ratio]
+        uvp = median_and_range([r.uvp for r in group], ".3g")
+        cells = [d, solver, f"{budget:g}" if budget else "", uvp, ratio]
         cells += [f"{median['fit']:.0f}", f"{median['setup']:.0f}", max(r.n_rows for r in group)]
         cells += [statistics.median_low(r.n_steps for r in group) or "", len(group)]
-        lines.append("| " + " | ".join(map(str, cells)) + " |")
+        lines.append(row(cells))
     return "\n".join(lines)
 
 
@@ -298,23 +260,18 @@ def figure(results: list[Result], path: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--folder", help="the benchmark's published weights")
-    parser.add_argument("--dims", type=int, nargs="+", default=[2, 16, 64])
-    parser.add_argument("--budgets", type=float, nargs="+", default=[1, 5, 15, 60, 300], help="seconds of fit")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[20, 21, 22], help="the defaults were tuned on others")
-    parser.add_argument("--rows", type=int, default=2**19, help="of each sample")
+    parser = parser_of(__doc__, "one seed, d = 2 and 4, 5 seconds, files in build/")
+    add_w2(parser, budgets=[1, 5, 15, 60, 300], seeds=[20, 21, 22])
     parser.add_argument("--solvers", nargs="+", choices=SOLVERS, default=list(SOLVERS))
     parser.add_argument("--jobs", type=int, default=min(2, os.cpu_count() or 1), help="fits side by side")
     parser.add_argument("--csv", type=Path, default=Path("benchmarks/results/w2.csv"))
     parser.add_argument("--figure", type=Path, default=Path("benchmarks/results/w2.png"))
-    parser.add_argument("--quick", action="store_true", help="one seed, d = 2 and 4, 5 seconds, files in build/")
     options = parser.parse_args()
     if options.quick:
         options.dims, options.budgets, options.seeds, options.rows = [2, 4], [5.0], [0], 2**14
         options.csv, options.figure = Path("build/bench/w2.csv"), Path("build/bench/w2.png")
         options.csv.unlink(missing_ok=True)
-    name = "w2_benchmark" if options.folder else "convex_potential"
+    name = w2_name(options.folder)
     done = read(options.csv)
     known = {result.job for result in done}
     jobs = [

@@ -1,7 +1,7 @@
 """Default values that ``'auto'`` stands for.
 
 Sizes, rates and decays follow the dimension and the number of rows. The rules were fitted to the runs in
-``benchmarks/README.md``.
+``benchmarks/TRIED.md``.
 """
 
 from __future__ import annotations

@@ -124,7 +124,8 @@ def test_every_choice_of_an_estimator_is_documented(cls):
 def test_every_fitted_attribute_of_an_estimator_is_documented(cls, samples):
     transport = cls(max_iter=1, hidden_layer_sizes=(4,)).fit(*samples)
     fitted = {name for name in vars(transport) if name.endswith("_") and not name.startswith("_")}
-    fitted |= {name for name, value in vars(cls).items() if isinstance(value, property) and name.endswith("_")}
+    members = [item for each in cls.__mro__ if each.__module__.startswith("neuralot") for item in vars(each).items()]
+    fitted |= {name for name, value in members if isinstance(value, property) and name.endswith("_")}
     assert {name for name, _ in documented(cls, "Attributes")} == fitted | {"feature_names_in_"}
 
 

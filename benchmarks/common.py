@@ -1,0 +1,143 @@
+"""What several benchmarks share: options, cells of tables, times, memory, and rows of the Wasserstein-2 pairs.
+
+Nothing of neuralot is imported before it is needed: step.py also runs beside older commits.
+"""
+
+import argparse
+import os
+import statistics
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from neuralot.datasets import TransportPair
+
+GIB = 2**30
+N_TEST = 4096
+Made = TypeVar("Made")
+
+# options
+
+
+def parser_of(doc: str, quick: str) -> argparse.ArgumentParser:
+    """A parser with --quick, which every benchmark has."""
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help=quick)
+    return parser
+
+
+def add_sizes(parser: argparse.ArgumentParser, dims: list[int], seeds: list[int], tuned_on: str, rows: int) -> None:
+    parser.add_argument("--dims", type=int, nargs="+", default=dims)
+    parser.add_argument("--seeds", type=int, nargs="+", default=seeds, help=f"the defaults were tuned on {tuned_on}")
+    parser.add_argument("--rows", type=int, default=rows, help="of each sample")
+
+
+def add_w2(parser: argparse.ArgumentParser, budgets: list[float], seeds: list[int]) -> None:
+    """Options of the scripts that run on the Wasserstein-2 benchmark."""
+    parser.add_argument("--folder", help="the benchmark's published weights")
+    parser.add_argument("--budgets", type=float, nargs="+", default=budgets, help="seconds of fit")
+    add_sizes(parser, [2, 16, 64], seeds, "others", 2**19)
+
+
+# tables
+
+
+def row(cells: Iterable[object]) -> str:
+    return f"| {' | '.join(map(str, cells))} |"
+
+
+def heading(columns: Sequence[str]) -> str:
+    return f"{row(columns)}\n|{'---|' * len(columns)}"
+
+
+def median_and_range(values: Sequence[float], form: str) -> str:
+    """`median (lowest..highest)`, or the median alone where the range cannot be seen."""
+    low, middle, high = (format(value, form) for value in (min(values), statistics.median(values), max(values)))
+    return middle if low == high else f"{middle} ({low}..{high})"
+
+
+# times and memory
+
+
+def timed(work: Callable[[], Made]) -> tuple[Made, float]:
+    """What `work` returns, and the seconds that it takes."""
+    start = time.perf_counter()
+    made = work()
+    return made, time.perf_counter() - start
+
+
+def seconds_a_step(records: Iterable[Mapping[str, float]]) -> float:
+    """Median over the records of a fit."""
+    return statistics.median(
+        (after["seconds"] - before["seconds"]) / (after["step"] - before["step"]) for before, after in pairwise(records)
+    )
+
+
+def allocated() -> float:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(1024 * int(line.split()[1]) for line in lines if line.startswith("RssAnon"))
+
+
+def peak_beyond(work: Callable[[], object]) -> tuple[float, float]:
+    """Seconds that `work` takes, and the most memory that it held beyond what was there before, in GiB."""
+    before, peak, over = allocated(), 0.0, threading.Event()
+
+    def watch() -> None:
+        nonlocal peak
+        while not over.wait(0.01):
+            peak = max(peak, allocated() - before)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    _, seconds = timed(work)
+    over.set()
+    watcher.join()
+    return seconds, peak / GIB
+
+
+# pairs of the Wasserstein-2 benchmark
+
+
+@dataclass(frozen=True)
+class Job:
+    pair: str
+    n_features: int
+    solver: str
+    budget: float
+    seed: int
+
+
+def w2_name(folder: str | None) -> str:
+    """The pairs to run on: the published ones, or our own where their weights are not at hand."""
+    return "w2_benchmark" if folder else "convex_potential"
+
+
+def the_pair(name: str, n_features: int, folder: str | None) -> "TransportPair":
+    from neuralot.datasets import load_w2_benchmark, make_convex_potential
+
+    return load_w2_benchmark(folder, n_features) if name == "w2_benchmark" else make_convex_potential(n_features)
+
+
+def rows_of(job: Job, folder: str | None, n_rows: int) -> dict[str, np.ndarray]:
+    """Rows to fit and to test on, and the exact images; kept in a scratch file, for they take a while at d = 64."""
+    scratch = Path(tempfile.gettempdir()) / "neuralot-w2"
+    scratch.mkdir(exist_ok=True)
+    path = scratch / f"{job.pair}-{job.n_features}-{job.seed}-{n_rows}.npz"
+    if not path.exists():
+        pair = the_pair(job.pair, job.n_features, folder)
+        X, Y = pair.sample(n_rows, random_state=job.seed)
+        X_test, _ = pair.sample(N_TEST, 1, random_state=1000 + job.seed)
+        rows = {"X": X, "Y": Y, "X_test": X_test, "exact": pair.exact_map(X_test)}
+        partial = path.with_suffix(f".{os.getpid()}.npz")
+        np.savez(partial, **{name: array.astype(np.float32) for name, array in rows.items()})
+        partial.rename(path)
+    with np.load(path) as rows:
+        return dict(rows)
