@@ -71,7 +71,7 @@ class OTNetTransport(SemiDiscreteTransport):
     max_time : float or None, default=None
         Seconds after which the fit ends; its schedules follow the budget that is used up first.
     learning_rate_init : float or 'auto', default='auto'
-        Adam's first rate for the network; Muon's is 10 times that. ``'auto'`` is .008 below 16 features, .006 up to
+        Adam's first rate for the network; Muon's is 10 times that. ``'auto'`` is 0.008 below 16 features, 0.006 up to
         64, and then falls as 1 / n_features.
     optimizer : {'auto', 'adam', 'muon'}, default='auto'
         ``'muon'``, and ``'auto'``: Muon on the matrices of the network's layers before the last, and Adam on the rest.

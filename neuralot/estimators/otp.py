@@ -93,8 +93,8 @@ class OTPTransport(GameTransport):
         Seconds after which the fit ends; its schedules follow the budget that is used up first. Two fits that it ends
         are not bit-equal.
     learning_rate_init : float or 'auto', default='auto'
-        Adam's first rate; Muon's is 10 times that. Both follow a cosine to zero. ``'auto'`` is .008 below 16
-        features, .006 up to 64, and then falls as 1 / n_features. From 3 to 63 features it also falls with the root of
+        Adam's first rate; Muon's is 10 times that. Both follow a cosine to zero. ``'auto'`` is 0.008 below 16
+        features, 0.006 up to 64, and then falls as 1 / n_features. From 3 to 63 features it also falls with the root of
         the steps beyond 1200, to a half at 4800, where `max_iter` tells them, or `max_time` and a batch of our own.
     optimizer : {'auto', 'adam', 'muon'}, default='auto'
         ``'muon'``, and ``'auto'``: Muon on the matrices of the layers before the last, those with fewer than 8 inputs
