@@ -14,7 +14,7 @@ OF_OTHERS = ("_fused", "_foreach", "_forward", "_init_callback")  # of torch and
 # measure: what the test allows, and the goal
 LIMITS = {
     "modules in import cycles": (0, 0),
-    "private members read across modules": (1, 0),
+    "private members read across modules": (0, 0),
     "methods that the loop asks of a problem": (5, 5),
     "attributes that the loop asks of a problem": (4, 4),
     "parameters of the widest constructor": (34, 24),

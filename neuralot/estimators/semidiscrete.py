@@ -154,9 +154,7 @@ class SemiDiscreteTransport(BaseTransport, ABC):
             other.history_, other.n_iter_, other.status_ = solution.history, solution.n_iter, solution.status
             if solution.n_iter == refine_steps and solution.status in (Status.MAX_ITER, Status.SHORT):
                 other.status_ = Status.REFINED
-        other._certify()
-        source = self.units_.to_source(self.problem_.source_rows.double().cpu().numpy())
-        other.transport_cost_ = other._transport_cost(Law(source, np.ones(len(source))))
+        other._certify_on_kept_rows()
         return other
 
     def _of_target(self, law: Law, target: Standardised) -> dict[str, Any]:
@@ -170,6 +168,12 @@ class SemiDiscreteTransport(BaseTransport, ABC):
             source, held_out = source.split(self.validation_fraction, generator)
         _otnet(problem).keep(source.alike(MOST_KEPT), *held_out.distinct_rows(MOST_HELD_OUT))
         return source, target, MassTolerance(self.mass_tol)
+
+    def _certify_on_kept_rows(self) -> None:
+        """Set the certificate and cost from the kept source rows."""
+        self._certify()
+        source = self.units_.to_source(self.problem_.source_rows.double().cpu().numpy())
+        self.transport_cost_ = self._transport_cost(Law(source, np.ones(len(source))))
 
     def _certify(self) -> None:
         certificate = self.problem_.certificate()
