@@ -16,16 +16,16 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from neuralot.costs import as_cost
+from neuralot.divergences import sinkhorn_divergence
 from neuralot.estimators.checks import check_n_draws, check_out, unchanged_on_error
 from neuralot.estimators.files import plain, revive, write
 from neuralot.estimators.fitting import Fitter
 from neuralot.estimators.laws import Law, Laws
 from neuralot.estimators.samples import Samples
-from neuralot.estimators.setup import is_ours, seeded_generator
+from neuralot.estimators.setup import is_built_in, seeded_generator
 from neuralot.estimators.tasks import AVAILABLE, CallbackSupportMixin, Tasks, with_callbacks
 from neuralot.estimators.units import Image, bounds_of, map_rows
 from neuralot.estimators.warn import warn_of_outliers, warn_of_scales, warn_user
-from neuralot.metrics.sinkhorn import sinkhorn_divergence
 from neuralot.solve.status import Status
 
 Self = TypeVar("Self", bound="BaseTransport")
@@ -212,7 +212,7 @@ class BaseTransport(Documented, CallbackSupportMixin, OneToOneFeatureMixin, Tran
         out = check_out(out, rows.shape, rows)
         enter, leave = self.units_.from_target, self.units_.to_source
         image: Image = lambda problem, y: problem.inverse(y)  # noqa: E731
-        return _like(X, map_rows(self.problem_, rows, image, enter, leave, out, exact=self._is_ours))
+        return _like(X, map_rows(self.problem_, rows, image, enter, leave, out, exact=self._is_built_in))
 
     def score(
         self,
@@ -336,11 +336,11 @@ class BaseTransport(Documented, CallbackSupportMixin, OneToOneFeatureMixin, Tran
 
     def _to_target(self, rows: np.ndarray, image: Image, out: np.ndarray) -> np.ndarray:
         enter, leave = self.units_.from_source, self.units_.to_target
-        return map_rows(self.problem_, rows, image, enter, leave, out, exact=self._is_ours)
+        return map_rows(self.problem_, rows, image, enter, leave, out, exact=self._is_built_in)
 
     @property
-    def _is_ours(self) -> bool:
-        return is_ours(self._fitted_params)
+    def _is_built_in(self) -> bool:
+        return is_built_in(self._fitted_params)
 
 
 def _like(X: Any, rows: np.ndarray) -> Any:

@@ -17,7 +17,7 @@ from torch import Generator
 from neuralot.costs import Cost, as_cost
 from neuralot.defaults import BATCH, default_rate
 from neuralot.estimators.laws import Law, Laws, Standardised
-from neuralot.estimators.setup import SetUp, Setup, is_ours
+from neuralot.estimators.setup import Preparation, Setup, is_built_in
 from neuralot.estimators.tasks import Tasks
 from neuralot.estimators.units import Units
 from neuralot.forms.compiled import has_compiler
@@ -61,7 +61,7 @@ class Watch(Protocol):
 Watched = tuple[Standardised, Standardised, Watch | None]
 
 
-class Fitter(SetUp, ABC):
+class Fitter(Preparation, ABC):
     """Fit of a problem to two laws, with hooks.
 
     A subclass stores its parameters, builds its method in `_method`, says in `_resolved` what ``'auto'`` means, and in
@@ -91,13 +91,13 @@ class Fitter(SetUp, ABC):
     def _fit(self, laws: Laws, generator: Generator, start: float, tasks: Tasks | None = None) -> dict[str, Any]:
         """Return the fitted attributes.
 
-        A warm start continues from the last weights.
-
-        `start` is when the budget began, and `tasks` is called at every record.
+        A warm start continues from the last weights. `start` is when the budget began, and `tasks` is called at every
+        record.
         """
         warm = self.warm_start and hasattr(self, "problem_")
         setup = self._set_up(laws, generator, warm=warm)
-        params, end = setup.params, math.inf if setup.params["max_time"] is None else start + setup.params["max_time"]
+        params = setup.params
+        end = math.inf if params["max_time"] is None else start + params["max_time"]
         problem = self._build(setup.units, params, generator)
         if warm:
             _load(problem, self.problem_)
@@ -109,7 +109,7 @@ class Fitter(SetUp, ABC):
             problem = self._within(end, problem, samplers, setup, n_rows, generator, warm=warm)
         if _compiles(params, generator) and problem.compile_step():
             # here it is compiled
-            step_timer(problem, *samplers, params["optimizer"], generator, is_ours(params))(params["batch_size"])
+            step_timer(problem, *samplers, params["optimizer"], generator, is_built_in(params))(params["batch_size"])
         callbacks = [*([] if watch is None else [watch]), *(self.callbacks or ())]
         if tasks is not None:
             callbacks.append(tasks.begin(setup.attributes | fitted))
@@ -121,7 +121,7 @@ class Fitter(SetUp, ABC):
                 problem,
                 *samplers,
                 max_time=None if math.isinf(left) else max(left, 1e-3),
-                capture=is_ours(params),
+                capture=is_built_in(params),
                 fallback=None if warm else problem.affine,
                 callbacks=callbacks,
                 **settings(params, generator),
@@ -203,7 +203,7 @@ def _choose_batch(
 
     A few steps are timed for it.
     """
-    timer = step_timer(problem, *samplers, params["optimizer"], generator, is_ours(params))
+    timer = step_timer(problem, *samplers, params["optimizer"], generator, is_built_in(params))
     largest = max(BATCH, min(LARGEST, n_rows))
     params["batch_size"] = batch_for(end - time.perf_counter(), timer, largest)
     return float(min(params["max_iter"], (end - time.perf_counter()) / timer(params["batch_size"])))

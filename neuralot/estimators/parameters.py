@@ -59,10 +59,7 @@ class Parameter:
         return replace(self, kept=True)
 
 
-Parameters = Mapping[str, Parameter]
-
-
-def check_parameters(values: Mapping[str, Any], parameters: Parameters) -> None:
+def check_parameters(values: Mapping[str, Any], parameters: Mapping[str, Parameter]) -> None:
     """Raise a ValueError for the first invalid value.
 
     The message names the parameter and says what to pass.

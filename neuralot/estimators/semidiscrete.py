@@ -8,13 +8,12 @@ from collections.abc import Callable
 from typing import Any, Self
 
 import numpy as np
-import torch
 from sklearn.utils.validation import check_is_fitted
 from torch import Generator, Tensor
 
 from neuralot.estimators.base import BaseTransport
 from neuralot.estimators.checks import check_refine_steps, check_weights
-from neuralot.estimators.fitting import Watched, settings
+from neuralot.estimators.fitting import Watched, learning, settings
 from neuralot.estimators.laws import Law, Standardised
 from neuralot.estimators.setup import seeded_generator
 from neuralot.estimators.units import Image, Return, map_rows
@@ -141,15 +140,14 @@ class SemiDiscreteTransport(BaseTransport, ABC):
             problem = problem if near else self.problem_.reopened()
             n_corrections = refine_steps if near else (1 - NETWORK_SHARE) * refine_steps
             budget = {"max_iter": refine_steps, "averaging": averaging_over(n_corrections)}
-            with torch.inference_mode(False), torch.enable_grad():
-                solution = solve(
-                    problem.requires_grad_(True),
-                    problem.source_rows,
-                    target,
-                    max_time=self.max_time,
-                    callbacks=[MassTolerance(self.mass_tol), *(self.callbacks or ())],
-                    **settings(self._fitted_params, generator) | budget,
-                )
+            solution = learning(solve)(
+                problem.requires_grad_(True),
+                problem.source_rows,
+                target,
+                max_time=self.max_time,
+                callbacks=[MassTolerance(self.mass_tol), *(self.callbacks or ())],
+                **settings(self._fitted_params, generator) | budget,
+            )
             other.problem_ = _otnet(solution.problem.requires_grad_(False))
             other.history_, other.n_iter_, other.status_ = solution.history, solution.n_iter, solution.status
             if solution.n_iter == refine_steps and solution.status in (Status.MAX_ITER, Status.SHORT):
@@ -187,7 +185,7 @@ class SemiDiscreteTransport(BaseTransport, ABC):
             return super()._to_target(rows, lambda problem, x: self._blend(_otnet(problem), x)[0], out)
         index: Image = lambda problem, x: _otnet(problem).assign(x)[:, None]  # noqa: E731
         arrive: Return = lambda index, X: self.target_points_[index[:, 0].astype(np.intp)]  # noqa: E731
-        return map_rows(self.problem_, rows, index, self.units_.from_source, arrive, out, exact=self._is_ours)
+        return map_rows(self.problem_, rows, index, self.units_.from_source, arrive, out, exact=self._is_built_in)
 
     def _blend(self, problem: OTNet, x: Tensor) -> tuple[Tensor, Tensor]:
         distance = self.crease_distance
@@ -200,7 +198,7 @@ class SemiDiscreteTransport(BaseTransport, ABC):
         image: Image = lambda problem, x: value(_otnet(problem), x)[:, None]  # noqa: E731
         out = np.empty((len(rows), 1), dtype=rows.dtype)
         enter = self.units_.from_source
-        return map_rows(self.problem_, rows, image, enter, lambda values, X: values, out, exact=self._is_ours)[:, 0]
+        return map_rows(self.problem_, rows, image, enter, lambda values, X: values, out, exact=self._is_built_in)[:, 0]
 
 
 def averaging_over(n_steps: float) -> float:

@@ -69,7 +69,7 @@ class Setup:
         return {"units_": self.units, "_fitted_params": self.params}
 
 
-class SetUp(BaseEstimator, ABC):
+class Preparation(BaseEstimator, ABC):
     """Standardises the laws of a fit, and resolves its parameters."""
 
     units_: Units
@@ -201,12 +201,12 @@ class SetUp(BaseEstimator, ABC):
         return units
 
 
-def parameters_of(cls: type[SetUp]) -> dict[str, Parameter]:
+def parameters_of(cls: type[Preparation]) -> dict[str, Parameter]:
     """Return what each parameter of an estimator may be."""
     return cls._parameters
 
 
-def attributes_of(cls: type[SetUp]) -> frozenset[str]:
+def attributes_of(cls: type[Preparation]) -> frozenset[str]:
     """Return the fitted attributes that only this estimator has."""
     return cls._own_attributes
 
@@ -216,7 +216,7 @@ def _has_networks(params: Mapping[str, Any]) -> bool:
     return any(params.get(name) is not None for name in NETWORKS)
 
 
-def is_ours(params: Mapping[str, Any]) -> bool:
+def is_built_in(params: Mapping[str, Any]) -> bool:
     """Return whether networks and cost are this package's.
 
     These work in double precision, and compute nothing on the host.

@@ -239,8 +239,8 @@ class SNOTTransport(GameTransport):
         return self._training(rows.shape[1], n_source, n_target, usual_decay)
 
     def _sizes_of_long_fits(self, n_features: int, n_rows: int, n_draws: float) -> tuple[int, ...] | None:
-        is_ours = self.hidden_layer_sizes == "auto" and self.potential_network is None
-        return sizes_of_long_fits(n_features, n_rows, n_draws) if is_ours else None
+        is_chosen_here = self.hidden_layer_sizes == "auto" and self.potential_network is None
+        return sizes_of_long_fits(n_features, n_rows, n_draws) if is_chosen_here else None
 
     def _method(self, n_features: int, params: Any, cost: Cost, generator: Generator) -> Problem:
         return SNOT(n_features, self._form(n_features, params, cost, generator))

@@ -103,7 +103,7 @@ class Units:
         return self._covers(Y, self.target_centre)
 
     def _covers(self, rows: np.ndarray, centre: np.ndarray) -> bool:
-        beside = np.abs(self._beside(rows, centre)).max()
+        beside = np.abs(self._residual(rows, centre)).max()
         return bool(beside <= 1e-3 * max(self.scale, np.abs(rows - centre).max()))
 
     def cost(self, cost: Cost, device: torch.device) -> Cost:
@@ -125,7 +125,7 @@ class Units:
         The result has the dtype of `X`. If `X` are images of target rows `Y`, components of `Y` outside of the basis
         are added.
         """
-        return self._leave(X, self.source_centre) + self._beside(Y, self.target_centre)
+        return self._leave(X, self.source_centre) + self._residual(Y, self.target_centre)
 
     def to_target(self, Y: np.ndarray, X: np.ndarray | None = None) -> np.ndarray:
         """Return standardised target rows in the user's coordinates.
@@ -133,7 +133,7 @@ class Units:
         The result has the dtype of `Y`. If `Y` are images of source rows `X`, components of `X` outside of the basis
         are added.
         """
-        return self._leave(Y, self.target_centre) + self._beside(X, self.source_centre)
+        return self._leave(Y, self.target_centre) + self._residual(X, self.source_centre)
 
     def _enter(self, rows: np.ndarray, centre: np.ndarray) -> np.ndarray:
         moved = (rows - centre) / self.scale  # (n, n_features)
@@ -143,7 +143,7 @@ class Units:
         back = rows if self.basis is None else rows @ self.basis.T  # (n, n_features)
         return (back * self.scale + centre).astype(rows.dtype, copy=False)
 
-    def _beside(self, rows: np.ndarray | None, centre: np.ndarray) -> Any:
+    def _residual(self, rows: np.ndarray | None, centre: np.ndarray) -> Any:
         """Return components of rows outside of the basis, or 0."""
         if rows is None or self.basis is None:
             return 0

@@ -8,6 +8,7 @@ Use several of them.
 
 from __future__ import annotations
 
+from neuralot.divergences import sinkhorn_divergence
 from neuralot.metrics.laws import (
     TargetFloor,
     d_target,
@@ -17,7 +18,6 @@ from neuralot.metrics.laws import (
     target_floor,
 )
 from neuralot.metrics.maps import cosine_similarity, d_cost, l2_uvp, transport_cost
-from neuralot.metrics.sinkhorn import sinkhorn_divergence
 
 __all__ = [
     "TargetFloor",

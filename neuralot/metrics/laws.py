@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.spatial.distance import cdist
 
-from neuralot.metrics.sinkhorn import MAX_PIVOTS, Samples, as_masses, as_points, check_features
+from neuralot.divergences import MAX_PIVOTS, Samples, as_masses, as_points, check_features
 
 
 class TargetFloor(NamedTuple):

@@ -9,7 +9,7 @@ import math
 
 import numpy as np
 
-from neuralot.metrics.sinkhorn import Samples, as_aligned
+from neuralot.divergences import Samples, as_aligned
 
 
 def l2_uvp(mapped: Samples, exact: Samples, target_variance: float | None = None) -> float:
