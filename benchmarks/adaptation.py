@@ -1,7 +1,7 @@
-"""Does a transport help a classifier over to another domain? Accuracy on target rows that no fit has seen.
+"""Does a transport improve a classifier on another domain? Accuracy on held-out target rows.
 
 python benchmarks/adaptation.py                  # the table of benchmarks/README.md
-python benchmarks/adaptation.py --development    # other tasks, to choose settings on without those of the table
+python benchmarks/adaptation.py --development    # other tasks, on which settings are chosen
 python benchmarks/adaptation.py --quick          # does it run? (make bench)
 """
 
@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 import ot
-from common import heading, parser_of, row, timed
+from common import heading, make_parser, row, timed
 from scipy.ndimage import gaussian_filter, shift
 from sklearn.base import clone
 from sklearn.datasets import load_breast_cancer, load_digits, load_iris, load_wine, make_classification, make_moons
@@ -31,7 +31,7 @@ STEPS, STEPS_WHEN_QUICK = 600, 60
 
 
 class Task(NamedTuple):
-    """Source rows and labels, target rows to fit on, and target rows and labels to score on."""
+    """Source rows and labels, target rows for training, and target rows and labels for scoring."""
 
     X: np.ndarray
     y: np.ndarray
@@ -41,19 +41,19 @@ class Task(NamedTuple):
 
 
 def moons(rng: np.random.Generator) -> Task:
-    """Two moons, and others turned by 30 degrees."""
+    """Two moons; the target is rotated by 30 degrees."""
     (X, y), (target, _), (held_out, truth) = (
         make_moons(n, noise=0.1, random_state=int(rng.integers(2**31))) for n in (400, 400, 1000)
     )
-    turn = np.array([[np.cos(np.pi / 6), np.sin(np.pi / 6)], [-np.sin(np.pi / 6), np.cos(np.pi / 6)]])
-    return Task(X, y, target @ turn, held_out @ turn, truth)
+    rotation = np.array([[np.cos(np.pi / 6), np.sin(np.pi / 6)], [-np.sin(np.pi / 6), np.cos(np.pi / 6)]])
+    return Task(X, y, target @ rotation, held_out @ rotation, truth)
 
 
 def affine(rng: np.random.Generator) -> Task:
-    """Ten principal components of digits, and others under a positive-definite map and a shift."""
+    """Ten principal components of digits; the target is under a positive-definite map and a shift."""
     rows, labels = load_digits(return_X_y=True)
     rows = PCA(10, random_state=0).fit_transform(rows) / 10
-    return in_thirds(rows, labels, positive_definite(10, rng), rng)
+    return split_in_thirds(rows, labels, positive_definite(10, rng), rng)
 
 
 def positive_definite(d: int, rng: np.random.Generator) -> Callable[[np.ndarray], np.ndarray]:
@@ -63,55 +63,55 @@ def positive_definite(d: int, rng: np.random.Generator) -> Callable[[np.ndarray]
 
 
 def blurred(rng: np.random.Generator) -> Task:
-    """Digits, and others blurred, moved by .8 of a pixel and dimmed."""
+    """Digits; the target is blurred, shifted by .8 of a pixel and dimmed."""
 
     def change(rows: np.ndarray) -> np.ndarray:
         images = [0.6 * shift(gaussian_filter(row.reshape(8, 8), 0.6), (0.8, 0), order=1) for row in rows]
         return np.stack(images).reshape(-1, 64)
 
-    return in_thirds(*load_digits(return_X_y=True), change, rng)
+    return split_in_thirds(*load_digits(return_X_y=True), change, rng)
 
 
-def batches(rng: np.random.Generator) -> Task:
-    """Wines, and others with a gain, an offset and noise in every column."""
-    return in_batches(*load_wine(return_X_y=True), rng)
+def wine(rng: np.random.Generator) -> Task:
+    """Wines; the target has a gain, an offset and noise in every column."""
+    return batch_effects(*load_wine(return_X_y=True), rng)
 
 
-def in_batches(rows: np.ndarray, labels: np.ndarray, rng: np.random.Generator) -> Task:
+def batch_effects(rows: np.ndarray, labels: np.ndarray, rng: np.random.Generator) -> Task:
     rows = StandardScaler().fit_transform(rows)
     gain, offset = np.exp(0.4 * rng.normal(size=rows.shape[1])), rng.normal(size=rows.shape[1])
-    return in_thirds(rows, labels, lambda rows: rows * gain + offset + 0.1 * rng.normal(size=rows.shape), rng)
+    return split_in_thirds(rows, labels, lambda rows: rows * gain + offset + 0.1 * rng.normal(size=rows.shape), rng)
 
 
-def in_thirds(rows: np.ndarray, labels: np.ndarray, change: Callable, rng: np.random.Generator) -> Task:
-    """A third for the source, one for the target, one to score on."""
+def split_in_thirds(rows: np.ndarray, labels: np.ndarray, change: Callable, rng: np.random.Generator) -> Task:
+    """Random thirds for the source, the target and the score; `change` is applied to the last two."""
     source, target, held_out = np.array_split(rng.permutation(len(rows)), 3)
     return Task(rows[source], labels[source], change(rows[target]), change(rows[held_out]), labels[held_out])
 
 
 def cancer(rng: np.random.Generator) -> Task:
-    """Tumours, and others with a gain, an offset and noise in every column."""
-    return in_batches(*load_breast_cancer(return_X_y=True), rng)
+    """Tumours; the target has a gain, an offset and noise in every column."""
+    return batch_effects(*load_breast_cancer(return_X_y=True), rng)
 
 
 def iris(rng: np.random.Generator) -> Task:
-    """Irises, and others under a positive-definite map and a shift."""
+    """Irises; the target is under a positive-definite map and a shift."""
     rows, labels = load_iris(return_X_y=True)
-    return in_thirds(StandardScaler().fit_transform(rows), labels, positive_definite(4, rng), rng)
+    return split_in_thirds(StandardScaler().fit_transform(rows), labels, positive_definite(4, rng), rng)
 
 
-def bent(rng: np.random.Generator) -> Task:
-    """Clusters, and others along the gradient of a convex function, which is not affine."""
-    return in_thirds(*clusters(rng), lambda rows: rows + 2 * np.tanh(rows) + 1, rng)
+def nonlinear(rng: np.random.Generator) -> Task:
+    """Clusters; the target is under the gradient of a convex function, which is not affine."""
+    return split_in_thirds(*clusters(rng), lambda rows: rows + 2 * np.tanh(rows) + 1, rng)
 
 
-def turned(rng: np.random.Generator) -> Task:
-    """Clusters, and others turned by 20 degrees in a random plane and moved: no optimal map."""
+def rotated(rng: np.random.Generator) -> Task:
+    """Clusters; the target is rotated by 20 degrees in a random plane and shifted, which is not an optimal map."""
     rows, labels = clusters(rng)
     first, second = np.linalg.qr(rng.normal(size=(6, 2)))[0].T
     plane, swap = np.outer(first, first) + np.outer(second, second), np.outer(first, second) - np.outer(second, first)
-    turn = np.eye(6) + (np.cos(np.pi / 9) - 1) * plane + np.sin(np.pi / 9) * swap
-    return in_thirds(rows, labels, lambda rows: rows @ turn + 1, rng)
+    rotation = np.eye(6) + (np.cos(np.pi / 9) - 1) * plane + np.sin(np.pi / 9) * swap
+    return split_in_thirds(rows, labels, lambda rows: rows @ rotation + 1, rng)
 
 
 def clusters(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -120,25 +120,30 @@ def clusters(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     return make_classification(1200, 6, n_informative=6, n_redundant=0, n_classes=3, class_sep=2.0, random_state=seed)
 
 
-TASKS = {"moons": moons, "digits, affine": affine, "digits, blurred": blurred, "wine, batches": batches}
-DEVELOPMENT = {"cancer, batches": cancer, "iris, affine": iris, "clusters, bent": bent, "clusters, turned": turned}
+TASKS = {"moons": moons, "digits, affine": affine, "digits, blurred": blurred, "wine, batches": wine}
+DEVELOPMENT = {
+    "cancer, batches": cancer,
+    "iris, affine": iris,
+    "clusters, bent": nonlinear,
+    "clusters, turned": rotated,
+}
 
 
-# of a task, with a seed and the steps of our fits
+# function of a task, a seed and the number of steps of our fits
 Score = Callable[[Task, int, int], float]
 
 
-def of_source(task: Task, seed: int, max_iter: int) -> float:
+def score_source_only(task: Task, seed: int, max_iter: int) -> float:
     return clone(CLASSIFIER).fit(task.X, task.y).score(task.held_out, task.truth)
 
 
-def of_pot(make: Callable[[], ot.da.BaseTransport], direction: str, self_training: bool = False) -> Score:
+def pot_score(make: Callable[[], ot.da.BaseTransport], direction: str, self_training: bool = False) -> Score:
     def score(task: Task, seed: int, max_iter: int) -> float:
-        if direction == "source_to_target":
+        if direction == FORWARD:
             rows, labels = make().fit(Xs=task.X, Xt=task.target).transform(Xs=task.X), task.y
             if self_training:
-                guessed = clone(CLASSIFIER).fit(rows, labels).predict(task.target)
-                rows, labels = np.concatenate([rows, task.target]), np.concatenate([labels, guessed])
+                predicted = clone(CLASSIFIER).fit(rows, labels).predict(task.target)
+                rows, labels = np.concatenate([rows, task.target]), np.concatenate([labels, predicted])
             return clone(CLASSIFIER).fit(rows, labels).score(task.held_out, task.truth)
         images = make().fit(Xs=task.target, Xt=task.X).transform(Xs=task.held_out)
         return clone(CLASSIFIER).fit(task.X, task.y).score(images, task.truth)
@@ -146,7 +151,7 @@ def of_pot(make: Callable[[], ot.da.BaseTransport], direction: str, self_trainin
     return score
 
 
-def of_coral(task: Task, seed: int, max_iter: int) -> float:
+def score_coral(task: Task, seed: int, max_iter: int) -> float:
     from skada import CORALAdapter, make_da_pipeline
 
     domains = np.repeat([1, -1], [len(task.X), len(task.target)])
@@ -155,7 +160,7 @@ def of_coral(task: Task, seed: int, max_iter: int) -> float:
     return pipe.score(task.held_out, task.truth)
 
 
-def of_ours(make: type, direction: str, **options: float) -> Score:
+def neuralot_score(make: type, direction: str, **options: float) -> Score:
     def score(task: Task, seed: int, max_iter: int) -> float:
         transport = make(max_iter=max_iter, random_state=seed)
         adapter = DomainAdapter(transport, CLASSIFIER, direction=direction, **options)
@@ -164,8 +169,8 @@ def of_ours(make: type, direction: str, **options: float) -> Score:
     return score
 
 
-def by_held_out_score(task: Task, seed: int, max_iter: int) -> float:
-    """The transport whose images of held-out source rows come nearer to held-out target rows; no label is looked at."""
+def score_selected(task: Task, seed: int, max_iter: int) -> float:
+    """Accuracy with the transport of the higher score on held-out source and target rows; labels are not used."""
     folds = KFold(3, shuffle=True, random_state=seed)
 
     def held_out_score(transport: BaseTransport) -> float:
@@ -179,29 +184,30 @@ def by_held_out_score(task: Task, seed: int, max_iter: int) -> float:
     return adapter.fit(task.X, task.y, X_target=task.target).score(task.held_out, task.truth)
 
 
-THERE, BACK = "source_to_target", "target_to_source"
-# reg_e=0.1 guessed the digits by chance (accuracy .10); POT's reg of 1e-8 is not finite where a column is constant
+FORWARD, BACKWARD = "source_to_target", "target_to_source"
+# with reg_e=0.1 the accuracy on digits is that of chance, .10; with POT's default reg of 1e-8 images are not finite
+# where a column is constant
 SINKHORN, LINEAR = {"reg_e": 0.01, "norm": "max"}, {"reg": 1e-3}
 METHODS = {
-    "source only": of_source,
-    "POT EMD": of_pot(ot.da.EMDTransport, THERE),
-    "POT Sinkhorn": of_pot(lambda: ot.da.SinkhornTransport(**SINKHORN), THERE),
-    "POT linear": of_pot(lambda: ot.da.LinearTransport(**LINEAR), THERE),
-    "skada CORAL": of_coral,
-    "POT EMD, self-training": of_pot(ot.da.EMDTransport, THERE, self_training=True),
-    "POT Sinkhorn, self-training": of_pot(lambda: ot.da.SinkhornTransport(**SINKHORN), THERE, self_training=True),
-    "POT linear, self-training": of_pot(lambda: ot.da.LinearTransport(**LINEAR), THERE, self_training=True),
-    "neuralot OTP": of_ours(OTPTransport, THERE),
-    "neuralot OTP, class_reg=1": of_ours(OTPTransport, THERE, class_reg=1.0),
-    "neuralot OTP, self_training": of_ours(OTPTransport, THERE, self_training=True),
-    "neuralot SNOT": of_ours(SNOTTransport, THERE),
-    "neuralot SNOT, self_training": of_ours(SNOTTransport, THERE, self_training=True),
-    "neuralot by held-out score, self_training": by_held_out_score,
-    "POT EMD, target to source": of_pot(ot.da.EMDTransport, BACK),
-    "POT Sinkhorn, target to source": of_pot(lambda: ot.da.SinkhornTransport(**SINKHORN), BACK),
-    "POT linear, target to source": of_pot(lambda: ot.da.LinearTransport(**LINEAR), BACK),
-    "neuralot OTP, target to source": of_ours(OTPTransport, BACK),
-    "neuralot SNOT, target to source": of_ours(SNOTTransport, BACK),
+    "source only": score_source_only,
+    "POT EMD": pot_score(ot.da.EMDTransport, FORWARD),
+    "POT Sinkhorn": pot_score(lambda: ot.da.SinkhornTransport(**SINKHORN), FORWARD),
+    "POT linear": pot_score(lambda: ot.da.LinearTransport(**LINEAR), FORWARD),
+    "skada CORAL": score_coral,
+    "POT EMD, self-training": pot_score(ot.da.EMDTransport, FORWARD, self_training=True),
+    "POT Sinkhorn, self-training": pot_score(lambda: ot.da.SinkhornTransport(**SINKHORN), FORWARD, self_training=True),
+    "POT linear, self-training": pot_score(lambda: ot.da.LinearTransport(**LINEAR), FORWARD, self_training=True),
+    "neuralot OTP": neuralot_score(OTPTransport, FORWARD),
+    "neuralot OTP, class_reg=1": neuralot_score(OTPTransport, FORWARD, class_reg=1.0),
+    "neuralot OTP, self_training": neuralot_score(OTPTransport, FORWARD, self_training=True),
+    "neuralot SNOT": neuralot_score(SNOTTransport, FORWARD),
+    "neuralot SNOT, self_training": neuralot_score(SNOTTransport, FORWARD, self_training=True),
+    "neuralot by held-out score, self_training": score_selected,
+    "POT EMD, target to source": pot_score(ot.da.EMDTransport, BACKWARD),
+    "POT Sinkhorn, target to source": pot_score(lambda: ot.da.SinkhornTransport(**SINKHORN), BACKWARD),
+    "POT linear, target to source": pot_score(lambda: ot.da.LinearTransport(**LINEAR), BACKWARD),
+    "neuralot OTP, target to source": neuralot_score(OTPTransport, BACKWARD),
+    "neuralot SNOT, target to source": neuralot_score(SNOTTransport, BACKWARD),
 }
 
 
@@ -210,7 +216,7 @@ def run(method: Score, task: Callable[[np.random.Generator], Task], seed: int, m
 
 
 def main() -> None:
-    parser = parser_of(__doc__, "one seed, without the digits")
+    parser = make_parser(__doc__, "one seed, without the digits")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
     parser.add_argument("--tasks", nargs="+", choices=TASKS, default=list(TASKS))
@@ -227,9 +233,9 @@ def main() -> None:
             scores = []
             for seed in range(options.seeds):
                 with warnings.catch_warnings(action="ignore"):
-                    score, taken = timed(partial(run, METHODS[name], task, seed, max_iter))
+                    score, duration = timed(partial(run, METHODS[name], task, seed, max_iter))
                 scores.append(score)
-                seconds.append(taken)
+                seconds.append(duration)
             error = statistics.stdev(scores) / len(scores) ** 0.5 if len(scores) > 1 else 0.0
             means.append(statistics.mean(scores))
             cells.append(f"{means[-1]:.3f} +- {error:.3f}")

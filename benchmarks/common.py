@@ -1,6 +1,6 @@
-"""What several benchmarks share: options, cells of tables, times, memory, and rows of the Wasserstein-2 pairs.
+"""Helpers of the benchmarks: options, tables, times, memory, and rows of the Wasserstein-2 pairs.
 
-Nothing of neuralot is imported before it is needed: step.py also runs beside older commits.
+neuralot is only imported inside functions, because step.py also runs with older commits of it.
 """
 
 import argparse
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 
 GIB = 2**30
 N_TEST = 4096
-Made = TypeVar("Made")
+Result = TypeVar("Result")
 
 # options
 
 
-def parser_of(doc: str, quick: str) -> argparse.ArgumentParser:
-    """A parser with --quick, which every benchmark has."""
+def make_parser(doc: str, quick: str) -> argparse.ArgumentParser:
+    """Parser with the option --quick, which every benchmark has."""
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help=quick)
     return parser
@@ -37,13 +37,13 @@ def parser_of(doc: str, quick: str) -> argparse.ArgumentParser:
 def add_sizes(parser: argparse.ArgumentParser, dims: list[int], seeds: list[int], tuned_on: str, rows: int) -> None:
     parser.add_argument("--dims", type=int, nargs="+", default=dims)
     parser.add_argument("--seeds", type=int, nargs="+", default=seeds, help=f"the defaults were tuned on {tuned_on}")
-    parser.add_argument("--rows", type=int, default=rows, help="of each sample")
+    parser.add_argument("--rows", type=int, default=rows, help="rows of each sample")
 
 
 def add_w2(parser: argparse.ArgumentParser, budgets: list[float], seeds: list[int]) -> None:
-    """Options of the scripts that run on the Wasserstein-2 benchmark."""
-    parser.add_argument("--folder", help="the benchmark's published weights")
-    parser.add_argument("--budgets", type=float, nargs="+", default=budgets, help="seconds of fit")
+    """Add the options of the scripts that run on the Wasserstein-2 benchmark."""
+    parser.add_argument("--folder", help="folder with the published weights of the benchmark")
+    parser.add_argument("--budgets", type=float, nargs="+", default=budgets, help="budgets of a fit in seconds")
     add_sizes(parser, [2, 16, 64], seeds, "others", 2**19)
 
 
@@ -59,47 +59,47 @@ def heading(columns: Sequence[str]) -> str:
 
 
 def median_and_range(values: Sequence[float], form: str) -> str:
-    """`median (lowest..highest)`, or the median alone where the range cannot be seen."""
-    low, middle, high = (format(value, form) for value in (min(values), statistics.median(values), max(values)))
-    return middle if low == high else f"{middle} ({low}..{high})"
+    """`median (lowest..highest)`, or only the median if all are equal at this precision."""
+    low, median, high = (format(value, form) for value in (min(values), statistics.median(values), max(values)))
+    return median if low == high else f"{median} ({low}..{high})"
 
 
 # times and memory
 
 
-def timed(work: Callable[[], Made]) -> tuple[Made, float]:
-    """What `work` returns, and the seconds that it takes."""
+def timed(work: Callable[[], Result]) -> tuple[Result, float]:
+    """Result of `work`, and its duration in seconds."""
     start = time.perf_counter()
-    made = work()
-    return made, time.perf_counter() - start
+    result = work()
+    return result, time.perf_counter() - start
 
 
-def seconds_a_step(records: Iterable[Mapping[str, float]]) -> float:
+def seconds_per_step(records: Iterable[Mapping[str, float]]) -> float:
     """Median over the records of a fit."""
     return statistics.median(
         (after["seconds"] - before["seconds"]) / (after["step"] - before["step"]) for before, after in pairwise(records)
     )
 
 
-def allocated() -> float:
+def allocated_bytes() -> float:
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(1024 * int(line.split()[1]) for line in lines if line.startswith("RssAnon"))
 
 
-def peak_beyond(work: Callable[[], object]) -> tuple[float, float]:
-    """Seconds that `work` takes, and the most memory that it held beyond what was there before, in GiB."""
-    before, peak, over = allocated(), 0.0, threading.Event()
+def measure_memory(work: Callable[[], object]) -> tuple[float, float]:
+    """Duration of `work` in seconds, and the peak of the memory that it allocates in GiB."""
+    before, peak, done = allocated_bytes(), 0.0, threading.Event()
 
-    def watch() -> None:
+    def monitor() -> None:
         nonlocal peak
-        while not over.wait(0.01):
-            peak = max(peak, allocated() - before)
+        while not done.wait(0.01):
+            peak = max(peak, allocated_bytes() - before)
 
-    watcher = threading.Thread(target=watch)
-    watcher.start()
+    thread = threading.Thread(target=monitor)
+    thread.start()
     _, seconds = timed(work)
-    over.set()
-    watcher.join()
+    done.set()
+    thread.join()
     return seconds, peak / GIB
 
 
@@ -116,23 +116,23 @@ class Job:
 
 
 def w2_name(folder: str | None) -> str:
-    """The pairs to run on: the published ones, or our own where their weights are not at hand."""
+    """Name of the pairs: the published ones, or our own if `folder` is None."""
     return "w2_benchmark" if folder else "convex_potential"
 
 
-def the_pair(name: str, n_features: int, folder: str | None) -> "TransportPair":
+def load_pair(name: str, n_features: int, folder: str | None) -> "TransportPair":
     from neuralot.datasets import load_w2_benchmark, make_convex_potential
 
     return load_w2_benchmark(folder, n_features) if name == "w2_benchmark" else make_convex_potential(n_features)
 
 
-def rows_of(job: Job, folder: str | None, n_rows: int) -> dict[str, np.ndarray]:
-    """Rows to fit and to test on, and the exact images; kept in a scratch file, for they take a while at d = 64."""
-    scratch = Path(tempfile.gettempdir()) / "neuralot-w2"
-    scratch.mkdir(exist_ok=True)
-    path = scratch / f"{job.pair}-{job.n_features}-{job.seed}-{n_rows}.npz"
+def load_rows(job: Job, folder: str | None, n_rows: int) -> dict[str, np.ndarray]:
+    """Training rows, test rows and their exact images; cached in a file, because drawing them is slow at d = 64."""
+    cache = Path(tempfile.gettempdir()) / "neuralot-w2"
+    cache.mkdir(exist_ok=True)
+    path = cache / f"{job.pair}-{job.n_features}-{job.seed}-{n_rows}.npz"
     if not path.exists():
-        pair = the_pair(job.pair, job.n_features, folder)
+        pair = load_pair(job.pair, job.n_features, folder)
         X, Y = pair.sample(n_rows, random_state=job.seed)
         X_test, _ = pair.sample(N_TEST, 1, random_state=1000 + job.seed)
         rows = {"X": X, "Y": Y, "X_test": X_test, "exact": pair.exact_map(X_test)}

@@ -1,4 +1,4 @@
-"""What does a GPU give: milliseconds of a step, launched one by one and captured, and L2-UVP against seconds of fit?
+"""How much faster is a GPU? Milliseconds per step, with and without CUDA graphs, and L2-UVP against seconds of fit.
 
 python benchmarks/gpu.py --folder PATH     # the published Wasserstein-2 benchmark; about 10 minutes
 python benchmarks/gpu.py                   # without its weights: make_convex_potential pairs
@@ -8,10 +8,10 @@ python benchmarks/gpu.py --quick           # does it run? (make bench)
 import statistics
 
 import torch
-from common import Job, add_w2, heading, median_and_range, parser_of, row, rows_of, seconds_a_step, w2_name
+from common import Job, add_w2, heading, load_rows, make_parser, median_and_range, row, seconds_per_step, w2_name
 
 from neuralot import SNOTTransport
-from neuralot.defaults import default_gap_weight, default_rate, default_sizes
+from neuralot.defaults import default_rate, default_sizes
 from neuralot.forms import make_form
 from neuralot.methods import OTP, SNOT
 from neuralot.metrics import l2_uvp
@@ -37,9 +37,9 @@ STEPS = [
 def milliseconds(
     method: type, width: int, n_rows: int, rows, capture: bool, compiled: bool, stratified: bool, device: torch.device
 ) -> float:
-    """Median over the records of one run, the first ones, which warm up and capture, left out."""
+    """Median over the records of one run, without the first fifth, which contains warm-up and capture."""
     d = rows["X"].shape[1]
-    form = make_form(d, hidden_layer_sizes=(width,) * 3, gap_weight=default_gap_weight(d))
+    form = make_form(d, hidden_layer_sizes=(width,) * 3)
     problem = method(d, form).to(device)
     if compiled:
         problem.compile_step()
@@ -53,11 +53,11 @@ def milliseconds(
         generator=torch.Generator(device).manual_seed(0),
         capture=capture,
     )
-    return 1e3 * seconds_a_step(solution.history[len(solution.history) // 5 :])
+    return 1e3 * seconds_per_step(solution.history[len(solution.history) // 5 :])
 
 
 def main() -> None:
-    parser = parser_of(__doc__, "one seed, d = 2, 5 seconds, two steps")
+    parser = make_parser(__doc__, "one seed, d = 2, 5 seconds, two steps")
     add_w2(parser, budgets=[5, 15, 60], seeds=[20])
     parser.add_argument("--device", default="cuda")
     options = parser.parse_args()
@@ -65,33 +65,33 @@ def main() -> None:
     if options.quick:
         options.dims, options.budgets, options.seeds, options.rows, steps = [2], [5.0], [0], 2**14, STEPS[1:3]
     if options.device == "cuda" and not torch.cuda.is_available():
-        parser.exit(message="torch sees no CUDA device\n")
+        parser.exit(message="torch does not find a CUDA device\n")
     device = torch.device(options.device)
     print(torch.__version__, torch.cuda.get_device_name(device) if device.type == "cuda" else device)
     name = w2_name(options.folder)
     data = {
-        d: [rows_of(Job(name, d, "", 0, seed), options.folder, options.rows) for seed in options.seeds]
+        d: [load_rows(Job(name, d, "", 0, seed), options.folder, options.rows) for seed in options.seeds]
         for d in options.dims
     }
     print(heading(["d", "method", "width", "rows", "captured", "compiled", "stratified", "ms"]))
     for d in options.dims:
-        for method, width, n_rows, *how in steps:
-            chosen = width or default_sizes(d)[0]
-            taken = milliseconds(method, chosen, n_rows, data[d][0], *how, device)
-            cells = [d, method.__name__, chosen, n_rows, *("yes" if each else "" for each in how), f"{taken:.3g}"]
+        for method, given_width, n_rows, *flags in steps:
+            width = given_width or default_sizes(d)[0]
+            duration = milliseconds(method, width, n_rows, data[d][0], *flags, device)
+            cells = [d, method.__name__, width, n_rows, *("yes" if flag else "" for flag in flags), f"{duration:.3g}"]
             print(row(cells), flush=True)
     print("\n" + heading(["d", "budget s", "L2-UVP %", "steps", "rows"]))
     for d in options.dims:
         for budget in options.budgets:
-            uvp, n_steps, batches = [], [], []
+            uvp, n_steps, batch_sizes = [], [], []
             for seed, rows in zip(options.seeds, data[d], strict=True):
                 transport = SNOTTransport(max_time=budget, random_state=seed, device=device)
                 transport.fit(rows["X"], rows["Y"])
                 uvp.append(l2_uvp(transport.transform(rows["X_test"]), rows["exact"], float(d)))
                 n_steps.append(transport.n_iter_)
-                batches.append(transport._fitted_params["batch_size"])
-            middle = map(statistics.median_low, (n_steps, batches))
-            print(row([d, f"{budget:g}", median_and_range(uvp, ".3g"), *middle]), flush=True)
+                batch_sizes.append(transport._fitted_params["batch_size"])
+            medians = map(statistics.median_low, (n_steps, batch_sizes))
+            print(row([d, f"{budget:g}", median_and_range(uvp, ".3g"), *medians]), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Does OTP recover the plan of a thin source in high dimension? Flat supports and a curved one, also rotated.
+"""Does OTP recover the plan of a thin source in high dimension? Flat and curved supports, optionally rotated.
 
 python benchmarks/high_dimension.py            # the table of benchmarks/README.md
 python benchmarks/high_dimension.py --quick    # does it run? (make bench)
@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Callable
 
 import numpy as np
-from common import add_sizes, heading, median_and_range, parser_of, row, timed
+from common import add_sizes, heading, make_parser, median_and_range, row, timed
 from sklearn.exceptions import ConvergenceWarning
 
 from neuralot import OTPTransport
@@ -17,8 +17,8 @@ from neuralot.datasets import TransportPair, make_circles, make_one_to_many, mak
 from neuralot.metrics import d_target, spread_ratio, target_floor, transport_cost
 
 N_SCORE, N_PAIRS = 2000, 4
-# where a draw lies between its two branches, which are at -1 and 1
-Side = Callable[[np.ndarray], np.ndarray]
+# position of a draw between its two branches, which are at -1 and 1
+Position = Callable[[np.ndarray], np.ndarray]
 COLUMNS = (
     "D_target / floor - 1, %",
     "cost - exact",
@@ -31,7 +31,7 @@ COLUMNS = (
 )
 
 
-PAIRS: list[tuple[Callable[[int], TransportPair], Side | None]] = [
+PAIRS: list[tuple[Callable[[int], TransportPair], Position | None]] = [
     (make_perpendicular, None),
     (make_one_to_many, lambda draws: draws[:, -1]),
     (make_circles, lambda draws: np.linalg.norm(draws, axis=1) - 2),
@@ -39,42 +39,44 @@ PAIRS: list[tuple[Callable[[int], TransportPair], Side | None]] = [
 
 
 def run(
-    pair: TransportPair, side: Side | None, n_rows: int, seconds: float, seed: int, rotated: bool, floor: float
+    pair: TransportPair, position: Position | None, n_rows: int, seconds: float, seed: int, rotated: bool, floor: float
 ) -> list[float]:
     d = pair.n_features
-    turn = np.linalg.qr(np.random.default_rng(seed).normal(size=(d, d)))[0] if rotated else np.eye(d)
+    rotation = np.linalg.qr(np.random.default_rng(seed).normal(size=(d, d)))[0] if rotated else np.eye(d)
     X, Y = pair.sample(n_rows, random_state=seed)
     transport = OTPTransport(max_iter=10**9, max_time=seconds, random_state=seed)
     with warnings.catch_warnings(action="ignore", category=ConvergenceWarning):
-        _, took = timed(lambda: transport.fit(*((rows @ turn).astype(np.float32) for rows in (X, Y))))
+        _, duration = timed(lambda: transport.fit(*((rows @ rotation).astype(np.float32) for rows in (X, Y))))
     X, Y = pair.sample(N_PAIRS * N_SCORE, random_state=1000 + seed)
-    draws = transport.sample(X @ turn, random_state=seed)[0] @ turn.T
+    draws = transport.sample(X @ rotation, random_state=seed)[0] @ rotation.T
     distance = statistics.mean(map(d_target, np.split(draws, N_PAIRS), np.split(Y, N_PAIRS)))
     varying = Y.std(axis=0) > 0
     spread = spread_ratio(draws[:, varying], Y[:, varying])
-    # half of anything symmetric is nearer to each branch: whether there are branches at all is another question
-    at = side(draws) if side else np.array([np.nan])
-    branch, near = (np.mean(at < 0), np.mean(np.abs(np.abs(at) - 1) < 0.3)) if side else (np.nan, np.nan)
+    # half of any symmetric law is closer to each branch, so the share of draws near a branch is measured too
+    positions = position(draws) if position else np.array([np.nan])
+    branch = np.mean(positions < 0) if position else np.nan
+    near = np.mean(np.abs(np.abs(positions) - 1) < 0.3) if position else np.nan
     cost = transport_cost(X, draws) - pair.cost
-    return [100 * (distance / floor - 1), cost, spread.min(), spread.max(), branch, near, transport.n_iter_, took]
+    return [100 * (distance / floor - 1), cost, spread.min(), spread.max(), branch, near, transport.n_iter_, duration]
 
 
 def main() -> None:
-    parser = parser_of(__doc__, "one seed, d = 32, 5 seconds")
+    parser = make_parser(__doc__, "one seed, d = 32, 5 seconds")
     add_sizes(parser, [64, 256], [10, 11, 12], "0 and 1", 2**16)
     parser.add_argument("--seconds", type=float, default=60)
-    parser.add_argument("--rotated", action="store_true", help="turn both laws by a random rotation")
+    parser.add_argument("--rotated", action="store_true", help="apply a random rotation to both laws")
     options = parser.parse_args()
     if options.quick:
         options.dims, options.seeds, options.rows, options.seconds = [32], [0], 2**13, 5
-        print("Fits of 5 seconds: the figures mean nothing.")
+        print("Fits of 5 seconds: the figures are meaningless.")
     print(heading(["pair", "d", *COLUMNS]), flush=True)
     for d in options.dims:
-        for make, side in PAIRS:
+        for make, position in PAIRS:
             pair = make(d)
             floor = target_floor(pair.target, n=N_SCORE, n_pairs=2 * N_PAIRS, random_state=0).mean
             results = [
-                run(pair, side, options.rows, options.seconds, seed, options.rotated, floor) for seed in options.seeds
+                run(pair, position, options.rows, options.seconds, seed, options.rotated, floor)
+                for seed in options.seeds
             ]
             columns = zip(*results, strict=True)
             cells = ["" if np.isnan(values[0]) else median_and_range(values, ".4g") for values in columns]

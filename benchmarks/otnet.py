@@ -1,4 +1,4 @@
-"""OT-Net: masses beside POT's semi-discrete solver, jumps, new targets, digits from noise, and memory.
+"""OT-Net: masses compared with POT's semi-discrete solver, jumps, new targets, digits from noise, and memory.
 
 python benchmarks/otnet.py            # the tables of benchmarks/README.md
 python benchmarks/otnet.py --quick    # does it run? (make bench)
@@ -13,7 +13,7 @@ from functools import partial
 
 import numpy as np
 import torch
-from common import heading, median_and_range, parser_of, peak_beyond, row, timed
+from common import heading, make_parser, measure_memory, median_and_range, row, timed
 from ot.da import SinkhornTransport
 from ot.semidiscrete import solve_semidiscrete
 from sklearn.calibration import CalibratedClassifierCV
@@ -33,7 +33,7 @@ from neuralot.solve import solve
 
 
 def mixture(n_rows: int, d: int, rng: np.random.Generator) -> np.ndarray:
-    """Eight clusters on a ring in the plane, or at random places, correlated, in space; unit mean variance."""
+    """Eight clusters with unit mean variance, on a circle if d = 2, otherwise correlated and with random centres."""
     labels = rng.integers(8, size=n_rows)
     if d == 2:
         angles = labels * np.pi / 4
@@ -45,14 +45,14 @@ def mixture(n_rows: int, d: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def mass_error(points: Tensor, heights: Tensor, seed: int, n_rows: int) -> float:
-    """|w - nu|_2 for uniform weights, without bias, on rows of the Gaussian that no fit has seen."""
+    """Unbiased |w - nu|_2 for uniform weights, on new rows of the Gaussian."""
     planes, generator = Planes(points, heights), Generator().manual_seed(10_000 + seed)
     rows = torch.randn(n_rows, points.shape[1], generator=generator)
     weights = torch.full((len(points),), 1 / len(points))
     return math.sqrt(max(float(unbiased_square(planes.masses(rows), weights, n_rows)), 0.0))
 
 
-def by_network(share: float) -> Callable[[Tensor, int, float], tuple[Tensor, Tensor]]:
+def otnet_solver(share: float) -> Callable[[Tensor, int, float], tuple[Tensor, Tensor]]:
     def heights(points: Tensor, seed: int, budget: float) -> tuple[Tensor, Tensor]:
         d, generator = points.shape[1], Generator().manual_seed(seed)
         with torch.random.fork_rng():
@@ -73,25 +73,25 @@ def by_network(share: float) -> Callable[[Tensor, int, float], tuple[Tensor, Ten
     return heights
 
 
-def by_pot(batch_size: int) -> Callable[[Tensor, int, float], tuple[Tensor, Tensor]]:
+def pot_solver(batch_size: int) -> Callable[[Tensor, int, float], tuple[Tensor, Tensor]]:
     def heights(points: Tensor, seed: int, budget: float) -> tuple[Tensor, Tensor]:
         torch.manual_seed(seed)
         d, start = points.shape[1], time.perf_counter()
         sampler = lambda n: torch.randn(n, d)  # noqa: E731
         solve_semidiscrete(points, sampler, max_iter=20, batch_size=batch_size)
-        pace = (time.perf_counter() - start) / 20
-        # its number of steps must be known before: as many as fit into the budget
-        potential = solve_semidiscrete(points, sampler, max_iter=max(1, int(budget / pace)), batch_size=batch_size)
+        step_seconds = (time.perf_counter() - start) / 20
+        max_iter = max(1, int(budget / step_seconds))  # this solver takes a number of steps, not a time
+        potential = solve_semidiscrete(points, sampler, max_iter=max_iter, batch_size=batch_size)
         return points, (potential - points.square().sum(1)) / 2
 
     return heights
 
 
 SOLVERS = {
-    "neuralot OT-Net": by_network(0.4),
-    "neuralot, no network": by_network(0.0),
-    "POT semidiscrete": by_pot(32),
-    "POT semidiscrete, batches of 256": by_pot(256),
+    "neuralot OT-Net": otnet_solver(0.4),
+    "neuralot, no network": otnet_solver(0.0),
+    "POT semidiscrete": pot_solver(32),
+    "POT semidiscrete, batches of 256": pot_solver(256),
 }
 
 
@@ -102,15 +102,15 @@ def masses(seeds: Iterable[int], budgets: Iterable[float], m: int, n_rows: int) 
                 errors, seconds = [], []
                 for seed in seeds:
                     points = torch.from_numpy(mixture(m, d, np.random.default_rng(seed))).float()
-                    found, taken = timed(partial(solver, points, seed, budget))
-                    seconds.append(taken)
-                    errors.append(mass_error(*found, seed, n_rows))
+                    (points, heights), duration = timed(partial(solver, points, seed, budget))
+                    seconds.append(duration)
+                    errors.append(mass_error(points, heights, seed, n_rows))
                 cells = [d, name, f"{statistics.median(seconds):.0f}", median_and_range(errors, ".5f")]
                 print(row(cells), flush=True)
 
 
 def two_blobs(seeds: Iterable[int], max_iter: int) -> None:
-    """Share of images between two blobs, half of the way from one to the other left and right of the middle."""
+    """Share of the images between two clusters, in the middle half of the distance between their centres."""
     shares: dict[str, list[float]] = {}
     for seed in seeds:
         rng = np.random.default_rng(seed)
@@ -132,25 +132,25 @@ def two_blobs(seeds: Iterable[int], max_iter: int) -> None:
 
 
 def retargets(seeds: Iterable[int], max_iter: int, m: int) -> None:
-    """Mass errors on rows of the source that no fit has seen, and seconds."""
-    found: dict[tuple[int, str], list[tuple[float, float]]] = {}
+    """Mass errors on new rows of the source, and seconds."""
+    results: dict[tuple[int, str], list[tuple[float, float]]] = {}
     for d in (2, 16):
         for seed in seeds:
             rng = np.random.default_rng(seed)
-            X, fresh = rng.normal(size=(50_000, d)), rng.normal(size=(200_000, d))
+            X, X_new = rng.normal(size=(50_000, d)), rng.normal(size=(200_000, d))
             Y, other = np.split(mixture(2 * m, d, rng), 2)
-            make = OTNetTransport(max_iter=max_iter, random_state=seed)
-            fitted, seconds = timed(lambda make=make, X=X, Y=Y: make.fit(X, Y))
-            work = {
-                "retarget": lambda fitted=fitted, other=other: fitted.retarget(other),
-                "50 refine steps": lambda fitted=fitted, other=other: fitted.retarget(other, refine_steps=50),
-                "fit": lambda make=make, X=X, other=other: make.fit(X, other),
+            transport = OTNetTransport(max_iter=max_iter, random_state=seed)
+            _, seconds = timed(partial(transport.fit, X, Y))
+            results.setdefault((d, "first fit, its own target"), []).append((true_error(transport, X_new), seconds))
+            calls = {
+                "retarget": partial(transport.retarget, other),
+                "50 refine steps": partial(transport.retarget, other, refine_steps=50),
+                "fit": partial(transport.fit, X, other),
             }
-            found.setdefault((d, "first fit, its own target"), []).append((true_error(fitted, fresh), seconds))
-            for name, act in work.items():
-                transport, seconds = timed(act)
-                found.setdefault((d, name), []).append((true_error(transport, fresh), seconds))
-    for (d, name), values in found.items():
+            for name, call in calls.items():
+                retargeted, seconds = timed(call)
+                results.setdefault((d, name), []).append((true_error(retargeted, X_new), seconds))
+    for (d, name), values in results.items():
         errors, seconds = map(list, zip(*values, strict=True))
         print(row([d, name, median_and_range(errors, ".4f"), f"{statistics.median(seconds):.2f}"]), flush=True)
 
@@ -162,35 +162,35 @@ def true_error(transport: OTNetTransport, rows: np.ndarray) -> float:
 
 
 def digits(seeds: Iterable[int], max_iter: int) -> None:
-    """Images generated from noise: classes, distance to the nearest real one, and ghosts.
+    """Images generated from noise: classes, distance to the nearest real image, and ghosts.
 
-    A ghost is an image of which a classifier trained on other digits is less than half sure.
+    A ghost is an image whose class has a probability below one half, according to a classifier of other digits.
     """
     rows, labels = load_digits(return_X_y=True)
     results: dict[str, list[tuple[float, ...]]] = {}
     for seed in seeds:
         rng = np.random.default_rng(seed)
         order = rng.permutation(len(rows))
-        seen, others = order[:1200], order[1200:]
-        pca = PCA(10, random_state=0).fit(rows[seen])
-        codes = pca.transform(rows[seen])
-        judge = CalibratedClassifierCV(SVC(C=10), ensemble=False).fit(pca.transform(rows[others]), labels[others])
-        real = NearestNeighbors().fit(codes)
-        spread_of = np.sqrt(codes.var(axis=0).mean())
-        noise, new = (spread_of * rng.normal(size=(n, codes.shape[1])) for n in (20_000, 5000))
+        train, test = order[:1200], order[1200:]
+        pca = PCA(10, random_state=0).fit(rows[train])
+        codes = pca.transform(rows[train])
+        classifier = CalibratedClassifierCV(SVC(C=10), ensemble=False).fit(pca.transform(rows[test]), labels[test])
+        neighbours = NearestNeighbors().fit(codes)
+        spread = np.sqrt(codes.var(axis=0).mean())
+        noise, new = (spread * rng.normal(size=(n, codes.shape[1])) for n in (20_000, 5000))
         net = OTNetTransport(max_iter=max_iter, random_state=seed).fit(noise, codes)
         images = {"hard": net.transform(new), "smooth": net.set_params(output="smooth").transform(new)}
         images["smooth, no crease test"] = net.set_params(crease_distance=np.inf).transform(new)
-        images["real digits, held out"] = pca.transform(rows[others])
+        images["real digits, held out"] = pca.transform(rows[test])
         for name, generated in images.items():
-            sure = judge.predict_proba(generated)
-            shares = np.bincount(sure.argmax(axis=1), minlength=10) / len(generated)
-            nearest = real.kneighbors(generated, 1)[0].mean()
-            ghosts = (sure.max(axis=1) < 0.5).mean()
+            probabilities = classifier.predict_proba(generated)
+            shares = np.bincount(probabilities.argmax(axis=1), minlength=10) / len(generated)
+            nearest = neighbours.kneighbors(generated, 1)[0].mean()
+            ghosts = (probabilities.max(axis=1) < 0.5).mean()
             results.setdefault(name, []).append(((shares > 0.01).sum(), shares.min(), nearest, ghosts))
     for name, values in results.items():
-        classes, least, nearest, ghosts = map(list, zip(*values, strict=True))
-        cells = [f"{min(classes):.0f}", f"{statistics.median(least):.1%}", f"{statistics.median(nearest):.2f}"]
+        classes, min_share, nearest, ghosts = map(list, zip(*values, strict=True))
+        cells = [f"{min(classes):.0f}", f"{statistics.median(min_share):.1%}", f"{statistics.median(nearest):.2f}"]
         print(row([name, *cells, median_and_range(ghosts, ".2%")]), flush=True)
 
 
@@ -198,33 +198,33 @@ def memory(m: int, max_iter: int) -> None:
     rng = np.random.default_rng(0)
     X, Y = (rng.standard_normal((m, 16), dtype=np.float32) for _ in range(2))
     transport = OTNetTransport(max_iter=max_iter, random_state=0)
-    seconds, peak = peak_beyond(lambda: transport.fit(X, Y))
+    seconds, peak = measure_memory(lambda: transport.fit(X, Y))
     print(f"fit, {m} targets, d = 16, {max_iter} steps: {seconds:.0f} s, {peak:.3f} GiB beyond the data")
     for output in ("hard", "smooth"):
-        seconds, peak = peak_beyond(lambda: transport.transform(X[:20_000]))
+        seconds, peak = measure_memory(lambda: transport.transform(X[:20_000]))
         print(f"transform 20 000 rows, {output}: {seconds:.1f} s, {peak:.3f} GiB")
         transport.set_params(output="smooth")
 
 
 def main() -> None:
-    parser = parser_of(__doc__, "one seed, small samples")
+    parser = make_parser(__doc__, "one seed, small samples")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
     options = parser.parse_args()
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
-    by_network(0.4)(torch.randn(100, 2), 0, 0.1)  # torch loads parts of itself in a first fit
+    otnet_solver(0.4)(torch.randn(100, 2), 0, 0.1)  # warm-up: torch imports some modules in the first fit
     for part in options.parts:
-        head, full, quick = PARTS[part]
-        print(f"\n{part}\n" + (f"\n{heading(head)}" if head else ""), flush=True)
+        columns, full, quick = PARTS[part]
+        print(f"\n{part}\n" + (f"\n{heading(columns)}" if columns else ""), flush=True)
         (quick if options.quick else full)()
 
 
 SEEDS = (0, 1, 2)
-UNSEEN = (20, 21, 22)  # steps and batches were tried on the others
+TEST_SEEDS = (20, 21, 22)  # steps and batch sizes were chosen on other seeds
 PARTS: dict[str, tuple[tuple[str, ...], Callable[[], None], Callable[[], None]]] = {
     "masses": (
         ("d", "solver", "s", "mass error"),
-        lambda: masses(UNSEEN, (3, 10, 30), 10_000, 1_000_000),
+        lambda: masses(TEST_SEEDS, (3, 10, 30), 10_000, 1_000_000),
         lambda: masses((0,), (2,), 1000, 100_000),
     ),
     "blobs": (

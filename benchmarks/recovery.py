@@ -1,4 +1,4 @@
-"""Do OTP and SNOT recover the transport plan? Laws, costs and maps against exact ones, three seeds, defaults only.
+"""Do OTP and SNOT recover the transport plan? Laws, costs and maps against the exact ones, three seeds, defaults only.
 
 python benchmarks/recovery.py            # the table of benchmarks/README.md
 python benchmarks/recovery.py --quick    # one seed, short fits: does it run?
@@ -10,10 +10,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from common import heading, median_and_range, parser_of, row, timed
+from common import heading, make_parser, median_and_range, row, timed
 from sklearn.exceptions import ConvergenceWarning
 
-from neuralot import OTPTransport, SNOTTransport
+from neuralot import CriticLoss, Optimizer, OTPTransport, SNOTTransport
 from neuralot.datasets import (
     TransportPair,
     make_convex_potential,
@@ -35,8 +35,12 @@ from neuralot.solve import Status
 
 # distances between samples of N_SCORE rows, averaged over N_PAIRS pairs of them; costs over N_COST rows
 N_FIT, N_SCORE, N_PAIRS, N_COST = 4096, 2000, 5, 20_000
-# the papers' objective, with the steps that it needs
-PLAIN = {"map_form": "network", "expectile_weight": 0.0, "n_map_steps": 10, "optimizer": "adam", "weight_decay": 0.0}
+# the objective of the papers, with the number of steps that it requires
+PLAIN = {
+    "map_form": "network",
+    "critic_loss": CriticLoss(expectile_weight=0.0),
+    "optimizer": Optimizer("adam", weight_decay=0.0, n_map_steps=10),
+}
 PLAIN |= {"learning_rate_init": 1e-3, "batch_size": 256, "max_iter": 3000}
 PLAIN_OTP = PLAIN | {"noise_shape": "isotropic", "schedule": "linear"}
 
@@ -45,7 +49,7 @@ Result = dict[str, float]
 
 @dataclass(frozen=True)
 class Case:
-    """One row of the table: a pair, a method, and what the method must reach."""
+    """One row of the table: a pair, a method and its goal."""
 
     pair: TransportPair
     name: str
@@ -54,12 +58,12 @@ class Case:
     goal: Callable[[Result], bool] | None = None
 
 
-def law_and_cost(factor: float, offset: float) -> Callable[[Result], bool]:
+def law_and_cost_within(factor: float, offset: float) -> Callable[[Result], bool]:
     return lambda r: r["D_target"] <= factor * r["floor"] + offset and abs(r["cost"] / r["exact"] - 1) <= 0.03
 
 
-def split(r: Result) -> bool:
-    return law_and_cost(1, 0.02)(r) and 0.45 <= r["branch"] <= 0.55
+def splits_mass(r: Result) -> bool:
+    return law_and_cost_within(1, 0.02)(r) and 0.45 <= r["branch"] <= 0.55
 
 
 def map_within(uvp: float, cosine: float = 0.0) -> Callable[[Result], bool]:
@@ -70,15 +74,15 @@ def cases() -> list[Case]:
     otp, snot = OTPTransport, SNOTTransport
     perpendicular, parallel, one_to_many = make_perpendicular(), make_parallel(), make_one_to_many()
     rows = [
-        Case(perpendicular, "OTP", otp, {}, law_and_cost(2, 0.002)),
+        Case(perpendicular, "OTP", otp, {}, law_and_cost_within(2, 0.002)),
         Case(perpendicular, "SNOT", snot, {}),
         Case(perpendicular, "OTP, plain", otp, PLAIN_OTP),
         Case(perpendicular, "SNOT, plain (OTM)", snot, PLAIN),
-        Case(parallel, "OTP", otp, {}, law_and_cost(2, 0.002)),
-        Case(parallel, "SNOT", snot, {}, law_and_cost(2, 0.002)),
+        Case(parallel, "OTP", otp, {}, law_and_cost_within(2, 0.002)),
+        Case(parallel, "SNOT", snot, {}, law_and_cost_within(2, 0.002)),
         Case(parallel, "OTP, plain", otp, PLAIN_OTP),
         Case(parallel, "SNOT, plain (OTM)", snot, PLAIN),
-        Case(one_to_many, "OTP", otp, {}, split),
+        Case(one_to_many, "OTP", otp, {}, splits_mass),
         Case(one_to_many, "OTP, plain", otp, PLAIN_OTP),
         Case(one_to_many, "SNOT", snot, {}),
         Case(one_to_many, "SNOT, network", snot, {"map_form": "network"}),
@@ -97,7 +101,7 @@ def cases() -> list[Case]:
 
 
 def run(case: Case, seed: int, settings: dict, floor: float, n_score: int) -> Result:
-    """Fit with one seed and score on fresh rows; nothing of the truth enters the fit."""
+    """Fit with one seed and score on new rows; the fit does not use the exact solution."""
     pair = case.pair
     X_fit, Y_fit = pair.sample(N_FIT, random_state=seed)
     X, Y = pair.sample(N_COST, N_PAIRS * n_score, random_state=1000 + seed)
@@ -123,7 +127,7 @@ def run(case: Case, seed: int, settings: dict, floor: float, n_score: int) -> Re
 
 
 def cell(results: list[Result], key: str) -> str:
-    """Median over the seeds, and the range where it can be seen."""
+    """Median and range over the seeds."""
     values = [result[key] for result in results if key in result]
     digits = {"fit s": 0, "branch": 3, "cost": 3, "exact": 3, "cosine": 4, "L2-UVP": 3}.get(key, 4)
     return median_and_range(values, f".{digits}f") if values else ""
@@ -133,13 +137,13 @@ COLUMNS = ("D_target", "floor", "cost", "exact", "branch", "L2-UVP", "cosine", "
 
 
 def main() -> None:
-    parser = parser_of(__doc__, "one seed and fits of 100 steps")
+    parser = make_parser(__doc__, "one seed and fits of 100 steps")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--only", default="", help="methods whose name ends so: 'OTP', 'SNOT', '(OTM-s)', 'plain'")
+    parser.add_argument("--only", default="", help="end of the methods' names: 'OTP', 'SNOT', '(OTM-s)', 'plain'")
     options = parser.parse_args()
     seeds, settings, n_score = (1, {"max_iter": 100}, 300) if options.quick else (options.seeds, {}, N_SCORE)
     if options.quick:
-        print("Fits of 100 steps and small samples: the figures mean nothing.")
+        print("Fits of 100 steps and small samples: the figures are meaningless.")
     print(heading(["pair", "method", *COLUMNS, "seeds that reach the goal"]), flush=True)
     for case in (case for case in cases() if case.name.endswith(options.only)):
         floor = target_floor(case.pair.target, n=n_score, n_pairs=2 * N_PAIRS, random_state=0).mean

@@ -1,16 +1,16 @@
-"""What does one training step cost? Milliseconds, page faults, and how near its matrix products come to torch's alone.
+"""What does a training step cost? Milliseconds, page faults, and GFLOP/s compared with torch's matrix products alone.
 
 python benchmarks/step.py                     # every shape, about three minutes
 python benchmarks/step.py --quick             # does it run? (make bench)
-python benchmarks/step.py --compile           # the compiled step too, which takes up to a minute for each shape
-python benchmarks/step.py --two               # beside a second fit, and beside a process that is busy
+python benchmarks/step.py --compile           # also the compiled step, which takes up to a minute per shape
+python benchmarks/step.py --two               # also during a second fit, and during a busy loop
 git worktree add /tmp/base COMMIT
-python benchmarks/step.py --baseline /tmp/base    # beside another commit
+python benchmarks/step.py --baseline /tmp/base    # compared with another commit
 
-Every process has one core and one thread, and short rounds of steps alternate between them: what else runs on the
-machine slows all of them alike. A number is the median over the rounds. GFLOP/s count the gradient form's products of
-matrices alone, over the time of the whole step, beside those of one product of such matrices (*of bmm*); where a CPU
-has units for bfloat16, Muon's products of matrices at least 128 wide use these.
+Each process has one core and one thread, and short rounds of steps alternate between the processes, so that other load
+on the machine slows all of them equally. A number is the median over the rounds. GFLOP/s count the matrix products of
+the gradient form only, over the time of the whole step; *of bmm* is the rate of one such product. On a CPU with
+bfloat16 units, Muon's products of matrices at least 128 wide use these.
 """
 
 import argparse
@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from common import heading, parser_of, row
+from common import heading, make_parser, row
 from torch import Generator
 
 import neuralot
@@ -44,7 +44,7 @@ try:
     from neuralot.solve.environment import keep_freed_memory
     from neuralot.solve.problem import Batch
     from neuralot.solve.training import Training
-except ImportError:  # a baseline, before the modules moved
+except ImportError:  # an older baseline
     from neuralot.training import Training
 
     from neuralot import solve
@@ -58,8 +58,8 @@ SHAPES = [(2, 64, 256), (2, 64, 1024), (16, 128, 256), (16, 128, 1024), (64, 128
 GRADIENT_FORM = ("SNOT", "OTP")
 STAGES = ("OT-Net, network", "OT-Net, corrections")
 
-Cost = tuple[float, float]  # of a step: seconds, page faults
-NOTHING = math.nan, math.nan
+Cost = tuple[float, float]  # seconds and page faults per step
+MISSING = math.nan, math.nan
 MEASURED = ("ours", "baseline", "compiled", "bmm", "second", "busy")
 
 
@@ -72,39 +72,39 @@ class Case:
 
 
 def n_operations(case: Case) -> float:
-    """Multiplications and additions in the matrix products of a step in the gradient form, and of its optimiser."""
+    """Multiplications and additions in the matrix products of a gradient-form step, including its optimiser."""
     if case.method not in GRADIENT_FORM:
         return math.nan
-    from neuralot.solve.optimizers import FEWEST_INPUTS, N_ITERATIONS  # a baseline may not have them
+    from neuralot.solve.optimizers import MIN_INPUTS, N_ITERATIONS  # not in older baselines
 
     total = 0
     for layer, (n_in, n_out) in enumerate([(case.d, case.width), *[(case.width, case.width)] * (DEPTH - 1)]):
         at_rows = 1 + 1 + 1 + 2 + (layer > 0)  # value, slope, tangent, two for the weights' gradient, error
         at_images = 1 + 1 + 1  # value, slope, one for the weights' gradient
         total += (at_rows + at_images) * 2 * case.batch * n_in * n_out
-        if n_in >= FEWEST_INPUTS:
+        if n_in >= MIN_INPUTS:
             short, long = sorted((n_in, n_out))
             total += N_ITERATIONS * (2 * 2 * short**2 * long + 2 * short**3)
-    total += (4 + 3) * 2 * case.batch * case.d**2  # the quadratic, or base and lens, at rows and images
-    return 2 * total  # networks
+    total += (4 + 3) * 2 * case.batch * case.d**2  # the quadratic, or base and preconditioner, at rows and images
+    return 2 * total  # two networks
 
 
-# in a worker, which imports neuralot from where PYTHONPATH says
+# in a worker, which imports neuralot from PYTHONPATH
 
 
 def make_problem(case: Case) -> torch.nn.Module:
-    many, sizes = case.d >= MANY_FEATURES, (case.width,) * DEPTH
+    is_wide, sizes = case.d >= MANY_FEATURES, (case.width,) * DEPTH
     if case.method in STAGES:
         return OTNet(case.d, Potential(case.d, sizes))
     if case.method == "OTP":
-        form = make_form(case.d, hidden_layer_sizes=sizes, affine_base=many)
-        return OTP(case.d, form, noise_shape="thin" if many else "covariance")
+        form = make_form(case.d, hidden_layer_sizes=sizes, affine_base=is_wide)
+        return OTP(case.d, form, noise_shape="thin" if is_wide else "covariance")
     map_form = "gradient" if case.method == "SNOT" else "network"
     return SNOT(case.d, make_form(case.d, hidden_layer_sizes=sizes, map_form=map_form))
 
 
 def make_step(case: Case, is_compiled: bool) -> tuple[torch.nn.Module, Callable[[], object]]:
-    """The problem, and its step as the loop makes it."""
+    """A problem, and a function that makes one step of the training loop."""
     torch.manual_seed(0)
     generator = Generator().manual_seed(0)
     n_rows = N_ROWS, N_POINTS if case.method in STAGES else N_ROWS
@@ -123,66 +123,66 @@ def make_step(case: Case, is_compiled: bool) -> tuple[torch.nn.Module, Callable[
 
 
 def spin() -> None:
-    """Be busy for a millisecond."""
+    """Keep the core busy for a millisecond."""
     end = time.perf_counter() + 1e-3
     while time.perf_counter() < end:
         pass
 
 
-def answer(value: object) -> None:
+def reply(value: object) -> None:
     print(json.dumps(value), flush=True)
 
 
-def work() -> None:
-    """Take cases from stdin, each in a process of its own: what one has freed is no memory for the next."""
+def run_worker() -> None:
+    """Run each case from stdin in a new process, so that it cannot reuse the freed memory of the previous one."""
     torch.set_num_threads(1)
-    answer(neuralot.__file__)
+    reply(neuralot.__file__)
     for line in sys.stdin:
         child = os.fork()
         if not child:
-            return serve(*json.loads(line))
+            return run_case(*json.loads(line))
         if os.waitpid(child, 0)[1]:
             sys.exit(1)
 
 
-def serve(case: list[Any], is_compiled: bool) -> None:
-    """Make steps of one case, as many as the lines on stdin say."""
+def run_case(case: list[Any], is_compiled: bool) -> None:
+    """Time the functions of one case, with the numbers of calls on stdin."""
     keep_freed_memory()
     problem, step = make_step(Case(*case), is_compiled)
     *_, width, batch = case
     bmm = partial(torch.bmm, torch.randn(2, batch, width), torch.randn(2, width, width))
-    acts = {"step": step, "bmm": bmm, "spin": spin}
+    functions = {"step": step, "bmm": bmm, "spin": spin}
     for _ in range(WARM_UP):
         step()
-    levels = getattr(problem, "levels", problem.follow)(0.0)  # `levels` is of older baselines
-    answer((levels or {}).get("compiled", 0.0) == is_compiled)
+    levels = getattr(problem, "levels", problem.follow)(0.0)  # `levels` is for older baselines
+    reply((levels or {}).get("compiled", 0.0) == is_compiled)
     for line in sys.stdin:
         name, n = json.loads(line)
         if not n:
-            return answer(None)  # and the next case comes after that, lest it be read here
-        acts[name]()  # the others have used the cache
+            return reply(None)  # the next case is sent after this reply, so that it is not read here
+        functions[name]()  # untimed: other processes have used the cache
         before, start = resource.getrusage(resource.RUSAGE_SELF).ru_minflt, time.perf_counter()
         for _ in range(n):
-            acts[name]()
+            functions[name]()
         seconds = time.perf_counter() - start
-        answer((seconds / n, (resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before) / n))
+        reply((seconds / n, (resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before) / n))
 
 
-# in the process that asks them
+# in the main process
 
 
 class Worker:
-    """A process on some cores, with the neuralot of a checkout."""
+    """Process on some cores, with the neuralot of a checkout."""
 
     def __init__(self, root: Path, cores: set[int]) -> None:
         if hasattr(os, "sched_setaffinity"):
-            os.sched_setaffinity(0, cores)  # it inherits them
+            os.sched_setaffinity(0, cores)  # inherited by the worker
         command, environment = [sys.executable, __file__, "--worker"], os.environ | {"PYTHONPATH": str(root)}
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
         self.process = subprocess.Popen(command, env=environment, text=True, **pipes)
-        found = self.receive()
-        if not Path(found).resolve().is_relative_to(root):
-            sys.exit(f"not the neuralot of {root}: {found}")
+        path = self.receive()
+        if not Path(path).resolve().is_relative_to(root):
+            sys.exit(f"the worker imported neuralot from {path} instead of {root}")
 
     def send(self, *request: object) -> None:
         print(json.dumps(request), file=self.process.stdin, flush=True)
@@ -191,55 +191,55 @@ class Worker:
         line = self.process.stdout.readline()
         return json.loads(line) if line else sys.exit("a worker failed")
 
-    def ask(self, *request: object) -> Any:
+    def call(self, *request: object) -> Any:
         self.send(*request)
         return self.receive()
 
 
 def measure(case: Case, workers: dict[str, Worker], n_rounds: int, seconds: float) -> dict[str, Cost]:
-    """Medians over rounds of about so many seconds."""
+    """Medians over rounds of about `seconds` seconds."""
     workers = {name: worker for name, worker in workers.items() if case.method in GRADIENT_FORM or name != "compiled"}
-    works = {name: worker.ask(astuple(case), name == "compiled") for name, worker in workers.items()}
+    is_valid = {name: worker.call(astuple(case), name == "compiled") for name, worker in workers.items()}
     ours = workers["ours"]
-    n, n_products = (max(1, round(seconds / ours.ask(name, WARM_UP)[0])) for name in ("step", "bmm"))
+    n, n_products = (max(1, round(seconds / ours.call(name, WARM_UP)[0])) for name in ("step", "bmm"))
 
-    def beside(name: str, *request: object) -> Cost:
+    def measure_during(name: str, *request: object) -> Cost:
         workers[name].send(*request)
-        found = ours.ask("step", n)
+        cost = ours.call("step", n)
         workers[name].receive()
-        return found
+        return cost
 
-    asks: dict[str, Callable[[], Cost]] = {
-        name: partial(workers[name].ask, "step", n) for name in ("ours", "baseline", "compiled") if works.get(name)
+    calls: dict[str, Callable[[], Cost]] = {
+        name: partial(workers[name].call, "step", n) for name in ("ours", "baseline", "compiled") if is_valid.get(name)
     }
-    asks["bmm"] = partial(ours.ask, "bmm", n_products)
+    calls["bmm"] = partial(ours.call, "bmm", n_products)
     if "second" in workers:
-        # the others are at it for longer than our steps take
-        asks["second"] = partial(beside, "second", "step", 2 * n)
-        asks["busy"] = partial(beside, "busy", "spin", 1 + round(3000 * seconds))
-    rounds = [{name: ask() for name, ask in asks.items()} for _ in range(n_rounds)]
+        # these run for longer than our steps
+        calls["second"] = partial(measure_during, "second", "step", 2 * n)
+        calls["busy"] = partial(measure_during, "busy", "spin", 1 + round(3000 * seconds))
+    rounds = [{name: call() for name, call in calls.items()} for _ in range(n_rounds)]
     for worker in workers.values():
-        worker.ask("end", 0)
-    return {name: tuple(map(statistics.median, zip(*(costs[name] for costs in rounds), strict=True))) for name in asks}
+        worker.call("end", 0)
+    return {name: tuple(map(statistics.median, zip(*(costs[name] for costs in rounds), strict=True))) for name in calls}
 
 
-def cells_of(case: Case, costs: dict[str, Cost], asked: argparse.Namespace) -> dict[str, str]:
+def make_cells(case: Case, costs: dict[str, Cost], options: argparse.Namespace) -> dict[str, str]:
     """Cells of the table by their headings, empty where something was not measured."""
-    seconds, faults = ({name: costs.get(name, NOTHING)[i] for name in MEASURED} for i in (0, 1))
+    seconds, faults = ({name: costs.get(name, MISSING)[i] for name in MEASURED} for i in (0, 1))
     ours, baseline = seconds["ours"], seconds["baseline"]
     cells = {name: str(value) for name, value in asdict(case).items()}
     cells |= {"ms": f"{1e3 * ours:.3g}", "page faults": f"{faults['ours']:.0f}"}
     cells |= {"GFLOP/s": f"{n_operations(case) / ours / 1e9:.0f}"}
     cells |= {"of bmm": f"{2 * 2 * case.batch * case.width**2 / seconds['bmm'] / 1e9:.0f}"}
-    if asked.baseline:
+    if options.baseline:
         cells |= {"baseline ms": f"{1e3 * baseline:.3g}", "its page faults": f"{faults['baseline']:.0f}"}
         cells |= {"ours / baseline": f"{ours / baseline:.2f}"}
-    if asked.compile:
+    if options.compile:
         compiled = seconds["compiled"]
         cells |= {"compiled ms": f"{1e3 * compiled:.3g}", "compiled / ours": f"{compiled / ours:.2f}"}
-    if asked.two:
-        cells |= {"beside a fit": f"{seconds['second'] / ours:.2f}"}
-        cells |= {"beside a busy process": f"{seconds['busy'] / ours:.2f}"}
+    if options.two:
+        cells |= {"during a fit": f"{seconds['second'] / ours:.2f}"}
+        cells |= {"during a busy loop": f"{seconds['busy'] / ours:.2f}"}
     return {heading: "" if text == "nan" else text for heading, text in cells.items()}
 
 
@@ -255,14 +255,14 @@ def commit(root: Path) -> str:
 
 
 def main() -> None:
-    parser = parser_of(__doc__, "two shapes and OT-Net at d = 2, short rounds")
-    parser.add_argument("--baseline", type=Path, help="a checkout of another commit")
-    parser.add_argument("--compile", action="store_true", help="the compiled step too")
-    parser.add_argument("--two", action="store_true", help="beside a second fit, and beside a busy process")
+    parser = make_parser(__doc__, "two shapes and OT-Net at d = 2, short rounds")
+    parser.add_argument("--baseline", type=Path, help="checkout of another commit")
+    parser.add_argument("--compile", action="store_true", help="also measure the compiled step")
+    parser.add_argument("--two", action="store_true", help="also measure during a second fit, and during a busy loop")
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.worker:
-        return work()
+        return run_worker()
     shapes, dims, n_rounds, seconds = SHAPES, (2, 32), 15, 0.1
     if options.quick:
         shapes, dims, n_rounds, seconds = [SHAPES[0], SHAPES[2]], (2,), 3, 0.02
@@ -282,7 +282,7 @@ def main() -> None:
     print(f"neuralot: {commit(ROOT)}; torch: {torch.__version__}, {torch.backends.cpu.get_cpu_capability()}")
     print(f"processor: {processor()}, core {mine}\n", flush=True)
     for index, case in enumerate(cases):
-        cells = cells_of(case, measure(case, workers, n_rounds, seconds), options)
+        cells = make_cells(case, measure(case, workers, n_rounds, seconds), options)
         if not index:
             print(heading(list(cells)))
         print(row(cells.values()), flush=True)

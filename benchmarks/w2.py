@@ -1,11 +1,11 @@
-"""How accurate a map does each solver give in so many seconds? L2-UVP on pairs whose exact map is known.
+"""How accurate is the map of each solver within a budget of seconds? L2-UVP on pairs with a known exact map.
 
 python benchmarks/w2.py --folder PATH      # the published Wasserstein-2 benchmark, the table of benchmarks/README.md
 python benchmarks/w2.py                    # without its weights: make_convex_potential pairs
 python benchmarks/w2.py --quick            # does it run? (make bench)
 
-Every solver gets the same rows, one core and the same budget of fit; two jobs run side by side, a core each. Each
-result is a line of the CSV file as soon as it is there, and a run goes on where the last one ended.
+Every solver has the same rows, one core and the same budget; two jobs run in parallel, each on its own core. Results
+are appended to the CSV file one by one, and a new run skips those in the file.
 """
 
 import contextlib
@@ -23,21 +23,21 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from common import Job, add_w2, heading, median_and_range, parser_of, row, rows_of, timed, w2_name
+from common import Job, add_w2, heading, load_rows, make_parser, median_and_range, row, timed, w2_name
 
-from neuralot import SNOTTransport
+from neuralot import CriticLoss, SNOTTransport
 from neuralot.metrics import l2_uvp
 
-BATCH_OF_PEERS = 1024  # ott-jax leaves it to the user; its authors use 1024
+OTT_BATCH_SIZE = 1024  # ott-jax has no default; its authors use 1024
 SINKHORN_REG = 0.1
-LARGEST_EXACT = 16_384  # rows a side: the cost matrix alone takes 2 GiB
+MAX_POT_ROWS = 16_384  # per sample; the cost matrix alone takes 2 GiB
 
 Map = Callable[[np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True)
 class Result(Job):
-    """One line of the CSV file; `setup` is what was not counted: compiling, or smaller trial fits."""
+    """One line of the CSV file; `setup` is the time for compilation or smaller trial fits, which is not counted."""
 
     uvp: float
     fit: float
@@ -52,7 +52,7 @@ class Result(Job):
 
 @dataclass(frozen=True)
 class Fitted:
-    """A map, and what it took: seconds of fit and of set-up, rows seen, steps made."""
+    """A map, the seconds of its fit and set-up, and the numbers of rows and of steps."""
 
     map: Map
     fit: float
@@ -89,8 +89,8 @@ def ott_w2(X: np.ndarray, Y: np.ndarray, budget: float, seed: int) -> Fitted:
     return _ott(solver, X, Y, budget, seed)
 
 
-class _Over(Exception):
-    """Raised by the callback of an ott-jax solver when its seconds are used up: it has no other way to stop."""
+class _BudgetUsed(Exception):
+    """Raised by the callback of an ott-jax solver at the end of the budget, which is the only way to stop it."""
 
 
 def _ott(solver, X: np.ndarray, Y: np.ndarray, budget: float, seed: int) -> Fitted:
@@ -101,18 +101,18 @@ def _ott(solver, X: np.ndarray, Y: np.ndarray, budget: float, seed: int) -> Fitt
 
     def batches(rows):
         while True:
-            yield rows[rng.integers(len(rows), size=BATCH_OF_PEERS)]
+            yield rows[rng.integers(len(rows), size=OTT_BATCH_SIZE)]
 
-    def watch(step, potentials):
+    def record_time(step, potentials):
         jax.block_until_ready((solver.state_f.params, solver.state_g.params))
         times.append(time.perf_counter())
         if step >= 2 and times[-1] - times[2] >= budget:
-            raise _Over
+            raise _BudgetUsed
 
     source, target = batches(X), batches(Y)
-    with contextlib.suppress(_Over):
-        solver(source, target, source, target, callback=watch)
-    # the first two steps compile, one for each direction
+    with contextlib.suppress(_BudgetUsed):
+        solver(source, target, source, target, callback=record_time)
+    # the first two steps compile, one per direction
     fit, setup = times[-1] - times[2], times[2] - times[0]
     potentials = solver.to_dual_potentials()
     return Fitted(lambda X_new: np.asarray(potentials.transport(X_new)), fit, setup, len(X), len(times) - 1)
@@ -128,20 +128,20 @@ def pot_linear(X: np.ndarray, Y: np.ndarray, budget: float, seed: int) -> Fitted
 def pot_emd(X: np.ndarray, Y: np.ndarray, budget: float, seed: int) -> Fitted:
     import ot
 
-    return _largest(lambda: ot.da.EMDTransport(max_iter=10**8), X, Y, budget, growth=8)
+    return _fit_largest(lambda: ot.da.EMDTransport(max_iter=10**8), X, Y, budget, growth=8)
 
 
 def pot_sinkhorn(X: np.ndarray, Y: np.ndarray, budget: float, seed: int) -> Fitted:
     import ot
 
-    return _largest(lambda: ot.da.SinkhornTransport(reg_e=SINKHORN_REG), X, Y, budget, growth=4)
+    return _fit_largest(lambda: ot.da.SinkhornTransport(reg_e=SINKHORN_REG), X, Y, budget, growth=4)
 
 
-def _largest(make: Callable, X: np.ndarray, Y: np.ndarray, budget: float, growth: float) -> Fitted:
-    """Fit on ever more rows, twice as many each time, until the next fit would not end within the budget."""
+def _fit_largest(make: Callable, X: np.ndarray, Y: np.ndarray, budget: float, growth: float) -> Fitted:
+    """Double the number of rows until the next fit would exceed the budget."""
     begin = time.perf_counter()
     n_rows, seconds, fitted = 256, 0.0, None
-    while n_rows <= min(len(X), LARGEST_EXACT) and growth * seconds <= budget:
+    while n_rows <= min(len(X), MAX_POT_ROWS) and growth * seconds <= budget:
         transport = make()
         start = time.perf_counter()
         transport.fit(Xs=X[:n_rows].astype(np.float64), Xt=Y[:n_rows].astype(np.float64))
@@ -161,7 +161,7 @@ def _largest(make: Callable, X: np.ndarray, Y: np.ndarray, budget: float, growth
 
 SOLVERS: dict[str, Callable[[np.ndarray, np.ndarray, float, int], Fitted]] = {
     "neuralot SNOT": neuralot,
-    "neuralot SNOT, free network": partial(neuralot, map_form="network", expectile_weight=0),
+    "neuralot SNOT, free network": partial(neuralot, map_form="network", critic_loss=CriticLoss(expectile_weight=0)),
     "ott-jax ENOT": ott_enot,
     "ott-jax W2NeuralDual": ott_w2,
     "POT EMD": pot_emd,
@@ -174,7 +174,7 @@ COLUMNS = ("d", "solver", "budget s", "L2-UVP %", "times ours", "fit s", "set-up
 
 
 def run(job: Job, folder: str | None, n_rows: int) -> Result:
-    rows = rows_of(job, folder, n_rows)
+    rows = load_rows(job, folder, n_rows)
     with warnings.catch_warnings(action="ignore"):
         fitted = SOLVERS[job.solver](rows["X"], rows["Y"], job.budget, job.seed)
         images = np.asarray(fitted.map(rows["X_test"]), dtype=np.float64)
@@ -182,8 +182,8 @@ def run(job: Job, folder: str | None, n_rows: int) -> Result:
     return Result(*astuple(job), uvp, fitted.fit, fitted.setup, fitted.n_rows, fitted.n_steps)
 
 
-def take_a_core(cores) -> None:
-    """Give this worker a core of its own; the variables speak to the libraries that are imported later."""
+def pin_to_core(cores) -> None:
+    """Run this worker on its own core, with one thread."""
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {cores.get()})
     import torch
@@ -212,7 +212,7 @@ def append(path: Path, result: Result) -> None:
 
 
 def table(results: list[Result]) -> str:
-    """Medians over the seeds, and the range; beside each the ratio to neuralot's at the same budget."""
+    """Medians and ranges over the seeds, and ratios to neuralot's median with the same budget."""
     lines = [heading(COLUMNS)]
     order = list(SOLVERS)
     groups: dict[tuple, list[Result]] = {}
@@ -235,7 +235,7 @@ def figure(results: list[Result], path: Path) -> None:
     import matplotlib.pyplot as plt
 
     dims = sorted({result.n_features for result in results})
-    drawn, axes = plt.subplots(1, len(dims), figsize=(3.6 * len(dims) + 2.4, 3.8), squeeze=False, layout="constrained")
+    fig, axes = plt.subplots(1, len(dims), figsize=(3.6 * len(dims) + 2.4, 3.8), squeeze=False, layout="constrained")
     for axis, d in zip(axes[0], dims, strict=True):
         for index, solver in enumerate(SOLVERS):
             budgets: dict[float, list[Result]] = {}
@@ -249,21 +249,21 @@ def figure(results: list[Result], path: Path) -> None:
                 axis.axhline(statistics.median(uvp[0]), color=f"C{index}", linestyle=":", label=solver)
                 continue
             seconds = [statistics.median(r.fit for r in group) for _, group in sorted(budgets.items())]
-            middle = [statistics.median(values) for values in uvp]
-            axis.plot(seconds, middle, "o-", color=f"C{index}", label=solver)
+            medians = [statistics.median(values) for values in uvp]
+            axis.plot(seconds, medians, "o-", color=f"C{index}", label=solver)
             axis.fill_between(seconds, list(map(min, uvp)), list(map(max, uvp)), color=f"C{index}", alpha=0.2)
         axis.set(xscale="log", yscale="log", xlabel="seconds of fit, one core", title=f"d = {d}")
     axes[0, 0].set_ylabel("L2-UVP, %")
-    drawn.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside right center")
+    fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside right center")
     path.parent.mkdir(parents=True, exist_ok=True)
     plt.savefig(path, dpi=110)
 
 
 def main() -> None:
-    parser = parser_of(__doc__, "one seed, d = 2 and 4, 5 seconds, files in build/")
+    parser = make_parser(__doc__, "one seed, d = 2 and 4, 5 seconds, files in build/")
     add_w2(parser, budgets=[1, 5, 15, 60, 300], seeds=[20, 21, 22])
     parser.add_argument("--solvers", nargs="+", choices=SOLVERS, default=list(SOLVERS))
-    parser.add_argument("--jobs", type=int, default=min(2, os.cpu_count() or 1), help="fits side by side")
+    parser.add_argument("--jobs", type=int, default=min(2, os.cpu_count() or 1), help="number of parallel fits")
     parser.add_argument("--csv", type=Path, default=Path("benchmarks/results/w2.csv"))
     parser.add_argument("--figure", type=Path, default=Path("benchmarks/results/w2.png"))
     options = parser.parse_args()
@@ -280,20 +280,20 @@ def main() -> None:
     ]
     jobs = [job for job in dict.fromkeys(jobs) if job not in known]
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ[variable] = "1"  # one core for each worker
+        os.environ[variable] = "1"  # one thread per worker, for libraries that are imported later
     context = multiprocessing.get_context("spawn")
     cores = context.Queue()
     available = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [0]
     for core in itertools.islice(itertools.cycle(available), options.jobs):
         cores.put(core)
-    with ProcessPoolExecutor(options.jobs, context, take_a_core, (cores,)) as pool:
+    with ProcessPoolExecutor(options.jobs, context, pin_to_core, (cores,)) as pool:
         for future in as_completed([pool.submit(run, job, options.folder, options.rows) for job in jobs]):
             result = future.result()
             append(options.csv, result)
             done.append(result)
             print(f"{result.job} L2-UVP {result.uvp:.3g} % in {result.fit:.1f} s", flush=True)
     done = [result for result in done if result.pair == name]
-    print(f"\n{name}, {options.rows} rows a side\n\n{table(done)}")
+    print(f"\n{name}, {options.rows} rows per sample\n\n{table(done)}")
     figure(done, options.figure)
 
 

@@ -2,15 +2,18 @@
 
 from neuralot import datasets, metrics
 from neuralot.adaptation import DomainAdapter, TransportAdapter
-from neuralot.estimators import OTNetTransport, OTPTransport, SNOTTransport
+from neuralot.estimators import Optimizer, OTNetTransport, OTPTransport, SNOTTransport
 from neuralot.estimators.files import load
+from neuralot.forms import CriticLoss
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "CriticLoss",
     "DomainAdapter",
     "OTNetTransport",
     "OTPTransport",
+    "Optimizer",
     "SNOTTransport",
     "TransportAdapter",
     "__version__",

@@ -13,15 +13,16 @@ from torch import Generator, Tensor
 def matmul_precision(device: torch.device, precision: str) -> Iterator[None]:
     """Set the precision of float32 matrix products on a GPU.
 
-    ``'ieee'`` uses the factors as they are. ``'tf32'`` rounds them to TF32, which keeps ten bits of a factor and is
-    several times faster. The previous setting is restored at the end. Other devices are not affected.
+    ``'ieee'`` uses full precision. ``'tf32'`` rounds the factors to TF32, with a mantissa of ten bits, which is several
+    times faster. The previous setting is restored at the end. Other devices are not affected.
     """
     if device.type != "cuda":
         yield
         return
     matmul = torch.backends.cuda.matmul
     before = matmul.fp32_precision
-    matmul.fp32_precision = "none"  # inherits the global setting; torch only returns the resolved value
+    # 'none' inherits the global setting; torch returns the resolved value only
+    matmul.fp32_precision = "none"
     before = "none" if matmul.fp32_precision == before else before
     matmul.fp32_precision = precision
     try:
@@ -31,10 +32,10 @@ def matmul_precision(device: torch.device, precision: str) -> Iterator[None]:
 
 
 def energy_distance(a: Tensor, b: Tensor) -> Tensor:
-    """Energy distance between two samples, without their self-distances.
+    """Unbiased energy distance between two samples.
 
-    ``2 E|a - b| - E|a - a'| - E|b - b'|``, where `a` has shape (n, d) and `b` (m, d). The means within a sample leave
-    out the zero distances of rows to themselves.
+    ``2 E|a - b| - E|a - a'| - E|b - b'|``, where `a` has shape (n, d) and `b` (m, d). The means within a sample exclude
+    the zero distances of rows to themselves.
 
     References
     ----------
@@ -59,9 +60,9 @@ def normal(n_rows: int, n_columns: int, generator: Generator, like: Tensor) -> T
 def mean_over(noise: Tensor, image: Callable[[Tensor], Tensor]) -> Tensor:
     """Mean of `image(z)` over the rows z of `noise`.
 
-    This is a conditional mean. The sum is taken draw by draw, so that every row is computed in the same way.
+    This is a conditional mean. Images are summed draw by draw, so that every row is computed in the same way.
     """
-    total = image(noise[0])
+    total = image(noise[0])  # (n, d)
     for z in noise[1:]:
         total = total + image(z)
     return total / len(noise)
@@ -71,7 +72,7 @@ def mean_over(noise: Tensor, image: Callable[[Tensor], Tensor]) -> Tensor:
 def seeded(generator: Generator) -> Iterator[None]:
     """Seed torch's global CPU generator from `generator`, temporarily.
 
-    One seed is drawn from `generator`. Inside the context, numbers are float32 by default. The global generator and the
+    One seed is drawn from `generator`. Inside the context, the default dtype is float32. The global generator and the
     default dtype are restored at the end.
     """
     seed = int(torch.randint(2**62, (), generator=generator, device=generator.device))

@@ -17,7 +17,7 @@ from neuralot.sampling import ArraySampler, Sampler
 N_DRAWS = 2**17
 ROWS_PER_BLOCK = 2**14
 RIDGE = 1e-5
-SIZE_OF_THIN = 4.0
+THIN_SCALE = 4.0
 # root mean square of the columns of preconditioned rows
 SEEN_SCALE = 2.0
 NEGLIGIBLE = 1e-12
@@ -27,15 +27,15 @@ NEGLIGIBLE = 1e-12
 class Moments:
     """First two moments of a law, on the CPU.
 
-    Computations with moments are too small to gain from a GPU, which would wait for them.
+    Computations with moments are too small to be faster on a GPU.
 
     Attributes
     ----------
     mean : Tensor of shape (n_features,)
-        float64, as the covariance.
+        In float64, like the covariance.
     covariance : Tensor of shape (n_features, n_features)
     n_rows : float
-        Size of an independent sample whose moments have the same errors.
+        Effective sample size: that of an independent sample whose moments have the same errors.
     """
 
     mean: Tensor
@@ -49,22 +49,22 @@ class Moments:
         They are exact for an `ArraySampler` of at most 131 072 rows, and otherwise estimated from 131 072 draws.
         """
         if isinstance(law, ArraySampler) and len(law.data) <= N_DRAWS:
-            chosen, weights = law.distinct()
-            pairs = zip(chosen.split(ROWS_PER_BLOCK), weights.split(ROWS_PER_BLOCK), strict=True)
-            blocks = ((law.data[some], weight) for some, weight in pairs)
+            indices, weights = law.distinct()
+            pairs = zip(indices.split(ROWS_PER_BLOCK), weights.split(ROWS_PER_BLOCK), strict=True)
+            blocks = ((law.data[block], block_weights) for block, block_weights in pairs)
             return cls._of(blocks, 1 / float(weights.square().sum()))
         keys = []
 
         def draws() -> Iterator[tuple[Tensor, Tensor]]:
             for _ in range(N_DRAWS // ROWS_PER_BLOCK):
                 rows = law(ROWS_PER_BLOCK, generator)
-                # equal rows have equal keys, distinct rows almost surely distinct ones
+                # equal rows have equal keys; distinct rows almost surely have distinct keys
                 keys.append((rows * torch.arange(1, rows.shape[1] + 1).to(rows).sqrt()).double().sum(1))
                 yield rows, torch.full((len(rows),), 1 / N_DRAWS, device=rows.device, dtype=torch.double)
 
-        found = cls._of(draws(), N_DRAWS)
-        # two errors: the law may have few distinct rows, and the number of draws is finite
-        return cls(found.mean, found.covariance, 1 / (1 / len(torch.cat(keys).unique()) + 1 / N_DRAWS))
+        moments = cls._of(draws(), N_DRAWS)
+        # two sources of error: the number of distinct rows of the law, and the number of draws
+        return cls(moments.mean, moments.covariance, 1 / (1 / len(torch.cat(keys).unique()) + 1 / N_DRAWS))
 
     @classmethod
     def _of(cls, blocks: Iterator[tuple[Tensor, Tensor]], n_rows: float) -> Moments:
@@ -97,7 +97,7 @@ def affine_transport(source: Moments, target: Moments) -> tuple[Affine, Affine]:
     The matrix is ``S^(-1/2) (S^(1/2) T S^(1/2))^(1/2) S^(-1/2)``. A small multiple of the mean covariance is added to S
     and T, because either may be singular. Eigenvalues within the sampling error of 1 are set to 1: estimated from n and
     m rows, the matrix between two equal laws has eigenvalues in 1 +- sqrt(d / n + d / m), and the d deviations would
-    add up to a spurious cost. If the target is a single point, the matrix is nearly zero.
+    sum to a spurious cost. If the target is a single point, the matrix is nearly zero.
 
     References
     ----------
@@ -105,9 +105,9 @@ def affine_transport(source: Moments, target: Moments) -> tuple[Affine, Affine]:
     """
     n_features = len(source.mean)
     mean = (source.covariance + target.covariance) / 2
-    size = float(mean.trace()) / n_features
-    size = size if size > NEGLIGIBLE else 1.0  # both laws are points
-    ridge = RIDGE * (mean + 1e-6 * size * torch.eye(n_features, dtype=mean.dtype, device=mean.device))
+    variance = float(mean.trace()) / n_features
+    variance = variance if variance > NEGLIGIBLE else 1.0  # both laws are points
+    ridge = RIDGE * (mean + 1e-6 * variance * torch.eye(n_features, dtype=mean.dtype, device=mean.device))
     matrix = _optimal_matrix(source.covariance + ridge / 10, target.covariance + ridge)  # (d, d)
     values, vectors = torch.linalg.eigh((matrix + matrix.T) / 2)
     values = values.clamp(min=float(values[-1]) * NEGLIGIBLE**0.5)  # positive, up to rounding
@@ -115,10 +115,10 @@ def affine_transport(source: Moments, target: Moments) -> tuple[Affine, Affine]:
     values = torch.where((values - 1).abs() < error, torch.ones_like(values), values)
     if float(target.covariance.trace()) <= NEGLIGIBLE * float(source.covariance.trace()):
         values.fill_(NEGLIGIBLE**0.5)  # the target is a point
-    there, back = ((vectors * each) @ vectors.T for each in (values, 1 / values))
+    forward, backward = ((vectors * eigenvalues) @ vectors.T for eigenvalues in (values, 1 / values))  # (d, d)
     return (
-        Affine(there, target.mean - there @ source.mean),
-        Affine(back, source.mean - back @ target.mean),
+        Affine(forward, target.mean - forward @ source.mean),
+        Affine(backward, source.mean - backward @ target.mean),
     )
 
 
@@ -135,7 +135,7 @@ def _optimal_matrix(S: Tensor, T: Tensor) -> Tensor:
 def _power(matrix: Tensor, exponent: float) -> Tensor:
     """Power of a symmetric positive semi-definite matrix.
 
-    Eigenvalues that are negative by rounding are clamped.
+    Eigenvalues that are negative due to rounding errors are clamped.
     """
     values, vectors = torch.linalg.eigh((matrix + matrix.T) / 2)
     values = values.clamp(min=float(values[-1].clamp(min=0)) * 1e-15 + torch.finfo(values.dtype).tiny)
@@ -149,33 +149,33 @@ def common_axes(covariance: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]:
     vanish where the reference does.
     """
     values, vectors = torch.linalg.eigh(reference)
-    varies = values > NEGLIGIBLE * values[-1].clamp(min=0)
+    is_positive = values > NEGLIGIBLE * values[-1].clamp(min=0)
     root, inverse_root = (
-        (vectors * torch.where(varies, values.clamp(min=0) ** power, 0.0)) @ vectors.T for power in (0.5, -0.5)
+        (vectors * torch.where(is_positive, values.clamp(min=0) ** power, 0.0)) @ vectors.T for power in (0.5, -0.5)
     )
-    shares, turn = torch.linalg.eigh(inverse_root @ covariance @ inverse_root)
-    return root @ turn, shares.clamp(min=0)
+    shares, rotation = torch.linalg.eigh(inverse_root @ covariance @ inverse_root)
+    return root @ rotation, shares.clamp(min=0)
 
 
 def preconditioners(matrix: Tensor, covariance: Tensor, thin: Tensor) -> tuple[Tensor, Tensor]:
     """Preconditioners for the inputs of the source's and target's network.
 
     With the affine transport A of the source, x -> A^(1/2) x and y -> A^(-1/2) y preserve x'y, hence the plan, and give
-    both laws the same covariance: directions that are missing in the target are small on both sides. Without them, the
-    potentials are steep in these directions, and the first steps turn the network into a constant.
+    both laws the same covariance: directions that are missing in the target are small on both sides. Without
+    preconditioners, the potentials are steep in these directions, and the network is constant after the first steps.
 
-    The source may be pure noise in some directions, few or many. These decide the plan, and gradient descent does not
-    find a single one among 255. They are therefore enlarged, to about sixteen times the variance of all other
+    The source may be pure noise in some directions. These directions determine the plan, but gradient descent does not
+    find a single one among 255. They are therefore scaled up, to about sixteen times the variance of all other
     directions together. Finally, rows are scaled to a mean square of 4 per column, for which the outputs of a layer
-    with torch's default weights have variance 4 / 3. With a mean square of 1 networks learn slowly; with 16 the first
-    steps still turn them into constants.
+    with torch's default weights have variance 4 / 3. With a mean square of 1 networks learn slowly; with 16 they are
+    still constant after the first steps.
 
     Returns the matrices for rows of the source and of the target, both of shape (n_features, n_features).
 
     Parameters
     ----------
     matrix, covariance : Tensor of shape (n_features, n_features)
-        A, symmetric and positive, and the covariance of the (smoothed) source.
+        A, symmetric positive definite, and the covariance of the (smoothed) source.
     thin : Tensor of shape (n_features, n_thin)
         Independent directions in which the source is pure noise; n_thin may be 0.
 
@@ -187,9 +187,9 @@ def preconditioners(matrix: Tensor, covariance: Tensor, thin: Tensor) -> tuple[T
     values, vectors = torch.linalg.eigh(matrix)
     root, inverse_root = ((vectors * values**power) @ vectors.T for power in (0.5, -0.5))
     axes = torch.linalg.qr(root @ thin).Q  # (d, n_thin)
-    size = max(1.0, SIZE_OF_THIN * math.sqrt((n_features - n_thin) / max(n_thin, 1)))
-    enlarge = torch.eye(n_features, dtype=matrix.dtype, device=matrix.device) + (size - 1) * axes @ axes.T
-    seen = enlarge @ root
-    mean_square = float((seen @ covariance @ seen.T).trace()) / n_features
+    factor = max(1.0, THIN_SCALE * math.sqrt((n_features - n_thin) / max(n_thin, 1)))
+    enlarge = torch.eye(n_features, dtype=matrix.dtype, device=matrix.device) + (factor - 1) * axes @ axes.T  # (d, d)
+    unscaled = enlarge @ root
+    mean_square = float((unscaled @ covariance @ unscaled.T).trace()) / n_features
     scale = SEEN_SCALE / math.sqrt(mean_square) if mean_square > NEGLIGIBLE else 1.0  # the source is a point
-    return scale * seen, scale * enlarge @ inverse_root
+    return scale * unscaled, scale * enlarge @ inverse_root

@@ -1,6 +1,6 @@
 """Transport costs c(x, y).
 
-A cost is evaluated on paired rows or on all pairs. Some costs also define the map from a potential's gradient.
+A cost is evaluated on paired rows or on all pairs. Some costs also define a map from the gradient of a potential.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ class Cost(ABC):
     Attributes
     ----------
     has_map_from_gradient : bool
-        Whether `map_from_gradient` is available, that is, whether a potential's gradient alone determines the map.
+        Whether `map_from_gradient` is available, that is, whether the gradient of a potential determines the map.
     shift_invariant_plan : bool
-        Whether the optimal plan is unchanged when source and target are moved by *different* vectors. True for the
+        Whether the optimal plan is invariant to translations of source and target by *different* vectors. True for the
         squared Euclidean cost only.
     homogeneous : bool
-        Whether moving and scaling both laws alike only multiplies the cost by a constant. Any other cost is evaluated
-        in the data's own units, although networks take standardised rows.
+        Whether translating and scaling both laws in the same way only multiplies the cost by a constant. Any other cost
+        is evaluated in the units of the data, although networks take standardised rows.
     """
 
     has_map_from_gradient: bool = False
@@ -55,7 +55,7 @@ class Cost(ABC):
         `x`. Raises a NotImplementedError if the cost does not define the map.
         """
         raise NotImplementedError(
-            f"{type(self).__name__} does not know its map from a potential's gradient; use map_form='network'"
+            f"{type(self).__name__} does not define a map from the gradient of a potential; pass map_form='network'"
         )
 
     def in_units(self, centre: Tensor, scale: float, level: float) -> Cost:
@@ -72,13 +72,13 @@ class _InUnits(Cost):
         self.has_map_from_gradient = cost.has_map_from_gradient
 
     def __call__(self, x: Tensor, y: Tensor) -> Tensor:
-        return self.cost(self._rows(x), self._rows(y)) / self.level
+        return self.cost(self._in_data_units(x), self._in_data_units(y)) / self.level
 
     def map_from_gradient(self, x: Tensor, gradient: Tensor) -> Tensor:
-        image = self.cost.map_from_gradient(self._rows(x), gradient * (self.level / self.scale))
+        image = self.cost.map_from_gradient(self._in_data_units(x), gradient * (self.level / self.scale))
         return (image - self.centre) / self.scale
 
-    def _rows(self, x: Tensor) -> Tensor:
+    def _in_data_units(self, x: Tensor) -> Tensor:
         return x * self.scale + self.centre
 
 
@@ -112,15 +112,15 @@ class SquaredEuclidean(Cost):
 class Lp(Cost):
     """The p-th power of the Lp distance, p > 1.
 
-    ``c(x, y) = sum_i |x_i - y_i|^p``. The map is ``x - sign(g) (|g| / p)^(1 / (p - 1))``, coordinate by coordinate,
-    where g is the potential's gradient. For p > 2 its slope is infinite where nothing moves, and fits in the gradient
-    form diverge: use ``map_form='network'``, which ``'auto'`` selects for this cost. For p from 1.2 to 2 the gradient
-    form is faster and slightly more accurate, and has an inverse map.
+    ``c(x, y) = sum_i |x_i - y_i|^p``. The map is ``x - sign(g) (|g| / p)^(1 / (p - 1))`` in each coordinate, where g is
+    the gradient of the potential. For p > 2 its slope is infinite at g = 0, and fits in the gradient form diverge: use
+    ``map_form='network'``, which ``'auto'`` selects for this cost. For p from 1.2 to 2 the gradient form is faster and
+    slightly more accurate, and has an inverse map.
 
     Parameters
     ----------
     p : float
-        Exponent, greater than 1. Otherwise the cost is not strictly convex, and a gradient determines no map.
+        Exponent, greater than 1. Otherwise the cost is not strictly convex, and a gradient does not determine a map.
 
     Raises
     ------
@@ -158,15 +158,15 @@ class Lp(Cost):
 
 
 class CallableCost(Cost):
-    """A user's own cost, a function of paired rows.
+    """User-defined cost, a function of paired rows.
 
-    The function is differentiable, takes two tensors of shape (n, d) and returns shape (n,). It is strictly convex in x
-    - y.
+    The function takes two tensors of shape (n, d) and returns shape (n,). It must be differentiable, and strictly
+    convex in x - y.
 
     Parameters
     ----------
     function : callable
-        Written with torch operations on the last axis. It is called with rows in the user's own units, on the CPU and
+        Composed of torch operations on the last axis. It is called with rows in the units of the data, on the CPU and
         on the device of a fit.
 
     Examples
@@ -188,8 +188,8 @@ class CallableCost(Cost):
 def as_cost(cost: str | Cost | PairedCost) -> Cost:
     """Convert an argument to a `Cost`.
 
-    ``'sqeuclidean'`` gives a `SquaredEuclidean`, a function of paired rows a `CallableCost`. A `Cost` is returned as it
-    is.
+    ``'sqeuclidean'`` gives a `SquaredEuclidean`, a function of paired rows a `CallableCost`. A `Cost` is returned
+    unchanged.
 
     Raises
     ------

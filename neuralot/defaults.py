@@ -1,6 +1,6 @@
-"""Default values that ``'auto'`` stands for.
+"""Default values of parameters that are ``'auto'``.
 
-Sizes, rates and decays follow the dimension and the number of rows. The rules were fitted to the runs in
+Sizes, rates and decays depend on the number of features and of rows. The rules were fitted to the runs in
 ``benchmarks/TRIED.md``.
 """
 
@@ -11,13 +11,13 @@ N_STEPS = 1200
 UNLIMITED = 10**9
 MANY_ROWS = 2**15
 MANY_FEATURES = 16
-FEWEST_ROWS = 512
+MIN_ROWS = 512
 WIDE_FEATURES, WIDE_ROWS, WIDE_DRAWS = 64, 2**18, 6000 * 1024
-LEAST_DECAY = 0.01
+MIN_DECAY = 0.01
 # small enough for steep maps
 STEEP_DECAY = 0.02
 FEW_POINTS, ROWS_PER_POINT = 64, 8
-MOST_DECAY = {"gradient": 3.0, "network": 1.0}
+MAX_DECAY = {"gradient": 3.0, "network": 1.0}
 
 
 def default_sizes(n_features: int) -> tuple[int, ...]:
@@ -53,8 +53,8 @@ def default_rate(n_features: int, n_steps: float = N_STEPS) -> float:
     features it is multiplied by sqrt(1200 / n_steps) from 1200 to 4800 steps, and by 0.5 beyond.
     """
     rate = min(0.008 if n_features < MANY_FEATURES else 0.006, 0.384 / n_features)
-    falls = 2 < n_features < 64 and n_steps > N_STEPS
-    return rate * max(0.5, (N_STEPS / n_steps) ** 0.5) if falls else rate
+    is_reduced = 2 < n_features < 64 and n_steps > N_STEPS
+    return rate * max(0.5, (N_STEPS / n_steps) ** 0.5) if is_reduced else rate
 
 
 def default_decay(n_features: int, n_rows: int, usual: float, map_form: str = "gradient") -> float:
@@ -64,32 +64,32 @@ def default_decay(n_features: int, n_rows: int, usual: float, map_form: str = "g
 
     It is at least 0.01, or 0.01 n_features / 64 below 64 features: without decay the weights of a long fit grow until
     it diverges, and with a larger minimum the map of a long fit is too flat. It is at most 3 in the gradient form,
-    where the map is then affine, and at most 1 in the network form, where more decay does not even leave an affine map.
-    Below 16 features, the increase for fewer rows is proportional to n_features. Fewer than 512 rows count as 512: with
-    more decay, maps to a target of a few points do not become steep.
+    where the map is then affine, and at most 1 in the network form, which does not even fit an affine map with more
+    decay. Below 16 features, the increase for fewer rows is proportional to n_features. Fewer than 512 rows count as
+    512: with more decay, maps to a target of a few points are not steep enough.
     """
-    growth = 4096 / max(n_rows, FEWEST_ROWS)
+    growth = 4096 / max(n_rows, MIN_ROWS)
     if growth > 1:
         growth = max(1.0, growth * min(1.0, n_features / MANY_FEATURES))
-    least = LEAST_DECAY * min(1.0, n_features / WIDE_FEATURES)
-    return max(least, min(usual * growth, MOST_DECAY[map_form]))
+    min_decay = MIN_DECAY * min(1.0, n_features / WIDE_FEATURES)
+    return max(min_decay, min(usual * growth, MAX_DECAY[map_form]))
 
 
 def decay_to_points(usual: float, n_source: int, n_target: int) -> float:
     """Weight decay for a target of few points.
 
-    For fewer than 64 points with at least 8 source rows each, it is `usual` times n_target / 64, but at least 0.02 and
-    at most `usual`. Otherwise it is `usual`. The map must be steep between the cells of the points, and the many rows
-    of a cell prevent overfitting.
+    For fewer than 64 points with at least 8 source rows per point, it is `usual` times n_target / 64, but at least 0.02
+    and at most `usual`. Otherwise it is `usual`. The map must be steep between the cells of the points, and the many
+    rows of a cell prevent overfitting.
     """
-    few = n_target < FEW_POINTS and ROWS_PER_POINT * n_target <= n_source
-    return min(usual, max(STEEP_DECAY, usual * n_target / FEW_POINTS)) if few else usual
+    is_reduced = n_target < FEW_POINTS and ROWS_PER_POINT * n_target <= n_source
+    return min(usual, max(STEEP_DECAY, usual * n_target / FEW_POINTS)) if is_reduced else usual
 
 
 def default_gap_weight(n_features: int) -> float:
     """Default weight of the squared duality gap.
 
-    2 / n_features, at most 1, below 16 features, and 0.1 otherwise: the gap grows with the dimension, as potentials do.
+    2 / n_features, at most 1, below 16 features, and 0.1 otherwise, because the gap grows with the dimension.
     """
     return min(1.0, 2 / n_features) if n_features < MANY_FEATURES else 0.1
 
@@ -97,7 +97,7 @@ def default_gap_weight(n_features: int) -> float:
 def default_steps(max_iter: int | str, max_time: float | None) -> int:
     """Number of steps for a `max_iter`, possibly ``'auto'``.
 
-    ``'auto'`` stands for 1200 steps, or for no limit if there is a budget of seconds.
+    ``'auto'`` means 1200 steps, or no limit if `max_time` is given.
     """
     if max_iter != "auto":
         return int(max_iter)
@@ -107,8 +107,8 @@ def default_steps(max_iter: int | str, max_time: float | None) -> int:
 def default_batch(n_features: int, n_rows: int) -> int:
     """Default number of rows per batch.
 
-    256; if the smaller sample has at least 2^15 distinct rows, 1024 below 64 features and 512 otherwise. The noise of
-    the batches limits the accuracy of long fits. In high dimension, more steps help more than larger batches.
+    256; if the smaller sample has at least 2^15 distinct rows, 1024 below 64 features and 512 otherwise. The accuracy
+    of long fits is limited by the noise of the batches. In high dimension, more steps help more than larger batches.
     """
     if n_rows < MANY_ROWS:
         return BATCH

@@ -1,6 +1,6 @@
 """Sinkhorn divergence between two samples, and checks of samples.
 
-The divergence has the floor 0. Both are used by `score` and by the other metrics.
+`score` and the other metrics use both.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 
 Samples: TypeAlias = ArrayLike | torch.Tensor
 
-# POT stops an exact problem early, with a warning, at 1e5 iterations; 2000 x 2000 points can need more.
+# POT's default of 1e5 iterations stops early, with a warning; 2000 x 2000 points can need more
 MAX_PIVOTS = 10**8
 
 
@@ -27,12 +27,12 @@ def as_points(points: Samples, name: str) -> np.ndarray:
         points = points.detach().to("cpu", torch.float64).numpy()
     array = np.asarray(points)
     if array.dtype.kind not in "biuf":
-        raise ValueError(f"{name} must be real numbers, got dtype {array.dtype}.")
+        raise ValueError(f"{name} must be an array of real numbers, got dtype {array.dtype}.")
     array = array.astype(np.float64, copy=False)
     if array.ndim != 2 or array.size == 0:
         raise ValueError(f"{name} must be a non-empty sample of shape (n, d), got shape {array.shape}.")
     if not np.isfinite(array).all():
-        raise ValueError(f"{name} must be finite, but has NaN or infinite entries.")
+        raise ValueError(f"{name} must be finite, but contains NaN or infinity.")
     return array
 
 
@@ -41,7 +41,7 @@ def as_aligned(**samples: Samples) -> list[np.ndarray]:
     arrays = {name: as_points(points, name) for name, points in samples.items()}
     if len({array.shape for array in arrays.values()}) > 1:
         shapes = ", ".join(f"{name} {array.shape}" for name, array in arrays.items())
-        raise ValueError(f"Row i of each argument must belong to source row i, got shapes {shapes}.")
+        raise ValueError(f"Row i of each argument must belong to source row i, but the shapes differ: {shapes}.")
     return list(arrays.values())
 
 
@@ -52,13 +52,13 @@ def check_features(**arrays: np.ndarray) -> None:
     """
     if len({array.shape[1] for array in arrays.values()}) > 1:
         counts = ", ".join(f"{name} {array.shape[1]}" for name, array in arrays.items())
-        raise ValueError(f"The numbers of features must be equal, got {counts}.")
+        raise ValueError(f"All samples must have the same number of features, got {counts}.")
 
 
 def as_masses(weights: ArrayLike | None, name: str, n: int) -> np.ndarray:
     """Return weights as masses that sum to 1.
 
-    None gives equal masses. Raises a ValueError that names the argument.
+    None gives equal masses. Raises a ValueError that names the argument `name`.
     """
     if weights is None:
         return np.full(n, 1 / n)
@@ -67,7 +67,7 @@ def as_masses(weights: ArrayLike | None, name: str, n: int) -> np.ndarray:
     except (TypeError, ValueError) as error:
         raise ValueError(f"{name} must be {n} numbers, one per row: {error}") from error
     if array.shape != (n,) or not np.isfinite(array).all() or (array < 0).any() or not array.sum() > 0:
-        raise ValueError(f"{name} must be {n} finite non-negative numbers, one per row, not all zero.")
+        raise ValueError(f"{name} must be {n} finite non-negative numbers, one per row and not all zero.")
     return array / array.sum()
 
 
@@ -90,14 +90,14 @@ def sinkhorn_divergence(
        + \varepsilon \, \mathrm{KL}(\pi \,|\, \alpha \otimes \beta)
 
     It is non-negative, 0 only for equal samples, and closer to 0 than W2 for two samples of one law. It is computed
-    by POT. The iterations stop after 1000 sweeps, which may be too few for a `reg` far below the default.
+    by POT, with at most 1000 iterations, which may be too few for a `reg` far below the default.
 
     Parameters
     ----------
     A : array-like of shape (n, d)
     B : array-like of shape (m, d)
     reg : float or None, default=None
-        The regularisation :math:`\varepsilon`, in squared units of the data. None takes 0.05 times the mean squared
+        The regularisation :math:`\varepsilon`, in squared units of the data. None means 0.05 times the mean squared
         distance between the two centred samples. S then scales with the square of the data, and a difference t of the
         means adds exactly :math:`|t|^2`.
     sample_weight : array-like of shape (n,) or None, default=None
@@ -138,7 +138,7 @@ def sinkhorn_divergence(
         as_masses(sample_weight_target, "sample_weight_target", len(b)),
     )
     a, v, b, w = a[v > 0], v[v > 0], b[w > 0], w[w > 0]
-    # as in exact_cost; the default level then does not depend on the distance of the means
+    # centred as in exact_cost; the default level then does not depend on the distance of the means
     mean_a, mean_b = v @ a, w @ b
     between_means = float(((mean_a - mean_b) ** 2).sum())
     a, b = a - mean_a, b - mean_b
@@ -148,7 +148,7 @@ def sinkhorn_divergence(
     a, b = a / math.sqrt(variance), b / math.sqrt(variance)
     level = 0.05 if reg is None else reg / variance
     within = (_entropic_cost(a, v, a, v, level) + _entropic_cost(b, w, b, w, level)) / 2
-    # the centred divergence is non-negative: a negative value is an error of the iterations
+    # the divergence is non-negative; a negative value is an error of the iterations
     return between_means + variance * max(_entropic_cost(a, v, b, w, level) - within, 0.0)
 
 
@@ -157,8 +157,8 @@ def _entropic_cost(a: np.ndarray, v: np.ndarray, b: np.ndarray, w: np.ndarray, l
 
     The samples have the masses v and w. The error of the dual value is of second order. The kernel uses the cost
     reduced by the exact potentials f, g (0 for a sample with itself): c - f - g has a 0 in every row and column, so the
-    kernel does not underflow at any level. POT's plain scaling is then safe, and faster than its iterations in the log
-    domain.
+    kernel does not underflow at any level. POT's plain scaling iterations are then stable, and faster than those in the
+    log domain.
     """
     import ot
 

@@ -1,8 +1,8 @@
 """Networks for maps and Kantorovich potentials.
 
-There are a map, a map with noise input, a Kantorovich potential and its input-convex form. All start at (or close to)
-the identity map, so that a fit begins with the plan that moves nothing. A user's own `nn.Module` can replace any of
-them: a map takes (n, d) and returns (n, d), a potential takes (n, d) and returns (n,) or (n, 1).
+There are maps, a map with noise input, Kantorovich potentials and an input-convex potential. All are initialised at (or
+close to) the identity map, so that a fit starts from the plan that moves no mass. A user's own `nn.Module` can replace
+any of them: a map takes (n, d) and returns (n, d), a potential takes (n, d) and returns (n,) or (n, 1).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ ACTIVATIONS: dict[str, Activation] = {
 
 
 def mlp(n_inputs: int, n_outputs: int, hidden_layer_sizes: Sequence[int], activation: str) -> nn.Sequential:
-    """Return a multilayer perceptron that is zero at first.
+    """Return a multilayer perceptron with zero output.
 
     Its last layer is initialised with zeros.
     """
@@ -38,16 +38,15 @@ def mlp(n_inputs: int, n_outputs: int, hidden_layer_sizes: Sequence[int], activa
         layers += [nn.Linear(n_in, n_out), ACTIVATIONS[activation]()]
     network = nn.Sequential(*layers, nn.Linear(sizes[-1], n_outputs))
     with torch.no_grad():
-        _silence(network)
+        _zero_output(network)
     return network
 
 
 def widen(network: nn.Sequential, scale: float) -> None:
     """Scale a perceptron's initial first layer to its inputs.
 
-    `scale` is the root mean square of the input columns. The weights then give outputs with a standard deviation of
-    1.15, and the biases are half as large. With torch's default initialisation, a potential is nearly linear on the
-    data.
+    `scale` is the root mean square of the input columns. Products of weights and inputs then have a standard deviation
+    of 1.15, and biases half of it. With torch's default initialisation, a potential is nearly linear on the data.
     """
     first = network[0]
     assert isinstance(first, nn.Linear)
@@ -56,8 +55,8 @@ def widen(network: nn.Sequential, scale: float) -> None:
         first.bias.mul_(math.sqrt(first.in_features))
 
 
-def _silence(network: nn.Sequential) -> None:
-    """Set a perceptron to the zero function, as at initialisation."""
+def _zero_output(network: nn.Sequential) -> None:
+    """Set the last layer of a perceptron to zero."""
     for weight in network[-1].parameters():
         weight.zero_()
 
@@ -65,7 +64,7 @@ def _silence(network: nn.Sequential) -> None:
 class MLPMap(nn.Module):
     """Residual map T(x) = x + MLP(x).
 
-    It is the identity at first.
+    It is initially the identity.
 
     Parameters
     ----------
@@ -131,9 +130,9 @@ class NoiseMap(nn.Module):
 class Potential(nn.Module):
     """Kantorovich potential f(x) = x' B x + MLP(x).
 
-    Its map ``x - grad f(x) / 2`` is the identity at first. For the squared Euclidean cost, f belongs to the Brenier
-    potential ``u = (|x|^2 - f) / 2``. The quadratic term represents the affine part of the map, and the network only
-    learns the rest. Omit it for a cost that grows more slowly: a map would gain without bound by sending rows far away.
+    Its map ``x - grad f(x) / 2`` is initially the identity. For the squared Euclidean cost, f corresponds to the
+    Brenier potential ``u = (|x|^2 - f) / 2``. The quadratic term represents the linear part of the map, and the network
+    only learns the rest. Omit it for a cost that grows more slowly: the loss of the map would be unbounded below.
 
     Parameters
     ----------
@@ -170,7 +169,7 @@ class Potential(nn.Module):
         The matrix is symmetric. `offset` is ignored, because this potential has no linear term in x.
         """
         with torch.no_grad():
-            _silence(self.residual)
+            _zero_output(self.residual)
             if self.quadratic is not None:
                 self.quadratic.copy_(torch.eye(len(matrix)) - matrix)
 
@@ -181,9 +180,9 @@ class Potential(nn.Module):
 
 
 class Heights(nn.Module):
-    """Potential on the target's side, with corrections at points.
+    """Potential on the target side, with corrections at points.
 
-    Each of `n_points` points has one learned correction, zero at first.
+    Each of `n_points` points has one learned correction, initially zero.
 
     Parameters
     ----------
@@ -200,8 +199,8 @@ class Heights(nn.Module):
 class AffineBase(nn.Module):
     """Affine base of a network, and its preconditioner.
 
-    The base is the map x -> A x + b, and the network takes L x. A, b and L are set from outside; at first, both maps
-    are the identity.
+    The base is the map x -> A x + b, and the input of the network is L x. A, b and L are buffers that are not learned;
+    initially, both maps are the identity.
 
     Parameters
     ----------
@@ -239,7 +238,7 @@ class BasedPotential(AffineBase):
     """Kantorovich potential with an affine base.
 
     ``f(x) = |x|^2 - x' A x - 2 b' x + MLP(L x)``, whose map is ``A x + b - L' grad MLP(L x) / 2``. In high dimension
-    this base replaces the learned quadratic of `Potential`, whose many small errors add up.
+    this base replaces the learned quadratic of `Potential`, whose small errors in many directions accumulate.
 
     Parameters
     ----------
@@ -265,7 +264,7 @@ class BasedPotential(AffineBase):
         The matrix is symmetric.
         """
         with torch.no_grad():
-            _silence(self.residual)
+            _zero_output(self.residual)
             self.set_base(matrix, offset)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -302,11 +301,11 @@ class BasedMap(AffineBase):
 
 
 class ConvexPotential(nn.Module):
-    """Kantorovich potential of an input-convex network.
+    """Kantorovich potential from an input-convex network.
 
     ``f = |x|^2 - 2 u`` with a convex u. The map ``x - grad f(x) / 2 = grad u(x)`` is monotone. u is the network (Amos
     et al., 2017), with non-negative weights between layers and a convex, increasing activation (softplus), plus a
-    learned multiple of ``|x|^2 / 2``. The map is close to the identity at first. It is the gradient of a convex
+    learned multiple of ``|x|^2 / 2``. The map is initially close to the identity. It is the gradient of a convex
     function, as an optimal map for the squared Euclidean cost must be, but fits are slower.
 
     Parameters
@@ -326,7 +325,7 @@ class ConvexPotential(nn.Module):
         super().__init__()
         sizes = list(hidden_layer_sizes)
         self.inputs = nn.ModuleList(nn.Linear(n_features, size) for size in sizes)
-        # weights start at 1 / n_in, which preserves the size of sums; the last are smaller, for the identity map
+        # initial weights are 1 / n_in, which preserves the scale of sums; the last are smaller, for the identity map
         self.raw = nn.ParameterList(
             torch.full((n_out, n_in), _inverse_softplus(1 / n_in)) for n_in, n_out in pairwise(sizes)
         )

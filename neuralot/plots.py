@@ -1,4 +1,4 @@
-"""Figures of transport in the plane."""
+"""Plots of a transport in the plane."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def plot_transport(
     target : array-like of shape (m, d), optional
         Target rows; not drawn when None.
     n_segments : int, default=100
-        Number of rows, chosen evenly, with a segment to their image.
+        Number of rows, evenly spaced, that are connected with their image.
     ax : matplotlib Axes, optional
         Axes to draw on; new ones when None.
 
@@ -50,16 +50,16 @@ def plot_transport(
     try:
         import matplotlib.pyplot as plt
     except ImportError as error:
-        raise ImportError("plot_transport needs matplotlib; pip install matplotlib") from error
+        raise ImportError("plot_transport requires matplotlib; install it with pip install matplotlib") from error
 
     source, image = np.asarray(X), np.asarray(images)
     ax = plt.subplots()[1] if ax is None else ax
     if target is not None:
-        behind = np.asarray(target)
-        ax.scatter(behind[:, 0], behind[:, 1], s=14, color=TARGET, linewidths=0, label="target")
-    some = np.linspace(0, len(source) - 1, min(n_segments, len(source))).astype(int)
-    ends = np.stack([source[some, :2], image[some, :2]])
-    ax.plot(ends[..., 0], ends[..., 1], color="black", linewidth=0.4, alpha=0.35)
+        target_rows = np.asarray(target)
+        ax.scatter(target_rows[:, 0], target_rows[:, 1], s=14, color=TARGET, linewidths=0, label="target")
+    indices = np.linspace(0, len(source) - 1, min(n_segments, len(source))).astype(int)
+    segments = np.stack([source[indices, :2], image[indices, :2]])  # (2, n_segments, 2)
+    ax.plot(segments[..., 0], segments[..., 1], color="black", linewidth=0.4, alpha=0.35)
     ax.scatter(source[:, 0], source[:, 1], s=4, color=SOURCE, linewidths=0, label="source")
     ax.scatter(image[:, 0], image[:, 1], s=4, color=IMAGE, linewidths=0, label="image")
     ax.set_aspect("equal")

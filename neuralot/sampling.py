@@ -1,6 +1,6 @@
 """Samplers of rows, functions `sampler(n, generator) -> Tensor`.
 
-Arrays with weights, callables and data loaders are converted to samplers, which return n rows.
+A sampler returns n rows. Arrays with weights, callables and data loaders are converted to samplers.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ class ArraySampler:
     weights : Tensor of shape (n_rows,), optional
         Non-negative; uniform when None. A draw costs O(log n_rows) per row.
     stratified : bool
-        Whether a batch is a stratified sample: the total mass of the rows, in their given order, is cut into n equal
-        parts, and one row is drawn from each. If neighbours in this order are close to each other, as in
-        `canonical_order`, means over a batch vary less, by far in one to three dimensions.
+        Whether a batch is a stratified sample: the total mass of the rows, in their given order, is divided into n
+        equal strata, and one row is drawn from each. If neighbours in this order are close to each other, as in
+        `canonical_order`, batch means have a smaller variance, by far in one to three dimensions.
 
     References
     ----------
@@ -52,18 +52,19 @@ class ArraySampler:
 
     def __init__(self, data: Tensor, weights: Tensor | None = None, stratified: bool = False) -> None:
         if data.ndim != 2 or not len(data):
-            raise ValueError(f"data must be rows of shape (n_rows, n_features), got {tuple(data.shape)}")
+            shape = tuple(data.shape)
+            raise ValueError(f"data must be rows of shape (n_rows, n_features), at least one, got shape {shape}")
         if weights is not None and weights.shape != (len(data),):
-            raise ValueError(f"weights must have shape ({len(data)},), one per row, got {tuple(weights.shape)}")
+            raise ValueError(f"weights must have shape ({len(data)},), one per row, got shape {tuple(weights.shape)}")
         if weights is not None and not (weights.isfinite().all() and (weights >= 0).all() and weights.sum() > 0):
             raise ValueError("weights must be finite, non-negative and not all zero")
         self.data, self.stratified = data, stratified
-        self._upper = None if weights is None else torch.cumsum(weights.double(), 0).to(data.device)
+        self._cumulative = None if weights is None else torch.cumsum(weights.double(), 0).to(data.device)
 
     def __call__(self, n: int, generator: Generator) -> Tensor:
         if not self.stratified:
             return self.independent(n, generator)
-        # shuffle the parts, because rows of two batches are paired; a CUDA graph may not capture randperm
+        # shuffle the strata, because rows of two batches are paired; randperm cannot be captured in a CUDA graph
         keys, within = torch.rand(2, n, generator=generator, device=self.data.device, dtype=torch.double)
         return self._rows_at((keys.argsort() + within) / n)
 
@@ -72,31 +73,31 @@ class ArraySampler:
         return self._rows_at(torch.rand(n, generator=generator, device=self.data.device, dtype=torch.double))
 
     def _rows_at(self, draws: Tensor) -> Tensor:
-        """Return the rows at given shares of the mass."""
+        """Return the rows at given quantiles, shape (n, d)."""
         # inverse distribution function: a repeated row and a row of double weight give the same draws
-        if self._upper is None:
-            rows = (draws * len(self.data)).long()
+        if self._cumulative is None:
+            indices = (draws * len(self.data)).long()  # (n,)
         else:
-            # right side: the interval of a row of weight zero is empty, so it is never drawn
-            rows = torch.searchsorted(self._upper, draws * self._upper[-1], right=True)
-        return self.data.index_select(0, rows.clamp_(max=len(self.data) - 1))
+            # with right=True, a row of weight zero has an empty interval and is never drawn
+            indices = torch.searchsorted(self._cumulative, draws * self._cumulative[-1], right=True)
+        return self.data.index_select(0, indices.clamp_(max=len(self.data) - 1))
 
     def distinct(self) -> tuple[Tensor, Tensor]:
         """Return indices of distinct rows and their shares of mass.
 
-        Of consecutive equal rows, the index is that of the last, and the share is their sum. Rows without mass are left
-        out.
+        Consecutive equal rows are represented by the index of the last one and the sum of their shares. Rows without
+        mass are omitted.
         """
-        last = distinct(self.data)
-        upper = last.double() + 1 if self._upper is None else self._upper[last]
-        shares = upper.diff(prepend=upper.new_zeros(1)) / upper[-1]
-        return last[shares > 0], shares[shares > 0]
+        indices = distinct(self.data)
+        cumulative = indices.double() + 1 if self._cumulative is None else self._cumulative[indices]
+        shares = cumulative.diff(prepend=cumulative.new_zeros(1)) / cumulative[-1]
+        return indices[shares > 0], shares[shares > 0]
 
 
 class LoaderSampler:
     """Draw rows from a `DataLoader`, epoch after epoch.
 
-    The given generator seeds the shuffling.
+    Shuffling is seeded from the given generator.
 
     Parameters
     ----------
@@ -119,7 +120,7 @@ class LoaderSampler:
 
     def _next(self, generator: Generator) -> Tensor:
         seed = int(torch.randint(2**62, (), generator=generator, device=generator.device))
-        # a loader without its own generator shuffles with the global one: seed it here, then restore it
+        # a loader without its own generator shuffles with the global one, which is seeded here and then restored
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)  # CPU only
             try:
@@ -128,7 +129,7 @@ class LoaderSampler:
                 self._batches = iter(self.loader)
                 batch = next(self._batches, None)
         if batch is None:
-            raise ValueError("the DataLoader is empty; pass one that yields rows")
+            raise ValueError("the DataLoader is empty; pass a DataLoader that yields at least one batch of rows")
         rows: Tensor = batch[0] if isinstance(batch, (tuple, list)) else batch
         return rows.to(torch.float32)
 
@@ -137,21 +138,21 @@ def as_sampler(source: Any, weights: Any = None, device: torch.device | str | No
     """Convert a source of rows to a sampler.
 
     The source is an array of rows, a `DataLoader` or a callable `(n, generator) -> Tensor`. The sampler returns float32
-    rows. An `ArraySampler` is returned as it is.
+    rows. An `ArraySampler` is returned unchanged.
 
     Parameters
     ----------
     source : array-like of shape (n_rows, n_features), Tensor, DataLoader or callable
     weights : array-like of shape (n_rows,), optional
-        Only for rows.
+        Only for an array of rows.
     device : torch.device, optional
-        Device to which the rows of an array are copied, once.
+        Device to which the rows of an array are copied.
 
     Raises
     ------
     ValueError
-        If there are no rows, or if the weights do not match them: not one per row, negative, not finite, all zero, or
-        given for a source that is not an array of rows.
+        If there are no rows, or if the weights are invalid: not one per row, negative, not finite, all zero, or given
+        for a source that is not an array of rows.
 
     Examples
     --------
@@ -160,14 +161,14 @@ def as_sampler(source: Any, weights: Any = None, device: torch.device | str | No
     >>> as_sampler([[0.0, 1.0], [2.0, 3.0]])(5, torch.Generator()).shape
     torch.Size([5, 2])
     """
-    rows_given = not (isinstance(source, DataLoader) or callable(source))
-    if weights is not None and not rows_given:
-        raise ValueError("weights are only for an array of rows; a loader or a callable draws by its own law")
+    is_array = not (isinstance(source, DataLoader) or callable(source))
+    if weights is not None and not is_array:
+        raise ValueError("weights are only for an array of rows; omit them for a DataLoader or a callable")
     if isinstance(source, ArraySampler):
         return source
     if isinstance(source, DataLoader):
         return LoaderSampler(source)
-    if not rows_given:
+    if not is_array:
         return lambda n, generator: source(n, generator).to(generator.device, torch.float32)
     rows = source if isinstance(source, Tensor) else torch.from_numpy(np.require(source, requirements=["C", "W"]))
     data = rows.to(device=device, dtype=torch.float32)
@@ -175,15 +176,15 @@ def as_sampler(source: Any, weights: Any = None, device: torch.device | str | No
 
 
 def canonical_order(rows: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Order rows cell by cell of a k-d tree.
+    """Order rows by the cells of a k-d tree.
 
     Returns the indices of the rows with positive weight. Within a cell, rows are ordered along a fixed random
-    projection. Samplers invert the cumulative weights, so a fit depends on the weighted law only: neither on the order
-    of the rows, nor on whether a row is repeated or has double weight.
+    projection. As samplers invert the cumulative weights, a fit depends on the weighted law only: not on the order of
+    the rows, and not on whether a row is repeated or has double weight.
     """
     order = np.argsort(projection(rows))
     order = order[weights[order] > 0]
-    # built on a fixed number of rows spaced by weight, so that it depends on the weighted law only
+    # built on a fixed number of rows, equally spaced in weight, so that it depends on the weighted law only
     tree = KDTree(rows[order[spaced(weights[order], ROWS_FOR_CELLS)]], leafsize=2).tree
     return np.concatenate(list(_by_cell(rows, order, tree)))
 
@@ -196,13 +197,13 @@ def _by_cell(rows: np.ndarray, indices: np.ndarray, node: Any) -> Iterator[np.nd
     if isinstance(node, KDTree.leafnode) or not len(indices):
         yield indices
     else:
-        is_below = rows[indices, node.split_dim] < np.float64(node.split)  # may lie between two float32 numbers
+        is_below = rows[indices, node.split_dim] < np.float64(node.split)  # may be between two float32 numbers
         yield from _by_cell(rows, indices[is_below], node.less)
         yield from _by_cell(rows, indices[~is_below], node.greater)
 
 
 def projection(rows: np.ndarray) -> np.ndarray:
-    """Project rows on a fixed random line.
+    """Project rows onto a fixed random direction.
 
     Equal rows have equal projections; distinct rows almost surely have distinct ones.
     """
@@ -225,18 +226,18 @@ def distinct(rows: Tensor) -> Tensor:
 def hold_out(weights: np.ndarray, n_cells: int, fraction: float, generator: Generator) -> tuple[np.ndarray, np.ndarray]:
     """Split the weight of each row for validation.
 
-    The total weight is cut into `n_cells` equal cells along the order of the rows, and a `fraction` of the cells is
+    The total weight is divided into `n_cells` equal cells in the order of the rows, and a `fraction` of the cells is
     held out. With as many cells as equally weighted rows, each cell is a row. A row with more weight, or a repeated
-    row, may be held out in part. Returns the weights that are kept and those that are held out, in units of a cell.
+    row, may be held out in part. Returns the weights for training and the held-out weights, in units of a cell.
     """
     is_held = np.zeros(n_cells)
     order = torch.randperm(n_cells, generator=generator, device=generator.device).cpu().numpy()
     is_held[order[: int(np.ceil(fraction * n_cells))]] = 1
-    # rounded: if a row ends with a cell, rounding errors must not assign part of it to the next cell
-    upper = (np.cumsum(weights) * (n_cells / weights.sum())).round(9)
-    held_below = np.interp(upper, np.arange(n_cells + 1), np.concatenate([[0], np.cumsum(is_held)]))
-    held = np.diff(held_below, prepend=0.0).round(9)
-    return (np.diff(upper, prepend=0.0).round(9) - held).clip(min=0), held
+    # rounded, so that rounding errors do not assign part of a row that ends with a cell to the next cell
+    cumulative = (np.cumsum(weights) * (n_cells / weights.sum())).round(9)
+    cumulative_held = np.interp(cumulative, np.arange(n_cells + 1), np.concatenate([[0], np.cumsum(is_held)]))
+    held = np.diff(cumulative_held, prepend=0.0).round(9)
+    return (np.diff(cumulative, prepend=0.0).round(9) - held).clip(min=0), held
 
 
 def spaced(weights: np.ndarray, n_rows: int) -> np.ndarray:
@@ -244,6 +245,6 @@ def spaced(weights: np.ndarray, n_rows: int) -> np.ndarray:
 
     The `n_rows` indices are a small sample of the weighted law.
     """
-    upper = np.cumsum(weights)
-    # irrational offset: at the boundary of two rows, rounding would decide which one is chosen
-    return np.searchsorted(upper, (np.arange(n_rows) + 2**0.5 - 1) * (upper[-1] / n_rows), side="right")
+    cumulative = np.cumsum(weights)
+    # irrational offset, because the choice at the boundary of two rows would depend on rounding errors
+    return np.searchsorted(cumulative, (np.arange(n_rows) + 2**0.5 - 1) * (cumulative[-1] / n_rows), side="right")

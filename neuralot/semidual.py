@@ -19,7 +19,7 @@ class SemiDual(Problem):
 
     .. math:: \sup_V \inf_T \; E_\mu[c(x, T(x)) - V(T(x))] + E_\nu[V(y)]
 
-    The source rows x are those that `perturb` returns. A subclass overrides `perturb`, and other methods as needed.
+    The source rows x are those returned by `perturb`. A subclass overrides `perturb`, and other methods as needed.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ class SemiDual(Problem):
     def perturb(self, x: Tensor, generator: Generator, progress: float | Tensor) -> Tensor:
         """Return the perturbed source rows, shape (n, d).
 
-        The form takes these rows in place of `x`. By default they are `x` itself.
+        The form is trained on these rows in place of `x`. By default they are `x` itself.
         """
         return x
 
@@ -87,7 +87,7 @@ class SemiDual(Problem):
     def affine_state(self, source: Moments, target: Moments) -> dict[str, Tensor] | None:
         """Return weights of the optimal map between Gaussians, or None.
 
-        The Gaussians have the given moments. None if the form cannot represent the map.
+        The Gaussians have the given moments. The result is None if the form cannot represent the map.
         """
         state = self.form.affine(*affine_transport(source, target))
         return None if state is None else {f"form.{name}": value for name, value in state.items()}

@@ -370,7 +370,7 @@ def test_w2_benchmark_errors(weights_folder, tmp_path):
         datasets.load_w2_benchmark(weights_folder, 3)
     with pytest.raises(FileNotFoundError, match=r"64_v1\.pt.*`folder`"):
         datasets.load_w2_benchmark(weights_folder, 64)
-    with pytest.raises(FileNotFoundError, match="Pass as `folder`"):
+    with pytest.raises(FileNotFoundError, match="`folder` must be"):
         datasets.load_w2_benchmark(tmp_path / "absent", 2)
 
 

@@ -82,6 +82,6 @@ def test_networks_and_costs_of_the_users_own_see_all_columns(tiny, samples):
         asked.append(n_features)
         return nn.Linear(n_features, n_features)
 
-    tiny(map_network=network, map_form="network").fit(X, Y)
+    tiny(map_form=network).fit(X, Y)
     assert set(asked) == {3}
     assert tiny(cost=Lp(1.5), map_form="network").fit(X, Y).units_.n_directions == 3

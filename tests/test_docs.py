@@ -114,7 +114,11 @@ def test_every_choice_of_an_estimator_is_documented(cls):
     from neuralot.solve.optimizers import OPTIMIZERS
 
     kinds = dict(documented(cls))
-    for name, choices in {"activation": ["auto", *ACTIVATIONS], "optimizer": OPTIMIZERS, "schedule": SCHEDULES}.items():
+    for name, choices in {
+        "activation": ["auto", *ACTIVATIONS],
+        "optimizer": OPTIMIZERS,
+        "schedule": SCHEDULES,
+    }.items():
         if name in kinds:
             listed = ast.literal_eval(re.search(r"\{.*\}", kinds[name])[0])
             assert listed == set(choices)

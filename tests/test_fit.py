@@ -7,7 +7,7 @@ from conftest import TRANSPORTS, games, takes
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from torch import nn
 
-from neuralot import OTNetTransport, OTPTransport, SNOTTransport
+from neuralot import CriticLoss, Optimizer, OTNetTransport, OTPTransport, SNOTTransport
 from neuralot.costs import Lp
 from neuralot.networks import ConvexPotential
 from neuralot.solve import Status
@@ -107,8 +107,8 @@ class NaNNetwork(nn.Module):
 
 
 def test_a_fit_without_finite_weights_raises_and_leaves_the_estimator_as_it_was(tiny, transport_class, samples):
-    if takes(transport_class, ["map_network"]):
-        transport = tiny(map_network=lambda d: NaNNetwork(d, d))
+    if takes(transport_class, ["map_form"]):
+        transport = tiny(map_form=lambda d: NaNNetwork(d, d))
     else:
         transport = tiny(height_network=lambda d: NaNNetwork(d, 1))
     before = dict(vars(transport))
@@ -122,7 +122,7 @@ def test_users_networks(tiny, samples):
     transport = tiny(potential_network=ConvexPotential).fit(*samples)
     assert isinstance(transport.problem_.networks["source_potential"], ConvexPotential)
     transport = tiny(
-        map_network=lambda d: nn.Sequential(nn.Linear(d, 4), nn.Tanh(), nn.Linear(4, d)),
+        map_form=lambda d: nn.Sequential(nn.Linear(d, 4), nn.Tanh(), nn.Linear(4, d)),
         potential_network=lambda d: nn.Sequential(nn.Linear(d, 4), nn.Tanh(), nn.Linear(4, 1)),
     ).fit(*samples)
     assert np.isfinite(transport.transform(samples[0])).all()
@@ -147,9 +147,8 @@ def test_the_papers_plain_settings(samples, plain):
     cls = OTPTransport if plain else SNOTTransport
     transport = cls(
         map_form="network",
-        expectile_weight=0,
-        n_map_steps=10,
-        optimizer="adam",
+        critic_loss=CriticLoss(expectile_weight=0),
+        optimizer=Optimizer("adam", n_map_steps=10),
         max_iter=3,
         batch_size=16,
         random_state=0,

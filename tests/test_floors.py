@@ -14,7 +14,7 @@ import neuralot.methods
 ROOT = Path(neuralot.__file__).parent
 # a folder or module imports from itself and from lower floors
 FLOORS = {
-    0: {"_torch", "affine", "costs", "defaults", "divergences", "networks", "sampling"},
+    0: {"_torch", "affine", "costs", "defaults", "divergences", "networks", "parameters", "sampling"},
     1: {"forms"},
     2: {"solve"},
     3: {"semidual"},

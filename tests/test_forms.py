@@ -12,7 +12,7 @@ from neuralot.forms.losses import CriticLoss
 from neuralot.forms.network import NetworkForm
 from neuralot.networks import ConvexPotential, MLPMap, NoiseMap, Potential
 
-PLAIN = CriticLoss(expectile_weight=0)
+PLAIN = CriticLoss(expectile_weight=0, gap_weight=0)
 L1 = CallableCost(lambda x, y: (x - y).abs().sum(-1))
 
 
@@ -67,7 +67,7 @@ def test_the_gradient_form_plays_the_same_game_in_one_direction():
 
 def test_the_gradient_form_in_both_directions_is_the_sum_of_two_games():
     f, g = potentials("silu")
-    both = trained(GradientForm(f, g, SquaredEuclidean(), critic_loss=PLAIN, gap_weight=0)).double()
+    both = trained(GradientForm(f, g, SquaredEuclidean(), critic_loss=PLAIN)).double()
     there = GradientForm(f, g, SquaredEuclidean(), critic_loss=PLAIN, bidirectional=False)
     back = GradientForm(g, f, SquaredEuclidean(), critic_loss=PLAIN, bidirectional=False)
     x, y = rows(12), rows(12, seed=1)
@@ -89,7 +89,10 @@ def test_the_gap_is_zero_for_optimal_potentials_and_charged_where_it_is_not():
     x, y = rows(12), rows(12, seed=1)
     for offset, expected in ((0.0, 0.0), (3.0, 2 * 0.7 * 9.0)):
         f.offset = torch.nn.Parameter(torch.tensor(offset, dtype=torch.double))
-        with_gap, without = (GradientForm(f, g, SquaredEuclidean(), critic_loss=PLAIN, gap_weight=w) for w in (0.7, 0))
+        with_gap, without = (
+            GradientForm(f, g, SquaredEuclidean(), critic_loss=CriticLoss(expectile_weight=0, gap_weight=w))
+            for w in (0.7, 0)
+        )
         for player, loss in with_gap.losses(list(with_gap.players), x, y, seeded()).items():
             torch.testing.assert_close(
                 loss - without.losses([player], x, y, seeded())[player], torch.tensor(expected).double()
@@ -124,17 +127,17 @@ def test_only_two_directions_give_an_inverse():
 
 
 @pytest.mark.parametrize(
-    ("cost", "noise_dim", "map_network", "expected"),
+    ("cost", "noise_dim", "map_form", "expected"),
     [
-        (SquaredEuclidean(), 0, None, "gradient"),
-        (SquaredEuclidean(), 1, None, "network"),
+        (SquaredEuclidean(), 0, "auto", "gradient"),
+        (SquaredEuclidean(), 1, "auto", "network"),
         (SquaredEuclidean(), 0, lambda d: nn.Linear(d, d), "network"),
-        (Lp(1.5), 0, None, "network"),
-        (L1, 0, None, "network"),
+        (Lp(1.5), 0, "auto", "network"),
+        (L1, 0, "auto", "network"),
     ],
 )
-def test_the_automatic_form(cost, noise_dim, map_network, expected):
-    assert resolve_map_form("auto", cost, noise_dim, map_network) == expected
+def test_the_form_of_a_cost(cost, noise_dim, map_form, expected):
+    assert resolve_map_form(map_form, cost, noise_dim) == expected
 
 
 @pytest.mark.parametrize(
@@ -143,7 +146,6 @@ def test_the_automatic_form(cost, noise_dim, map_network, expected):
         ({"map_form": "convex"}, "map_form must be"),
         ({"map_form": "gradient", "cost": L1}, "map_form='gradient' needs a cost with a known map"),
         ({"map_form": "gradient", "noise_dim": 1}, "noise_dim must be 0"),
-        ({"map_form": "gradient", "map_network": lambda d: nn.Linear(d, d)}, "map_network must be None"),
     ],
 )
 def test_combinations_that_cannot_be_are_named(options, name):
@@ -163,7 +165,7 @@ def test_no_potential_outgrows_the_cost(cost, growth, map_form):
 
 
 def test_users_networks_take_their_places():
-    form = make_form(3, map_network=lambda d: nn.Linear(d, d), potential_network=lambda d: nn.Linear(d, 1))
+    form = make_form(3, map_form=lambda d: nn.Linear(d, d), potential_network=lambda d: nn.Linear(d, 1))
     assert isinstance(form, NetworkForm)
     assert form.networks["map"].in_features == 3
     x = torch.randn(4, 3, generator=seeded())

@@ -10,7 +10,7 @@ import pytest
 import torch
 from conftest import GAMES, TINY, games, make
 
-from neuralot import OTNetTransport, SNOTTransport
+from neuralot import Optimizer, OTNetTransport, SNOTTransport
 from neuralot._torch import matmul_precision
 from neuralot.datasets import make_gaussians
 from neuralot.estimators.game import GameTransport
@@ -211,7 +211,9 @@ def test_a_compiled_step_is_captured(monkeypatch):
     X, Y = pair.sample(1000, random_state=0)
     images = []
     for compiled in (False, True):
-        transport = SNOTTransport(max_iter=200, compile=compiled, random_state=0, device="cuda").fit(X, Y)
+        transport = SNOTTransport(
+            max_iter=200, optimizer=Optimizer(compile=compiled), random_state=0, device="cuda"
+        ).fit(X, Y)
         assert transport.history_[-1].get("compiled") == (1.0 if compiled else None)
         images.append(transport.transform(X))
     assert [step.graph is None for step in made] == [False, False]

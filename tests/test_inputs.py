@@ -131,7 +131,7 @@ def test_functions_with_constants_in_single_precision_take_double_rows(tiny, tra
 
     functions = {
         "cost": lambda x, y: ((x - y) @ weights).square().sum(-1),
-        "map_network": lambda d: Shifted(d, d),
+        "map_form": lambda d: Shifted(d, d),
         "height_network": lambda d: Shifted(d, 1),
     }
     for name in filter(lambda name: takes(transport_class, [name]), functions):

@@ -26,13 +26,14 @@ def a_form(map_form="network", **options):
     return trained(make_form(2, map_form=map_form, hidden_layer_sizes=(6, 6), **options))
 
 
-def published_method():
-    """The class of docs/extending.rst."""
+def published_method(name):
+    """A class of docs/extending.rst."""
     text = (Path(__file__).parents[1] / "docs" / "extending.rst").read_text()
     names = {}
-    for example in doctest.DocTestParser().get_examples(text)[:3]:
-        exec(example.source, names)
-    return names["Blurred"]
+    for example in doctest.DocTestParser().get_examples(text):
+        if example.source.startswith(("import ", "from ", f"class {name}(")):
+            exec(example.source, names)
+    return names[name]
 
 
 def batch(progress=0.3):
@@ -52,7 +53,7 @@ def test_snot_plays_its_form_on_plain_rows(map_form):
 
 @pytest.mark.parametrize("map_form", ["gradient", "network"])
 def test_the_published_method_learns_the_bits_of_otp_at_one_level(map_form):
-    published = type("Published", (published_method(),), {"eps": 0.25})
+    published = type("Published", (published_method("Blurred"),), {"eps": 0.25})
     fits = [
         solve(problem, single_rows(500), single_rows(500, seed=1) + 3, max_iter=20, generator=seeded())
         for problem in (
@@ -63,6 +64,42 @@ def test_the_published_method_learns_the_bits_of_otp_at_one_level(map_form):
     weights, expected = (solution.problem.form.state_dict() for solution in fits)
     assert all(torch.equal(weights[name], expected[name]) for name in expected)
     assert fits[0].history[-1]["discrepancy"] == fits[1].history[-1]["discrepancy"]
+
+
+@pytest.mark.parametrize("map_form", ["gradient", "network"])
+def test_the_published_term_is_added_to_the_loss_of_the_map_alone(map_form):
+    form = a_form(map_form)
+    plain, method = SNOT(2, form), published_method("Quartic")(2, form)
+    expected = 0.1 * (form.map(batch().x) - batch().x).norm(dim=1).pow(4).mean()
+    added = [method.loss(player, batch()) - plain.loss(player, batch()) for player in method.players]
+    torch.testing.assert_close(torch.stack(added), torch.stack([expected, torch.zeros(())]), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("map_form", ["gradient", "network"])
+def test_the_published_term_is_in_the_gradient(map_form):
+    form = a_form(map_form)
+    first = next(iter(form.players))
+    term = 0.1 * (form.map(batch().x) - batch().x).norm(dim=1).pow(4).mean()
+    weights = list(form.networks[first].parameters())
+    expected = torch.autograd.grad(term, weights, allow_unused=True, materialize_grads=True)
+    with_term, without = (
+        method.gradients([first], lambda times: batch())[1][first]
+        for method in (published_method("Quartic")(2, form), SNOT(2, form))
+    )
+    for after, before, added in zip(with_term, without, expected, strict=True):
+        before = torch.zeros_like(added) if before is None else before
+        after = torch.zeros_like(added) if after is None else after
+        torch.testing.assert_close(after - before, added, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("map_form", ["gradient", "network"])
+def test_maps_are_differentiable_in_the_weights_of_the_first_player(map_form):
+    form = a_form(map_form)
+    first = list(form.networks[next(iter(form.players))].parameters())
+    gradients = torch.autograd.grad(form.map(single_rows(12)).square().sum(), first, allow_unused=True)
+    assert any(each is not None and each.abs().sum() > 0 for each in gradients)
+    with torch.no_grad():
+        assert not form.map(single_rows(12)).requires_grad
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES)

@@ -12,7 +12,7 @@ import torch
 from sklearn.exceptions import ConvergenceWarning
 from torch import nn
 
-from neuralot import OTNetTransport, OTPTransport, SNOTTransport
+from neuralot import Optimizer, OTNetTransport, OTPTransport, SNOTTransport
 from neuralot.defaults import sizes_of_long_fits
 from neuralot.estimators import fitting, snot
 from neuralot.forms import compiled, make_form
@@ -142,9 +142,9 @@ def settings_of(monkeypatch, samples, **parameters):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         stop = lambda *_: True  # noqa: E731
-        SNOTTransport(hidden_layer_sizes=(4,), compile=False, random_state=0, callbacks=[stop], **parameters).fit(
-            *samples
-        )
+        SNOTTransport(
+            hidden_layer_sizes=(4,), optimizer=Optimizer(compile=False), random_state=0, callbacks=[stop], **parameters
+        ).fit(*samples)
     return given[0]
 
 
@@ -199,7 +199,9 @@ def test_without_a_budget_auto_is_1200_steps():
 @pytest.mark.skipif(not compiled.has_compiler(), reason="no C++ compiler")
 @pytest.mark.parametrize("cls", [SNOTTransport, OTPTransport])
 def test_a_compiled_fit_is_the_same_fit_up_to_rounding(samples, cls):
-    fits = [cls(compile=asked, max_iter=30, random_state=0).fit(*samples) for asked in (True, False)]
+    fits = [
+        cls(optimizer=Optimizer(compile=asked), max_iter=30, random_state=0).fit(*samples) for asked in (True, False)
+    ]
     assert fits[0].history_[-1]["compiled"] == 1.0
     assert "compiled" not in fits[1].history_[-1]
     np.testing.assert_allclose(fits[0].transform(samples[0]), fits[1].transform(samples[0]), atol=0.02)
@@ -212,11 +214,11 @@ def test_what_cannot_be_compiled_goes_on_as_it_is(monkeypatch, samples):
 
         return raises
 
-    plain = SNOTTransport(compile=False, max_iter=5, random_state=0).fit(*samples)
+    plain = SNOTTransport(optimizer=Optimizer(compile=False), max_iter=5, random_state=0).fit(*samples)
     monkeypatch.setattr(torch, "compile", refuses)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        other = SNOTTransport(compile=True, max_iter=5, random_state=0).fit(*samples)
+        other = SNOTTransport(optimizer=Optimizer(compile=True), max_iter=5, random_state=0).fit(*samples)
     assert other.history_[-1]["compiled"] == 0.0
     np.testing.assert_array_equal(plain.transform(samples[0]), other.transform(samples[0]))
 

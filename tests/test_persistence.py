@@ -17,7 +17,7 @@ from sklearn.exceptions import NotFittedError
 from torch import nn
 
 import neuralot
-from neuralot import OTPTransport, SNOTTransport
+from neuralot import CriticLoss, Optimizer, OTPTransport, SNOTTransport
 from neuralot.costs import CallableCost, Lp, SquaredEuclidean
 from neuralot.networks import ConvexPotential
 
@@ -38,8 +38,8 @@ def through_skops(transport, folder):
     skops = pytest.importorskip("skops.io")
     skops.dump(transport, folder / "transport.skops")
     unknown = skops.get_untrusted_types(file=folder / "transport.skops")
-    costs = {f"neuralot.costs.{cost.__name__}" for cost in (Lp, SquaredEuclidean)}
-    assert set(unknown) - costs == {f"{type(transport).__module__}.{type(transport).__name__}"}
+    values = {f"{cls.__module__}.{cls.__name__}" for cls in (Lp, SquaredEuclidean, CriticLoss, Optimizer)}
+    assert set(unknown) - values == {f"{type(transport).__module__}.{type(transport).__name__}"}
     return skops.load(folder / "transport.skops", trusted=unknown)
 
 
@@ -65,6 +65,7 @@ VARIANTS = [
     {"cost": SquaredEuclidean()},
     {"device": torch.device("cpu"), "callbacks": [lambda step, problem, record: False]},
     {"noise_dim": 3},
+    {"critic_loss": CriticLoss(expectile=0.9), "optimizer": Optimizer("adam", weight_decay=0.1)},
     {"schedule": "vp", "eps_min": 0.01, "noise_shape": "thin"},
     {"output": "smooth", "n_monte_carlo": 32, "crease_distance": np.inf},
 ]
@@ -80,12 +81,13 @@ def test_what_comes_back_is_the_same_to_the_bit(tiny, transport_class, samples, 
     transport = tiny(**options).fit(*samples)
     loaded = through(transport, tmp_path)
     assert_same(loaded, transport, samples[0])
-    for name, value in transport.get_params().items():
+    for name, value in transport.get_params(deep=False).items():
         if name not in ("callbacks", "cost", "device"):
             assert getattr(loaded, name) == (
                 tuple(value) if isinstance(value, list) and through is through_a_file else value
             )
-    assert repr(loaded.cost).split(" at ")[0] == repr(transport.cost).split(" at ")[0]
+    if hasattr(transport, "cost"):
+        assert repr(loaded.cost).split(" at ")[0] == repr(transport.cost).split(" at ")[0]
     assert loaded.fit(*samples).status_ is transport.status_
 
 
@@ -121,10 +123,10 @@ def own_heights(n_features):
     [
         {"cost": Weighted()},
         {"cost": CallableCost(Weighted())},
-        {"map_network": own_map},
+        {"map_form": own_map},
         {"potential_network": ConvexPotential},
         {"height_network": own_heights},
-        {"map_network": own_map, "potential_network": ConvexPotential, "cost": Weighted()},
+        {"map_form": own_map, "potential_network": ConvexPotential, "cost": Weighted()},
     ],
     ids=lambda functions: "+".join(functions),
 )
@@ -140,7 +142,7 @@ def test_functions_of_the_users_own_are_passed_again(tiny, transport_class, samp
 
 
 def test_functions_that_the_fit_had_not_are_refused(fitted, tmp_path):
-    for name, function in {"cost": Weighted(), "map_network": own_map, "height_network": own_heights}.items():
+    for name, function in {"cost": Weighted(), "map_form": own_map, "height_network": own_heights}.items():
         was = repr(fitted.get_params().get(name))
         with pytest.raises(ValueError, match=f"saved with {name}={was}, which is in the file; leave {name} out"):
             through_a_file(fitted, tmp_path, **{name: function})
@@ -154,13 +156,13 @@ def test_a_long_history_is_no_header(samples, tmp_path):
 
 @games
 def test_other_networks_are_refused(tiny, samples, tmp_path):
-    transport = tiny(map_network=own_map).fit(*samples)
+    transport = tiny(map_form=own_map).fit(*samples)
     for other in (
         lambda d: nn.Linear(d, d),
         lambda d: nn.Sequential(nn.Linear(d, 5), *own_map(d)[2:3], nn.Linear(5, d)),
     ):
         with pytest.raises(ValueError, match=r"cannot be loaded: the networks are not those of the fit: .* has shape"):
-            through_a_file(transport, tmp_path, map_network=other)
+            through_a_file(transport, tmp_path, map_form=other)
 
 
 def test_a_file_holds_each_weight_once_and_says_what_wrote_it(tiny, samples, tmp_path):
@@ -294,3 +296,21 @@ def test_files_of_format_1_load(name):
     loaded = neuralot.load(DATA / f"{name}.safetensors")
     X = images["X_wide" if "wide" in name else "X"]
     np.testing.assert_allclose(loaded.transform(X), images[name], rtol=1e-4, atol=1e-5)
+
+
+def test_files_of_format_1_have_the_later_parameters():
+    """Written at commit f7c4c15, with 33 parameters; those without a successor remain what they were in the fit."""
+    images = np.load(DATA / "images.npz")
+    loaded = neuralot.load(DATA / "otp_options.safetensors")
+    np.testing.assert_allclose(loaded.transform(images["X"]), images["otp_options"], rtol=1e-4, atol=1e-5)
+    assert loaded.critic_loss == CriticLoss(expectile=0.9, gap_weight=0.2)
+    assert loaded.optimizer == Optimizer("adam", weight_decay=0.1, n_map_steps=2)
+    assert not hasattr(loaded, "inverse_transform")  # bidirectional=False
+    assert len(loaded.problem_.noise) == 4  # n_transform_draws=4
+    assert loaded.problem_.smoothing.anneal_fraction == 0.5
+    with pytest.raises(ValueError, match=r"saved with a map_form of its own.*pass it as map_form"):
+        neuralot.load(DATA / "snot_own_map.safetensors")
+    loaded = neuralot.load(DATA / "snot_own_map.safetensors", map_form=own_map)
+    np.testing.assert_allclose(loaded.transform(images["X"]), images["snot_own_map"], rtol=1e-4, atol=1e-5)
+    assert loaded.map_form is own_map
+    assert (loaded.critic_loss, loaded.optimizer) == (CriticLoss(expectile_weight=0), "muon")

@@ -7,7 +7,7 @@ import ot
 import pytest
 from conftest import PAIRS
 
-from neuralot import OTPTransport, SNOTTransport
+from neuralot import CriticLoss, OTPTransport, SNOTTransport
 from neuralot.costs import Lp
 from neuralot.datasets import (
     make_circles,
@@ -183,7 +183,7 @@ def test_snot_pairs_rows_and_images_as_cheaply_as_the_exact_plan_of_other_costs(
 def test_a_free_network_needs_no_expectile_in_sixty_four_dimensions():
     pair = make_gaussians(64)
     X, Y = pair.sample(2**14, random_state=0)
-    transport = SNOTTransport(map_form="network", expectile_weight=0, random_state=0).fit(X, Y)
+    transport = SNOTTransport(map_form="network", critic_loss=CriticLoss(expectile_weight=0), random_state=0).fit(X, Y)
     assert transport.status_.ok
     assert_map_is_exact(transport, pair, 1.0, cosine_needed=0.99)
 

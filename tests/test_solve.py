@@ -155,7 +155,7 @@ class NaN(nn.Module):
 
 
 def test_a_network_that_never_was_finite_fails():
-    solution = run(SNOT(2, make_form(2, map_network=NaN)))
+    solution = run(SNOT(2, make_form(2, map_form=NaN)))
     assert solution.status is Status.FAILED
     assert not solution.status.ok
     assert solution.n_iter == 1

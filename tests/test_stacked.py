@@ -51,8 +51,7 @@ def test_what_is_written_out_is_what_autograd_finds(activation, sizes, affine_ba
         hidden_layer_sizes=sizes,
         activation=activation,
         affine_base=affine_base,
-        critic_loss=CriticLoss(**critic),
-        gap_weight=gap,
+        critic_loss=CriticLoss(**critic, gap_weight=gap),
     )
     x, y = rows(40, 5), 2 * rows(40, 5, seed=1)
     losses, gradients = moved(form).gradients(list(form.players), x, y, seeded())

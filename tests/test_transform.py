@@ -67,9 +67,7 @@ def test_only_a_game_learns_the_way_back(fitted):
     assert hasattr(fitted, "inverse_transform") == isinstance(fitted, GameTransport)
 
 
-@pytest.mark.parametrize(
-    "options", [{"map_form": "network"}, {"bidirectional": False}, {"cost": Lp(3)}, {"output": "smooth"}], ids=str
-)
+@pytest.mark.parametrize("options", [{"map_form": "network"}, {"cost": Lp(3)}, {"output": "smooth"}], ids=str)
 def test_without_a_way_back_there_is_no_inverse_transform(tiny, transport_class, samples, options):
     if not takes(transport_class, options):
         pytest.skip("not a parameter of this estimator")
@@ -85,7 +83,7 @@ def test_layers_that_train_and_map_differently(tiny, samples, layer):
     X = samples[0]
     before = torch.get_rng_state()
     first, second = (
-        tiny(map_network=lambda d: nn.Sequential(nn.Linear(d, 8), layer(), nn.Linear(8, d))).fit(*samples)
+        tiny(map_form=lambda d: nn.Sequential(nn.Linear(d, 8), layer(), nn.Linear(8, d))).fit(*samples)
         for _ in range(2)
     )
     images = first.transform(X)

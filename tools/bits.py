@@ -28,12 +28,13 @@ flat = np.c_[rng.uniform(-1, 1, 500), np.zeros(500)]
 fork = np.c_[rng.uniform(-1, 1, 500), rng.choice([-1.0, 1.0], 500)]
 small, wide, many = laws(500, 2), laws(400, 18), laws(40_000, 3)
 steps = {"max_iter": 40, "random_state": 0}
+several = {"optimizer": neuralot.Optimizer(n_map_steps=3)} if hasattr(neuralot, "Optimizer") else {"n_map_steps": 3}
 cases = {
     "snot": (SNOTTransport(**steps), small),
     "snot network": (SNOTTransport(map_form="network", **steps), small),
     "snot noise": (SNOTTransport(noise_dim=2, **steps), small),
     "snot adam": (SNOTTransport(optimizer="adam", **steps), small),
-    "snot several updates": (SNOTTransport(n_map_steps=3, **steps), small),
+    "snot several updates": (SNOTTransport(**several, **steps), small),
     "snot wide": (SNOTTransport(**steps), wide),
     "snot many rows": (SNOTTransport(**steps), many),
     "snot early stopping": (SNOTTransport(early_stopping=True, n_iter_no_change=10, **steps), small),

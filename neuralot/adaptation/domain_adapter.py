@@ -30,7 +30,7 @@ from neuralot.estimators.warn import warn_of_lost_domains
 N_ROUNDS = 2
 
 
-def _has(method: str) -> Callable[[DomainAdapter], bool]:
+def _estimator_has(method: str) -> Callable[[DomainAdapter], bool]:
     def check(adapter: DomainAdapter) -> bool:
         getattr(adapter.estimator_ if hasattr(adapter, "estimator_") else adapter.estimator, method)
         return True
@@ -135,7 +135,7 @@ class DomainAdapter(MetaEstimatorMixin, Mover):
         X : array-like of shape (n, n_features)
             Source rows, or the rows of both domains with `sample_domain`.
         y : array-like of shape (n,)
-            Labels; with `sample_domain` those of target rows are ignored.
+            Labels. With `sample_domain`, those of target rows are ignored.
         X_target : array-like of shape (m, n_features), optional
             Target rows.
         sample_domain : array-like of shape (n,), optional
@@ -153,7 +153,7 @@ class DomainAdapter(MetaEstimatorMixin, Mover):
         ------
         ValueError
             If there is no target sample or more than one, if labels are missing or not 1-D, if the domains or the
-            columns do not fit, or if `direction` is unknown. The adapter is then unchanged.
+            columns are inconsistent, or if `direction` is unknown. The adapter is then unchanged.
         TypeError
             If `transport` is not a transport of this package.
         """
@@ -174,35 +174,34 @@ class DomainAdapter(MetaEstimatorMixin, Mover):
                 target, w = self._check_rows(X_target, "X_target"), sample_weight_target
             else:
                 raise ValueError(
-                    "X_target is missing: pass fit(X, y, X_target=Y) with target rows Y, or sample_domain if X holds "
-                    "the rows of both domains"
+                    "X_target is missing: pass the target rows as fit(X, y, X_target=Y), or pass sample_domain if X "
+                    "contains the rows of both domains"
                 )
             self._stacked = sample_domain is not None
             self._fit_transport(rows, target, v, w)
-            images = self._moved(rows, np.ones(len(rows), dtype=bool))
+            images = self._to_destination(rows, np.ones(len(rows), dtype=bool))
             self._fit_estimator(images, labels, v)
             if self.class_reg:
-                images = self._keep_classes_together(rows, labels, target, v, w)
+                images = self._fit_with_classes(rows, labels, target, v, w)
             if self.self_training:
-                self._train_on_target(images, labels, self._moved(target, np.zeros(len(target), dtype=bool)), v, w)
+                target_images = self._to_destination(target, np.zeros(len(target), dtype=bool))
+                self._fit_on_predictions(images, labels, target_images, v, w)
         return self
 
-    def _train_on_target(self, images: np.ndarray, labels: np.ndarray, target: np.ndarray, v: Any, w: Any) -> None:
+    def _fit_on_predictions(self, images: np.ndarray, labels: np.ndarray, target: np.ndarray, v: Any, w: Any) -> None:
         """Fit the estimator again, on source and target rows.
 
         The labels of the target rows are its predictions.
         """
-        guessed = self.estimator_.predict(target)
+        predicted = self.estimator_.predict(target)
         weights = None
         if v is not None or w is not None:
             weights = np.concatenate(
                 [check_weights(v, "sample_weight", len(images)), check_weights(w, "sample_weight_target", len(target))]
             )
-        self._fit_estimator(np.concatenate([images, target]), np.concatenate([labels, guessed]), weights)
+        self._fit_estimator(np.concatenate([images, target]), np.concatenate([labels, predicted]), weights)
 
-    def _keep_classes_together(
-        self, rows: np.ndarray, labels: np.ndarray, target: np.ndarray, v: Any, w: Any
-    ) -> np.ndarray:
+    def _fit_with_classes(self, rows: np.ndarray, labels: np.ndarray, target: np.ndarray, v: Any, w: Any) -> np.ndarray:
         """Fit transport and estimator again, with class indicators.
 
         The indicators are columns appended to the rows: of the labels for source rows, of the predictions for target
@@ -210,16 +209,16 @@ class DomainAdapter(MetaEstimatorMixin, Mover):
         """
         deviation = np.sqrt((rows.var(axis=0).sum() + target.var(axis=0).sum()) / 2)
 
-        def with_class(some: np.ndarray, classes: np.ndarray) -> np.ndarray:
-            indicators = classes[:, None] == self.classes_
-            return np.hstack([some, (self.class_reg * deviation * indicators).astype(some.dtype)])
+        def append_classes(X: np.ndarray, y: np.ndarray) -> np.ndarray:
+            indicators = y[:, None] == self.classes_  # (n, n_classes)
+            return np.hstack([X, (self.class_reg * deviation * indicators).astype(X.dtype)])
 
-        source = with_class(rows, labels)
+        source = append_classes(rows, labels)
         for _ in range(N_ROUNDS):
             transport = clone(self.transport).set_output(transform="default")
             transport.fit(
                 source,
-                X_target=with_class(target, self.estimator_.predict(target)),
+                X_target=append_classes(target, self.estimator_.predict(target)),
                 sample_weight=v,
                 sample_weight_target=w,
             )
@@ -235,8 +234,8 @@ class DomainAdapter(MetaEstimatorMixin, Mover):
             self.estimator_ = estimator.fit(rows, labels, sample_weight=weights)
         else:
             raise ValueError(
-                f"sample_weight was given, but {type(estimator).__name__}.fit has no parameter of that name; leave it "
-                f"out"
+                f"sample_weight was given, but {type(estimator).__name__}.fit does not accept it; omit sample_weight "
+                f"or pass an estimator that supports it"
             )
 
     def predict(self, X: Any, *, sample_domain: Any = None) -> np.ndarray:
@@ -253,31 +252,31 @@ class DomainAdapter(MetaEstimatorMixin, Mover):
         -------
         ndarray of shape (k,)
         """
-        return self._ask("predict", X, sample_domain)
+        return self._call("predict", X, sample_domain)
 
-    @available_if(_has("predict_proba"))
+    @available_if(_estimator_has("predict_proba"))
     def predict_proba(self, X: Any, *, sample_domain: Any = None) -> np.ndarray:
         """Predict class probabilities, shape (k, n_classes).
 
         The parameters are those of `predict`.
         """
-        return self._ask("predict_proba", X, sample_domain)
+        return self._call("predict_proba", X, sample_domain)
 
-    @available_if(_has("predict_log_proba"))
+    @available_if(_estimator_has("predict_log_proba"))
     def predict_log_proba(self, X: Any, *, sample_domain: Any = None) -> np.ndarray:
         """Predict log-probabilities of the classes, shape (k, n_classes).
 
         The parameters are those of `predict`.
         """
-        return self._ask("predict_log_proba", X, sample_domain)
+        return self._call("predict_log_proba", X, sample_domain)
 
-    @available_if(_has("decision_function"))
+    @available_if(_estimator_has("decision_function"))
     def decision_function(self, X: Any, *, sample_domain: Any = None) -> np.ndarray:
         """Return the estimator's decision values.
 
         The parameters are those of `predict`.
         """
-        return self._ask("decision_function", X, sample_domain)
+        return self._call("decision_function", X, sample_domain)
 
     def score(self, X: Any, y: Any, *, sample_weight: Any = None, sample_domain: Any = None) -> float:
         """Return the estimator's score on target rows, accuracy or R^2.
@@ -289,7 +288,7 @@ class DomainAdapter(MetaEstimatorMixin, Mover):
             True labels.
         sample_weight : array-like of shape (k,), optional
         sample_domain : array-like of shape (k,), optional
-            Above 0 for source rows, which do not count, below 0 for target rows; all are target rows when None.
+            Above 0 for source rows, which are ignored, below 0 for target rows; all are target rows when None.
 
         Returns
         -------
@@ -298,22 +297,22 @@ class DomainAdapter(MetaEstimatorMixin, Mover):
         Warns
         -----
         UserWarning
-            If the fit had a `sample_domain`, this call has none, and metadata routing is disabled: in cross-validation
-            source rows then count as target rows.
+            If `fit` was called with `sample_domain`, this call is not, and metadata routing is disabled: in
+            cross-validation, source rows then count as target rows.
         """
         check_is_fitted(self)
         rows = self._check_rows(X)
         labels = check_labels(y, len(rows))
         if sample_domain is None and self._stacked:
             warn_of_lost_domains()
-        targets = ~self._which(sample_domain, len(rows))
-        if not targets.any():
-            raise ValueError("sample_domain has no target rows, below 0; score needs some")
-        rows = self._moved(rows[targets], np.zeros(targets.sum(), dtype=bool))
+        is_target = ~self._source_mask(sample_domain, len(rows))
+        if not is_target.any():
+            raise ValueError("sample_domain has no target rows; score requires at least one value below 0")
+        rows = self._to_destination(rows[is_target], np.zeros(is_target.sum(), dtype=bool))
         if sample_weight is None:
-            return self.estimator_.score(rows, of_some(labels, targets))
-        weights = check_weights(sample_weight, "sample_weight", len(labels))[targets]
-        return self.estimator_.score(rows, of_some(labels, targets), sample_weight=weights)
+            return self.estimator_.score(rows, of_some(labels, is_target))
+        weights = check_weights(sample_weight, "sample_weight", len(labels))[is_target]
+        return self.estimator_.score(rows, of_some(labels, is_target), sample_weight=weights)
 
     @property
     def classes_(self) -> np.ndarray:
@@ -321,10 +320,11 @@ class DomainAdapter(MetaEstimatorMixin, Mover):
         check_is_fitted(self)
         return self.estimator_.classes_
 
-    def _ask(self, method: str, X: Any, sample_domain: Any) -> np.ndarray:
+    def _call(self, method: str, X: Any, sample_domain: Any) -> np.ndarray:
         check_is_fitted(self)
         rows = self._check_rows(X)
-        return getattr(self.estimator_, method)(self._moved(rows, self._which(sample_domain, len(rows))))
+        is_source = self._source_mask(sample_domain, len(rows))
+        return getattr(self.estimator_, method)(self._to_destination(rows, is_source))
 
     def __sklearn_tags__(self) -> Any:
         tags, inner = super().__sklearn_tags__(), get_tags(self.estimator)

@@ -1,4 +1,4 @@
-"""Base class of the adapters, with a transport between domains."""
+"""Base class of the domain adapters."""
 
 from __future__ import annotations
 
@@ -31,21 +31,24 @@ class Mover(Documented, BaseEstimator):
         transport = clone(self.transport).set_output(transform="default")
         self.transport_ = transport.fit(source, X_target=target, sample_weight=v, sample_weight_target=w)
 
-    def _moved(self, rows: np.ndarray, is_source: np.ndarray) -> np.ndarray:
-        """Return the rows, all in the destination domain of `direction`."""
-        moves = is_source if self.direction == "source_to_target" else ~is_source
-        if not moves.any():
+    def _to_destination(self, rows: np.ndarray, is_source: np.ndarray) -> np.ndarray:
+        """Map rows to the destination domain of `direction`.
+
+        Rows that are already in this domain are unchanged.
+        """
+        is_mapped = is_source if self.direction == "source_to_target" else ~is_source
+        if not is_mapped.any():
             return rows
         images = rows.copy()
-        images[moves] = self.transport_.transform(rows[moves])
+        images[is_mapped] = self.transport_.transform(rows[is_mapped])
         return images
 
     def _check_rows(self, X: Any, name: str = "X", *, reset: bool = False) -> np.ndarray:
         with naming(name):
             return validate_data(self, as_array(X), reset=reset, dtype=DTYPES, order="C")
 
-    def _which(self, sample_domain: Any, n_rows: int) -> np.ndarray:
-        """Return which rows are source rows, none without `sample_domain`."""
+    def _source_mask(self, sample_domain: Any, n_rows: int) -> np.ndarray:
+        """Return the mask of source rows; none without `sample_domain`."""
         if sample_domain is None:
             return np.zeros(n_rows, dtype=bool)
         return check_domains(sample_domain, n_rows, both=False)

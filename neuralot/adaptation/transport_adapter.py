@@ -17,8 +17,8 @@ class TransportAdapter(OneToOneFeatureMixin, TransformerMixin, Mover):
     """Transformer that moves the rows of one domain to another.
 
     It is a step for pipelines with domain labels, such as those of skada. `transform` moves source rows with
-    ``direction='source_to_target'``, else target rows, and leaves the others unchanged. Without `sample_domain` all
-    rows are target rows, as in prediction.
+    ``direction='source_to_target'``, otherwise target rows, and does not change the other rows. Without `sample_domain`
+    all rows are target rows, as in prediction.
 
     Parameters
     ----------
@@ -73,15 +73,15 @@ class TransportAdapter(OneToOneFeatureMixin, TransformerMixin, Mover):
         Raises
         ------
         ValueError
-            If `sample_domain` is missing or does not name both domains, or if `direction` is unknown.
+            If `sample_domain` is missing or does not contain both domains, or if `direction` is unknown.
         """
         with unchanged_on_error(self):
             check_direction(self.direction)
             rows = self._check_rows(X, reset=True)
             if sample_domain is None:
                 raise ValueError(
-                    "sample_domain is missing: pass one number per row, above 0 for source rows, below 0 "
-                    "for target rows"
+                    "sample_domain is missing: pass one number per row, above 0 for source rows and below 0 for target "
+                    "rows"
                 )
             is_source = check_domains(sample_domain, len(rows))
             v = w = None
@@ -116,7 +116,7 @@ class TransportAdapter(OneToOneFeatureMixin, TransformerMixin, Mover):
         """
         check_is_fitted(self)
         rows = self._check_rows(X)
-        return self._moved(rows, self._which(sample_domain, len(rows)))
+        return self._to_destination(rows, self._source_mask(sample_domain, len(rows)))
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -1,7 +1,7 @@
-"""Pairs of laws with known optimal transport, to test solvers.
+"""Pairs of laws with known optimal transport, for testing solvers.
 
-Each ``make_*`` function returns a `TransportPair`: two samplers, the exactly known facts about the optimal transport
-between them, and the tolerances of a solver. Tests, gallery and benchmarks share them.
+Each ``make_*`` function returns a `TransportPair`: two samplers, the exactly known properties of the optimal transport
+between their laws, and tolerances for solvers. Tests, gallery and benchmarks use the same pairs.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def small_pairs() -> list[TransportPair]:
     Returns
     -------
     list of TransportPair
-        Their names are distinct: ``[pair.name for pair in small_pairs()]`` can label tests.
+        Their names are distinct, so ``[pair.name for pair in small_pairs()]`` are valid test ids.
 
     Examples
     --------

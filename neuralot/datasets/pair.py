@@ -1,4 +1,4 @@
-"""Transport problems with known facts, and tolerances of their solvers."""
+"""Transport problems with known solutions, and tolerances for solvers."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Tolerance:
 
 @dataclass(frozen=True)
 class TransportPair:
-    r"""Source and target laws with exact facts about their transport.
+    r"""Source and target laws with known optimal transport.
 
     The problem is :math:`\min_\pi E_\pi |x - y|^2` over the plans :math:`\pi` with marginals source and target. An
     attribute is None if it is not known or not unique.
@@ -66,7 +66,7 @@ class TransportPair:
     exact_map : callable ``(X) -> ndarray of shape (n, d)`` or None
         The Monge map, if it exists and is unique.
     exact_plan : callable ``(X, rng) -> ndarray of shape (n, d)`` or None
-        One draw of y given each row x, if the optimal plan is unique. Equals `exact_map` if that exists.
+        One draw of y for each row x, if the optimal plan is unique. Equals `exact_map` if that exists.
     cost : float or None
         The optimal ``E|x - y|^2``, in squared units of the data.
     modes : ndarray of shape (n_modes, d) or None
@@ -110,7 +110,7 @@ class TransportPair:
         n_target : int or None, default=None
             Rows of the target sample; None draws `n_source`.
         random_state : int, RandomState, Generator or None, default=None
-            An int gives the same draws at each call; the source rows then do not depend on `n_target`.
+            An int gives the same draws in each call; the source rows then do not depend on `n_target`.
 
         Returns
         -------
@@ -134,7 +134,7 @@ class TransportPair:
 def as_generator(random_state: Seed) -> np.random.Generator:
     """Return a numpy Generator.
 
-    A RandomState draws the seed, so its own state advances.
+    With a RandomState, the seed is drawn from it, which advances its state.
     """
     if isinstance(random_state, np.random.RandomState):
         return np.random.default_rng(random_state.randint(2**31 - 1))

@@ -1,4 +1,4 @@
-"""Planar shapes with known laws and unknown optimal maps."""
+"""Targets in the plane, with optimal maps without closed form."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def make_moons(noise: float = 0.05) -> TransportPair:
     Parameters
     ----------
     noise : float, default=0.05
-        Standard deviation per coordinate around the half circles, non-negative.
+        Standard deviation of the noise per coordinate, non-negative.
 
     Returns
     -------

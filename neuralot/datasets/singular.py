@@ -15,7 +15,7 @@ import numpy as np
 
 from neuralot.datasets.pair import Tolerance, TransportPair, check_at_least, plan_of
 
-# A cross extends by 1 from its centre; with any spacing above 2, mass stays in its cross (make_multi_perpendicular).
+# a cross extends by 1 from its centre; with any spacing above 2, mass stays in its cross (make_multi_perpendicular)
 _SPACING = 4.0
 
 
@@ -123,9 +123,9 @@ def make_one_to_many(n_features: int = 2) -> TransportPair:
     r"""One cube to two parallel cubes: the mass must split.
 
     Source uniform on :math:`[-1, 1]^{d-1} \times \{0\}`, target uniform on
-    :math:`[-1, 1]^{d-1} \times \{-1, +1\}`. The last coordinate costs 1 under every plan, so the optimal plan keeps the
-    others and moves half of the mass at every point up, half down: :math:`y = x \pm e_d` with probability 1/2 each. The
-    plan is unique and costs 1, and no Monge map attains the optimum. The barycentric projection of the plan is the
+    :math:`[-1, 1]^{d-1} \times \{-1, +1\}`. The last coordinate costs 1 under every plan, so the optimal plan preserves
+    the other coordinates and splits the mass of every point equally: :math:`y = x \pm e_d` with probability 1/2 each.
+    The plan is unique and costs 1, and no Monge map attains the optimum. The barycentric projection of the plan is the
     identity, far from the target.
 
     Parameters
@@ -137,7 +137,7 @@ def make_one_to_many(n_features: int = 2) -> TransportPair:
     -------
     TransportPair
         With the exact plan and cost, no map, and the centres of the two branches as `modes`. The tolerance of D_target
-        is the floor plus an offset: the floor is large, as branch counts differ between two samples.
+        is the floor plus an offset, because the floor is large: branch counts differ between two samples.
 
     Raises
     ------
@@ -245,7 +245,7 @@ def make_multi_perpendicular(n_features: int = 2) -> TransportPair:
     only.
 
     Every coupling within the crosses is optimal. The layout was chosen for this proof and may differ from that of the
-    pair of this name in the paper.
+    pair with this name in the paper.
 
     Parameters
     ----------
@@ -292,7 +292,7 @@ def make_multi_perpendicular(n_features: int = 2) -> TransportPair:
         modes=centres,
         target_variance=(d - k) / 3 + 2 * half**2,
         # for samples weighted to equal shares per cross: otherwise surplus mass must move to another cross, and the
-        # exact cost between the samples is far above that between the laws
+        # exact cost between the samples is much larger than that between the laws
         tolerance=Tolerance(cost=0.06),
     )
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from neuralot.datasets.pair import Seed, Tolerance, TransportPair, as_generator, check_at_least, plan_of
 
-# Rows times features of the design for the moments of make_convex_potential: few features need more rows.
+# rows times features of the design for the moments of make_convex_potential: few features need more rows
 _DESIGN_SIZE = 2**18
 
 
@@ -27,7 +27,7 @@ def make_gaussians(n_features: int = 2, random_state: Seed = 0) -> TransportPair
     n_features : int, default=2
         The dimension d, at least 1.
     random_state : int, RandomState, Generator or None, default=0
-        Draws the pair itself. The default gives the same pair each time.
+        Source of the random means and covariances. The default gives the same pair each time.
 
     Returns
     -------
@@ -90,16 +90,16 @@ def make_convex_potential(n_features: int = 2, random_state: Seed = 0) -> Transp
     the Monge map (Brenier), exactly and everywhere. m and s centre the image and give it unit mean variance
     per coordinate.
 
-    m, s and the cost are moments without a closed form. They are computed when the pair is made, on a fixed design of
-    at least 16384 normal rows with exact mean and covariance, to about 0.2 % (0.4 % for d = 1). The map is exact for
-    any m and s.
+    m, s and the cost are moments without a closed form. They are estimated when the pair is created, on a fixed design
+    of at least 16384 normal rows with exact mean and covariance, to about 0.2 % (0.4 % for d = 1). The map is exact
+    for any m and s.
 
     Parameters
     ----------
     n_features : int, default=2
         The dimension d, at least 1.
     random_state : int, RandomState, Generator or None, default=0
-        Draws the potential. The default gives the same pair each time.
+        Source of the random potential. The default gives the same pair each time.
 
     Returns
     -------
@@ -160,7 +160,7 @@ def make_convex_potential(n_features: int = 2, random_state: Seed = 0) -> Transp
 def smooth_tolerance(n_features: int) -> Tolerance:
     """Return the tolerance of pairs with densities.
 
-    Its L2-UVP grows with the dimension, as that of every solver does.
+    Its L2-UVP increases with the dimension, as it does for every solver.
     """
     if n_features <= 2:
         return Tolerance(l2_uvp=0.5, cosine=0.99, otp_l2_uvp=1.0)

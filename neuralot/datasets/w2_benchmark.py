@@ -121,7 +121,7 @@ def _load_potential(path: Path) -> _Potential:
 
     if not path.is_file():
         raise FileNotFoundError(
-            f"No file {str(path)!r}. Pass as `folder` the directory with the published weights of the "
+            f"{str(path)!r} does not exist. `folder` must be the directory with the published weights of the "
             "Wasserstein-2 benchmark, '{n_features}_v1.pt' and '{n_features}_v2.pt'."
         )
     state = torch.load(path, map_location="cpu", weights_only=True)
@@ -139,16 +139,16 @@ def _load_potential(path: Path) -> _Potential:
 def _gradient(f: _Potential, X: np.ndarray) -> np.ndarray:
     """Return the gradient of one potential at every row.
 
-    It takes one forward and one backward pass over the layers.
+    It is computed by one forward and one backward pass over the layers.
     """
     projections = [(X @ A.reshape(len(A), -1)).reshape(len(X), *A.shape[1:]) for A in f.quadratics]
     convex = [(p**2).sum(axis=1) + X @ W.T + b for p, W, b in zip(projections, f.weights, f.biases, strict=True)]
     hidden = convex[0]  # (n, width)
     slopes = [np.ones_like(hidden)]  # the first layer is quadratic, without activation
     for q, C in zip(convex[1:], f.mixers, strict=True):
-        before = hidden @ C.T + q
-        decay = np.exp(np.minimum(before, 0.0))
-        hidden = np.maximum(before, 0.0) + decay - 1.0
+        a = hidden @ C.T + q
+        decay = np.exp(np.minimum(a, 0.0))
+        hidden = np.maximum(a, 0.0) + decay - 1.0  # celu
         slopes.append(decay)
 
     deltas = [f.final * slopes[-1]]
@@ -163,7 +163,7 @@ def _gradient(f: _Potential, X: np.ndarray) -> np.ndarray:
 def _mixture(n_features: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the centres and covariance factors of the source.
 
-    Their shapes are (3, d) and (3, d, d). They are the random draws of the benchmark's authors.
+    Their shapes are (3, d) and (3, d, d). They are the random draws of the benchmark, reproduced from its seed.
     """
     legacy = np.random.RandomState(0)
     columns = [legacy.choice(3, _COMPONENTS, replace=False) for _ in range(n_features)]

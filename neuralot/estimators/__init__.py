@@ -1,7 +1,8 @@
 """The transport estimators."""
 
+from neuralot.estimators.game import Optimizer
 from neuralot.estimators.otnet import OTNetTransport
 from neuralot.estimators.otp import OTPTransport
 from neuralot.estimators.snot import SNOTTransport
 
-__all__ = ["OTNetTransport", "OTPTransport", "SNOTTransport"]
+__all__ = ["OTNetTransport", "OTPTransport", "Optimizer", "SNOTTransport"]

@@ -15,7 +15,6 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from neuralot.costs import as_cost
 from neuralot.divergences import sinkhorn_divergence
 from neuralot.estimators.checks import check_n_draws, check_out, unchanged_on_error
 from neuralot.estimators.files import plain, revive, write
@@ -39,7 +38,7 @@ def _has_inverse(estimator: BaseTransport) -> bool:
     if not estimator.problem_.invertible:
         raise AttributeError(
             f"This {type(estimator).__name__} has no inverse_transform: only semi-dual transports with "
-            f"map_form='gradient' and bidirectional=True learn the inverse map"
+            f"map_form='gradient' learn the inverse map"
         )
     return True
 
@@ -319,7 +318,7 @@ class BaseTransport(Documented, CallbackSupportMixin, OneToOneFeatureMixin, Tran
     def _transport_cost(self, law: Law) -> float:
         """Mean cost of the learned plan, in the user's units."""
         images = self._draws(law.rows, 1, random_state=0)[0]
-        cost = as_cost(self.cost)
+        cost = self._cost
         # a user's own function is used in the precision in which it was trained
         dtype = torch.double if cost.homogeneous else torch.float
         values = cost(torch.from_numpy(law.rows).to(dtype), torch.from_numpy(images).to(dtype))

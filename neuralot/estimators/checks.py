@@ -16,8 +16,8 @@ import torch
 from sklearn.utils import check_random_state, column_or_1d
 
 from neuralot.costs import Cost
-from neuralot.estimators.parameters import is_bool, is_integer, is_real
 from neuralot.forms.base import Form
+from neuralot.parameters import is_bool, is_integer, is_real
 
 BATCH_NORMS = (torch.nn.BatchNorm1d, torch.nn.BatchNorm2d, torch.nn.BatchNorm3d, torch.nn.SyncBatchNorm)
 DIRECTIONS = ("source_to_target", "target_to_source")
@@ -272,7 +272,7 @@ def check_networks(form: Form, n_features: int) -> None:
     noise = () if form.noise_dim == 0 else (torch.zeros(2, form.noise_dim, dtype=torch.float32),)
     for name, network in copy.deepcopy(form.networks).eval().items():
         if name == "map":
-            _try("map_network" if noise else "map_network (noise_dim=0)", network, (x, *noise), {(2, n_features)})
+            _try("map_form" if noise else "map_form (noise_dim=0)", network, (x, *noise), {(2, n_features)})
         else:
             _try("potential_network", network, (x,), {(2,), (2, 1)})
 

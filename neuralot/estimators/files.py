@@ -25,14 +25,14 @@ from torch import Generator
 from neuralot.costs import Lp, SquaredEuclidean
 from neuralot.estimators.checks import check_device
 from neuralot.estimators.fitting import Fitter
-from neuralot.estimators.parameters import check_parameters
-from neuralot.estimators.setup import NETWORKS, attributes_of, parameters_of
+from neuralot.estimators.setup import NETWORKS, attributes_of
 from neuralot.estimators.units import Units
 from neuralot.forms import NetworkFactory
+from neuralot.parameters import Settings, parameters_of
 from neuralot.solve.problem import Problem
 from neuralot.solve.status import Status
 
-FORMAT = "1"
+FORMAT, READABLE = "2", ("1", "2")
 PACKAGES = {"neuralot": "neuralot", "numpy": "numpy", "scikit-learn": "sklearn", "torch": "torch"}
 # attributes of every fitted transport; column names are optional
 NEEDED = {
@@ -146,11 +146,15 @@ def read(path: str | os.PathLike[str], classes: Iterable[type[Any]], functions: 
         state = _with_arrays(json.loads(metadata["state"]), arrays)
         if missing := (NEEDED | attributes_of(known[name]) | {"params"}) - state.keys():
             raise ValueError(f"it lacks {', '.join(sorted(missing))}")
-        params = _decoded(state.pop("params"), functions)
-        state["_fitted_params"] = _decoded(state["_fitted_params"], functions)
+        params, fitted_params = state.pop("params"), state["_fitted_params"]
+        if metadata["neuralot"] == "1":
+            params, fitted_params = _of_format_2(params, known[name]), _flat_of_format_2(fitted_params)
+        params, state["_fitted_params"] = _decoded(params, functions), _decoded(fitted_params, functions)
         state["history_"] = json.loads(state["history_"].tobytes())
         _check_needed(functions, state["_fitted_params"])
-        check_parameters(params, parameters_of(known[name]))
+        valid = parameters_of(known[name])
+        for each, value in params.items():
+            valid[each].check(each, value)
         transport = known[name](**params)
         transport.__setstate__({**vars(transport), **state, "_solution": None, "_sklearn_version": sklearn.__version__})
     except KeyError as error:
@@ -158,6 +162,29 @@ def read(path: str | os.PathLike[str], classes: Iterable[type[Any]], functions: 
     except (AttributeError, TypeError, ValueError) as error:
         raise ValueError(f"{path} cannot be loaded: {error}") from error
     return transport
+
+
+def _flat_of_format_2(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Return parameters of format 1 by their later names.
+
+    Those that have no parameter any more, such as `anneal_fraction`, stay what they were in the fit.
+    """
+    params = dict(params)
+    own_map = params.pop("map_network", None)
+    if own_map is not None:
+        params["map_form"] = own_map
+    return params | ({"optimizer": "muon"} if params["optimizer"] == "auto" else {})
+
+
+def _of_format_2(params: Mapping[str, Any], cls: type[Any]) -> dict[str, Any]:
+    """Return the constructor's parameters of a file of format 1."""
+    params, valid = _flat_of_format_2(params), parameters_of(cls)
+    kept = {name: value for name, value in params.items() if name in valid}
+    for name, group in ((name, each.group) for name, each in valid.items() if each.group is not None):
+        flat = {each: name if each == "name" else each for each in parameters_of(group)}
+        settings, short = group(**{each: params[flat[each]] for each in flat}), params.get(name)
+        kept[name] = short if settings == group.of(short) else settings
+    return kept
 
 
 def _check_needed(functions: Mapping[str, Any], params: Mapping[str, Any]) -> None:
@@ -176,10 +203,10 @@ def _content(path: Path) -> tuple[dict[str, str], dict[str, np.ndarray]]:
             metadata = file.metadata() or {}
             if "neuralot" not in metadata:
                 raise ValueError(f"{path} is a safetensors file, but none that a transport saved")
-            if metadata["neuralot"] != FORMAT:
+            if metadata["neuralot"] not in READABLE:
                 raise ValueError(
-                    f"{path} has format {metadata['neuralot']}, this version of neuralot reads {FORMAT}; load it with "
-                    f"the version that saved it"
+                    f"{path} has format {metadata['neuralot']}, this version of neuralot reads "
+                    f"{' and '.join(READABLE)}; load it with the version that saved it"
                 )
             return metadata, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
     except SafetensorError as error:
@@ -212,6 +239,8 @@ def _encoded_value(name: str, value: Any) -> Any:
         return [_encoded_value("", each) for each in value]
     if type(value) in BUILT_IN_COSTS.values():
         return {"cost": type(value).__name__, **vars(value)}
+    if isinstance(value, Settings):
+        return {"settings": type(value).__name__, **_encoded(value.get_params())}
     if name in FUNCTIONS and not isinstance(value, str) and value is not None:
         return {"function": repr(value)}
     return value
@@ -226,7 +255,7 @@ def _decoded(params: Mapping[str, Any], functions: Mapping[str, Any]) -> dict[st
             value = functions[name]
         elif isinstance(value, dict):
             kind, *options = value.values()
-            value = BUILT_IN_COSTS[kind](*options)
+            value = (BUILT_IN_COSTS | {each.__name__: each for each in Settings.__subclasses__()})[kind](*options)
         elif isinstance(value, list):
             value = tuple(value)
         decoded[name] = value
@@ -262,7 +291,7 @@ def load(
     path: str | os.PathLike[str],
     *,
     cost: Any = None,
-    map_network: NetworkFactory | None = None,
+    map_form: NetworkFactory | None = None,
     potential_network: NetworkFactory | None = None,
     height_network: NetworkFactory | None = None,
 ) -> Any:
@@ -275,7 +304,7 @@ def load(
     path : str or path-like
     cost : Cost or callable, optional
         The cost of the fit, if it is not a cost of this package.
-    map_network, potential_network, height_network : callable ``n_features -> torch.nn.Module``, optional
+    map_form, potential_network, height_network : callable ``n_features -> torch.nn.Module``, optional
         The networks of the fit, if it had its own. Their weights come from the file.
 
     Returns
@@ -306,7 +335,7 @@ def load(
     """
     functions = {
         "cost": cost,
-        "map_network": map_network,
+        "map_form": map_form,
         "potential_network": potential_network,
         "height_network": height_network,
     }

@@ -23,7 +23,7 @@ from neuralot.estimators.units import Units
 from neuralot.forms.compiled import has_compiler
 from neuralot.sampling import Sampler
 from neuralot.solve.callbacks import ProgressBar
-from neuralot.solve.loop import Solution, resume, solve
+from neuralot.solve.loop import Callback, Solution, resume, solve
 from neuralot.solve.pace import LARGEST, batch_for, step_timer
 from neuralot.solve.problem import Problem
 from neuralot.solve.status import Record, Status
@@ -94,7 +94,7 @@ class Fitter(Preparation, ABC):
         A warm start continues from the last weights. `start` is when the budget began, and `tasks` is called at every
         record.
         """
-        warm = self.warm_start and hasattr(self, "problem_")
+        warm = self._continues
         setup = self._set_up(laws, generator, warm=warm)
         params = setup.params
         end = math.inf if params["max_time"] is None else start + params["max_time"]
@@ -110,7 +110,7 @@ class Fitter(Preparation, ABC):
         if _compiles(params, generator) and problem.compile_step():
             # here it is compiled
             step_timer(problem, *samplers, params["optimizer"], generator, is_built_in(params))(params["batch_size"])
-        callbacks = [*([] if watch is None else [watch]), *(self.callbacks or ())]
+        callbacks: list[Callback] = [*([] if watch is None else [watch]), *(self.callbacks or ())]
         if tasks is not None:
             callbacks.append(tasks.begin(setup.attributes | fitted))
         with contextlib.ExitStack() as stack:
@@ -186,7 +186,7 @@ class Fitter(Preparation, ABC):
 
     def _build(self, units: Units, params: Mapping[str, Any], generator: Generator) -> Problem:
         """Build the problem on the device of `generator`."""
-        cost = units.cost(as_cost(params.get("cost", self.cost)), generator.device)
+        cost = units.cost(as_cost(params.get("cost", self._cost)), generator.device)
         problem = self._method(units.n_directions, SimpleNamespace(**params), cost, generator)
         return problem.to(generator.device, torch.float32).eval()
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
-import numpy as np
 import torch
 from torch import Generator, Tensor
 
@@ -13,19 +11,20 @@ from neuralot._torch import seeded
 from neuralot.costs import Cost
 from neuralot.defaults import default_activation, default_rate, default_sizes, default_steps
 from neuralot.estimators.checks import check_height_network
-from neuralot.estimators.parameters import DISTANCE, FACTORY, auto_or, integer, none_or, number, one_of
 from neuralot.estimators.semidiscrete import SemiDiscreteTransport, averaging_over
 from neuralot.forms import NetworkFactory, make_network
 from neuralot.methods import OTNet
 from neuralot.methods.otnet import NETWORK_SHARE
 from neuralot.networks import Potential
-from neuralot.solve.loop import Callback
+from neuralot.parameters import FACTORY, auto_or, estimator, integer, none_or, one_of, parameter
+from neuralot.solve.optimizers import OPTIMIZERS
 from neuralot.solve.problem import Problem
 
 N_MONTE_CARLO = 1024
 WEIGHT_DECAY = 0.01
 
 
+@estimator
 class OTNetTransport(SemiDiscreteTransport):
     r"""Semi-discrete transport by Brenier heights from a network (OT-Net).
 
@@ -43,6 +42,15 @@ class OTNetTransport(SemiDiscreteTransport):
 
     Parameters
     ----------
+    height_network : callable ``n_features -> torch.nn.Module`` or None, default=None
+        Your own network, (m, d) to (m,) or (m, 1): the Kantorovich potential g on the target's side, with heights
+        ``(g(y) - |y|^2) / 2`` in standardised units. Batch normalisation is refused: a height must not depend on which
+        rows are asked together.
+    n_monte_carlo : int or 'auto', default='auto'
+        Source rows per step, from which the masses are estimated; doubled on a plateau, up to eight times. ``'auto'``
+        is 1024.
+    optimizer : {'muon', 'adam'}, default='muon'
+        ``'muon'``: Muon on the matrices of the network's layers before the last, and Adam on the other weights.
     output : {'hard', 'smooth'}, default='hard'
         What `transform` and `sample` return, also after a fit: target rows, or a blend of the nearest few, which is
         continuous wherever the target hangs together. It does not blend across a crease of u, where the planes that
@@ -51,20 +59,13 @@ class OTNetTransport(SemiDiscreteTransport):
         Target rows are blended that hang together in steps of at most this, in the data's units; a longer step leads
         across a crease. ``'auto'`` is the distance within which nine in ten target rows have six neighbours, ``inf``
         blends across everything. It may be set after a fit, as `output`.
+    mass_tol : float, default=4e-3
+        The fit ends when the square of `mass_error_` is below that of `mass_tol` by two standard errors. That takes
+        many held-out rows, 12 500 of them for 200 targets; with fewer the fit makes all of its steps.
     hidden_layer_sizes : tuple of int or 'auto', default='auto'
         ``'auto'`` is (64, 64, 64) below 16 features, else (128, 128, 128).
     activation : {'auto', 'celu', 'gelu', 'relu', 'silu', 'softplus', 'tanh'}, default='auto'
         ``'auto'`` is ``'tanh'`` for two features and at least 32 768 rows, else ``'silu'``.
-    height_network : callable ``n_features -> torch.nn.Module`` or None, default=None
-        Your own network, (m, d) to (m,) or (m, 1): the Kantorovich potential g on the target's side, with heights
-        ``(g(y) - |y|^2) / 2`` in standardised units. Batch normalisation is refused: a height must not depend on which
-        rows are asked together.
-    n_monte_carlo : int or 'auto', default='auto'
-        Source rows per step, from which the masses are estimated; doubled on a plateau, up to eight times. ``'auto'``
-        is 1024.
-    mass_tol : float, default=4e-3
-        The fit ends when the square of `mass_error_` is below that of `mass_tol` by two standard errors. That takes
-        many held-out rows, 12 500 of them for 200 targets; with fewer the fit makes all of its steps.
     max_iter : int or 'auto', default='auto'
         Steps; ``'auto'`` is 1200, or no limit beside `max_time`. Four tenths of them, or of the time, are for the
         network, the others for the corrections.
@@ -73,8 +74,6 @@ class OTNetTransport(SemiDiscreteTransport):
     learning_rate_init : float or 'auto', default='auto'
         Adam's first rate for the network; Muon's is 10 times that. ``'auto'`` is 0.008 below 16 features, 0.006 up to
         64, and then falls as 1 / n_features.
-    optimizer : {'auto', 'adam', 'muon'}, default='auto'
-        ``'muon'``, and ``'auto'``: Muon on the matrices of the network's layers before the last, and Adam on the rest.
     validation_fraction : float, default=0.1
         Share of the source held out, for the masses and the gap, which look at 16 384 of these rows at most. Of fewer
         than 20 distinct rows none is held out.
@@ -143,50 +142,9 @@ class OTNetTransport(SemiDiscreteTransport):
     (1000, 2)
     """
 
-    _parameters: ClassVar = SemiDiscreteTransport._parameters | {
-        "output": one_of("hard", "smooth"),
-        "crease_distance": auto_or(DISTANCE),
-        "height_network": none_or(FACTORY),
-        "n_monte_carlo": auto_or(integer(1)),
-        "mass_tol": number(0, closed=True),
-    }
-
-    def __init__(
-        self,
-        *,
-        output: str = "hard",
-        crease_distance: float | str = "auto",
-        hidden_layer_sizes: Sequence[int] | str = "auto",
-        activation: str = "auto",
-        height_network: NetworkFactory | None = None,
-        n_monte_carlo: int | str = "auto",
-        mass_tol: float = 4e-3,
-        max_iter: int | str = "auto",
-        max_time: float | None = None,
-        learning_rate_init: float | str = "auto",
-        optimizer: str = "auto",
-        validation_fraction: float = 0.1,
-        device: str | torch.device = "auto",
-        random_state: int | np.random.RandomState | None = None,
-        verbose: bool | int = False,
-        callbacks: Sequence[Callback] | None = None,
-    ) -> None:
-        self.output = output
-        self.crease_distance = crease_distance
-        self.hidden_layer_sizes = hidden_layer_sizes
-        self.activation = activation
-        self.height_network = height_network
-        self.n_monte_carlo = n_monte_carlo
-        self.mass_tol = mass_tol
-        self.max_iter = max_iter
-        self.max_time = max_time
-        self.learning_rate_init = learning_rate_init
-        self.optimizer = optimizer
-        self.validation_fraction = validation_fraction
-        self.device = device
-        self.random_state = random_state
-        self.verbose = verbose
-        self.callbacks = callbacks
+    height_network: NetworkFactory | None = parameter(none_or(FACTORY), default=None)
+    n_monte_carlo: int | str = parameter(auto_or(integer(1)), default="auto")
+    optimizer: str = parameter(one_of(*OPTIMIZERS).of_training(), default="muon")
 
     def _resolved(self, rows: Tensor, n_source: int, n_target: int) -> dict[str, Any]:
         n_features = rows.shape[1]

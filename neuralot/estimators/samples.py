@@ -34,9 +34,8 @@ class Samples(BaseEstimator):
         if sample_domain is None:
             target, name = pick_target(y, X_target)
             source = self._check_source(X, reset=reset)
-            target = self._check_target(target, name)
-            v = check_weights(v, "sample_weight", len(source))
-            return Law(source, v), Law(target, check_weights(w, "sample_weight_target", len(target)))
+            target_law = self._check_target_law(target, name, w)
+            return Law(source, check_weights(v, "sample_weight", len(source))), target_law
         refuse_second_target(y, X_target, w)
         rows = self._check_source(X, reset=reset)
         is_source = check_domains(sample_domain, len(rows))
@@ -46,6 +45,11 @@ class Samples(BaseEstimator):
             for chosen, name in ((is_source, "source"), (~is_source, "target"))
         )
         return Law(rows[is_source], v), Law(rows[~is_source], w)
+
+    def _check_target_law(self, target: Any, name: str, weights: Any) -> Law:
+        """Return a weighted target sample."""
+        rows = self._check_target(target, name)
+        return Law(rows, check_weights(weights, "sample_weight_target", len(rows)))
 
     def _check_source(self, X: Any, *, reset: bool) -> np.ndarray:
         with naming("X"):

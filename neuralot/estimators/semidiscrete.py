@@ -5,20 +5,21 @@ from __future__ import annotations
 import copy
 from abc import ABC
 from collections.abc import Callable
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 from torch import Generator, Tensor
 
 from neuralot.estimators.base import BaseTransport
-from neuralot.estimators.checks import check_refine_steps, check_weights
+from neuralot.estimators.checks import check_refine_steps
 from neuralot.estimators.fitting import Watched, learning, settings
 from neuralot.estimators.laws import Law, Standardised
-from neuralot.estimators.setup import seeded_generator
+from neuralot.estimators.setup import Fitted, seeded_generator
 from neuralot.estimators.units import Image, Return, map_rows
 from neuralot.estimators.warn import warn_of_other_units
 from neuralot.methods.otnet import NETWORK_SHARE, MassTolerance, OTNet
+from neuralot.parameters import DISTANCE, auto_or, estimator, number, one_of, parameter
 from neuralot.solve.loop import solve
 from neuralot.solve.problem import Problem
 from neuralot.solve.status import Status
@@ -28,23 +29,26 @@ MOST_KEPT, MOST_HELD_OUT = 2**15, 2**14
 AVERAGED = 10
 
 
-class SemiDiscreteTransport(BaseTransport, ABC):
-    """Transport whose images are target rows, cell by cell."""
-
-    output: str
-    crease_distance: float | str
-    validation_fraction: float
-    mass_tol: float
-    max_time: float | None
-
-    _advice = " If the source lies on a thin set, planes tie: use OTPTransport."
-    _own_attributes = frozenset({"target_points_", "target_indices_", "mass_error_", "dual_gap_"})
+class CellsFitted(Fitted):
+    """Attributes of a fitted semi-discrete transport."""
 
     target_points_: np.ndarray
     target_indices_: np.ndarray
     mass_error_: float
     dual_gap_: float
     problem_: OTNet
+
+
+@estimator
+class SemiDiscreteTransport(CellsFitted, BaseTransport, ABC):
+    """Transport whose images are target rows, cell by cell."""
+
+    output: str = parameter(one_of("hard", "smooth"), default="hard")
+    crease_distance: float | str = parameter(auto_or(DISTANCE), default="auto")
+    mass_tol: float = parameter(number(0, closed=True), default=4e-3)
+
+    _advice: ClassVar = " If the source lies on a thin set, planes tie: use OTPTransport."
+    _own_attributes: ClassVar = frozenset({"target_points_", "target_indices_", "mass_error_", "dual_gap_"})
 
     @property
     def heights_(self) -> np.ndarray:
@@ -120,9 +124,8 @@ class SemiDiscreteTransport(BaseTransport, ABC):
         """
         check_is_fitted(self)
         check_refine_steps(refine_steps)
-        rows = self._check_target(X_target, "X_target")
-        law = Law(rows, check_weights(sample_weight_target, "sample_weight_target", len(rows)))
-        if not self.units_.covers_target(rows):
+        law = self._check_target_law(X_target, "X_target", sample_weight_target)
+        if not self.units_.covers_target(law.rows):
             raise ValueError(
                 "X_target must stay in the directions in which the rows of the fit varied; call fit for this target"
             )
@@ -132,7 +135,7 @@ class SemiDiscreteTransport(BaseTransport, ABC):
         chosen, weights = target.distinct()
         other = copy.copy(self)
         other.target_indices_ = law.order[chosen.cpu().numpy()]
-        other.target_points_ = rows[other.target_indices_]
+        other.target_points_ = law.rows[other.target_indices_]
         problem = self.problem_.retarget(target.data[chosen], weights).requires_grad_(False)
         other.problem_, other.history_, other.n_iter_, other.status_ = problem, [], 0, Status.RETARGETED
         if refine_steps:

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, ClassVar
 
-import numpy as np
-import torch
 from torch import Generator, Tensor
 
-from neuralot.costs import Cost, PairedCost, SquaredEuclidean, as_cost
+from neuralot.costs import Cost, SquaredEuclidean
 from neuralot.defaults import MANY_ROWS, sizes_of_long_fits
 from neuralot.estimators.game import GameTransport
-from neuralot.estimators.parameters import integer
-from neuralot.forms import NetworkFactory
 from neuralot.methods import SNOT
-from neuralot.solve.loop import Callback
+from neuralot.parameters import estimator, integer, parameter
 from neuralot.solve.problem import Problem
 
 
+@estimator
 class SNOTTransport(GameTransport):
     r"""Semi-dual neural optimal transport (SNOT): OTM and OTM-s.
 
@@ -31,43 +27,43 @@ class SNOTTransport(GameTransport):
 
     Parameters
     ----------
-    map_form : {'auto', 'gradient', 'network'}, default='auto'
-        ``'gradient'``: the map is that of a potential's gradient, both directions are learned, and `inverse_transform`
-        exists. ``'network'``: a free network, the papers' form, for any cost. ``'auto'`` takes the gradient form for
-        the squared Euclidean cost without noise input or map network, else the network.
+    noise_dim : int, default=0
+        Width of the map's noise input. Above 0 the method is OTM-s, in the network form, and `transform` averages over
+        16 noise vectors.
+    map_form : {'auto', 'gradient', 'network'} or callable ``n_features -> torch.nn.Module``, default='auto'
+        ``'gradient'``: the map comes from a potential's gradient, both directions are learned, and `inverse_transform`
+        exists. ``'network'``: a free network, the papers' form, for any cost. A callable: your own network as the map,
+        (n, d) to (n, d), or with noise (n, d), (n, noise_dim) to (n, d). ``'auto'`` is the gradient form for the
+        squared Euclidean cost without noise input, else the network form.
+    potential_network : callable ``n_features -> torch.nn.Module`` or None, default=None
+        Your own network as the potential, (n, d) to (n,) or (n, 1). Potentials are Kantorovich's: in the gradient form
+        the map is ``x - grad f(x) / 2``.
+    cost : 'sqeuclidean', `neuralot.costs.Cost` or callable, default='sqeuclidean'
+        ``Lp(1.5)``, or a function of paired rows (n, d), (n, d) -> (n,) in torch and in the data's units.
+    critic_loss : CriticLoss or None, default=None
+        The regularisers of the potentials' loss; None is ``CriticLoss()``.
+    optimizer : {'muon', 'adam'} or Optimizer, default='muon'
+        What updates the weights. `Optimizer` also sets the weight decay, the number of updates of the map per update of
+        the potential, and whether torch compiles the step.
+    batch_size : int or 'auto', default='auto'
+        Rows of each side per update, a stratified sample from 32 768 rows on. ``'auto'`` is 256, and from so many rows
+        on 1024, or 512 from 64 features on. With `max_time` on a CPU a few steps are timed, and it is the largest power
+        of two from 64 to 4096 for which there is time for 1000 steps, and for 2.5 steps per row.
+    early_stopping : bool, default=False
+        End the fit when the energy distance between held-out images and held-out target rows stops falling, and
+        keep the best weights.
+    n_iter_no_change : int, default=500
+        Steps without an improvement of at least `tol` after which the fit ends early; looked at in every record.
+    tol : float, default=1e-4
+        In standardised units.
+    warm_start : bool, default=False
+        Begin from the weights and the scaling of the previous fit; its networks must be the same.
     hidden_layer_sizes : tuple of int or 'auto', default='auto'
         Of every network; ``'auto'`` is (64, 64, 64) below 16 features, else (128, 128, 128). On a CPU, in the
         gradient form and with ``batch_size='auto'``, it is (256, 256, 256) from 64 features and 262 144 rows on where
         `max_time` allows 6000 steps of 1024 rows.
     activation : {'auto', 'celu', 'gelu', 'relu', 'silu', 'softplus', 'tanh'}, default='auto'
         ``'auto'`` is ``'tanh'`` for two features and at least 32 768 rows, else ``'silu'``.
-    map_network, potential_network : callable ``n_features -> torch.nn.Module`` or None, default=None
-        Your own networks. A map sends (n, d) to (n, d), or (n, d), (n, noise_dim) to (n, d); a potential sends (n, d)
-        to (n,) or (n, 1). Potentials are Kantorovich's: in the gradient form the map is ``x - grad f(x) / 2``.
-    n_map_steps : int or 'auto', default='auto'
-        K_T, updates of the map for each of the potential; ``'auto'`` is 1 in the gradient form, 4 in the network form.
-    noise_dim : int, default=0
-        Width of the map's noise input; above 0 the method is OTM-s, in the network form.
-    n_transform_draws : int, default=16
-        Noise vectors that `transform` averages over, when there is a noise input.
-    bidirectional : bool, default=True
-        Learn the way back along with the map; gradient form only.
-    expectile : float, default=0.9999
-        tau in [0.5, 1) of the expectile regulariser, which keeps a potential near its c-transform.
-    expectile_weight : float, default=1.0
-        Its weight; 0 is the plain objective of the papers.
-    gap_weight : float or 'auto', default='auto'
-        Weight of the squared duality gap ``c(x, T(x)) - f(x) - g(T(x))`` and that of the way back, zero for optimal
-        potentials f and g; gradient form with both directions only. ``'auto'`` is 2 / n_features,
-        at most 1, below 16 features, else 0.1.
-    gradient_penalty : float, default=0.0
-        Weight of ``E|grad V(y)|^2``.
-    cost : 'sqeuclidean', `neuralot.costs.Cost` or callable, default='sqeuclidean'
-        ``Lp(1.5)``, or a function of paired rows (n, d), (n, d) -> (n,) in torch and in the data's units.
-    batch_size : int or 'auto', default='auto'
-        Rows of each side per update, a stratified sample from 32 768 rows on. ``'auto'`` is 256, and from so many rows
-        on 1024, or 512 from 64 features on. With `max_time` on a CPU a few steps are timed, and it is the largest power
-        of two from 64 to 4096 for which there is time for 1000 steps, and for 2.5 steps per row.
     max_iter : int or 'auto', default='auto'
         Updates of the potential; ``'auto'`` is 1200, or no limit beside `max_time`.
     max_time : float or None, default=None
@@ -77,32 +73,10 @@ class SNOTTransport(GameTransport):
         Adam's first rate; Muon's is 10 times that. Both follow a cosine to zero. ``'auto'`` is 0.008 below 16
         features, 0.006 up to 64, and then falls as 1 / n_features. From 3 to 63 features it also falls with the root of
         the steps beyond 1200, to a half at 4800, where `max_iter` tells them, or `max_time` and a batch of our own.
-    optimizer : {'auto', 'adam', 'muon'}, default='auto'
-        ``'muon'``, and ``'auto'``: Muon on the matrices of the layers before the last, those with fewer than 8 inputs
-        excepted, and Adam on the rest.
-    weight_decay : float or 'auto', default='auto'
-        Decoupled decay of the matrices that Muon would move, against overfitting; too much bends the map. ``'auto'`` is
-        0.3 for 4096 rows, or 0.15 in the network form with another cost than the squared Euclidean, and proportional to
-        1 / n, within the bounds of `neuralot.defaults.default_decay`; less, but not below 0.02, to a target of fewer
-        than 64 points with 8 source rows each or more.
-    early_stopping : bool, default=False
-        End the fit when the energy distance between held-out images and held-out target rows stops falling, and
-        keep the best weights.
     validation_fraction : float, default=0.1
         Share of each sample held out for early stopping.
-    n_iter_no_change : int, default=500
-        Steps without an improvement of at least `tol` after which the fit ends early; looked at in every record.
-    tol : float, default=1e-4
-        In standardised units.
-    warm_start : bool, default=False
-        Begin from the weights and the scaling of the previous fit; its networks must be the same.
     device : 'auto', 'cpu', 'cuda' or torch.device, default='auto'
         ``'auto'`` is a GPU where torch sees one.
-    compile : bool or 'auto', default='auto'
-        Let torch compile the step, which takes 5 to 60 seconds and then saves a fifth to a half of each step; for the
-        gradient form, the squared Euclidean cost and the package's own networks, on a CPU. ``'auto'`` does so for a
-        `max_time` of at least 300 where there is a C++ compiler. A step that cannot be compiled goes on as it is; the
-        records of `history_` say in ``compiled`` which it was.
     random_state : int, RandomState instance or None, default=None
         Seeds weights, batches and noise; the same int gives the same bits.
     verbose : bool or int, default=False
@@ -140,7 +114,7 @@ class SNOTTransport(GameTransport):
     Examples
     --------
     >>> import numpy as np
-    >>> from neuralot import SNOTTransport
+    >>> from neuralot import CriticLoss, Optimizer, SNOTTransport
     >>> rng = np.random.default_rng(0)
     >>> X, Y = rng.normal(size=(500, 2)), rng.normal(size=(400, 2)) + 5
     >>> transport = SNOTTransport(max_iter=50, random_state=0).fit(X, Y)
@@ -153,88 +127,21 @@ class SNOTTransport(GameTransport):
 
     >>> plain = SNOTTransport(
     ...     map_form="network",
-    ...     expectile_weight=0,
-    ...     n_map_steps=10,
-    ...     optimizer="adam",
+    ...     critic_loss=CriticLoss(expectile_weight=0),
+    ...     optimizer=Optimizer("adam", weight_decay=0, n_map_steps=10),
     ...     learning_rate_init=0.001,
-    ...     weight_decay=0,
     ...     max_iter=3000,
     ... )
     """
 
+    noise_dim: int = parameter(integer(0), default=0)
+
     # of few rows a fit learns their noise, and that of batches keeps it from it
-    _stratified_from = MANY_ROWS
-
-    _advice = " If the source lies on a thin set, SNOT has spurious solutions: use OTPTransport."
-    _parameters: ClassVar = GameTransport._parameters | {"noise_dim": integer(0)}
-
-    def __init__(
-        self,
-        *,
-        map_form: str = "auto",
-        hidden_layer_sizes: Sequence[int] | str = "auto",
-        activation: str = "auto",
-        map_network: NetworkFactory | None = None,
-        potential_network: NetworkFactory | None = None,
-        n_map_steps: int | str = "auto",
-        noise_dim: int = 0,
-        n_transform_draws: int = 16,
-        bidirectional: bool = True,
-        expectile: float = 0.9999,
-        expectile_weight: float = 1.0,
-        gap_weight: float | str = "auto",
-        gradient_penalty: float = 0.0,
-        cost: str | Cost | PairedCost = "sqeuclidean",
-        batch_size: int | str = "auto",
-        max_iter: int | str = "auto",
-        max_time: float | None = None,
-        learning_rate_init: float | str = "auto",
-        optimizer: str = "auto",
-        weight_decay: float | str = "auto",
-        early_stopping: bool = False,
-        validation_fraction: float = 0.1,
-        n_iter_no_change: int = 500,
-        tol: float = 1e-4,
-        warm_start: bool = False,
-        device: str | torch.device = "auto",
-        compile: bool | str = "auto",
-        random_state: int | np.random.RandomState | None = None,
-        verbose: bool | int = False,
-        callbacks: Sequence[Callback] | None = None,
-    ) -> None:
-        self.map_form = map_form
-        self.hidden_layer_sizes = hidden_layer_sizes
-        self.activation = activation
-        self.map_network = map_network
-        self.potential_network = potential_network
-        self.n_map_steps = n_map_steps
-        self.noise_dim = noise_dim
-        self.n_transform_draws = n_transform_draws
-        self.bidirectional = bidirectional
-        self.expectile = expectile
-        self.expectile_weight = expectile_weight
-        self.gap_weight = gap_weight
-        self.gradient_penalty = gradient_penalty
-        self.cost = cost
-        self.batch_size = batch_size
-        self.max_iter = max_iter
-        self.max_time = max_time
-        self.learning_rate_init = learning_rate_init
-        self.optimizer = optimizer
-        self.weight_decay = weight_decay
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.n_iter_no_change = n_iter_no_change
-        self.tol = tol
-        self.warm_start = warm_start
-        self.device = device
-        self.compile = compile
-        self.random_state = random_state
-        self.verbose = verbose
-        self.callbacks = callbacks
+    _stratified_from: ClassVar = MANY_ROWS
+    _advice: ClassVar = " If the source lies on a thin set, SNOT has spurious solutions: use OTPTransport."
 
     def _resolved(self, rows: Tensor, n_source: int, n_target: int) -> dict[str, Any]:
-        squared = isinstance(as_cost(self.cost), SquaredEuclidean)
+        squared = isinstance(self._cost, SquaredEuclidean)
         usual_decay = 0.3 if squared or self.map_form == "gradient" else 0.15
         return self._training(rows.shape[1], n_source, n_target, usual_decay)
 

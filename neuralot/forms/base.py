@@ -17,20 +17,20 @@ from neuralot.networks import AffineBase
 class Form(nn.Module, ABC):
     """Representation of a map, and the game that trains it.
 
-    A form plays the max-min game on given rows. The method decides whether these rows are plain or smoothed.
+    A form defines the losses of the max-min game on given rows. The method decides whether these rows are smoothed.
 
     Attributes
     ----------
     networks : torch.nn.ModuleDict
     players : dict of str to int
-        Updates of each player in one step, in playing order.
+        Number of updates per step of each player, in the order of the updates. The first player is the map's.
     critics : frozenset of str
         Players that are not maps.
     cost : Cost
     invertible : bool
         Whether `inverse` is available.
     together : bool
-        Whether the players move at once, on the same rows; otherwise they move in turn.
+        Whether all players are updated simultaneously, on the same rows; otherwise in turn.
     noise_dim : int
         Width of the noise input of the map; 0 without noise.
     affine_base : bool
@@ -49,27 +49,27 @@ class Form(nn.Module, ABC):
     def affine_base(self) -> bool:
         return all(isinstance(network, AffineBase) for network in self.networks.values())
 
-    def set_base(self, there: Affine, back: Affine) -> None:
+    def set_base(self, forward: Affine, backward: Affine) -> None:
         """Set the affine bases of both networks.
 
-        The map starts from `there`, the potential on the target's side from the inverse map `back`.
+        `forward` is the base of the map, and its inverse `backward` that of the potential on the target side.
         """
-        for network, base in zip(self.networks.values(), (there, back), strict=True):
+        for network, base in zip(self.networks.values(), (forward, backward), strict=True):
             cast(AffineBase, network).set_base(base.matrix, base.offset)
 
     def set_preconditioners(self, source: Tensor, target: Tensor) -> None:
         """Set the preconditioners of both networks.
 
-        `source` and `target` are matrices of shape (d, d), for rows on the source's and on the target's side.
+        `source` and `target` are matrices of shape (d, d) that act on source and on target rows.
         """
         for network, preconditioner in zip(self.networks.values(), (source, target), strict=True):
             cast(AffineBase, network).set_preconditioner(preconditioner)
 
-    def affine(self, there: Affine, back: Affine) -> dict[str, Tensor] | None:
+    def affine(self, forward: Affine, backward: Affine) -> dict[str, Tensor] | None:
         """Return the state dict of an affine map, or None.
 
-        In this state the map is `there` and its inverse is `back`; networks without an affine base ignore the offsets.
-        None if the form cannot represent the maps.
+        In this state the map is `forward` and its inverse is `backward`; networks without an affine base ignore the
+        offsets. The result is None if the form cannot represent the maps.
         """
         return None
 
@@ -77,14 +77,14 @@ class Form(nn.Module, ABC):
     def losses(self, names: Sequence[str], x: Tensor, y: Tensor, generator: Generator) -> dict[str, Tensor]:
         """Return the losses of some players.
 
-        `x` and `y` are rows of source and target, shape (n, d). If players move together, the gradient of the sum in
-        the weights of one player must be that of its own loss.
+        `x` and `y` are source and target rows, shape (n, d). If players are updated together, the gradient of the sum
+        of the losses with respect to a player's weights must equal that of the player's own loss.
         """
 
     def gradients(self, names: Sequence[str], x: Tensor, y: Tensor, generator: Generator) -> Gradients:
         """Return `losses`, and the gradient of each.
 
-        The gradient of a loss is taken in its player's weights.
+        Each gradient is with respect to the weights of the loss's own player.
         """
         losses = self.losses(names, x, y, generator)
         return losses, gradients_of(losses, self.networks)
@@ -99,7 +99,7 @@ class Form(nn.Module, ABC):
     def levels(self) -> dict[str, float]:
         """Return values for the history.
 
-        ``compiled`` tells whether the compiled step works; it is absent if compilation was not requested.
+        ``compiled`` is 1 while the compiled step works and 0 after a failure; without compilation it is absent.
         """
         return {}
 
@@ -107,7 +107,7 @@ class Form(nn.Module, ABC):
     def map(self, x: Tensor) -> Tensor:
         """Return the images of rows `x`, shape (n, d).
 
-        The map is deterministic.
+        The map is deterministic, and differentiable with respect to the weights of the first player.
         """
 
     def draw(self, x: Tensor, generator: Generator) -> Tensor:
@@ -122,4 +122,4 @@ class Form(nn.Module, ABC):
 
         `y` and the images have shape (m, d).
         """
-        raise NotImplementedError(f"{type(self).__name__} has no inverse")
+        raise NotImplementedError(f"{type(self).__name__} does not define an inverse map")

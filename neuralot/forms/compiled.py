@@ -11,13 +11,13 @@ from typing import Generic, ParamSpec, TypeVar
 
 import torch
 
-Given = ParamSpec("Given")
+Params = ParamSpec("Params")
 Result = TypeVar("Result")
 
 logger = logging.getLogger(__name__)
 
 
-class Compiled(Generic[Given, Result]):
+class Compiled(Generic[Params, Result]):
     """Function compiled by torch on its first call.
 
     If the compilation or a call fails, the original function is used from then on.
@@ -25,7 +25,7 @@ class Compiled(Generic[Given, Result]):
     Parameters
     ----------
     function : callable
-        Takes tensors of fixed shapes.
+        Function of tensors with fixed shapes.
 
     Attributes
     ----------
@@ -33,27 +33,27 @@ class Compiled(Generic[Given, Result]):
         False once the compilation or a compiled call has failed.
     """
 
-    def __init__(self, function: Callable[Given, Result]) -> None:
+    def __init__(self, function: Callable[Params, Result]) -> None:
         self.function = function
         self.works = True
-        self._compiled: Callable[Given, Result] | None = None
+        self._compiled: Callable[Params, Result] | None = None
 
-    def __call__(self, *args: Given.args, **kwargs: Given.kwargs) -> Result:
+    def __call__(self, *args: Params.args, **kwargs: Params.kwargs) -> Result:
         if self.works:
             try:
                 if self._compiled is not None:
                     return self._compiled(*args, **kwargs)
-                with warnings.catch_warnings(action="ignore"):  # warnings of the compiler about itself
-                    # without fullgraph, torch silently stops compiling after too many compilations
+                with warnings.catch_warnings(action="ignore"):  # internal warnings of the compiler
+                    # without fullgraph, torch silently stops compiling after too many recompilations
                     self._compiled = torch.compile(self.function, dynamic=False, fullgraph=True)
                     return self._compiled(*args, **kwargs)
-            except Exception:  # a compiler may raise anything
+            except Exception:  # compilation may raise any exception
                 logger.info("the step could not be compiled", exc_info=True)
                 self.works = False
         return self.function(*args, **kwargs)
 
-    def __deepcopy__(self, memo: object) -> Compiled[Given, Result]:
-        return self  # a copy would be compiled again
+    def __deepcopy__(self, memo: object) -> Compiled[Params, Result]:
+        return self  # a copy would have to be compiled again
 
     def __reduce__(self) -> tuple[object, ...]:
         return Compiled, (self.function,)

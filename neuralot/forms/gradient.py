@@ -27,10 +27,10 @@ class GradientForm(Form):
     is only a map and g only a critic. With both directions and one update each, the two move together, on the same
     images.
 
-    With both directions, each potential also minimises ``gap_weight`` times the mean squares of the *gaps* c(x, T(x)) -
-    f(x) - g(T(x)) and c(y, S(y)) - g(y) - f(S(y)), which are zero for an optimal pair. The expectile term constrains
-    random pairs of rows only, and in high dimension none of these is close enough for the constraint to be active; the
-    gap keeps the game stable there.
+    With both directions, each potential also minimises ``gap_weight`` of its loss times the mean squares of the *gaps*
+    c(x, T(x)) - f(x) - g(T(x)) and c(y, S(y)) - g(y) - f(S(y)), which are zero for an optimal pair. The expectile term
+    constrains random pairs of rows only, and in high dimension none of these is close enough for the constraint to be
+    active; the gap keeps the game stable there.
 
     Parameters
     ----------
@@ -38,13 +38,11 @@ class GradientForm(Form):
         (n, d) -> (n,) or (n, 1), twice differentiable.
     cost : Cost
         With a `map_from_gradient`.
-    critic_loss : CriticLoss
+    critic_loss : CriticLoss, optional
     n_map_steps : int
         Updates of f per update of g.
     bidirectional : bool
         Whether both directions are learned.
-    gap_weight : float
-        No effect with one direction only.
 
     Examples
     --------
@@ -63,19 +61,17 @@ class GradientForm(Form):
         target_potential: nn.Module,
         cost: Cost,
         *,
-        critic_loss: CriticLoss = CriticLoss(),  # noqa: B008 (frozen)
+        critic_loss: CriticLoss | None = None,
         n_map_steps: int = 1,
         bidirectional: bool = True,
-        gap_weight: float = 0.1,
     ) -> None:
         super().__init__()
         self.networks = nn.ModuleDict({"source_potential": source_potential, "target_potential": target_potential})
         self.players = {"source_potential": n_map_steps, "target_potential": 1}
         self.critics = frozenset() if bidirectional else frozenset({"target_potential"})
         self.cost = cost
-        self.critic_loss = critic_loss
+        self.critic_loss = CriticLoss() if critic_loss is None else critic_loss
         self.bidirectional = bidirectional
-        self.gap_weight = gap_weight
         self.invertible = bidirectional
         self.together = bidirectional and n_map_steps == 1
         self._compiled: Compiled[..., Any] | None = None
@@ -99,25 +95,30 @@ class GradientForm(Form):
         """Losses of both players, with both directions."""
         # first f at x and g at y, then f at the images of y and g at those of x
         rows = torch.stack([x, y])  # (2, n, d)
-        own, slopes = self._evaluate(rows)  # (2, n), (2, n, d)
+        values, slopes = self._evaluate(rows)  # (2, n), (2, n, d)
         images = self._of_pairs(self.cost.map_from_gradient, rows, slopes)
         cost = self._of_pairs(self.cost, rows, images)  # (2, n)
-        at_images, felt = self._evaluate(images.detach().flip(0))
+        # the potentials at the images of the other direction
+        image_values, image_slopes = self._evaluate(images.detach().flip(0))  # (2, n), (2, n, d)
         # the map is trained by the slope of the other potential at an image, the critic by its value
-        losses = cost.mean(-1) - _linear(at_images.flip(0), felt.flip(0), images)  # (2,)
+        losses = cost.mean(-1) - _linear(image_values.flip(0), image_slopes.flip(0), images)  # (2,)
         cost = cost.detach()
-        of_random = self._of_pairs(self.cost, rows, rows.flip(0))
-        losses = losses + self.critic_loss.of_values(at_images, own, cost.flip(0), of_random, slopes)
-        if self.gap_weight:
-            gaps = cost - own - at_images.flip(0).detach(), cost.flip(0) - at_images - own.flip(0).detach()
-            losses = losses + self.gap_weight * sum(gap.square().mean(-1) for gap in gaps)
+        random_cost = self._of_pairs(self.cost, rows, rows.flip(0))  # (2, n)
+        losses = losses + self.critic_loss.of_values(image_values, values, cost.flip(0), random_cost, slopes)
+        if gap_weight := self.critic_loss.gap_weight_for(x.shape[1]):
+            gaps = (
+                cost - values - image_values.flip(0).detach(),
+                cost.flip(0) - image_values - values.flip(0).detach(),
+            )
+            losses = losses + gap_weight * sum(gap.square().mean(-1) for gap in gaps)
         return dict(zip(self.networks, losses.unbind(), strict=True))
 
     def gradients(self, names: Sequence[str], x: Tensor, y: Tensor, generator: Generator) -> Gradients:
         if not self._is_written_out or len(names) < len(self.networks):
             return super().gradients(names, x, y, generator)
         potentials = StackedPotentials(self._potentials)
-        losses, stacked = game(potentials, x, y, self.critic_loss, self.gap_weight, self._compiled)
+        gap_weight = self.critic_loss.gap_weight_for(x.shape[1])
+        losses, stacked = game(potentials, x, y, self.critic_loss, gap_weight, self._compiled)
         gradients: dict[str, list[Tensor | None]] = {
             player: [stacked[name][i] for name, weight in network.named_parameters() if weight.requires_grad]
             for i, (player, network) in enumerate(self.networks.items())
@@ -146,11 +147,11 @@ class GradientForm(Form):
         values = function(a.flatten(0, 1), b.flatten(0, 1))
         return values.unflatten(0, a.shape[:2])
 
-    def affine(self, there: Affine, back: Affine) -> dict[str, Tensor] | None:
+    def affine(self, forward: Affine, backward: Affine) -> dict[str, Tensor] | None:
         if not self._is_known or any(isinstance(p, Potential) and p.quadratic is None for p in self._potentials):
             return None
         form = copy.deepcopy(self)
-        for potential, base in zip(form._potentials, (there, back), strict=True):
+        for potential, base in zip(form._potentials, (forward, backward), strict=True):
             cast(Potential | BasedPotential, potential).be_affine(base.matrix, base.offset)
         return form.state_dict()
 
@@ -163,10 +164,10 @@ class GradientForm(Form):
         return {} if self._compiled is None else {"compiled": float(self._compiled.works)}
 
     def map(self, x: Tensor) -> Tensor:
-        return self._image(self.networks["source_potential"], x)
+        return self._image(self.networks["source_potential"], x, create_graph=torch.is_grad_enabled())
 
     def inverse(self, y: Tensor) -> Tensor:
-        return self._image(self.networks["target_potential"], y)
+        return self._image(self.networks["target_potential"], y, create_graph=torch.is_grad_enabled())
 
     def _image(self, potential: nn.Module, x: Tensor, create_graph: bool = False) -> Tensor:
         return self.cost.map_from_gradient(x, gradient(potential, x, create_graph))

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from neuralot.costs import Cost
+from neuralot.defaults import default_gap_weight
+from neuralot.parameters import Settings, auto_or, number, parameter
 
 # the losses of the players, and the gradient of each in the player's trainable weights
 Gradients = tuple[dict[str, Tensor], dict[str, list[Tensor | None]]]
@@ -34,13 +36,15 @@ def map_loss(cost: Cost, x: Tensor, image: Tensor, V: nn.Module) -> Tensor:
     return (cost(x, image) - evaluate(V, image)).mean()
 
 
-@dataclass(frozen=True)
-class CriticLoss:
-    """Loss of a potential, for fixed images T(x).
+@dataclass(repr=False)
+class CriticLoss(Settings):
+    r"""Loss of a potential, with its regularisers.
 
-    It is E[V(T(x))] - E[V(y)] plus regularisers.
+    .. math:: E[V(T(x))] - E[V(y)] + \lambda E[L_\tau(u)] + \gamma E|\nabla V(y)|^2 + \kappa E[\mathrm{gap}^2]
 
-    Attributes
+    The images T(x) are fixed. With :math:`\lambda = \gamma = \kappa = 0` it is the plain loss of the papers.
+
+    Parameters
     ----------
     expectile, expectile_weight : float
         tau and lambda of ``lambda E L_tau(u)``, with ``L_tau(u) = |tau - 1[u <= 0]| u^2`` and u = c(x, T(x)) - V(T(x))
@@ -48,7 +52,11 @@ class CriticLoss:
         optimal pair. The term keeps V close to its c-transform. With lambda = 0, the objective is the plain one. Where
         nothing is violated, u <= 0, the weight 1 - tau is a bias, so tau is close to 1.
     gradient_penalty : float
-        Weight of E|grad V(y)|^2.
+        gamma, the weight of E|grad V(y)|^2.
+    gap_weight : float or 'auto'
+        kappa, the weight of the squared duality gap c(x, T(x)) - f(x) - g(T(x)), which is 0 for optimal potentials f
+        and g, and of that of the inverse map. Only where both directions are learned, in the gradient form. ``'auto'``
+        is 2 / n_features, at most 1, below 16 features, else 0.1.
 
     References
     ----------
@@ -59,12 +67,23 @@ class CriticLoss:
     --------
     >>> from neuralot.forms import CriticLoss, make_form
     >>> make_form(2, critic_loss=CriticLoss(expectile_weight=0.0)).critic_loss
-    CriticLoss(expectile=0.9999, expectile_weight=0.0, gradient_penalty=0.0)
+    CriticLoss(expectile_weight=0.0)
+
+    The parameters of an estimator's loss are searched over by the names of scikit-learn:
+
+    >>> from neuralot import SNOTTransport
+    >>> SNOTTransport().set_params(critic_loss__expectile=0.99).critic_loss.expectile
+    0.99
     """
 
-    expectile: float = 0.9999
-    expectile_weight: float = 1.0
-    gradient_penalty: float = 0.0
+    expectile: float = parameter(number(0.5, 1.0, closed=True), default=0.9999)
+    expectile_weight: float = parameter(number(0, closed=True), default=1.0)
+    gradient_penalty: float = parameter(number(0, closed=True), default=0.0)
+    gap_weight: float | str = parameter(auto_or(number(0, closed=True)), default="auto")
+
+    def gap_weight_for(self, n_features: int) -> float:
+        """Return the weight of the gap."""
+        return default_gap_weight(n_features) if isinstance(self.gap_weight, str) else self.gap_weight
 
     def __call__(self, cost: Cost, V: nn.Module, x: Tensor, image: Tensor, y: Tensor) -> Tensor:
         """Return the loss of the potential `V`, a scalar.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, cast
 
 import torch
@@ -11,7 +12,7 @@ from torch import Generator, nn
 from neuralot._torch import antithetic_noise, seeded
 from neuralot.affine import SEEN_SCALE
 from neuralot.costs import Cost, SquaredEuclidean
-from neuralot.defaults import default_gap_weight, default_sizes
+from neuralot.defaults import default_sizes
 from neuralot.forms.base import Form
 from neuralot.forms.gradient import GradientForm
 from neuralot.forms.losses import CriticLoss
@@ -25,17 +26,15 @@ def make_form(
     n_features: int,
     cost: Cost | None = None,
     *,
-    map_form: str = "auto",
+    map_form: str | NetworkFactory = "auto",
     hidden_layer_sizes: Sequence[int] | None = None,
     activation: str = "silu",
     n_map_steps: int | None = None,
     noise_dim: int = 0,
     n_transform_draws: int = 16,
     bidirectional: bool = True,
-    critic_loss: CriticLoss = CriticLoss(),  # noqa: B008 (frozen)
-    gap_weight: float | None = None,
+    critic_loss: CriticLoss | None = None,
     affine_base: bool = False,
-    map_network: NetworkFactory | None = None,
     potential_network: NetworkFactory | None = None,
     generator: Generator | None = None,
 ) -> Form:
@@ -46,9 +45,9 @@ def make_form(
     n_features : int
     cost : Cost, optional
         Squared Euclidean when None.
-    map_form : {'auto', 'gradient', 'network'}
-        ``'auto'``: the gradient form for the squared Euclidean cost, without noise and without a user's map network;
-        otherwise the network form.
+    map_form : {'auto', 'gradient', 'network'} or callable n_features -> torch.nn.Module
+        ``'auto'``: the gradient form for the squared Euclidean cost without noise, otherwise the network form. A
+        callable: the network form, with the network that it returns.
     hidden_layer_sizes : sequence of int, optional
         None: see `neuralot.defaults.default_sizes`.
     activation : str
@@ -60,21 +59,19 @@ def make_form(
         Number of noise vectors over which the map of a network with noise input averages.
     bidirectional : bool
         Gradient form only.
-    critic_loss : CriticLoss
-    gap_weight : float, optional
-        Gradient form with both directions only. None: see `neuralot.defaults.default_gap_weight`.
+    critic_loss : CriticLoss, optional
     affine_base : bool
         Whether the networks have an affine base instead of a learned quadratic. Only for the squared Euclidean cost
         without noise; no effect if the user passes a network.
-    map_network, potential_network : callable n_features -> torch.nn.Module, optional
+    potential_network : callable n_features -> torch.nn.Module, optional
     generator : torch.Generator, optional
         Seeds the weights.
 
     Raises
     ------
     ValueError
-        If `map_form` is unknown or incompatible with the cost, the noise, the map network or the activation, or if a
-        user's function does not return a network.
+        If `map_form` is unknown or incompatible with the cost, the noise or the activation, or if a user's function
+        does not return a network.
 
     Examples
     --------
@@ -84,19 +81,13 @@ def make_form(
     """
     cost = SquaredEuclidean() if cost is None else cost
     generator = torch.Generator().manual_seed(0) if generator is None else generator
-    form = resolve_map_form(map_form, cost, noise_dim, map_network)
+    form = resolve_map_form(map_form, cost, noise_dim)
     sizes = default_sizes(n_features) if hidden_layer_sizes is None else tuple(hidden_layer_sizes)
 
-    own = map_network is None and potential_network is None
+    own = isinstance(map_form, str) and potential_network is None
     squared = isinstance(cost, SquaredEuclidean)
     based = affine_base and own and not noise_dim and squared
-
-    def potential() -> nn.Module:
-        if potential_network is not None:
-            return make_network(potential_network, n_features, "potential_network")
-        if based:
-            return BasedPotential(n_features, sizes, activation)
-        return Potential(n_features, sizes, activation, quadratic=squared)
+    potential = partial(_make_potential, potential_network, n_features, sizes, activation, based, squared)
 
     if form == "gradient" and activation == "relu" and potential_network is None:
         raise ValueError(
@@ -109,15 +100,10 @@ def make_form(
             for each in potentials if potential_network is None else ():
                 widen(cast(nn.Sequential, each.residual), SEEN_SCALE if based else 1.0)
             return GradientForm(
-                *potentials,
-                cost,
-                critic_loss=critic_loss,
-                n_map_steps=n_map_steps or 1,
-                bidirectional=bidirectional,
-                gap_weight=default_gap_weight(n_features) if gap_weight is None else gap_weight,
+                *potentials, cost, critic_loss=critic_loss, n_map_steps=n_map_steps or 1, bidirectional=bidirectional
             )
-        if map_network is not None:
-            network = make_network(map_network, n_features, "map_network")
+        if not isinstance(map_form, str):
+            network = make_network(map_form, n_features, "map_form")
         elif noise_dim:
             network = NoiseMap(n_features, noise_dim, sizes, activation)
         else:
@@ -126,6 +112,16 @@ def make_form(
         return NetworkForm(
             network, potential(), cost, critic_loss=critic_loss, n_map_steps=n_map_steps or 4, noise=noise
         )
+
+
+def _make_potential(
+    factory: NetworkFactory | None, n_features: int, sizes: Sequence[int], activation: str, based: bool, squared: bool
+) -> nn.Module:
+    if factory is not None:
+        return make_network(factory, n_features, "potential_network")
+    if based:
+        return BasedPotential(n_features, sizes, activation)
+    return Potential(n_features, sizes, activation, quadratic=squared)
 
 
 def make_network(factory: NetworkFactory, n_features: int, name: str) -> nn.Module:
@@ -142,21 +138,23 @@ def make_network(factory: NetworkFactory, n_features: int, name: str) -> nn.Modu
     return network
 
 
-def resolve_map_form(map_form: str, cost: Cost, noise_dim: int, map_network: NetworkFactory | None) -> str:
+def resolve_map_form(map_form: str | NetworkFactory, cost: Cost, noise_dim: int) -> str:
     """Return ``'gradient'`` or ``'network'``.
 
     See `make_form` for the rule and the errors.
     """
+    if callable(map_form):
+        return "network"
     if map_form not in ("auto", "gradient", "network"):
-        raise ValueError(f"map_form must be 'auto', 'gradient' or 'network', got {map_form!r}")
+        raise ValueError(
+            f"map_form must be 'auto', 'gradient', 'network' or a callable n_features -> torch.nn.Module, got "
+            f"{map_form!r}"
+        )
     if map_form == "auto":
         # Lp(3) diverges in the gradient form: its map has an infinite slope where nothing moves
-        gradient_fits = isinstance(cost, SquaredEuclidean) and not noise_dim and map_network is None
-        return "gradient" if gradient_fits else "network"
+        return "gradient" if isinstance(cost, SquaredEuclidean) and not noise_dim else "network"
     if map_form == "gradient" and not cost.has_map_from_gradient:
         raise ValueError(f"map_form='gradient' needs a cost with a known map, got {cost!r}; pass map_form='network'")
     if map_form == "gradient" and noise_dim:
         raise ValueError("noise_dim must be 0 with map_form='gradient'; pass map_form='network'")
-    if map_form == "gradient" and map_network is not None:
-        raise ValueError("map_network must be None with map_form='gradient'; pass potential_network instead")
     return map_form

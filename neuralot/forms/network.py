@@ -1,4 +1,4 @@
-"""Maps that are free networks."""
+"""Maps parametrised by a network."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from neuralot.forms.losses import CriticLoss, map_loss
 
 
 class NetworkForm(Form):
-    """Free network T(x) or T(x, z) against a potential.
+    """Map network T(x) or T(x, z), with a potential V.
 
-    The potential is V. This is the form of the papers.
+    This is the parametrisation of the papers.
 
     Parameters
     ----------
@@ -25,11 +25,11 @@ class NetworkForm(Form):
     potential : torch.nn.Module
         (n, d) -> (n,) or (n, 1).
     cost : Cost
-    critic_loss : CriticLoss
+    critic_loss : CriticLoss, optional
     n_map_steps : int
-        K_T, updates of the map per update of the potential.
+        K_T, the number of updates of the map per update of the potential.
     noise : Tensor of shape (n_draws, noise_dim), optional
-        Draws over which `map` averages. Training and `draw` use fresh noise.
+        Noise vectors over which `map` averages. Training and `draw` use fresh noise.
 
     Examples
     --------
@@ -50,7 +50,7 @@ class NetworkForm(Form):
         potential: nn.Module,
         cost: Cost,
         *,
-        critic_loss: CriticLoss = CriticLoss(),  # noqa: B008 (frozen)
+        critic_loss: CriticLoss | None = None,
         n_map_steps: int = 4,
         noise: Tensor | None = None,
     ) -> None:
@@ -59,7 +59,7 @@ class NetworkForm(Form):
         self.players = {"map": n_map_steps, "potential": 1}
         self.critics = frozenset({"potential"})
         self.cost = cost
-        self.critic_loss = critic_loss
+        self.critic_loss = CriticLoss() if critic_loss is None else critic_loss
         self.noise_dim = 0 if noise is None else noise.shape[1]
         self.register_buffer("noise", noise)
 
@@ -77,11 +77,12 @@ class NetworkForm(Form):
     def draw(self, x: Tensor, generator: Generator) -> Tensor:
         T = self.networks["map"]
         if self.noise is None:
-            return T(x)
-        return T(x, normal(len(x), self.noise.shape[1], generator, like=x))
+            return T(x)  # (n, d)
+        z = normal(len(x), self.noise.shape[1], generator, like=x)  # (n, noise_dim)
+        return T(x, z)  # (n, d)
 
     def map(self, x: Tensor) -> Tensor:
         T = self.networks["map"]
         if self.noise is None:
-            return T(x)
-        return mean_over(self.noise, lambda z: T(x, z.expand(len(x), -1)))
+            return T(x)  # (n, d)
+        return mean_over(self.noise, lambda z: T(x, z.expand(len(x), -1)))  # (n, d)

@@ -1,8 +1,8 @@
 """Step of the gradient form with explicit derivatives.
 
-For the package's own potentials and the squared Euclidean cost. Both potentials have the same architecture and are
-evaluated together. Autograd would process the networks one after the other, each of them twice, and would keep more
-data than fits in a cache.
+It supports the package's own potentials with the squared Euclidean cost. Both potentials have the same architecture
+and are evaluated together. Autograd would process the networks one after the other, each of them twice, and would keep
+more data than fits in a cache.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from neuralot.forms.losses import CriticLoss
 from neuralot.networks import ACTIVATIONS as NAMES
 from neuralot.networks import BasedPotential, Potential
 
-# numbers in the output of a layer for one piece of the rows: on a CPU, a piece then fits in the cache
+# largest output of a layer per piece of the rows, in numbers, so that a piece fits in the cache of a CPU
 PIECE = 2**17
 
 aten = torch.ops.aten
@@ -36,7 +36,7 @@ class Activation:
     ----------
     value : callable a -> s(a)
     chain : callable (x, a, h) -> x s'(a)
-        One of torch's own kernels, which keeps no tensors.
+        A backward kernel of torch, which saves no tensors.
     second : callable (a, h) -> s''(a)
         Returns a new tensor, which may be overwritten.
     """
@@ -88,8 +88,8 @@ class Trace:
         The rows, and the preconditioned rows; both are the same without a preconditioner.
     outputs : list of (a, h)
         Input and output of the activation.
-    deltas : list of (delta, moved)
-        Derivatives of the value in h and in a.
+    deltas : list of (delta_h, delta_a)
+        Derivatives of the value with respect to h and to a, shape (k, n, n_out).
     """
 
     x: Tensor
@@ -101,12 +101,12 @@ class Trace:
 class StackedPotentials:
     r"""Stack of k potentials with one architecture.
 
-    The weights are copies of the networks' present weights.
+    The weights are copies of the networks' current weights.
 
     With :math:`h_l = s(a_l)` and :math:`a_l = W_l h_{l-1} + b_l`, the value of a perceptron is :math:`v = w h_L + c`.
     Its slope :math:`\delta_0` comes from :math:`\delta_L = w`, :math:`\delta_{l-1} = W_l' (\delta_l \odot s'(a_l))`.
-    For the gradient of :math:`\langle p, v \rangle + \langle q, \delta_0 \rangle` in the weights, tangents
-    :math:`t_l = s'(a_l) \odot W_l t_{l-1}` are propagated forward from :math:`t_0 = q`, and one more error backward.
+    For the gradient of :math:`\langle p, v \rangle + \langle q, \delta_0 \rangle` with respect to the weights, tangents
+    :math:`t_l = s'(a_l) \odot W_l t_{l-1}` are propagated forward from :math:`t_0 = q`, and their errors backward.
 
     Parameters
     ----------
@@ -115,10 +115,10 @@ class StackedPotentials:
     """
 
     def __init__(self, networks: Sequence[nn.Module]) -> None:
-        each = [dict(net.named_parameters()) for net in networks]
-        self.weights = {name: torch.stack([weights[name].detach() for weights in each]) for name in each[0]}
-        base = [dict(net.named_buffers()) for net in networks]
-        self.base = {name: torch.stack([buffers[name] for buffers in base]) for name in base[0]}
+        parameters = [dict(net.named_parameters()) for net in networks]
+        self.weights = {name: torch.stack([own[name].detach() for own in parameters]) for name in parameters[0]}
+        buffers = [dict(net.named_buffers()) for net in networks]
+        self.base = {name: torch.stack([own[name] for own in buffers]) for name in buffers[0]}
         residual = cast(nn.Sequential, networks[0].residual)
         self.activation = ACTIVATIONS[type(residual[1])]
         self.linear = [f"residual.{i}" for i in range(0, len(residual), 2)]
@@ -126,7 +126,7 @@ class StackedPotentials:
     def n_pieces(self, x: Tensor) -> int:
         """Number of pieces in which to process rows.
 
-        The rows have shape (k, n, d). They are cut on a CPU only.
+        The rows have shape (k, n, d). On a GPU they form one piece.
         """
         width = max(self.weights[f"{name}.weight"].shape[1] for name in self.linear)
         return math.ceil(len(x) * x.shape[1] * width / PIECE) if x.device.type == "cpu" else 1
@@ -134,7 +134,7 @@ class StackedPotentials:
     def __call__(self, x: Tensor) -> tuple[Tensor, Tensor, Trace]:
         """Return values and slopes at rows, and a trace.
 
-        Rows have shape (k, n, d), one set per network, values (k, n) and slopes (k, n, d). The trace is for
+        Rows have shape (k, n, d), one set per network, values (k, n) and slopes (k, n, d). The trace is an argument of
         `gradients`.
         """
         if not self.base:
@@ -142,99 +142,102 @@ class StackedPotentials:
             quadratic = self.weights.get("quadratic")
             if quadratic is None:
                 return value, slope, trace
-            bent = torch.bmm(x, quadratic)
-            return value.add_((bent * x).sum(-1)), torch.baddbmm(slope.add_(bent), x, quadratic.mT), trace
+            xB = torch.bmm(x, quadratic)  # (k, n, d)
+            return value.add_((xB * x).sum(-1)), torch.baddbmm(slope.add_(xB), x, quadratic.mT), trace
         matrix, offset, preconditioner = self.base["matrix"], self.base["offset"][:, None], self.base["preconditioner"]
         value, slope, trace = self._residual(x, torch.bmm(x, preconditioner.mT))
         # |x|^2 - x' A x - 2 b' x has the slope 2 (x - A x - b)
-        moved = torch.baddbmm(offset, x, matrix)
-        value.add_((x * (x - moved - offset)).sum(-1))
-        return value, torch.baddbmm((x - moved).mul_(2), slope, preconditioner), trace
+        image = torch.baddbmm(offset, x, matrix)  # A x + b, (k, n, d)
+        value.add_((x * (x - image - offset)).sum(-1))
+        return value, torch.baddbmm((x - image).mul_(2), slope, preconditioner), trace
 
-    def gradients(self, trace: Trace, of_value: Tensor, of_slope: Tensor | None = None) -> dict[str, Tensor]:
+    def gradients(self, trace: Trace, grad_value: Tensor, grad_slope: Tensor | None = None) -> dict[str, Tensor]:
         """Return the gradient of weighted values and slopes.
 
-        This is the gradient of ``<of_value, values> + <of_slope, slopes>`` at the rows of `trace` in each weight, shape
-        (k, ...).
+        This is the gradient of ``<grad_value, values> + <grad_slope, slopes>`` at the rows of `trace` with respect to
+        each weight, shape (k, ...). The factors have the shapes of values and slopes, (k, n) and (k, n, d).
         """
-        found = {}
-        x, along = trace.x, of_value[..., None]  # (k, n, d), (k, n, 1)
+        gradients = {}
+        x, grad_v = trace.x, grad_value[..., None]  # (k, n, d), (k, n, 1)
         if "quadratic" in self.weights:
-            found["quadratic"] = torch.bmm((x * along).mT, x)
-            if of_slope is not None:
-                cross = torch.bmm(x.mT, of_slope)
-                found["quadratic"] += cross + cross.mT
-        if of_slope is not None and self.base:
-            of_slope = torch.bmm(of_slope, self.base["preconditioner"].mT)
+            gradients["quadratic"] = torch.bmm((x * grad_v).mT, x)  # (k, d, d)
+            if grad_slope is not None:
+                cross = torch.bmm(x.mT, grad_slope)
+                gradients["quadratic"] += cross + cross.mT
+        if grad_slope is not None and self.base:
+            grad_slope = torch.bmm(grad_slope, self.base["preconditioner"].mT)
         *hidden, last = self.linear
         s, outputs = self.activation, trace.outputs
-        found[f"{last}.bias"] = of_value.sum(1, keepdim=True)
-        found[f"{last}.weight"] = torch.bmm(of_value[:, None], outputs[-1][1])
+        gradients[f"{last}.bias"] = grad_value.sum(1, keepdim=True)  # (k, 1)
+        gradients[f"{last}.weight"] = torch.bmm(grad_value[:, None], outputs[-1][1])  # (k, 1, n_in)
         tangents = []
-        if of_slope is not None:
-            t = of_slope
+        if grad_slope is not None:
+            t = grad_slope
             for name, output in zip(hidden, outputs, strict=True):
                 t_a = torch.bmm(t, self.weights[f"{name}.weight"].mT)  # (k, n, n_out)
                 tangents.append((t, t_a))
                 t = s.chain(t_a, *output)
-            found[f"{last}.weight"] += t.sum(1, keepdim=True)
-        error = None
+            gradients[f"{last}.weight"] += t.sum(1, keepdim=True)
+        error_h = None
         for i in reversed(range(len(hidden))):
-            delta, moved = trace.deltas[i]
-            before = outputs[i - 1][1] if i else trace.seen
-            of_a = moved * along  # (k, n, n_out)
-            if of_slope is None:
-                gradient = torch.bmm(of_a.mT, before)
+            delta_h, delta_a = trace.deltas[i]
+            h_in = outputs[i - 1][1] if i else trace.seen  # (k, n, n_in)
+            grad_a = delta_a * grad_v  # (k, n, n_out)
+            if grad_slope is None:
+                grad_weight = torch.bmm(grad_a.mT, h_in)  # (k, n_out, n_in)
             else:
                 t, t_a = tangents[i]
-                bent = s.second(*outputs[i]).mul_(t_a).mul_(delta)
-                if error is not None:
-                    bent += s.chain(error, *outputs[i])
-                of_a += bent
-                gradient = torch.baddbmm(torch.bmm(of_a.mT, before), moved.mT, t)
-                error = torch.bmm(bent, self.weights[f"{hidden[i]}.weight"]) if i else None
-            found[f"{hidden[i]}.weight"], found[f"{hidden[i]}.bias"] = gradient, of_a.sum(1)
-        return found
+                error_a = s.second(*outputs[i]).mul_(t_a).mul_(delta_h)
+                if error_h is not None:
+                    error_a += s.chain(error_h, *outputs[i])
+                grad_a += error_a
+                grad_weight = torch.baddbmm(torch.bmm(grad_a.mT, h_in), delta_a.mT, t)
+                error_h = torch.bmm(error_a, self.weights[f"{hidden[i]}.weight"]) if i else None
+            gradients[f"{hidden[i]}.weight"], gradients[f"{hidden[i]}.bias"] = grad_weight, grad_a.sum(1)
+        return gradients
 
-    def _residual(self, x: Tensor, seen: Tensor) -> tuple[Tensor, Tensor, Trace]:
-        """Return values and slopes of the perceptrons, and a trace."""
+    def _residual(self, x: Tensor, inputs: Tensor) -> tuple[Tensor, Tensor, Trace]:
+        """Return values and slopes of the perceptrons, and a trace.
+
+        `inputs` are the preconditioned rows.
+        """
         *hidden, last = self.linear
         outputs: list[tuple[Tensor, Tensor]] = []
-        h = seen
+        h = inputs  # (k, n, d)
         for name in hidden:
             a = torch.baddbmm(self.weights[f"{name}.bias"][:, None], h, self.weights[f"{name}.weight"].mT)
-            h = self.activation.value(a)
+            h = self.activation.value(a)  # (k, n, n_out)
             outputs.append((a, h))
         w = self.weights[f"{last}.weight"]
-        value = torch.baddbmm(self.weights[f"{last}.bias"][:, None], h, w.mT).squeeze(-1)
-        delta = w.expand_as(h)
+        value = torch.baddbmm(self.weights[f"{last}.bias"][:, None], h, w.mT).squeeze(-1)  # (k, n)
+        delta_h = w.expand_as(h)
         deltas: list[tuple[Tensor, Tensor]] = []
         for name, output in zip(reversed(hidden), reversed(outputs), strict=True):
-            moved = self.activation.chain(delta, *output)
-            deltas.append((delta, moved))
-            delta = torch.bmm(moved, self.weights[f"{name}.weight"])
-        return value, delta, Trace(x, seen, outputs, deltas[::-1])
+            delta_a = self.activation.chain(delta_h, *output)
+            deltas.append((delta_h, delta_a))
+            delta_h = torch.bmm(delta_a, self.weights[f"{name}.weight"])  # (k, n, n_in)
+        return value, delta_h, Trace(x, inputs, outputs, deltas[::-1])
 
 
 def can_stack(networks: Sequence[nn.Module]) -> bool:
     """Return whether `StackedPotentials` supports the networks.
 
-    They must be this package's potentials, as it builds them, with the same architecture and a known activation.
+    They must be unmodified potentials of this package, with the same architecture and an activation in `ACTIVATIONS`.
     """
     first = networks[0]
     if type(first) not in (Potential, BasedPotential):
         return False
     linear = [layer for layer in first.modules() if isinstance(layer, nn.Linear)]
-    names = [name for name, kind in NAMES.items() if kind in ACTIVATIONS and kind in map(type, first.modules())]
-    if len(linear) < 2 or len(names) != 1:
+    used = [name for name, kind in NAMES.items() if kind in ACTIVATIONS and kind in map(type, first.modules())]
+    if len(linear) < 2 or len(used) != 1:
         return False
     options = {"quadratic": first.quadratic is not None} if isinstance(first, Potential) else {}
     with torch.device("meta"):
-        built = type(first)(linear[0].in_features, [layer.out_features for layer in linear[:-1]], *names, **options)
-    return all(_anatomy(network) == _anatomy(built) for network in networks)
+        reference = type(first)(linear[0].in_features, [layer.out_features for layer in linear[:-1]], *used, **options)
+    return all(_architecture(network) == _architecture(reference) for network in networks)
 
 
-def _anatomy(network: nn.Module) -> tuple[object, ...]:
+def _architecture(network: nn.Module) -> tuple[object, ...]:
     """Description of a network, without the values of its weights."""
     tensors = [*network.named_parameters(), *network.named_buffers()]
     hooks = [len(module._forward_hooks) + len(module._forward_pre_hooks) for module in network.modules()]
@@ -256,17 +259,17 @@ def game(
 ) -> tuple[Tensor, Stacked]:
     """Losses and gradients of both potentials.
 
-    Returns the losses of f and g on rows of both laws, shape (2,), and the gradient of each in its weights, by name.
-    The results are those of `neuralot.forms.gradient.GradientForm.losses` and autograd. `sums` is `game_sums` or its
-    compiled version.
+    Returns the losses of f and g on source rows `x` and target rows `y`, shape (2,), and the gradient of each loss with
+    respect to the weights of its potential, by name. They equal those of
+    `neuralot.forms.gradient.GradientForm.losses` with autograd. `sums` is `game_sums` or its compiled version.
     """
     sums = game_sums if sums is None else sums
-    rows = torch.stack([x, y])
+    rows = torch.stack([x, y])  # (2, n, d)
     losses = rows.new_zeros(2)
     total: Stacked = {}
     for piece in rows.chunk(potentials.n_pieces(rows), dim=1):
-        loss, gradients = sums(potentials, piece, critic_loss, gap_weight)
-        losses += loss
+        piece_losses, gradients = sums(potentials, piece, critic_loss, gap_weight)
+        losses += piece_losses
         for name, gradient in gradients.items():
             total[name] = total[name].add_(gradient) if name in total else gradient
     for gradient in total.values():
@@ -281,34 +284,34 @@ def game_sums(
 
     `rows` has shape (2, n, d), with n rows of each law. `game` divides the sums by the number of rows.
     """
-    own, slopes, trace = potentials(rows)  # f at x and g at y
-    images = torch.sub(rows, slopes, alpha=0.5)  # (2, n, d)
-    at_images, felt, trace_of_images = potentials(images.flip(0))  # f at S(y) and g at T(x)
-    cost = slopes.square().sum(-1) / 4  # (2, n)
-    cost_back, critics, felt = cost.flip(0), at_images.flip(0), felt.flip(0)
-    # the map's part: c(x, T) - g(T)
-    losses = (cost - critics + at_images - own).sum(-1)  # (2,)
-    of_slopes = (slopes + felt).div_(2)
-    of_images = torch.ones_like(own)
-    of_own = -of_images
+    values, slopes, trace = potentials(rows)  # f at x, g at y: (2, n), (2, n, d)
+    images = torch.sub(rows, slopes, alpha=0.5)  # T(x), S(y): (2, n, d)
+    image_values, image_slopes, image_trace = potentials(images.flip(0))  # f at S(y), g at T(x)
+    cost = slopes.square().sum(-1) / 4  # c(x, T(x)), c(y, S(y)): (2, n)
+    cost_flipped, critic_values, critic_slopes = cost.flip(0), image_values.flip(0), image_slopes.flip(0)
+    # map loss c(x, T(x)) - g(T(x)), and critic loss f(S(y)) - f(x)
+    losses = (cost - critic_values + image_values - values).sum(-1)  # (2,)
+    grad_slopes = (slopes + critic_slopes).div_(2)  # (2, n, d)
+    grad_image_values = torch.ones_like(values)  # (2, n)
+    grad_values = -grad_image_values
     if critic_loss.expectile_weight:
-        u = cost_back - at_images - (rows[0] - rows[1]).square().sum(-1) + own
+        u = cost_flipped - image_values - (rows[0] - rows[1]).square().sum(-1) + values  # (2, n)
         weighted = (
             critic_loss.expectile_weight * u * torch.where(u > 0, critic_loss.expectile, 1 - critic_loss.expectile)
         )
         losses += (weighted * u).sum(-1)
-        of_own.add_(weighted, alpha=2)
-        of_images.sub_(weighted, alpha=2)
+        grad_values.add_(weighted, alpha=2)
+        grad_image_values.sub_(weighted, alpha=2)
     if gap_weight:
-        gap = cost - own - critics
+        gap = cost - values - critic_values  # (2, n)
         squares = gap_weight * gap.square().sum(-1)
         losses += squares + squares.flip(0)
-        of_own.sub_(gap, alpha=2 * gap_weight)
-        of_images.sub_(gap.flip(0), alpha=2 * gap_weight)
+        grad_values.sub_(gap, alpha=2 * gap_weight)
+        grad_image_values.sub_(gap.flip(0), alpha=2 * gap_weight)
     if critic_loss.gradient_penalty:
         losses += critic_loss.gradient_penalty * slopes.square().sum((1, 2))
-        of_slopes.add_(slopes, alpha=2 * critic_loss.gradient_penalty)
-    gradients = potentials.gradients(trace, of_own, of_slopes)
-    for name, gradient in potentials.gradients(trace_of_images, of_images).items():
+        grad_slopes.add_(slopes, alpha=2 * critic_loss.gradient_penalty)
+    gradients = potentials.gradients(trace, grad_values, grad_slopes)
+    for name, gradient in potentials.gradients(image_trace, grad_image_values).items():
         gradients[name] += gradient
     return losses, gradients

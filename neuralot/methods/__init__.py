@@ -1,4 +1,4 @@
-"""The methods, one file each: their networks, losses and maps."""
+"""Methods, one file each: their networks, losses and maps."""
 
 from neuralot.methods.otnet import OTNet
 from neuralot.methods.otp import OTP

@@ -37,12 +37,12 @@ def unbiased_square(masses: Tensor, weights: Tensor, n: float) -> Tensor:
     r"""Return an unbiased estimate of :math:`|w - \nu|^2`.
 
     `masses` :math:`\hat w` are the shares of n independent rows in the cells, `weights` are :math:`\nu`. For rows with
-    weights v, n is :math:`1 / \sum_k v_k^2`. The plain :math:`|\hat w - \nu|^2` is too large by about 1 / n, because
-    :math:`\sum_i \hat w_i^2` pairs each row with itself. The estimate may be negative.
+    weights v, n is :math:`1 / \sum_k v_k^2`. The plug-in estimate :math:`|\hat w - \nu|^2` is biased upwards by about
+    1 / n, because :math:`\sum_i \hat w_i^2` pairs each row with itself. The unbiased estimate may be negative.
     """
     w, weights = masses.double(), weights.double()  # (m,), (m,)
-    among_pairs = (w.square().sum() - 1 / n) / max(1 - 1 / n, 1e-12)
-    return among_pairs - 2 * weights @ w + weights.square().sum()
+    square_of_w = (w.square().sum() - 1 / n) / max(1 - 1 / n, 1e-12)  # over pairs of distinct rows
+    return square_of_w - 2 * weights @ w + weights.square().sum()
 
 
 def square_error(weights: Tensor, n: float) -> Tensor:

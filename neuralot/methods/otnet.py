@@ -19,17 +19,17 @@ from neuralot.sampling import ArraySampler, Sampler
 from neuralot.solve.optimizers import AtRate, Descent, Optimizer, make_optimizers
 from neuralot.solve.problem import Batch, Batches, Problem
 
-# buffers with one row per target point or per row of a law
-OF_THE_LAWS = ("points", "weights", "base", "source_rows", "held_out_rows", "held_out_weights")
+# buffers with one entry per target point or per row of a law
+LAW_BUFFERS = ("points", "weights", "base", "source_rows", "held_out_rows", "held_out_weights")
 N_POINTS = 4096
 NETWORK_SHARE = 0.4
 WINDOW = 50
-MOST_GROWTH = 8
+MAX_GROWTH = 8
 PLATEAU = 0.8
 STEP = 0.5
 N_BLENDED = 16
-LEAST_HITS = 0.1
-N_FOR_MARGIN = 1024
+MIN_HITS = 0.1
+N_MARGIN_ROWS = 1024
 
 
 class OTNet(Problem):
@@ -40,15 +40,15 @@ class OTNet(Problem):
     .. math:: u(x) = \max_i \; \langle x, y_i \rangle + h_i, \quad T(x) = y_{i(x)}, \quad
               \min_h \; E_\mu[u(x)] - \sum_i \nu_i h_i
 
-    The gradient in :math:`h_i` is :math:`w_i - \nu_i`, where :math:`w_i` is the source mass of the cell in which plane
-    i is the highest. For any heights, T is the optimal map from :math:`\mu` to the law with the masses w; the heights
-    are optimal when w is :math:`\nu`.
+    The derivative with respect to :math:`h_i` is :math:`w_i - \nu_i`, where :math:`w_i` is the source mass of the cell
+    in which plane i is the highest. For any heights, T is the optimal map from :math:`\mu` to the law with the masses
+    w; the heights are optimal when w is :math:`\nu`.
 
-    Training has two stages. In the first, for the share `network_share` of a run, a network gives the heights,
+    Training has two stages. In the first, for the share `network_share` of a run, a network predicts the heights,
     :math:`h(y) = (g_\theta(y) - |y|^2) / 2`. A step draws equally many source and target rows; its cost does not depend
-    on the number of points. In the second stage the network is fixed and each point gets its own correction. A step is
+    on the number of points. In the second stage the network is fixed and each point has a learned correction. A step is
     proportional to :math:`(\nu_i - w_i) / \nu_i` and to the mean margin between the two highest planes, the size of a
-    Newton step. When the mass error stops decreasing, the batch size doubles, up to eight times its first value.
+    Newton step. When the mass error stops decreasing, the batch size doubles, up to eight times its initial value.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ class OTNet(Problem):
         :math:`g_\theta`, the Kantorovich potential of the target, (n, d) -> (n,) or (n, 1). Its value at a row must
         not depend on other rows: no batch normalisation.
     network_share : float
-        Share of a run in the first stage. 0 trains corrections only: the plain solver, without a network.
+        Share of a run in the first stage. With 0, only the corrections are trained, without a network.
     generator : torch.Generator, optional
         Seeds the weights of the default potential.
 
@@ -119,7 +119,7 @@ class OTNet(Problem):
         self.register_buffer("is_based", torch.tensor(False))
         # current learning rates as a share of the initial ones
         self.register_buffer("rate", torch.zeros(()), persistent=False)
-        # state of a run: the stage, the factor on the batch size, squared mass errors of a window, their best mean
+        # state of a run: stage, factor on the batch size, sum of squared mass errors in a window, best mean so far
         self._by_network = False
         self._growth = 1
         self._error = torch.zeros((), dtype=torch.double)
@@ -132,13 +132,13 @@ class OTNet(Problem):
     def prepare(self, source: Sampler, target: Sampler, generator: Generator) -> None:
         if not self.is_based:
             if isinstance(target, ArraySampler):
-                chosen, weights = target.distinct()
-                self._set_points(target.data[chosen], weights)
+                indices, weights = target.distinct()
+                self._set_points(target.data[indices], weights)
             else:
                 self._set_points(target(N_POINTS, generator), torch.full((N_POINTS,), 1 / N_POINTS))
         self._by_network = not self.is_based
         # corrections of nearly optimal heights need the largest batches from the start
-        self._growth, self._best_error = MOST_GROWTH if self.is_based else 1, math.inf
+        self._growth, self._best_error = MAX_GROWTH if self.is_based else 1, math.inf
         self._begin_window()
         self.follow(0.0)
 
@@ -149,36 +149,37 @@ class OTNet(Problem):
         if self._n_steps == WINDOW:
             error = float(self._error) / WINDOW
             if error > PLATEAU * self._best_error:
-                self._growth = min(2 * self._growth, MOST_GROWTH)
+                self._growth = min(2 * self._growth, MAX_GROWTH)
             self._best_error = min(error, self._best_error)
             self._begin_window()
         # the corrections follow the cosine schedule of the whole run, without a restart at 1
-        of_stage = progress / self.network_share if self._by_network else progress
-        self.rate.fill_((1 + math.cos(math.pi * of_stage)) / 2)
+        stage_progress = progress / self.network_share if self._by_network else progress
+        self.rate.fill_((1 + math.cos(math.pi * stage_progress)) / 2)
         return {"n_monte_carlo": self._n_monte_carlo}
 
     def optimizers(
         self, names: Sequence[str], kind: str, learning_rate: float | None, weight_decay: float
     ) -> list[Optimizer]:
-        of_network = make_optimizers(self._heights.potential, kind, learning_rate, weight_decay)
-        # the gradient of the corrections is the step itself
-        return [AtRate(each, self.rate) for each in (*of_network, Descent([self._heights.corrections], 1.0))]
+        network_optimizers = make_optimizers(self._heights.potential, kind, learning_rate, weight_decay)
+        # the gradient of the corrections is already the step, see `_correction_loss`
+        corrections_optimizer = Descent([self._heights.corrections], 1.0)
+        return [AtRate(optimizer, self.rate) for optimizer in (*network_optimizers, corrections_optimizer)]
 
     def gradients(self, names: Sequence[str], batches: Batches) -> Gradients:
         return super().gradients(names, lambda times: batches(times * self._growth))
 
     def loss(self, player: str, batch: Batch) -> Tensor:
         self._n_monte_carlo = len(batch.x)
-        return self._loss_of_network(batch.x, batch.y) if self._by_network else self._loss_of_corrections(batch.x)
+        return self._network_loss(batch.x, batch.y) if self._by_network else self._correction_loss(batch.x)
 
     def map(self, x: Tensor) -> Tensor:
-        heights = self.heights  # (m,); in the first stage one evaluation of the network
-        chosen = Planes(self.points, heights).highest(x)  # (n,)
-        return self.points[chosen] + 0 * heights[chosen, None]  # (n, d); not finite if the heights are not
+        heights = self.heights  # (m,); evaluates the network in the first stage
+        indices = Planes(self.points, heights).highest(x)  # (n,)
+        return self.points[indices] + 0 * heights[indices, None]  # (n, d); not finite if the heights are not
 
     def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *args: Any) -> None:
-        # hook of torch: buffers of the laws take the shapes of the state
-        for name in OF_THE_LAWS:
+        # hook of torch: buffers of the laws take the shapes in the state dict
+        for name in LAW_BUFFERS:
             saved = state_dict.get(prefix + name)
             if saved is not None and saved.shape != getattr(self, name).shape:
                 setattr(self, name, torch.zeros_like(saved, device=self.margin.device))
@@ -199,28 +200,28 @@ class OTNet(Problem):
         return Planes(self.points, self.heights).highest(x)
 
     def blend(self, x: Tensor, reach: float | None = None) -> tuple[Tensor, Tensor]:
-        r"""Return images under a continuous map, and the cut weight.
+        r"""Return images under a continuous map, and the excluded weight.
 
         An image is a weighted mean of the points of the highest planes, shape (n, d). The weights decay exponentially
         with the distance to the highest plane in mean margins: nearly the gradient of a smooth convex function.
 
         The planes of y_i and y_j are inclined by the angle :math:`\arctan |y_j - y_i|`. Where two planes meet at a
-        large angle, u has a crease and the map a jump. The target determines which angles are large: a point takes
-        part if a chain of points with steps of at most `reach` links it to the point of the highest plane. The default
-        `reach` is the distance within which nine in ten points have six neighbours. The other points are beyond a
-        crease. Their share of the weight is the second result, shape (n,): 0 away from creases, about 0.5 at one.
+        large angle, u has a crease and the map a jump. The target determines which angles are large: a point is
+        included if a chain of points with steps of at most `reach` links it to the point of the highest plane. The
+        default `reach` is the distance within which nine in ten points have six neighbours. The other points are beyond
+        a crease. Their share of the weight is the second result, shape (n,): 0 away from creases, about 0.5 at one.
         """
-        values, chosen = Planes(self.points, self.heights).top(x, N_BLENDED)  # (n, k), (n, k)
+        values, indices = Planes(self.points, self.heights).top(x, N_BLENDED)  # (n, k), (n, k)
         shares = ((values - values[:, :1]) / self.margin).exp()
-        shares = shares / shares.sum(dim=1, keepdim=True)
-        candidates = self.points[chosen]  # (n, k, d)
-        near = torch.cdist(candidates, candidates) <= (self.reach if reach is None else reach)
-        linked = near[:, 0]
+        shares = shares / shares.sum(dim=1, keepdim=True)  # (n, k)
+        candidates = self.points[indices]  # (n, k, d)
+        near = torch.cdist(candidates, candidates) <= (self.reach if reach is None else reach)  # (n, k, k)
+        linked = near[:, 0]  # (n, k)
         for _ in range(2, values.shape[1]):
             linked = (near & linked[:, :, None]).any(dim=1)
-        kept = shares * linked
-        cut = (shares * ~linked).sum(dim=1)
-        return (kept[:, :, None] * candidates).sum(dim=1) / kept.sum(dim=1, keepdim=True), cut
+        included = shares * linked
+        excluded = (shares * ~linked).sum(dim=1)  # (n,)
+        return (included[:, :, None] * candidates).sum(dim=1) / included.sum(dim=1, keepdim=True), excluded
 
     def keep(self, source_rows: Tensor, held_out_rows: Tensor, held_out_weights: Tensor) -> None:
         """Store source rows for `retarget` and for the certificate."""
@@ -244,12 +245,12 @@ class OTNet(Problem):
         other._set_points(points, weights)
         other._set_base()
         with torch.no_grad():
-            before = indices_of(self.points, points)
-            stays = before >= 0  # these points keep their heights, the network gives the others
-            other.base[stays] = self.heights[before[stays]]
+            old_indices = indices_of(self.points, points)
+            is_old = old_indices >= 0  # old points keep their heights, the network predicts those of new points
+            other.base[is_old] = self.heights[old_indices[is_old]]
             if len(points) > 1 and len(other.source_rows):
                 planes = Planes(points, other.heights)
-                other.margin.copy_(mean_margin(planes, other.source_rows[:N_FOR_MARGIN]))
+                other.margin.copy_(mean_margin(planes, other.source_rows[:N_MARGIN_ROWS]))
         return other
 
     # training
@@ -267,7 +268,7 @@ class OTNet(Problem):
         return other
 
     def _set_points(self, points: Tensor, weights: Tensor) -> None:
-        """Set the target; the network gives heights until `_set_base`."""
+        """Set the target; the network predicts heights until `_set_base`."""
         self.points = points.detach().clone()
         self.weights = weights.to(points)
         self.base = torch.zeros_like(self.weights)
@@ -282,22 +283,22 @@ class OTNet(Problem):
         self.is_based.fill_(True)
 
     def _by(self, y: Tensor) -> Tensor:
-        """Return the network's heights of target rows."""
+        """Return the heights that the network predicts, shape (n,)."""
         return (evaluate(self._heights.potential, y) - y.square().sum(1)) / 2
 
     def _begin_window(self) -> None:
         self._error = torch.zeros((), dtype=torch.double, device=self.points.device)
         self._n_steps, self._planes = 0, None
 
-    def _loss_of_network(self, x: Tensor, y: Tensor) -> Tensor:
+    def _network_loss(self, x: Tensor, y: Tensor) -> Tensor:
         heights = self._by(y)  # (n,)
         masses = Planes(y, heights.detach()).masses(x)  # (n,)
         return (heights * (masses - 1 / len(y))).sum()
 
-    def _loss_of_corrections(self, x: Tensor) -> Tensor:
+    def _correction_loss(self, x: Tensor) -> Tensor:
         """Return a scalar whose gradient is the correction step."""
-        corrections = self._heights.corrections
-        heights = self.base + corrections.detach()
+        corrections = self._heights.corrections  # (m,)
+        heights = self.base + corrections.detach()  # (m,)
         if self._planes is None:
             self._planes = Planes(self.points, heights)
         self._planes.move_to(heights)
@@ -306,17 +307,18 @@ class OTNet(Problem):
             self.margin.copy_(mean_margin(self._planes, x))
         self._error += unbiased_square(masses, self.weights, len(x))
         self._n_steps += 1
-        # limits the step of cells that contain few rows
-        least = max(1 / len(self.points), LEAST_HITS / len(x))
-        step = STEP * self.margin / 2 * (masses - self.weights) / self.weights.clamp(min=least)
+        # bounds the step in cells with few rows of the batch
+        min_weight = max(1 / len(self.points), MIN_HITS / len(x))
+        step = STEP * self.margin / 2 * (masses - self.weights) / self.weights.clamp(min=min_weight)  # (m,)
         return (corrections * step).sum()
 
 
 class MassTolerance:
     """Callback that stops when the cell masses match the target.
 
-    The distance of the masses of held-out rows to the target's weights is recorded as ``mass_error``. A fit stops when
-    its square plus two standard errors is below ``tol^2``: with about ``(8 / m)^(1/2) / tol^2`` held-out rows or more.
+    The distance between the cell masses of held-out rows and the target's weights is recorded as ``mass_error``. A fit
+    stops when its square plus two standard errors is below ``tol^2``, which requires at least about
+    ``(8 / m)^(1/2) / tol^2`` held-out rows.
 
     Parameters
     ----------
@@ -328,9 +330,9 @@ class MassTolerance:
 
     def __call__(self, step: int, problem: Problem, record: dict[str, float]) -> bool:
         assert isinstance(problem, OTNet)
-        found = problem.certificate()
-        record["mass_error"] = found.mass_error
-        return found.square + 2 * found.uncertainty < self.tol**2
+        certificate = problem.certificate()
+        record["mass_error"] = certificate.mass_error
+        return certificate.square + 2 * certificate.uncertainty < self.tol**2
 
     def finish(self, problem: Problem, is_affine: bool = False) -> bool:
         """Keep the last weights of the problem."""

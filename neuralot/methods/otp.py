@@ -23,8 +23,8 @@ class OTP(SemiDual):
     .. math:: \sup_V \inf_T \; E_{\mu, z}[c(\tilde x, T(\tilde x)) - V(T(\tilde x))] + E_\nu[V(y)]
 
     The level decreases from eps_max to eps_min > 0 during the fit. A smoothed source has no mass on thin sets, so the
-    saddle point is unique. Its plans converge to an optimal plan of the true source as eps goes to 0. The noise remains
-    after the fit: :math:`T(x + \sqrt{\epsilon_{min}} z)` *draws* from the plan :math:`\pi(y | x)`.
+    saddle point is unique. Its plans converge to an optimal plan of the true source as eps goes to 0. The fitted map
+    still takes noise: :math:`T(x + \sqrt{\epsilon_{min}} z)` *draws* from the plan :math:`\pi(y | x)`.
 
     The covariance N of the noise may differ from :math:`\epsilon_k I`. Let S be the mean of the covariances of source
     and target, and :math:`\Sigma` the covariance of the source:
@@ -33,8 +33,8 @@ class OTP(SemiDual):
       so it does not dominate directions of small variance.
     - ``'thin'``: the smallest N with :math:`\Sigma + N \ge \epsilon_k S`. With a matrix W that diagonalises both
       covariances, :math:`S = W W', \Sigma = W D W'`, it is :math:`N = W (\epsilon_k - D)_+ W'`. Directions in which
-      the source has this variance already get no noise, as it would only add bias. The source must have a density in
-      the span of its covariance: a curved source is thin in directions that vary from place to place.
+      the source already has this variance get no noise, as it would only add bias. The source must have a density in
+      the span of its covariance: a curved source is thin in directions that vary from point to point.
 
     If the form has an affine base, the base is the optimal map between Gaussians with the moments of the smoothed
     source and of the target. It is updated as eps decreases.
@@ -50,7 +50,7 @@ class OTP(SemiDual):
     n_transform_draws : int
         Number of noise vectors that `map` averages over, in antithetic pairs.
     generator : torch.Generator, optional
-        Draws these noise vectors.
+        Source of these noise vectors; seeded with 0 when None.
 
     References
     ----------
@@ -124,13 +124,14 @@ class OTP(SemiDual):
     def _set_base(self, level: float) -> None:
         """Set the affine base for a smoothing level.
 
-        Nothing happens unless `level` is the last one or has changed by 5 % since the last base. From 256 features on,
-        where a base is expensive, the threshold grows with the square of their number.
+        The base is only updated if `level` is the last one or has changed by 5 % since the last update. From 256
+        features on, where an update is expensive, this threshold grows with the square of their number.
         """
         if self._laws is None or not self.form.affine_base or level == self._base_level:
             return
-        least = 0.05 * max(1.0, (len(self.axes) / 256) ** 2)
-        if self._base_level and level != self.smoothing.eps_min and abs(math.log(level / self._base_level)) < least:
+        min_change = 0.05 * max(1.0, (len(self.axes) / 256) ** 2)
+        change = abs(math.log(level / self._base_level)) if self._base_level else math.inf
+        if level != self.smoothing.eps_min and change < min_change:
             return
         self._base_level = level
         source, target = self._laws
@@ -140,15 +141,14 @@ class OTP(SemiDual):
         """Set the networks' preconditioners for the last smoothing level."""
         level = self.smoothing.eps_min
         smoothed = self._smoothed(source, level)
-        there, _ = affine_transport(smoothed, target)
-        thin = (self.shares < level) & (self.noise_shape == "thin")
-        self.form.set_preconditioners(
-            *preconditioners(there.matrix, smoothed.covariance, self.axes[:, thin].double().cpu())
-        )
+        forward, _ = affine_transport(smoothed, target)
+        is_thin = (self.shares < level) & (self.noise_shape == "thin")
+        thin = self.axes[:, is_thin].double().cpu()
+        self.form.set_preconditioners(*preconditioners(forward.matrix, smoothed.covariance, thin))
 
     def _smoothed(self, source: Moments, level: float) -> Moments:
         """Return the moments of the source at a smoothing level."""
         axes, shares = self.axes.double().cpu(), self.shares.double().cpu()
-        added = (axes * (level - shares).clamp(min=0)) @ axes.T
-        kept = 1 - level if self.smoothing.kind == "vp" else 1.0
-        return Moments(math.sqrt(kept) * source.mean, kept * source.covariance + added, source.n_rows)
+        noise = (axes * (level - shares).clamp(min=0)) @ axes.T  # covariance, (d, d)
+        signal = 1 - level if self.smoothing.kind == "vp" else 1.0
+        return Moments(math.sqrt(signal) * source.mean, signal * source.covariance + noise, source.n_rows)

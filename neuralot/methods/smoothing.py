@@ -35,7 +35,7 @@ class Smoothing:
     Raises
     ------
     ValueError
-        If a value is outside of its range.
+        If a parameter is outside of its range.
 
     References
     ----------
@@ -59,7 +59,8 @@ class Smoothing:
             raise ValueError(f"schedule must be one of {', '.join(SCHEDULES)}, got {self.kind!r}")
         if not 0 < self.eps_min <= self.eps_max < math.inf:
             raise ValueError(
-                f"eps_min and eps_max must satisfy 0 < eps_min <= eps_max, got {self.eps_min} and {self.eps_max}"
+                f"eps_min and eps_max must satisfy 0 < eps_min <= eps_max < inf, got eps_min={self.eps_min} and "
+                f"eps_max={self.eps_max}"
             )
         if self.kind == "vp" and not self.eps_max < 1:
             raise ValueError(f"eps_max must be below 1 with schedule='vp', got {self.eps_max}")
@@ -79,7 +80,7 @@ class Smoothing:
         if isinstance(t, Tensor):
             t = t.clamp(max=1.0)
         elif t >= 1:
-            return self.eps_min  # exactly: the formulas below round
+            return self.eps_min  # exactly: the formulas below have rounding errors
         if self.kind == "geometric":
             return self.eps_max * (self.eps_min / self.eps_max) ** t
         return self.eps_max + t * (self.eps_min - self.eps_max)
@@ -98,8 +99,8 @@ def intrinsic_dimension(x: Tensor, n_neighbors: int = 10) -> float:
     """Estimate the intrinsic dimension of rows by maximum likelihood.
 
     It is the dimension of the set that the rows lie on. The estimate is 1 / mean_i(m_i), clipped to [1, n_features],
-    with m_i = mean_j log(r_k / r_j) over the distances r_1, ..., r_k of row i to its k nearest neighbours. Rows with a
-    duplicate do not count.
+    with m_i = mean_j log(r_k / r_j) over the distances r_1, ..., r_k of row i to its k nearest neighbours. Rows that
+    have a duplicate are ignored.
 
     Parameters
     ----------
@@ -124,20 +125,20 @@ def intrinsic_dimension(x: Tensor, n_neighbors: int = 10) -> float:
     k = min(n_neighbors, n_rows - 1)
     if k < 2:
         return float(n_features)
-    near = torch.cdist(x.double(), x.double()).topk(k + 1, largest=False).values[:, 1:]  # (n, k)
-    near = near[near[:, 0] > 0]  # a duplicate carries no information on the dimension
-    if not len(near):
+    distances = torch.cdist(x.double(), x.double()).topk(k + 1, largest=False).values[:, 1:]  # (n, k)
+    distances = distances[distances[:, 0] > 0]  # duplicates carry no information on the dimension
+    if not len(distances):
         return float(n_features)
-    inverse = torch.log(near[:, -1:] / near[:, :-1]).mean()
+    inverse = torch.log(distances[:, -1:] / distances[:, :-1]).mean()
     return float((1 / inverse).clamp(1, n_features)) if inverse > 0 else float(n_features)
 
 
 def fills_its_span(x: Tensor) -> bool:
     """Return whether rows have a density in their covariance's span.
 
-    Rows on a curve, a sphere or several segments have none. The criterion: their intrinsic dimension is at least 0.8 of
-    that of normal rows with the same covariance. The comparison removes the bias of the estimate, which is large in
-    high dimension.
+    Rows on a curve, a sphere or several segments have none. The criterion is that their intrinsic dimension is at least
+    0.8 times that of normal rows with the same covariance. The comparison removes the bias of the estimate, which is
+    large in high dimension.
 
     Parameters
     ----------
@@ -152,7 +153,7 @@ def fills_its_span(x: Tensor) -> bool:
     >>> fills_its_span(torch.stack([t, 0 * t], dim=1)), fills_its_span(torch.stack([t, t * t], dim=1))
     (True, False)
     """
-    x = _some(x)
+    x = _subsample(x)
     variances, axes = torch.linalg.eigh(torch.cov(x.double().T, correction=0).reshape(x.shape[1], -1))
     z = torch.randn(x.shape, generator=torch.Generator().manual_seed(0), dtype=torch.double).to(x.device)
     normal = (z * variances.clamp(min=0).sqrt()) @ axes.T
@@ -163,16 +164,17 @@ def terminal_level(x: Tensor, n_rows: int | None = None) -> float:
     """Return the default of the last smoothing level, `eps_min`.
 
     For N sample points of intrinsic dimension m it is eps_min = sigma^2, sigma = min(1.5 N^(-1 / max(m, 4)), 1 / 3).
-    Noise below the typical distance between the points only worsens the conditioning: it requires a steeper map
-    without a better plan. The reference shows that such a level exists; the rule is a heuristic of this package. With
-    the factor 1 instead of 1.5, plans that split mass are too cheap, because the map is not steep enough at the crease.
+    Noise below the typical distance between the points only worsens the conditioning: it requires a steeper map and
+    does not improve the plan. The reference shows that such a level exists; the rule is a heuristic of this package.
+    With the factor 1 instead of 1.5, plans that split mass have too low a cost, because the map is not steep enough at
+    the crease.
 
     Parameters
     ----------
     x : Tensor of shape (n_rows, n_features)
         Distinct rows; m is estimated on at most 2000 of them.
     n_rows : int, optional
-        N, if `x` is only a part of the rows.
+        N, if `x` is a subsample; ``len(x)`` when None.
 
     References
     ----------
@@ -185,9 +187,10 @@ def terminal_level(x: Tensor, n_rows: int | None = None) -> float:
     >>> round(terminal_level(torch.randn(4096, 2, generator=torch.Generator().manual_seed(0))), 4)
     0.0352
     """
-    dimension = intrinsic_dimension(_some(x))
+    dimension = intrinsic_dimension(_subsample(x))
     return min(1.5 * (n_rows or len(x)) ** (-1 / max(dimension, 4.0)), 1 / 3) ** 2
 
 
-def _some(x: Tensor, n_rows: int = 2000) -> Tensor:
+def _subsample(x: Tensor, n_rows: int = 2000) -> Tensor:
+    """Return at most `n_rows` evenly spaced rows."""
     return x[torch.linspace(0, len(x) - 1, min(len(x), n_rows), dtype=torch.double).long()]

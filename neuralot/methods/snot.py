@@ -11,7 +11,7 @@ class SNOT(SemiDual):
     .. math:: \sup_V \inf_T \; E_\mu[c(x, T(x)) - V(T(x))] + E_\nu[V(y)]
 
     This is OTM, and OTM-s if the map has a noise input. If the source has mass on a set of dimension at most d - 1, the
-    game has *spurious* saddle points, whose map is not a transport map: use `OTP` there.
+    game has *spurious* saddle points, whose map is not a transport map: use `OTP` for such sources.
 
     Parameters
     ----------

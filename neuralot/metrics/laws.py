@@ -86,7 +86,7 @@ def exact_cost(
     check_features(X=x, Y=y)
     a = as_masses(sample_weight, "sample_weight", len(x))
     b = as_masses(sample_weight_target, "sample_weight_target", len(y))
-    # the distance of the means is in the cost of every plan; removing it keeps the result for distant samples accurate
+    # every plan's cost contains the distance of the means; it is added separately, for accuracy with distant samples
     mean_x, mean_y = a @ x, b @ y
     between_means = float(((mean_x - mean_y) ** 2).sum())
     return between_means + float(ot.emd2(a, b, ot.dist(x - mean_x, y - mean_y), numItermax=MAX_PIVOTS))
@@ -177,8 +177,8 @@ def target_floor(
         raise ValueError(f"n must be at least 1 and n_pairs at least 2, got n={n} and n_pairs={n_pairs}.")
     if not callable(sample_target):
         raise TypeError(
-            "sample_target must be a callable (n, rng) -> ndarray of shape (n, d) that draws fresh rows; rows that "
-            "were drawn once have no floor"
+            "sample_target must be a callable (n, rng) -> ndarray of shape (n, d) that draws new rows in each call, "
+            f"got {type(sample_target).__name__}"
         )
     if isinstance(random_state, np.random.RandomState):
         random_state = random_state.randint(2**31 - 1)
@@ -192,9 +192,9 @@ def spread_ratio(mapped: Samples, target: Samples) -> np.ndarray:
 
     .. math:: r_k = \sigma_k(T(x)) \,/\, \sigma_k(y)
 
-    1 is ideal, below 1 the image is contracted. In coordinates where the target is constant, the value is
-    :math:`1 + \sigma_k(T(x)) / s`, with s the root mean square spread of the target over all coordinates (of the image,
-    if the target is one point): 1 if the image is constant too, and larger otherwise.
+    1 is ideal; below 1 the image is contracted. In coordinates where the target is constant, the value is
+    :math:`1 + \sigma_k(T(x)) / s`, where s is the root mean square spread of the target over all coordinates (of the
+    image, if the target is one point): 1 if the image is constant too, and larger otherwise.
 
     Parameters
     ----------
@@ -262,7 +262,7 @@ def mode_coverage(points: Samples, modes: Samples) -> np.ndarray:
 def _spread(points: np.ndarray) -> np.ndarray:
     """Return the standard deviation per coordinate, without rounding errors.
 
-    Rounding leaves about 1e-16 of the values of a constant coordinate; its result is 0.
+    It is 0 for a constant coordinate, whose computed deviation is about 1e-16 times its value.
     """
     spread = points.std(axis=0)
     return np.where(spread > 1e-12 * np.abs(points).max(axis=0), spread, 0.0)

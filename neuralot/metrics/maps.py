@@ -61,7 +61,7 @@ def cosine_similarity(X: Samples, mapped: Samples, exact: Samples) -> float:
     .. math:: \cos = \frac{E\langle T(x) - x, T^*(x) - x \rangle}
        {\sqrt{E|T(x) - x|^2 \; E|T^*(x) - x|^2}} \in [-1, 1]
 
-    1 is ideal. If exactly one of the two maps moves no row, the value is 0; if neither moves a row, 1.
+    1 is ideal. The value is 0 if exactly one of the two maps is the identity on the rows, and 1 if both are.
 
     Parameters
     ----------
@@ -92,11 +92,11 @@ def cosine_similarity(X: Samples, mapped: Samples, exact: Samples) -> float:
     1.0
     """
     x, T, T_exact = as_aligned(X=X, mapped=mapped, exact=exact)
-    moved, moved_exact = _unit_scale(T - x), _unit_scale(T_exact - x)
-    if not moved.any() or not moved_exact.any():
-        return float(moved.any() == moved_exact.any())
-    product = float((moved * moved_exact).sum())
-    return product / math.sqrt(float((moved**2).sum()) * float((moved_exact**2).sum()))
+    displacement, exact_displacement = _unit_scale(T - x), _unit_scale(T_exact - x)
+    if not displacement.any() or not exact_displacement.any():
+        return float(displacement.any() == exact_displacement.any())
+    product = float((displacement * exact_displacement).sum())
+    return product / math.sqrt(float((displacement**2).sum()) * float((exact_displacement**2).sum()))
 
 
 def transport_cost(X: Samples, mapped: Samples) -> float:
@@ -167,7 +167,7 @@ def d_cost(X: Samples, mapped: Samples, exact_cost: float) -> float:
 def _unit_scale(rows: np.ndarray) -> np.ndarray:
     """Divide rows by their largest absolute entry.
 
-    The squares of tiny or huge rows then neither underflow nor overflow.
+    The squares of very small or large entries then neither underflow nor overflow.
     """
     largest = np.abs(rows).max()
     return rows / largest if largest > 0 else rows

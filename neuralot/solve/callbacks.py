@@ -1,6 +1,6 @@
 """Callbacks of the training loop.
 
-A callback is a function `(step, problem, record) -> bool`; it returns True to end the fit.
+A callback is a function `(step, problem, record) -> bool` that returns True to stop the fit.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from neuralot.solve.status import Record
 
 
 class EarlyStopping:
-    """End a fit when the validation distance stops decreasing.
+    """Stop a fit when the validation distance stops decreasing.
 
     It is the energy distance between the images of held-out source rows and held-out target rows, in standardised
-    units. It is written into the record as ``validation``. No exact map or plan is needed. It only counts where the
-    problem is `settled`: before its last smoothing level, OTP solves another problem. Call `finish` after the fit to
+    units, and is recorded as ``validation``. No exact map or plan is needed. Values are only compared once the problem
+    is `settled`: before its last smoothing level, OTP solves a different problem. Call `finish` after the fit to
     restore the best weights.
 
     Parameters
@@ -34,7 +34,7 @@ class EarlyStopping:
     tol : float
         Smallest decrease that counts as an improvement.
     n_iter_no_change : int
-        Number of steps without an improvement after which the fit ends.
+        Number of steps without an improvement after which the fit is stopped.
     settled : callable progress -> bool
         Whether the problem at this progress is the final one.
     """
@@ -67,7 +67,7 @@ class EarlyStopping:
     def finish(self, problem: Problem, is_affine: bool = False) -> bool:
         """Load the weights of the best step.
 
-        If `is_affine` is true and the present weights are better by more than `tol`, they are kept. Returns whether
+        If `is_affine` is true and the current weights are better by more than `tol`, they are kept. Returns whether
         weights were loaded.
         """
         if is_affine and self._distance(problem) < self.best - self.tol:
@@ -77,7 +77,7 @@ class EarlyStopping:
         return bool(self.weights)
 
     def _distance(self, problem: Problem, progress: float = 1.0) -> float:
-        self.generator.manual_seed(0)  # the same noise in every call: values differ by the weights only
+        self.generator.manual_seed(0)  # the same noise in every call, so that values depend on the weights only
         with torch.no_grad():
             return float(energy_distance(problem.draw(self.x, self.generator, progress), self.y))
 
@@ -85,13 +85,13 @@ class EarlyStopping:
 class ProgressBar:
     """Show the progress of a fit on standard error.
 
-    The bar shows the time left, the losses, the smoothing level, and the distance of the images from the target. It
-    uses rich if installed.
+    The bar shows the remaining time, the losses, the smoothing level, and the distance between the images and the
+    target. It uses rich if installed.
 
     Parameters
     ----------
     stream : file-like, optional
-        Output of the plain bar, without rich; standard error when None.
+        Output of the plain-text bar, which is used without rich; standard error when None.
     """
 
     def __init__(self, stream: TextIO | None = None) -> None:
@@ -100,25 +100,25 @@ class ProgressBar:
 
     def __call__(self, step: int, problem: Problem, record: Record) -> bool:
         losses = "/".join(f"{value:.3g}" for name, value in record.items() if name.endswith("_loss"))
-        shown = [
+        metrics = [
             f"{name} {record[name]:.3g}"
             for name in ("eps", "discrepancy", "validation", "mass_error")
             if name in record
         ]
-        words = "  ".join([f"step {step}", f"loss {losses}", *shown])
+        text = "  ".join([f"step {step}", f"loss {losses}", *metrics])
         progress = record["progress"]
         if self.bar is not None:
-            self.bar.update(self.bar.task_ids[0], completed=progress, words=words)
+            self.bar.update(self.bar.task_ids[0], completed=progress, text=text)
         else:
-            left = record["seconds"] * (1 - progress) / progress
-            self.stream.write(f"\r{progress:4.0%}  {left:.0f} s left  {words}   ")
+            remaining = record["seconds"] * (1 - progress) / progress
+            self.stream.write(f"\r{progress:4.0%}  {remaining:.0f} s left  {text}   ")
             self.stream.flush()
         return False
 
     def __enter__(self) -> ProgressBar:
         if self.bar is not None:
             self.bar.start()
-            self.bar.add_task("fit", total=1.0, words="")
+            self.bar.add_task("fit", total=1.0, text="")
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -134,5 +134,5 @@ def _rich_bar() -> Any:
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
     except ImportError:
         return None
-    columns = BarColumn(), TimeRemainingColumn(), TextColumn("{task.fields[words]}")
+    columns = BarColumn(), TimeRemainingColumn(), TextColumn("{task.fields[text]}")
     return Progress(*columns, console=Console(stderr=True))

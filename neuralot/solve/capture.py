@@ -1,4 +1,4 @@
-"""CUDA graphs: many small kernels launched as one."""
+"""CUDA graphs: all kernels of a step in one launch."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from torch import Generator
 Result = TypeVar("Result")
 
 WARM_UP = 3
-# the host waits once per LEAD replays, so that the device is at most twice as many replays behind
+# the host synchronises once per LEAD replays, so that the device is at most twice as many replays behind
 LEAD = 16
 # one stream for warm-up and capture per thread and device: torch keeps memory, 32 MiB on an H100, for every stream on
 # which matrix products have run
-_of_thread = threading.local()
+_thread_streams = threading.local()
 
 
 class Captured(Generic[Result]):
     """Step that is captured as a CUDA graph and replayed.
 
-    The step has no arguments. It is captured after a few calls, and replayed from then on. The networks here are small:
-    launching the kernels of a step one by one takes longer than running them. The step must read from tensors that stay
-    in place and are written in place. What it computes on the host is computed once. A step that waits for the device,
-    or cannot be captured for another reason, continues without a graph.
+    The step has no arguments. It is captured after a few calls, and replayed from then on: for small networks,
+    launching the kernels of a step one by one takes longer than running them. Tensors that the step reads must keep
+    their memory and be modified in place. Host code in the step runs only once. A step that synchronises with the
+    device, or cannot be captured for another reason, continues without a graph.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ class Captured(Generic[Result]):
     def __init__(self, function: Callable[[], Result], generator: Generator) -> None:
         self.function, self.generator = function, generator
         self.graph: torch.cuda.CUDAGraph | None = None
-        self.error: str | None = None  # as text: an exception would keep the memory of the step allocated
+        self.error: str | None = None  # as text, because an exception would keep the step's memory allocated
         self.waits = False
         self._stream = _side_stream(generator.device)
         self._reached = torch.cuda.Event()
@@ -49,24 +49,24 @@ class Captured(Generic[Result]):
     def __call__(self) -> Result:
         self._n_calls += 1
         if self._n_calls < WARM_UP:
-            return self._on_a_stream_of_its_own()
+            return self._on_side_stream()
         if self._n_calls == WARM_UP:
-            return self._watched()
+            return self._check_waits()
         if self.graph is None and self.error is None and not self.waits:
             self._capture()
         if self.graph is None:
             return self.function()
         self.graph.replay()
         if self._n_calls % LEAD == 0:
-            # launching a replay takes much less time than running it: schedules in seconds must not run ahead
+            # launching a replay takes much less time than running it, and schedules in seconds must not run ahead
             self._reached.synchronize()
             self._reached.record(torch.cuda.current_stream(self.generator.device))
         return self._result
 
-    def _on_a_stream_of_its_own(self) -> Result:
-        """Run one step on the side stream, as captures do.
+    def _on_side_stream(self) -> Result:
+        """Run one step on the side stream, like captures.
 
-        Afterwards, libraries and optimisers have allocated the memory that they keep.
+        Libraries and optimisers then allocate their persistent memory before the capture.
         """
         current = torch.cuda.current_stream(self.generator.device)
         self._stream.wait_stream(current)
@@ -76,25 +76,25 @@ class Captured(Generic[Result]):
         finally:
             current.wait_stream(self._stream)
 
-    def _watched(self) -> Result:
-        """Run one step, and note whether it waits.
+    def _check_waits(self) -> Result:
+        """Run one step, and set `waits`.
 
-        A step that waits for the device cannot be captured.
+        A step that synchronises with the device cannot be captured.
         """
         before = torch.cuda.get_sync_debug_mode()
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             torch.cuda.set_sync_debug_mode("warn")
             try:
-                return self._on_a_stream_of_its_own()
+                return self._on_side_stream()
             finally:
                 torch.cuda.set_sync_debug_mode(before)
                 self.waits = any("synchronizing CUDA operation" in str(warning.message) for warning in caught)
 
     def _capture(self) -> None:
         device = self.generator.device
-        # a failed capture leaves its stream as the current one, and generators that refuse to draw; up to torch 2.12,
-        # the allocator can then no longer empty its cache, which cannot be repaired: hence `_watched`
+        # a failed capture leaves its stream current and its generators unusable, which is undone here; up to torch 2.12
+        # the allocator can then no longer empty its cache, which cannot be undone: hence `_check_waits`
         with torch.cuda.device(device), torch.cuda.stream(torch.cuda.current_stream(device)):
             generators = [self.generator, torch.cuda.default_generators[torch.cuda.current_device()]]
             before = [generator.clone_state() for generator in generators]
@@ -112,5 +112,5 @@ class Captured(Generic[Result]):
 
 
 def _side_stream(device: torch.device) -> torch.cuda.Stream:
-    streams: dict[str, torch.cuda.Stream] = vars(_of_thread)
+    streams: dict[str, torch.cuda.Stream] = vars(_thread_streams)
     return streams.get(str(device)) or streams.setdefault(str(device), torch.cuda.Stream(device))

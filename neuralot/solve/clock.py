@@ -8,19 +8,19 @@ import time
 from neuralot.solve.status import Record, Status
 
 N_RECORDS = 50
-LEAST_RATE = 0.1
+MIN_RATE = 0.1
 
 
 class Clock:
     """Progress of a run through its budgets.
 
-    The clock also tells whether a record is due. With `n_steps`, the run is one part of a stream: it begins at `step`
+    The clock also determines when records are due. With `n_steps`, the run is one part of a stream: it begins at `step`
     and may continue beyond `max_iter`.
     """
 
     def __init__(self, max_iter: int, max_time: float | None, n_steps: int | None = None, step: int = 0) -> None:
         self.max_iter, self.max_time = max_iter, max_time or math.inf
-        self.of_stream = n_steps is not None
+        self.is_stream = n_steps is not None
         self.last_step = max_iter if n_steps is None else step + n_steps
         self.step = step
         self.start = time.perf_counter()
@@ -39,18 +39,18 @@ class Clock:
         return time.perf_counter() - self.start
 
     @property
-    def over(self) -> bool:
-        return self.step >= self.last_step or (self.progress >= 1 and not self.of_stream)
+    def is_over(self) -> bool:
+        return self.step >= self.last_step or (self.progress >= 1 and not self.is_stream)
 
     @property
     def status(self) -> Status:
-        if self.of_stream:
+        if self.is_stream:
             return Status.PASSED
         return Status.MAX_ITER if self.step >= self.max_iter else Status.MAX_TIME
 
     @property
     def record_due(self) -> bool:
-        if self.progress < self._next_record and not self.over:
+        if self.progress < self._next_record and not self.is_over:
             return False
         self._next_record = self.progress + 1 / N_RECORDS
         return True
@@ -59,9 +59,9 @@ class Clock:
         return {"step": self.step, "seconds": self.seconds, "progress": self.progress}
 
     @property
-    def least_rate(self) -> float:
-        """Smallest share of the initial learning rates.
+    def min_rate(self) -> float:
+        """Lower bound on the share of the initial learning rates.
 
         It is 0, or 0.1 in a stream.
         """
-        return LEAST_RATE if self.of_stream else 0.0
+        return MIN_RATE if self.is_stream else 0.0

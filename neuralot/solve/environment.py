@@ -1,4 +1,4 @@
-"""Threads, memory and randomness of a step."""
+"""Number of threads, memory and randomness during training."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ SMALL_NETWORK = 1_000_000
 
 
 @contextmanager
-def at_work(problem: Problem, generator: Generator) -> Iterator[None]:
-    """Context in which steps are made.
+def training_context(problem: Problem, generator: Generator) -> Iterator[None]:
+    """Context for training steps.
 
-    It limits the number of threads for small networks, takes random numbers from `generator`, and uses TF32 products on
-    a GPU.
+    It limits the number of threads for small networks, seeds torch's global generators from `generator`, and enables
+    TF32 matrix products on a GPU.
     """
     keep_freed_memory()
-    with _threads_for(problem), _randomness_of(generator), matmul_precision(generator.device, "tf32"):
+    with _threads_for(problem), _seeded_from(generator), matmul_precision(generator.device, "tf32"):
         yield
 
 
@@ -30,7 +30,7 @@ def at_work(problem: Problem, generator: Generator) -> Iterator[None]:
 def _threads_for(problem: Problem) -> Iterator[None]:
     """Run small networks on one CPU thread.
 
-    More threads do not make them faster, and wait for each other if another process is busy.
+    Several threads are not faster, and slow each other down if another process uses the cores.
     """
     before = torch.get_num_threads()
     small = sum(weight.numel() for weight in problem.parameters()) < SMALL_NETWORK
@@ -46,19 +46,18 @@ def _threads_for(problem: Problem) -> Iterator[None]:
 def keep_freed_memory() -> None:
     """Make glibc's malloc keep freed memory for the next step.
 
-    Other allocators are not affected. The thresholds of malloc follow the largest block that was ever freed, up to 32
-    MiB. Freeing such a block, without writing to it, raises them to their bounds at once, and up to 64 MiB stay with
-    the process. With lower thresholds, every step would return its memory to the system and fault it in again, page by
-    page.
+    Other allocators are not affected. The thresholds of malloc follow the largest block freed so far, up to 32 MiB.
+    Freeing such a block, which is never written to, raises them to their maximum at once, and the process keeps up to
+    64 MiB. With lower thresholds, every step would return its memory to the system and cause page faults for it again.
     """
     torch.empty(31 * 2**20, dtype=torch.uint8)
 
 
 @contextmanager
-def _randomness_of(generator: Generator) -> Iterator[None]:
+def _seeded_from(generator: Generator) -> Iterator[None]:
     """Seed torch's global generators from `generator`, temporarily.
 
-    Layers that draw from them, such as dropout, then follow `generator`. Their states are restored at the end.
+    Layers that draw from them, such as dropout, are then reproducible. Their states are restored at the end.
     """
     cuda = generator.device.type == "cuda"
     with torch.random.fork_rng(devices=[generator.device] if cuda else []):

@@ -18,8 +18,8 @@ from neuralot.sampling import ArraySampler, Sampler
 from neuralot.solve.problem import Problem
 
 N_MONITORED = 512
-N_OF_CHANCE = 8
-# rows drawn from a sample of this size count as rows of the law itself
+N_BOOTSTRAP = 8
+# from this size on, a sample is treated as the law itself
 MANY_ROWS = 32 * N_MONITORED
 ROUNDING = 1e-3
 
@@ -31,35 +31,35 @@ class Guard:
     """
 
     def __init__(self, problem: Problem, source: Sampler, target: Sampler, generator: Generator) -> None:
-        # its own generator: monitoring must not change training
+        # a separate generator, because monitoring must not change training
         self.generator = torch.Generator(generator.device)
-        # energy distances are unbiased for independent rows; for stratified batches they would fall below 0
+        # energy distances are unbiased for independent rows; for stratified batches they would be below 0
         self.problem, self.source, self.target = problem, source, target
         self.x, self.y = (_independent(law)(N_MONITORED, generator) for law in (source, target))
         self.best = math.inf
         self.best_weights: dict[str, Tensor] | None = None
         self.first = self.last = self.discrepancy()
         within = max(float(torch.cdist(rows, rows).mean()) for rows in (self.x, self.y))
-        # scale of energy distances; the minimum, in standardised units, is for laws of one point
+        # scale of energy distances, with a lower bound in standardised units for laws of one point
         self.spread = max(within + self.first, 0.5)
 
     @cached_property
     def chance(self) -> float:
-        """Energy distance to the target that chance explains.
+        """Energy distance to the target explained by sampling error.
 
-        Two samples of the target, with the sizes of the fit's samples, differ by more with a probability of about one
-        in ten. The value is found by the bootstrap: rows are drawn from samples that are themselves drawn. It is 0 if
-        the target is a point.
+        Two samples of the target, with the sizes of the fit's samples, exceed it with a probability of about one in
+        ten. It is estimated by the bootstrap: samples are drawn from the target, and rows from these samples. It is 0
+        if the target is a point.
         """
         self.generator.manual_seed(1)
         sizes = [_n_rows(law) for law in (self.source, self.target)]
-        pairs = ([self._drawn(n_rows) for n_rows in sizes] for _ in range(N_OF_CHANCE))
+        pairs = ([self._drawn(n_rows) for n_rows in sizes] for _ in range(N_BOOTSTRAP))
         return max(float(energy_distance(a, b)) for a, b in pairs)
 
     def _drawn(self, n_rows: int) -> Tensor:
-        """Rows to monitor from another sample of the target.
+        """Return rows of a new sample of the target.
 
-        The sample has `n_rows` rows.
+        The sample has `n_rows` rows, of which `N_MONITORED` are drawn with replacement.
         """
         draw = _independent(self.target)
         if n_rows >= MANY_ROWS:
@@ -81,9 +81,9 @@ class Guard:
         return self.last
 
     def try_instead(self, state: Mapping[str, Tensor]) -> bool:
-        """Load another state if it brings images closer.
+        """Load another state if its images are closer.
 
-        Returns whether it does. Otherwise the present state is kept.
+        Returns whether they are. Otherwise the current state is kept.
         """
         last, before = self.last, copy.deepcopy(self.problem.state_dict())
         self.problem.load_state_dict(state, strict=False)
@@ -96,20 +96,20 @@ class Guard:
     def lost(self, values: Iterable[float]) -> bool:
         """Return whether the fit has diverged.
 
-        This is so if a value of the record is not finite, or if the images are far from the target.
+        It has if a value of the record is not finite, or if the images are far from the target.
         """
         return not all(map(math.isfinite, values)) or self.last > 4 * self.spread
 
     def left_the_target(self) -> bool:
         """Return whether the images have left the target.
 
-        This is so if they are clearly farther from it than they were at best.
+        They have if their distance to it is clearly larger than the smallest one so far.
         """
         return self.last > self.best + 0.1 * self.spread
 
     @property
     def is_off(self) -> bool:
-        """Whether the discrepancy exceeds chance and rounding errors."""
+        """Whether the discrepancy exceeds sampling and rounding errors."""
         return self.last > max(self.chance, ROUNDING * self.spread)
 
     @property

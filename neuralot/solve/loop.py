@@ -14,7 +14,7 @@ from torch import Generator, Tensor
 from neuralot.sampling import ArraySampler, Sampler, as_sampler
 from neuralot.solve.capture import Captured
 from neuralot.solve.clock import Clock
-from neuralot.solve.environment import at_work
+from neuralot.solve.environment import training_context
 from neuralot.solve.guard import Guard
 from neuralot.solve.optimizers import OPTIMIZERS
 from neuralot.solve.problem import Batch, Problem
@@ -33,16 +33,16 @@ class Solution:
     Attributes
     ----------
     problem : Problem
-        Copy with the averaged weights. The problem passed to `solve` is trained in place and keeps its last weights,
+        Copy with the averaged weights. The problem passed to `solve` is trained in place and has the last weights,
         without averaging.
     status : Status
     history : list of dict
-        About one record per fiftieth of the run: ``step``, ``seconds``, ``progress``, ``discrepancy``, one
-        ``<player>_loss`` each, and what the method adds (``eps``).
+        About 50 records: ``step``, ``seconds``, ``progress``, ``discrepancy``, ``<player>_loss`` for each player, and
+        values of the method such as ``eps``.
     n_iter : int
         Number of steps, including those before `resume`.
     training : Training or None
-        State from which `resume` continues; None after a divergence, or if the weights of `fallback` were taken.
+        State from which `resume` continues; None after a divergence, or if the weights of `fallback` were used.
 
     Examples
     --------
@@ -71,7 +71,7 @@ def solve(
     max_time: float | None = None,
     n_steps: int | None = None,
     batch_size: int = 256,
-    optimizer: str = "auto",
+    optimizer: str = "muon",
     learning_rate: float | None = None,
     weight_decay: float = 0.0,
     averaging: float = 0.99,
@@ -80,7 +80,7 @@ def solve(
     capture: bool = False,
     fallback: Fallback | None = None,
 ) -> Solution:
-    """Train the players of a problem until a budget ends.
+    """Train the players of a problem within a budget.
 
     Learning rates follow a cosine from their initial value to zero, and the weights are averaged exponentially. The
     estimators choose rate, decay and batch size from the data, see `neuralot.defaults`.
@@ -92,16 +92,17 @@ def solve(
     source, target : rows, DataLoader, or callable (n, generator) -> Tensor of shape (n, n_features)
         See `neuralot.sampling.as_sampler`.
     max_iter : int
-        Number of steps. In each step, every player makes its number of updates, each on fresh rows.
+        Number of steps. In each step, every player makes its number of updates, each on newly drawn rows.
     max_time : float, optional
-        Seconds. Schedules then follow the budget that is used up first, and runs are not reproducible bit by bit.
+        Budget in seconds. Schedules then follow the budget that is used up first, and runs are not reproducible bit by
+        bit.
     n_steps : int, optional
         End after this number of steps, while schedules follow `max_iter`: the first part of a stream, see `resume`.
     batch_size : int
-    optimizer : {'auto', 'adam', 'muon'}
+    optimizer : {'adam', 'muon'}
     learning_rate : float, optional
     weight_decay : float
-        See `neuralot.solve.optimizers.make_optimizers` for these three.
+        See `neuralot.solve.optimizers.make_optimizers`.
     averaging : float
         Decay per step of the weight average.
     generator : torch.Generator, optional
@@ -110,10 +111,11 @@ def solve(
         Called at every record with the averaged problem; True ends the fit.
     capture : bool
         Whether to capture the step as a CUDA graph, on a GPU. No effect unless both samplers are `ArraySampler` and
-        `n_steps` is None. Networks and costs then make computations on the host only once.
+        `n_steps` is None. Host code of networks and costs then runs only once.
     fallback : callable (source, target, generator) -> dict of str to Tensor, or None, optional
-        Called when the fit has ended, if the images are farther from the target than chance explains. Returns weights,
-        such as those of an affine map, which replace the learned ones if their images are closer to the target.
+        Called at the end of the fit if the distance of the images to the target exceeds sampling error. Returns
+        weights, such as those of an affine map, which replace the learned ones if their images are closer to the
+        target.
 
     Returns
     -------
@@ -140,8 +142,8 @@ def solve(
     source, target = as_sampler(source, device=generator.device), as_sampler(target, device=generator.device)
     clock = Clock(max_iter, max_time, n_steps)
     problem.train().prepare(source, target, generator)
-    whole = n_steps is None  # the next part of a stream continues with optimisers that are not captured
-    capture = capture and whole and can_capture(problem, source, target, generator)
+    # optimisers of a stream are not captured, because its next part continues with them
+    capture = capture and n_steps is None and can_capture(problem, source, target, generator)
     training = Training(problem, optimizer, learning_rate, weight_decay, averaging)
     return _run(training, source, target, clock, batch_size, generator, callbacks, capture, fallback)
 
@@ -151,8 +153,8 @@ def can_capture(problem: Problem, source: Sampler, target: Sampler, generator: G
 
     Both samplers must be `ArraySampler`, the problem capturable, and the device a GPU.
     """
-    of_arrays = isinstance(source, ArraySampler) and isinstance(target, ArraySampler)
-    return of_arrays and problem.capturable and generator.device.type == "cuda"
+    are_arrays = isinstance(source, ArraySampler) and isinstance(target, ArraySampler)
+    return are_arrays and problem.capturable and generator.device.type == "cuda"
 
 
 def resume(
@@ -163,7 +165,7 @@ def resume(
     n_steps: int,
     max_iter: int = 1200,
     batch_size: int = 256,
-    optimizer: str = "auto",
+    optimizer: str = "muon",
     learning_rate: float | None = None,
     weight_decay: float = 0.0,
     averaging: float = 0.99,
@@ -172,9 +174,9 @@ def resume(
 ) -> Solution:
     """Continue a run on other rows, as in a stream.
 
-    The optimisers and the weight average of `solution` continue. If it has none, as after a divergence, they start anew
-    from its weights. Schedules follow `max_iter` over all parts; beyond it, smoothing stays at its last level, and
-    learning rates at a tenth of their initial value. `solution` is not modified.
+    The state of the optimisers and of the weight average is taken from `solution`. If it has none, as after a
+    divergence, they are initialised from its weights. Schedules follow `max_iter` over all parts; beyond it, smoothing
+    stays at its last level, and learning rates at a tenth of their initial value. `solution` is not modified.
 
     Parameters
     ----------
@@ -223,7 +225,50 @@ def _run(
     fallback: Fallback | None = None,
 ) -> Solution:
     problem, learned = training.problem, training.learned
-    # values of the schedules, on the device
+    guard = Guard(learned, source, target, generator)
+    step = _make_step(training, source, target, batch_size, generator, capture)
+    history: list[Record] = []
+    lost = stopped = interrupted = is_affine = False
+    try:
+        with training_context(problem, generator):
+            while not (clock.is_over or lost or stopped):
+                problem.follow(clock.progress)
+                losses = step(clock.progress, max((1 + math.cos(math.pi * clock.progress)) / 2, clock.min_rate))
+                clock.tick()
+                if clock.record_due:
+                    training.copy_buffers()
+                    record = clock.record() | {f"{name}_loss": float(loss) for name, loss in losses.items()}
+                    record |= problem.follow(clock.progress) | {"discrepancy": guard.discrepancy()}
+                    history.append(record)
+                    lost = guard.lost(record.values())
+                    # a list, so that every callback is called, even if an earlier one returns True
+                    stopped = any([callback(clock.step, learned, record) for callback in callbacks])
+        if fallback and not (lost or stopped or guard.left_the_target()) and guard.last > guard.chance:
+            state = fallback(source, target, generator)
+            is_affine = state is not None and guard.try_instead(state)
+    except KeyboardInterrupt:
+        interrupted = True
+        training.copy_buffers()
+        guard.discrepancy()
+    # not checked in a stream, whose next part has other rows
+    lost = lost or guard.failed or (not clock.is_stream and guard.left_the_target())
+    if lost:
+        guard.restore()
+    if is_affine:
+        history[-1]["affine"] = guard.last
+    status = clock.status
+    if interrupted or lost or stopped:
+        status = _status_of_early_end(guard, interrupted, lost)
+    elif status in (Status.MAX_ITER, Status.MAX_TIME) and guard.is_off and (is_affine or _is_falling(history)):
+        status = Status.SHORT
+    return Solution(learned, status, history, clock.step, None if lost or is_affine else training)
+
+
+def _make_step(
+    training: Training, source: Sampler, target: Sampler, batch_size: int, generator: Generator, capture: bool
+) -> Callable[[float, float], dict[str, Tensor]]:
+    """Return the step as a function of progress and rate."""
+    # on the device, where a captured step reads them
     progress, rate = torch.zeros(2, dtype=torch.float32, device=generator.device)
 
     def batches(times: int) -> Batch:
@@ -233,46 +278,21 @@ def _run(
     def step() -> dict[str, Tensor]:
         return training.step(batches, rate)
 
-    guard = Guard(learned, source, target, generator)
-    history: list[Record] = []
-    lost = stopped = interrupted = is_affine = False
     if capture:
         step = Captured(step, generator)
-    try:
-        with at_work(problem, generator):
-            while not (clock.over or lost or stopped):
-                problem.follow(clock.progress)
-                progress.fill_(clock.progress)
-                rate.fill_(max((1 + math.cos(math.pi * clock.progress)) / 2, clock.least_rate))
-                losses = step()
-                clock.tick()
-                if clock.record_due:
-                    training.copy_buffers()
-                    record = clock.record() | {f"{name}_loss": float(loss) for name, loss in losses.items()}
-                    record |= problem.follow(clock.progress) | {"discrepancy": guard.discrepancy()}
-                    history.append(record)
-                    lost = guard.lost(record.values())
-                    # a list: every callback gets every record, even if an earlier one returns True
-                    stopped = any([callback(clock.step, learned, record) for callback in callbacks])
-        if fallback and not (lost or stopped or guard.left_the_target()) and guard.last > guard.chance:
-            state = fallback(source, target, generator)
-            is_affine = state is not None and guard.try_instead(state)
-    except KeyboardInterrupt:
-        interrupted = True
-        training.copy_buffers()
-        guard.discrepancy()
-    # not checked for a part of a stream: other rows follow
-    lost = lost or guard.failed or (not clock.of_stream and guard.left_the_target())
-    if lost:
-        guard.restore()
-        status = Status.FAILED if guard.failed else Status.INTERRUPTED if interrupted else Status.DIVERGED
-    else:
-        status = Status.INTERRUPTED if interrupted else Status.STOPPED if stopped else clock.status
-    if is_affine:
-        history[-1]["affine"] = guard.last
-    if status in (Status.MAX_ITER, Status.MAX_TIME) and guard.is_off and (is_affine or _is_falling(history)):
-        status = Status.SHORT
-    return Solution(learned, status, history, clock.step, None if lost or is_affine else training)
+
+    def step_at(at: float, factor: float) -> dict[str, Tensor]:
+        progress.fill_(at)
+        rate.fill_(factor)
+        return step()
+
+    return step_at
+
+
+def _status_of_early_end(guard: Guard, interrupted: bool, lost: bool) -> Status:
+    if guard.failed:
+        return Status.FAILED
+    return Status.INTERRUPTED if interrupted else Status.DIVERGED if lost else Status.STOPPED
 
 
 def _is_falling(history: list[Record]) -> bool:
@@ -289,6 +309,6 @@ def _check_arguments(max_iter: int, max_time: float | None, batch_size: int, opt
     if max_iter < 1 or batch_size < 1:
         raise ValueError(f"max_iter and batch_size must be at least 1, got {max_iter} and {batch_size}")
     if max_time is not None and not max_time > 0:
-        raise ValueError(f"max_time must be None or above 0 seconds, got {max_time}")
+        raise ValueError(f"max_time must be None or a positive number of seconds, got {max_time}")
     if optimizer not in OPTIMIZERS:
         raise ValueError(f"optimizer must be one of {', '.join(OPTIMIZERS)}, got {optimizer!r}")

@@ -1,7 +1,7 @@
 """Optimisers: Adam, or Muon for matrices and Adam otherwise.
 
-They use torch's kernels, but not its `Optimizer` class: the first instance of that imports torch's compiler, which
-takes seconds of a short fit.
+They use torch's kernels, but not its `Optimizer` class, whose first instance imports torch's compiler and would add
+seconds to a short fit.
 """
 
 from __future__ import annotations
@@ -14,26 +14,27 @@ from torch import Tensor, nn
 
 from neuralot.networks import ConvexPotential
 
-OPTIMIZERS = ("auto", "adam", "muon")
+OPTIMIZERS = ("muon", "adam")
 
 DEFAULT_RATE = 4e-3
 MUON_FACTOR = 10.0
 MOMENTUM = 0.9
-FEWEST_INPUTS = 8
+MIN_INPUTS = 8
 CRITIC_FACTOR = 0.25
 CRITIC_DECAY = 0.1
 # coefficients of the quintic polynomial of the Newton-Schulz iteration, and the number of iterations
 QUINTIC = 3.4445, -4.7750, 2.0315
 N_ITERATIONS = 5
-FEWEST_FOR_BFLOAT16 = 128
+MIN_SIZE_BFLOAT16 = 128
 
 
 class Optimizer(ABC):
-    """Base class of optimisers, which update some weights.
+    """Base class of optimisers.
 
     Parameters
     ----------
     weights : sequence of Tensor
+        The weights to update.
     learning_rate, weight_decay : float
         Decay is decoupled, and proportional to the learning rate.
     """
@@ -46,8 +47,8 @@ class Optimizer(ABC):
     def step(self, gradients: Sequence[Tensor | None], rate: Tensor) -> None:
         """Update the weights once.
 
-        `rate` is the share of the learning rate to use, a tensor of shape () on the weights' device, so that a captured
-        step can be replayed with another value. A weight whose gradient is None stays as it is.
+        `rate` is a factor on the learning rate, a tensor of shape () on the weights' device, so that a captured step
+        can be replayed with another value. A weight whose gradient is None is not updated.
         """
 
 
@@ -68,7 +69,7 @@ class AtRate(Optimizer):
     ----------
     optimizer : Optimizer
     rate : Tensor of shape ()
-        Read at each step.
+        Read at each step, in place of the `rate` of the loop.
     """
 
     def __init__(self, optimizer: Optimizer, rate: Tensor) -> None:
@@ -109,16 +110,16 @@ class Adam(Optimizer):
     @torch.no_grad()
     def step(self, gradients: Sequence[Tensor | None], rate: Tensor) -> None:
         states = zip(self.weights, gradients, self.means, self.squares, self.n_steps, strict=True)
-        moving = [state for state in states if state[1] is not None]
-        if not moving:
+        updated = [state for state in states if state[1] is not None]
+        if not updated:
             return
-        weights, found, means, squares, n_steps = map(list, zip(*moving, strict=True))
+        weights, grads, means, squares, n_steps = map(list, zip(*updated, strict=True))
         torch._foreach_add_(n_steps, 1)
-        # the kernel ignores strides: it reads memory entry by entry
-        laid_out = [_as_in(mean, weight) for mean, weight in zip(means, weights, strict=True)]
+        # the kernel ignores strides, so that all tensors need the same memory layout
+        aligned = [_in_layout_of(mean, weight) for mean, weight in zip(means, weights, strict=True)]
         torch._fused_adamw_(
-            laid_out,
-            [_as_in(mean, gradient) for mean, gradient in zip(means, found, strict=True)],
+            aligned,
+            [_in_layout_of(mean, gradient) for mean, gradient in zip(means, grads, strict=True)],
             means,
             squares,
             [],
@@ -131,12 +132,12 @@ class Adam(Optimizer):
             amsgrad=False,
             maximize=False,
         )
-        for weight, laid in zip(weights, laid_out, strict=True):
-            if laid is not weight:
-                weight.copy_(laid)
+        for weight, copy in zip(weights, aligned, strict=True):
+            if copy is not weight:
+                weight.copy_(copy)
 
 
-def _as_in(other: Tensor, tensor: Tensor) -> Tensor:
+def _in_layout_of(other: Tensor, tensor: Tensor) -> Tensor:
     """Return `tensor` in the memory layout of `other`.
 
     It is copied only if the layouts differ.
@@ -150,9 +151,9 @@ class Muon(Optimizer):
     .. math:: M \leftarrow \beta M + (1 - \beta) G, \quad
               W \leftarrow (1 - \eta \lambda) W - \eta \sqrt{\max(1, n_{out} / n_{in})} \; O((1 - \beta) G + \beta M)
 
-    O(A) has approximately the singular vectors of A, and singular values near 1, by the Newton-Schulz iteration. The
-    Muon of torch works in bfloat16 only, for which most CPUs have no units, and matrix by matrix; this class processes
-    all matrices of one shape together.
+    O(A) has approximately the singular vectors of A, and singular values near 1. It is computed by the Newton-Schulz
+    iteration. The Muon of torch computes in bfloat16 only, which most CPUs do not support in hardware, and processes
+    matrices one by one; this class processes all matrices of one shape together.
 
     Parameters
     ----------
@@ -179,23 +180,23 @@ class Muon(Optimizer):
     def step(self, gradients: Sequence[Tensor | None], rate: Tensor) -> None:
         rate = rate * self.learning_rate
         for shape, indices in self.of_shape.items():
-            moving = [(i, gradient) for i in indices if (gradient := gradients[i]) is not None]
-            if not moving:
+            updated = [(i, gradient) for i in indices if (gradient := gradients[i]) is not None]
+            if not updated:
                 continue
-            weights, momenta = ([of_all[i] for i, _ in moving] for of_all in (self.weights, self.momenta))
-            found = [gradient for _, gradient in moving]
-            torch._foreach_lerp_(momenta, found, 1 - self.momentum)
-            moves = orthogonal(torch.stack(found).lerp_(torch.stack(momenta), self.momentum))  # (k, n_out, n_in)
-            moves *= rate * max(1.0, shape[0] / shape[1]) ** 0.5
+            weights, momenta = ([tensors[i] for i, _ in updated] for tensors in (self.weights, self.momenta))
+            grads = [gradient for _, gradient in updated]
+            torch._foreach_lerp_(momenta, grads, 1 - self.momentum)
+            updates = orthogonal(torch.stack(grads).lerp_(torch.stack(momenta), self.momentum))  # (k, n_out, n_in)
+            updates *= rate * max(1.0, shape[0] / shape[1]) ** 0.5
             torch._foreach_mul_(weights, 1 - rate * self.weight_decay)
-            torch._foreach_sub_(weights, moves.unbind())
+            torch._foreach_sub_(weights, updates.unbind())
 
 
 def orthogonal(matrices: Tensor) -> Tensor:
     """Approximately orthogonalise matrices, shape (k, n, m).
 
-    The results have nearly the same singular vectors, and singular values between about 0.7 and 1.2. By the
-    Newton-Schulz iteration.
+    The results of the Newton-Schulz iteration have nearly the same singular vectors, and singular values between about
+    0.7 and 1.2.
     """
     wide = matrices if matrices.shape[1] <= matrices.shape[2] else matrices.mT
     wide = wide / wide.norm(dim=(1, 2), keepdim=True).clamp(min=1e-7)
@@ -211,74 +212,72 @@ def orthogonal(matrices: Tensor) -> Tensor:
 def _precision_of_products(matrices: Tensor) -> torch.dtype:
     """Dtype of the products in the Newton-Schulz iteration.
 
-    bfloat16 on a GPU, and for large matrices on a CPU with units for it; otherwise float32, because bfloat16 is slow
-    without such units.
+    It is bfloat16 on a GPU, and for large matrices on a CPU with hardware support; otherwise float32, because bfloat16
+    is slow without hardware support.
     """
     if matrices.device.type != "cpu":
         return torch.bfloat16
-    large = matrices.shape[1] >= FEWEST_FOR_BFLOAT16
+    is_large = matrices.shape[1] >= MIN_SIZE_BFLOAT16
     capabilities: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
-    has_units = capabilities.get("amx_bf16", False)
-    allowed = "AVX512" in torch.backends.cpu.get_cpu_capability()
-    return torch.bfloat16 if large and has_units and allowed else torch.float32
+    is_supported = capabilities.get("amx_bf16", False)
+    is_allowed = "AVX512" in torch.backends.cpu.get_cpu_capability()
+    return torch.bfloat16 if is_large and is_supported and is_allowed else torch.float32
 
 
 def make_optimizers(
     networks: nn.Module | Sequence[nn.Module],
-    kind: str = "auto",
+    kind: str = "muon",
     learning_rate: float | None = None,
     weight_decay: float = 0.0,
     *,
     critic: bool = False,
 ) -> list[Optimizer]:
-    """Return the optimisers of networks that move at once.
+    """Return the optimisers of networks that are updated together.
 
-    Together they update every weight.
+    Each weight is updated by one of them.
 
     Parameters
     ----------
     networks : torch.nn.Module or sequence of them
-    kind : {'auto', 'adam', 'muon'}
-        ``'muon'``: `Muon` on the `hidden_matrices`, at `MUON_FACTOR` times the rate, and Adam on the rest; ``'auto'``
-        is ``'muon'``.
+    kind : {'adam', 'muon'}
+        ``'muon'``: `Muon` on the `hidden_matrices`, at `MUON_FACTOR` times the rate, and Adam on the rest.
     learning_rate : float, optional
         Learning rate of Adam; `DEFAULT_RATE` when None.
     weight_decay : float
-        Decoupled decay of the `hidden_matrices`; other weights do not decay.
+        Decoupled decay of the `hidden_matrices`; other weights have no decay.
     critic : bool
-        Whether the player is only the critic of another's map. With Muon it then has a quarter of the rate, no momentum
-        and a decay of at least 0.1. A critic that is as fast as the map runs ahead of it, and with momentum the two
-        circle around the saddle point at growing distance.
+        Whether the player is only the critic of another player's map. With Muon it then has a quarter of the learning
+        rate, no momentum and a decay of at least 0.1. A critic with the same learning rate overtakes the map, and with
+        momentum both move around the saddle point at growing distance.
     """
     networks = [networks] if isinstance(networks, nn.Module) else networks
     rate, momentum = DEFAULT_RATE if learning_rate is None else learning_rate, MOMENTUM
     if critic and kind != "adam":
         rate, momentum, weight_decay = CRITIC_FACTOR * rate, 0.0, max(CRITIC_DECAY, weight_decay)
     hidden = [weight for network in networks for weight in hidden_matrices(network)]
-    taken = set(map(id, hidden))
+    hidden_ids = set(map(id, hidden))
     weights = [weight for network in networks for weight in network.parameters() if weight.requires_grad]
-    rest = [weight for weight in weights if id(weight) not in taken]
-    # betas: the momentum of Muon, and a mean of squares over no more steps
-    betas = (momentum, MOMENTUM)
+    rest = [weight for weight in weights if id(weight) not in hidden_ids]
+    betas = (momentum, MOMENTUM)  # the mean of squared gradients decays as fast as Muon's default momentum
     matrices = (
         Adam(hidden, rate, weight_decay, betas)
         if kind == "adam"
         else Muon(hidden, MUON_FACTOR * rate, weight_decay, momentum)
     )
-    made: list[Optimizer] = [matrices, Adam(rest, rate, betas=betas)]
-    return [optimizer for optimizer in made if optimizer.weights]
+    optimizers: list[Optimizer] = [matrices, Adam(rest, rate, betas=betas)]
+    return [optimizer for optimizer in optimizers if optimizer.weights]
 
 
 def hidden_matrices(network: nn.Module) -> list[Tensor]:
-    """Weights of hidden layers with at least `FEWEST_INPUTS` inputs.
+    """Weights of hidden layers with at least `MIN_INPUTS` inputs.
 
-    These are the weights of all linear layers but the last. With fewer inputs, as in the first layer in the plane,
-    orthogonal updates keep a map from being steep in one direction. An input-convex network has no such weights: its
-    matrices are positive through a softplus, and its other layers all take the input.
+    These are the weights of all linear layers but the last. With fewer inputs, as in a first layer for the plane,
+    orthogonal updates prevent the map from being steep in one direction. An input-convex network has no such weights:
+    its matrices are made positive by a softplus, and its other layers all take the input.
     """
     if isinstance(network, ConvexPotential):
         return []
     weights = [module.weight for module in network.modules() if isinstance(module, nn.Linear)]
     # a parametrised layer, such as one with a spectral norm, computes its weight from others
     parameters = {id(weight) for weight in network.parameters() if weight.requires_grad}
-    return [weight for weight in weights[:-1] if id(weight) in parameters and weight.shape[1] >= FEWEST_INPUTS]
+    return [weight for weight in weights[:-1] if id(weight) in parameters and weight.shape[1] >= MIN_INPUTS]

@@ -11,7 +11,7 @@ from torch import Generator
 
 from neuralot.sampling import Sampler
 from neuralot.solve.capture import Captured
-from neuralot.solve.environment import at_work
+from neuralot.solve.environment import training_context
 from neuralot.solve.loop import can_capture
 from neuralot.solve.problem import Batch, Problem
 from neuralot.solve.training import Training
@@ -19,28 +19,28 @@ from neuralot.solve.training import Training
 SMALLEST, LARGEST = 64, 4096
 PROBE = 512
 N_TIMED = 3
-# untimed calls before these; with capture, the graph is made in them, and the timed calls are replays
-N_BEFORE, N_BEFORE_CAPTURED = 1, 5
-# a map needs about this many steps; beyond, larger batches improve it, if the number of steps grows with them
-ENOUGH_STEPS = 1000
+# untimed calls before these; with capture they include the capture itself, so that the timed calls are replays
+N_WARM_UP, N_WARM_UP_CAPTURED = 1, 5
+# a map needs about this many steps; with more, larger batches improve it, if the number of steps grows with them
+MIN_STEPS = 1000
 STEPS_PER_ROW = 2.5
 
 
 def batch_for(budget: float, seconds: Callable[[int], float], largest: int = LARGEST) -> int:
     """Largest batch for which a budget allows enough steps.
 
-    The batch is a power of two from 64 to 4096. Enough steps are 1000, and at least 2.5 per row of the batch.
+    The batch size is a power of two from 64 to 4096. It requires 1000 steps, and at least 2.5 per row of a batch.
 
     Parameters
     ----------
     budget : float
-        Seconds.
+        Budget in seconds.
     seconds : callable batch_size -> float
-        Seconds of one step. It is called for at most two sizes: a step takes a constant time, plus a time proportional
-        to its rows.
+        Duration of one step in seconds. It is called for at most two sizes, because the duration is modelled as a
+        linear function of the batch size.
     largest : int
-        Upper bound of the batch, which has at least 64 rows. The estimators pass the number of distinct rows of the
-        smaller sample.
+        Upper bound on the batch size, ignored below 64. The estimators pass the number of distinct rows of the smaller
+        sample.
 
     Examples
     --------
@@ -48,19 +48,23 @@ def batch_for(budget: float, seconds: Callable[[int], float], largest: int = LAR
     >>> [batch_for(budget, lambda n_rows: 0.001 + 1e-5 * n_rows) for budget in (1.0, 5.0, 60.0)]
     [64, 256, 1024]
     """
-    each = seconds(SMALLEST)
-    if budget < ENOUGH_STEPS * each:
+    smallest_seconds = seconds(SMALLEST)
+    if budget < MIN_STEPS * smallest_seconds:
         return SMALLEST
-    of_a_row = max(0.0, seconds(PROBE) - each) / (PROBE - SMALLEST)
+    row_seconds = max(0.0, seconds(PROBE) - smallest_seconds) / (PROBE - SMALLEST)
+
+    def fits(batch: int) -> bool:
+        return budget >= n_steps_for(batch) * (smallest_seconds + row_seconds * (batch - SMALLEST))
+
     batch = SMALLEST
-    while 2 * batch <= largest and budget >= n_steps_for(2 * batch) * (each + of_a_row * (2 * batch - SMALLEST)):
+    while 2 * batch <= largest and fits(2 * batch):
         batch *= 2
     return batch
 
 
 def n_steps_for(batch: int) -> float:
-    """Number of steps that a batch size needs."""
-    return max(ENOUGH_STEPS, STEPS_PER_ROW * batch)
+    """Number of steps that a batch size requires."""
+    return max(MIN_STEPS, STEPS_PER_ROW * batch)
 
 
 def step_timer(
@@ -72,39 +76,39 @@ def step_timer(
     """
     training = Training(copy.deepcopy(problem), optimizer, None, 0.0, 0.99)
     device = generator.device
-    of_its_own = Generator(device).manual_seed(0)
+    probe_generator = Generator(device).manual_seed(0)
     progress, rate = torch.zeros(2, dtype=torch.float32, device=device)
     capture = capture and can_capture(problem, source, target, generator)
 
     def seconds(n_rows: int) -> float:
         def batches(times: int) -> Batch:
             n = times * n_rows
-            return Batch(source(n, of_its_own), target(n, of_its_own), progress, of_its_own)
+            return Batch(source(n, probe_generator), target(n, probe_generator), progress, probe_generator)
 
         def step() -> object:
             return training.step(batches, rate)
 
-        with at_work(problem, generator):
-            call = Captured(step, of_its_own) if capture else step
-            for _ in range(N_BEFORE_CAPTURED if capture else N_BEFORE):
+        with training_context(problem, generator):
+            call = Captured(step, probe_generator) if capture else step
+            for _ in range(N_WARM_UP_CAPTURED if capture else N_WARM_UP):
                 call()
-            return min(_seconds_of(call, device) for _ in range(N_TIMED))
+            return min(_duration(call, device) for _ in range(N_TIMED))
 
     return seconds
 
 
-def _seconds_of(call: Callable[[], object], device: torch.device) -> float:
-    """Seconds that a call takes.
+def _duration(call: Callable[[], object], device: torch.device) -> float:
+    """Return the duration of a call in seconds.
 
-    On a GPU, the time until the device has finished is included.
+    On a GPU, it includes the time until the device has finished.
     """
-    _wait_for(device)
+    _synchronize(device)
     start = time.perf_counter()
     call()
-    _wait_for(device)
+    _synchronize(device)
     return time.perf_counter() - start
 
 
-def _wait_for(device: torch.device) -> None:
+def _synchronize(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize(device)

@@ -22,8 +22,8 @@ class Batch:
     x, y : Tensor of shape (n, n_features)
         Rows of the source and of the target.
     progress : float or Tensor of shape ()
-        Share of the run that is over, in [0, 1); all schedules depend on it. In the loop it is a tensor on the device,
-        so that a captured step can be replayed with another value.
+        Completed share of the run, in [0, 1); all schedules depend on it. In the loop it is a tensor on the device, so
+        that a captured step can be replayed with another value.
     generator : torch.Generator
         Source of the noise in a loss.
     """
@@ -34,24 +34,24 @@ class Batch:
     generator: Generator
 
 
-# takes a number `times`, returns a batch of `times` times the batch size
+# function of a number `times` that returns a batch of `times` times the batch size
 Batches = Callable[[int], Batch]
 
 
 class Problem(nn.Module, ABC):
-    """Method: its players, their losses and the learned map.
+    """Base class of methods: players, losses and the learned map.
 
-    A subclass registers one network per player in `networks` and sets `players`, the number of updates of each player
-    in one step of the loop, in playing order. `neuralot.semidual.SemiDual` is a problem with a form.
+    A subclass registers one network per player in `networks` and sets `players`, the number of updates per step of each
+    player, in the order of the updates. `neuralot.semidual.SemiDual` is a problem with a form.
 
     Attributes
     ----------
     networks : torch.nn.ModuleDict
     players : dict of str to int
     together : bool
-        Whether the players move at once, on the same batch; otherwise they move in turn.
+        Whether all players are updated simultaneously, on the same batch; otherwise in turn.
     capturable : bool
-        Whether all steps run the same computations, so that a GPU can replay one.
+        Whether all steps run the same kernels, so that a CUDA graph of one step can be replayed.
     invertible : bool
         Whether `inverse` is available.
     """
@@ -67,36 +67,36 @@ class Problem(nn.Module, ABC):
     def prepare(self, source: Sampler, target: Sampler, generator: Generator) -> None:
         """Prepare for the two laws, before the first step.
 
-        Most methods do nothing.
+        By default, nothing is done.
         """
         return None
 
     def follow(self, progress: float) -> dict[str, float]:
         """Set host values that depend on the progress.
 
-        Returns them for the history. Called before each step, also before a captured one, and at each record.
+        Returns values for the history. Called before each step, including captured ones, and at each record.
         """
         return {}
 
     def optimizers(
         self, names: Sequence[str], kind: str, learning_rate: float | None, weight_decay: float
     ) -> list[Optimizer]:
-        """Return the optimisers of players that move at once."""
+        """Return the optimisers of players that are updated together."""
         return make_optimizers([self.networks[name] for name in names], kind, learning_rate, weight_decay)
 
     def gradients(self, names: Sequence[str], batches: Batches) -> Gradients:
         """Return losses of some players, and their gradients.
 
-        The gradient of a loss is taken in its own player's weights.
+        Each gradient is with respect to the weights of the loss's own player.
         """
         batch = batches(1)
         losses = {name: self.loss(name, batch) for name in names}
         return losses, gradients_of(losses, self.networks)
 
     def draw(self, x: Tensor, generator: Generator, progress: float = 1.0) -> Tensor:
-        """Return one draw per row from the plan.
+        """Return one draw per row from the plan at `progress`.
 
-        The plan is that at `progress`. The draws have shape (n, d).
+        The draws have shape (n, d).
         """
         return self.map(x)
 
@@ -106,14 +106,14 @@ class Problem(nn.Module, ABC):
     def loss(self, player: str, batch: Batch) -> Tensor:
         """Return the loss of `player`, a scalar.
 
-        It is minimised in the player's own weights only.
+        It is minimised with respect to the player's own weights only.
         """
 
     @abstractmethod
     def map(self, x: Tensor) -> Tensor:
         """Return the images of rows, shape (n, d).
 
-        The map is deterministic, and acts row by row.
+        The map is deterministic, and the image of a row does not depend on other rows.
         """
 
     def inverse(self, y: Tensor) -> Tensor:
@@ -121,7 +121,7 @@ class Problem(nn.Module, ABC):
 
         `y` and the images have shape (m, d).
         """
-        raise NotImplementedError(f"{type(self).__name__} has no inverse in this form")
+        raise NotImplementedError(f"{type(self).__name__} does not define an inverse map")
 
     def compile_step(self) -> bool:
         """Compile the step with torch.

@@ -16,20 +16,21 @@ class Status(Enum):
     MAX_ITER = "The fit made all of its max_iter steps."
     MAX_TIME = "The fit used all of its max_time seconds."
     SHORT = (
-        "The budget was too short: at its end the images were still approaching the target. If the affine map came "
-        "nearer to the target, it replaces what was learned. Fit again with a larger max_iter or max_time."
+        "The budget was too short: the images were still approaching the target at the end of the fit. If the images "
+        "of an affine map were closer to the target, it replaced the learned map. Fit again with a larger max_iter or "
+        "max_time."
     )
-    STOPPED = "The fit ended early, by early_stopping, mass_tol or a callback."
-    PASSED = "The fit made its pass over the rows that partial_fit was given."
-    RETARGETED = "The heights came from the network of an earlier fit, and no step was made for this target."
-    REFINED = "The heights came from the network of an earlier fit, and were refined in all of the refine_steps."
+    STOPPED = "The fit was stopped early by early_stopping, mass_tol or a callback."
+    PASSED = "The fit made one pass over the rows passed to partial_fit."
+    RETARGETED = "The heights are predicted by the network of an earlier fit; no steps were made for this target."
+    REFINED = "The heights were predicted by the network of an earlier fit and refined in refine_steps steps."
     INTERRUPTED = (
-        "The fit was interrupted before its end, and keeps the weights of that moment or better earlier ones. "
+        "The fit was interrupted. Its weights are those at the interruption, or better ones from before it. "
         "Fit again, or with warm_start=True, for a better map."
     )
     DIVERGED = (
         "The fit diverged: its weights were no longer finite, or its images left the target's law. The best weights "
-        "were restored. Lower learning_rate_init, and keep expectile_weight above 0 where there is one."
+        "were restored. Lower learning_rate_init, and keep the expectile_weight of critic_loss above 0."
     )
     FAILED = "The fit never had finite weights. Check the networks and the cost, or lower learning_rate_init."
 

@@ -15,7 +15,7 @@ from neuralot.solve.problem import Batches, Problem
 
 
 class Training:
-    """Problem, its players' optimisers, and its averaged weights.
+    """Problem with its players' optimisers and its averaged weights.
 
     Attributes
     ----------
@@ -35,27 +35,27 @@ class Training:
         self.problem = problem.train()
         names = list(problem.players)
         self.players = [
-            Player(problem, moving, problem.optimizers(moving, optimizer, learning_rate, weight_decay))
-            for moving in ([names] if problem.together else [[name] for name in names])
+            Player(problem, group, problem.optimizers(group, optimizer, learning_rate, weight_decay))
+            for group in ([names] if problem.together else [[name] for name in names])
         ]
         self.learned = copy.deepcopy(problem).eval()
         pairs = zip(self.learned.parameters(), problem.parameters(), strict=True)
         self._weights = [(average, weight) for average, weight in pairs if weight.requires_grad]
-        # not torch's AveragedModel, which copies its step count to the device, and waits, in each update
+        # not torch's AveragedModel, which synchronises with the device in each update to copy its step count
         self._ema = get_ema_multi_avg_fn(averaging)
         self._n_steps = 0
 
     def step(self, batches: Batches, rate: Tensor) -> dict[str, Tensor]:
-        """Make every player's updates, and return the last losses.
+        """Update every player, and return the last losses.
 
-        `rate` is the share of the learning rates to use.
+        `rate` is a factor on the learning rates.
         """
         losses: dict[str, Tensor] = {}
         for player in self.players:
             for _ in range(player.n_updates):
-                found, gradients = self.problem.gradients(player.names, batches)
+                player_losses, gradients = self.problem.gradients(player.names, batches)
                 player.move(chain.from_iterable(gradients[name] for name in player.names), rate)
-            losses |= {name: loss.detach() for name, loss in found.items()}
+            losses |= {name: loss.detach() for name, loss in player_losses.items()}
         self._average()
         return losses
 
@@ -63,7 +63,7 @@ class Training:
     def _average(self) -> None:
         """Update the averages of the weights.
 
-        They start from the weights after the first step.
+        They are initialised with the weights after the first step.
         """
         if self._n_steps:
             self._ema(*map(list, zip(*self._weights, strict=True)), self._n_steps)
@@ -75,7 +75,7 @@ class Training:
     def copy_buffers(self) -> None:
         """Copy the buffers of `problem` to `learned`.
 
-        This is not part of a step, because buffers may be large.
+        It is not done in each step, because buffers may be large.
         """
         _copy(zip(self.learned.buffers(), self.problem.buffers(), strict=True))
 
@@ -86,7 +86,7 @@ def _copy(pairs: Iterable[tuple[Tensor, Tensor]]) -> None:
 
 
 class Player:
-    """One player, or several that move at once.
+    """One player, or several that are updated together.
 
     It holds their weights and optimisers.
     """
@@ -96,14 +96,14 @@ class Player:
         self.n_updates = problem.players[names[0]]
         self.weights = [p for name in names for p in problem.networks[name].parameters() if p.requires_grad]
         self.optimizers = optimizers
-        where = {id(weight): index for index, weight in enumerate(self.weights)}
-        self._indices = [[where[id(weight)] for weight in optimizer.weights] for optimizer in optimizers]
+        index_of = {id(weight): index for index, weight in enumerate(self.weights)}
+        self._indices = [[index_of[id(weight)] for weight in optimizer.weights] for optimizer in optimizers]
 
     def move(self, gradients: Iterable[Tensor | None], rate: Tensor) -> None:
         """Update the weights by their gradients.
 
-        `rate` is the share of the initial learning rates to use.
+        `rate` is a factor on the learning rates.
         """
-        found = list(gradients)
+        gradient_list = list(gradients)
         for optimizer, indices in zip(self.optimizers, self._indices, strict=True):
-            optimizer.step([found[i] for i in indices], rate)
+            optimizer.step([gradient_list[i] for i in indices], rate)
