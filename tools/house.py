@@ -6,15 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-FILES = sorted((ROOT / "neuralot").rglob("*.py"))
-TREES = {path: ast.parse(path.read_text()) for path in FILES}
+TREES = {path: ast.parse(path.read_text()) for path in sorted((ROOT / "neuralot").rglob("*.py"))}
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 OF_OTHERS = ("_fused", "_foreach", "_forward", "_init_callback")  # of torch and scikit-learn
 
 OWN = {"self", "cls", "super()"}  # the object, its class or its parent
 
-# measure: what the test allows, and the goal
-LIMITS = {
+LIMITS = {  # measure: what the test allows, and the goal
     "modules in import cycles": (0, 0),
     "private members read across modules": (0, 0),
     "methods that the loop asks of a problem": (5, 5),
@@ -35,7 +33,7 @@ def walk(*kinds: type) -> Iterator[tuple[Path, ast.AST]]:
 
 def n_in_cycles() -> int:
     """Number of modules that import each other in a circle, also inside of functions."""
-    names = {path: ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__") for path in FILES}
+    names = {path: ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__") for path in TREES}
     graph: dict[str, set[str]] = {name: set() for name in names.values()}
     for path, node in walk(ast.Import, ast.ImportFrom):
         module = getattr(node, "module", None)
@@ -64,8 +62,8 @@ def asked_of_a_problem() -> tuple[int, int]:
     [problem] = [node for node in ast.walk(TREES[home]) if getattr(node, "name", "") == "Problem"]
     methods = {node.name for node in problem.body if isinstance(node, FUNCTIONS)}
     attributes = {node.target.id for node in problem.body if isinstance(node, ast.AnnAssign)}
-    users = [(path, node) for path, node in walk(ast.Attribute) if path.parent == home.parent and path != home]
-    asked = {node.attr for _, node in users if "problem" in ast.unparse(node.value)}
+    users = [node for path, node in walk(ast.Attribute) if path.parent == home.parent and path != home]
+    asked = {node.attr for node in users if "problem" in ast.unparse(node.value)}
     return len(asked & methods), len(asked & attributes)
 
 
@@ -87,15 +85,13 @@ def n_lines(function: ast.AST) -> int:
 
 def measures() -> dict[str, int]:
     """Each measure by its name."""
-    functions = [node for _, node in walk(*FUNCTIONS)]
-    lines = list(map(n_lines, functions))
+    lines = [n_lines(node) for _, node in walk(*FUNCTIONS)]
     docstrings = [ast.get_docstring(node) or "" for _, node in walk(ast.Module, ast.ClassDef, *FUNCTIONS)]
     n_long = sum(len(text.partition("\n")[0].split()) > 10 for text in docstrings)
     parameters = max(n_parameters(node) for _, node in walk(ast.ClassDef))
-    longest_module = max(len(path.read_text().splitlines()) for path in FILES)
-    n_words = len((ROOT / "README.md").read_text().split())
-    of_lines = round(statistics.quantiles(lines, n=10)[-1]), max(lines), longest_module
-    found = n_in_cycles(), n_private_reads(), *asked_of_a_problem(), parameters, n_long, *of_lines, n_words
+    of_functions = round(statistics.quantiles(lines, n=10)[-1]), max(lines)
+    of_files = max(len(path.read_text().splitlines()) for path in TREES), len((ROOT / "README.md").read_text().split())
+    found = n_in_cycles(), n_private_reads(), *asked_of_a_problem(), parameters, n_long, *of_functions, *of_files
     return dict(zip(LIMITS, found, strict=True))
 
 
