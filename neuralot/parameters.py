@@ -1,4 +1,4 @@
-"""Parameters: their defaults, valid values and groups."""
+"""Declaration of parameters: default, valid values, groups."""
 
 from __future__ import annotations
 
@@ -17,32 +17,33 @@ T = TypeVar("T")
 
 
 class InStreams(Enum):
-    """Use of a parameter in the parts of a stream."""
+    """How `partial_fit` uses a parameter after the first call."""
 
-    FIXED = "It keeps the value of the first part."
-    TRAINING = "It may change, and counts from the next part on, or from new optimisers on."
-    UNUSED = "It has no part in a stream."
+    FIXED = "The value must be that of the first call."
+    TRAINING = "The value may change; the new one applies from the next call, or from the next new optimisers."
+    UNUSED = "The value is not used."
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """A parameter of a constructor.
+    """Constructor parameter: its valid values and its use in fits.
 
     Attributes
     ----------
-    holds : callable value -> bool
+    is_valid : callable value -> bool
         Whether a value is valid.
-    words : str
-        What is valid, for the error.
+    description : str
+        Description of the valid values, for the error message.
     in_streams : InStreams
+        How `partial_fit` uses the parameter after the first call.
     kept : bool
         Whether a warm start keeps the value that the first fit chose for ``'auto'``.
     group : type of Settings, optional
-        The class that groups further parameters under this one.
+        The class of the group of further parameters that this parameter accepts.
     """
 
-    holds: Callable[[Any], bool]
-    words: str
+    is_valid: Callable[[Any], bool]
+    description: str
     in_streams: InStreams = InStreams.FIXED
     kept: bool = False
     group: type[Settings] | None = None
@@ -50,70 +51,72 @@ class Parameter:
     def check(self, name: str, value: Any) -> None:
         """Raise a ValueError for an invalid value.
 
-        The message names the parameter and says what to pass.
+        The message names the parameter and describes the valid values.
         """
-        if not self.holds(value):
-            raise ValueError(f"{name} must be {self.words}, got {value!r}")
+        if not self.is_valid(value):
+            raise ValueError(f"{name} must be {self.description}, got {value!r}")
         if isinstance(value, Settings):
-            for each, valid in parameters_of(type(value)).items():
-                valid.check(f"{name}__{each}", getattr(value, each))
+            for group_name, declared in parameters_of(type(value)).items():
+                declared.check(f"{name}__{group_name}", getattr(value, group_name))
 
     def or_settings(self, group: type[Settings]) -> Parameter:
-        """Return the same parameter, which may also be a group."""
-        holds = lambda value: isinstance(value, group) or self.holds(value)  # noqa: E731
-        return replace(self, holds=holds, words=f"{self.words} or {group.__name__}(...)", group=group)
+        """Return a copy that also accepts a group."""
+        is_valid = lambda value: isinstance(value, group) or self.is_valid(value)  # noqa: E731
+        description = f"{self.description} or {group.__name__}(...)"
+        return replace(self, is_valid=is_valid, description=description, group=group)
 
-    def of_training(self) -> Parameter:
-        """Return the same parameter, which may change in a stream."""
+    def changeable_in_streams(self) -> Parameter:
+        """Return a copy whose value may change in a stream."""
         return replace(self, in_streams=InStreams.TRAINING)
 
-    def not_in_streams(self) -> Parameter:
-        """Return the same parameter, unused in a stream."""
+    def unused_in_streams(self) -> Parameter:
+        """Return a copy whose value streams do not use."""
         return replace(self, in_streams=InStreams.UNUSED)
 
-    def kept_when_warm(self) -> Parameter:
-        """Return the same parameter, kept by a warm start."""
+    def kept_by_warm_start(self) -> Parameter:
+        """Return a copy whose automatic value a warm start keeps."""
         return replace(self, kept=True)
 
 
-def parameter(valid: Parameter, *, default: Any) -> Any:
+def parameter(declared: Parameter, *, default: Any) -> Any:
     """Return a dataclass field for a parameter."""
-    return field(default=default, metadata={"valid": valid})
+    return field(default=default, metadata={"parameter": declared})
 
 
 @dataclass_transform(kw_only_default=True, eq_default=False, field_specifiers=(parameter,))
 def estimator(cls: type[T]) -> type[T]:
-    """Write the constructor of an estimator from its parameters.
+    """Create the constructor of an estimator from its declared parameters.
 
-    It stores each parameter, and those of the parent classes, under its name. In the signature the parameters of the
-    class stand before those of its parents.
+    The constructor stores the parameters of the class and of its parents as attributes. In the signature, the
+    parameters of the class precede those of its parents.
     """
-    made = dataclass(kw_only=True, eq=False, repr=False)(cls)
-    names = dict.fromkeys(name for each in cls.__mro__ for name in inspect.get_annotations(each))
-    signature = inspect.signature(made.__init__)
+    decorated = dataclass(kw_only=True, eq=False, repr=False)(cls)
+    names = dict.fromkeys(name for base in cls.__mro__ for name in inspect.get_annotations(base))
+    signature = inspect.signature(decorated.__init__)
     parameters = signature.parameters
     ordered = [parameters["self"], *(parameters[name] for name in names if name in parameters)]
-    made.__init__.__signature__ = signature.replace(parameters=ordered)  # type: ignore[attr-defined]
-    return made
+    decorated.__init__.__signature__ = signature.replace(parameters=ordered)  # type: ignore[attr-defined]
+    return decorated
 
 
 def parameters_of(cls: type[Any]) -> dict[str, Parameter]:
-    """Return the parameters that a class declares, by name."""
-    return {each.name: each.metadata["valid"] for each in fields(cls)}
+    """Return the declared parameters of a class, by name."""
+    return {each.name: each.metadata["parameter"] for each in fields(cls)}
 
 
 @dataclass(repr=False)
 class Settings:
-    """Group of parameters, a dataclass, with scikit-learn's protocol.
+    """Group of parameters with `get_params` and `set_params`.
 
-    In a grid, ``critic_loss__expectile`` is the parameter `expectile` of the group `critic_loss`.
+    Subclasses are dataclasses. In a grid search, ``critic_loss__expectile`` is the parameter `expectile` of the group
+    `critic_loss`.
     """
 
     @classmethod
     def of(cls, value: Any) -> Self:
-        """Return a group from its short form.
+        """Convert the short form of a group to the group.
 
-        None is the default group, and a string is its first parameter.
+        None stands for the default group, and a string for its first parameter.
         """
         if isinstance(value, cls):
             return value
@@ -121,8 +124,8 @@ class Settings:
 
     def __repr__(self) -> str:
         defaults = {each.name: each.default for each in fields(self)}
-        given = [f"{name}={value!r}" for name, value in vars(self).items() if value != defaults[name]]
-        return f"{type(self).__name__}({', '.join(given)})"
+        changed = [f"{name}={value!r}" for name, value in vars(self).items() if value != defaults[name]]
+        return f"{type(self).__name__}({', '.join(changed)})"
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Return the parameters by name."""
@@ -138,7 +141,9 @@ class Settings:
         """
         for name, value in params.items():
             if name not in vars(self):
-                raise ValueError(f"{type(self).__name__} has no parameter {name!r}; it has {', '.join(vars(self))}")
+                raise ValueError(
+                    f"{type(self).__name__} has no parameter {name!r}; its parameters are {', '.join(vars(self))}"
+                )
             setattr(self, name, value)
         return self
 
@@ -159,39 +164,39 @@ def is_bool(value: Any) -> bool:
 
 
 def integer(low: int) -> Parameter:
-    """Return a parameter for integers of at least `low`."""
+    """Return a parameter that accepts integers of at least `low`."""
     return Parameter(lambda value: is_integer(value, low), f"an integer of at least {low}")
 
 
 def number(low: float, high: float = math.inf, *, closed: bool = False) -> Parameter:
-    """Return a parameter for numbers between `low` and `high`.
+    """Return a parameter that accepts numbers between `low` and `high`.
 
     `high` is excluded; `low` is included if `closed`.
     """
 
-    def holds(value: Any) -> bool:
+    def is_valid(value: Any) -> bool:
         return is_real(value) and (low <= value if closed else low < value) and value < high
 
     bounds = f"{'at least' if closed else 'above'} {low:g}" + (f" and below {high:g}" if math.isfinite(high) else "")
-    return Parameter(holds, f"a number {bounds}")
+    return Parameter(is_valid, f"a number {bounds}")
 
 
 def one_of(*choices: str) -> Parameter:
-    """Return a parameter for one of some strings."""
-    holds = lambda value: isinstance(value, str) and value in choices  # noqa: E731
-    return Parameter(holds, f"one of {', '.join(map(repr, choices))}")
+    """Return a parameter that accepts the strings in `choices`."""
+    is_valid = lambda value: isinstance(value, str) and value in choices  # noqa: E731
+    return Parameter(is_valid, f"one of {', '.join(map(repr, choices))}")
 
 
 def auto_or(parameter: Parameter) -> Parameter:
-    """Return a parameter that may also be ``'auto'``."""
-    holds = lambda value: (isinstance(value, str) and value == "auto") or parameter.holds(value)  # noqa: E731
-    return replace(parameter, holds=holds, words=f"'auto' or {parameter.words}")
+    """Return a copy of a parameter that also accepts ``'auto'``."""
+    is_valid = lambda value: (isinstance(value, str) and value == "auto") or parameter.is_valid(value)  # noqa: E731
+    return replace(parameter, is_valid=is_valid, description=f"'auto' or {parameter.description}")
 
 
 def none_or(parameter: Parameter) -> Parameter:
-    """Return a parameter that may also be None."""
-    holds = lambda value: value is None or parameter.holds(value)  # noqa: E731
-    return replace(parameter, holds=holds, words=f"None or {parameter.words}")
+    """Return a copy of a parameter that also accepts None."""
+    is_valid = lambda value: value is None or parameter.is_valid(value)  # noqa: E731
+    return replace(parameter, is_valid=is_valid, description=f"None or {parameter.description}")
 
 
 def _is_sizes(value: Any) -> bool:
@@ -202,11 +207,11 @@ def _is_distance(value: Any) -> bool:
     return not isinstance(value, bool) and isinstance(value, numbers.Real) and float(value) >= 0
 
 
-def _is_callables(value: Any) -> bool:
+def _is_list_of_callables(value: Any) -> bool:
     return isinstance(value, (list, tuple)) and all(map(callable, value))
 
 
-# checked where they are used
+# values are validated where they are used
 ANYTHING = Parameter(lambda value: True, "anything")
 NONE = Parameter(lambda value: value is None, "None")
 BOOL = Parameter(is_bool, "True or False")
@@ -214,12 +219,12 @@ DISTANCE = Parameter(_is_distance, "a number of at least 0, or inf")
 SIZES = Parameter(_is_sizes, "a non-empty tuple of integers of at least 1")
 FACTORY = Parameter(
     lambda value: callable(value) and not isinstance(value, torch.nn.Module),
-    "a callable n_features -> torch.nn.Module, such as a class of networks and not one network",
+    "a callable n_features -> torch.nn.Module (a class or function, not a network)",
 )
 FORM = Parameter(
-    lambda value: FACTORY.holds(value) or (isinstance(value, str) and value in ("auto", "gradient", "network")),
-    f"'auto', 'gradient', 'network' or {FACTORY.words}",
+    lambda value: FACTORY.is_valid(value) or (isinstance(value, str) and value in ("auto", "gradient", "network")),
+    f"'auto', 'gradient', 'network' or {FACTORY.description}",
 )
 COMPILE = Parameter(lambda value: is_bool(value) or value == "auto", "'auto', True or False")
 VERBOSE = Parameter(lambda value: is_bool(value) or is_integer(value, 0), "True, False or an integer of at least 0")
-CALLBACKS = none_or(Parameter(_is_callables, "a list of callables (step, problem, record) -> bool"))
+CALLBACKS = none_or(Parameter(_is_list_of_callables, "a list of callables (step, problem, record) -> bool"))

@@ -1,4 +1,4 @@
-"""Shared by all tests: one thread per process, small samples, and estimators that fit in a moment."""
+"""Shared fixtures and helpers: one thread per process, small samples and fast estimators."""
 
 import inspect
 import os
@@ -16,30 +16,30 @@ TRANSPORTS = [cls for cls in vars(neuralot).values() if inspect.isclass(cls) and
 GAMES = [cls for cls in TRANSPORTS if issubclass(cls, GameTransport)]
 PAIRS = {pair.name: pair for pair in small_pairs()}
 TINY = {"max_iter": 3, "batch_size": 16, "hidden_layer_sizes": (8, 8, 8), "random_state": 0}
-# for tests of what a map and a potential have that learn in a game: costs, networks, a way back, streams
+# for tests of features that only semi-dual transports have: costs, networks, inverse maps and streams
 games = pytest.mark.parametrize("transport_class", GAMES, indirect=True, ids=lambda cls: cls.__name__)
 dtypes = pytest.mark.parametrize("dtype", [np.float32, np.float64])
 
 
 def pytest_configure(config):
-    """Let all tests but those of a GPU be tests of the CPU, also where there is one."""
+    """Hide GPUs from all tests that are not marked as GPU tests."""
     if config.option.markexpr != "gpu":
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
 
 def takes(cls, options):
-    """Whether all of these are parameters of the class."""
+    """Return whether the class has all of these parameters."""
     return set(options) <= set(inspect.signature(cls).parameters)
 
 
 def make(cls, *, batch_size, **parameters):
-    """An estimator that sees so many rows per step, whatever it calls that."""
+    """Return an estimator with a given batch size, whatever the name of that parameter."""
     name = "batch_size" if takes(cls, ["batch_size"]) else "n_monte_carlo"
     return cls(**{name: batch_size, **parameters})
 
 
-def there_and_back(transport, X, Y):
-    """Images of both laws, where the way back is learned."""
+def map_both_directions(transport, X, Y):
+    """Return the images of `X` and, if the inverse map is learned, those of `Y`."""
     return [transport.transform(X), *([transport.inverse_transform(Y)] if isinstance(transport, GameTransport) else [])]
 
 
@@ -48,22 +48,22 @@ def seeded(seed=0):
 
 
 def rows(n, d=2, seed=0):
-    """Normal rows as a tensor in double precision."""
+    """Return normal rows as a tensor in double precision."""
     return torch.randn(n, d, dtype=torch.double, generator=seeded(seed))
 
 
 def single_rows(n, d=2, seed=0):
-    """Normal rows as a tensor in single precision: other numbers than those of `rows`, not the same rounded."""
+    """Return normal rows as a tensor in single precision, with other values than those of `rows`."""
     return torch.randn(n, d, dtype=torch.float, generator=seeded(seed))
 
 
 def gaussian(n, d, seed=0):
-    """Normal rows as an array."""
+    """Return normal rows as an array."""
     return np.random.default_rng(seed).normal(size=(n, d))
 
 
 def trained(form):
-    """A form whose weights have left their start."""
+    """Return a form whose weights differ from their initial values."""
     with torch.no_grad():
         for weight in form.parameters():
             weight += 0.3 * torch.randn(weight.shape, generator=seeded())
@@ -77,13 +77,13 @@ def one_thread():
 
 @pytest.fixture(autouse=True)
 def seeded_globally():
-    """Networks that a test builds itself start from the same weights every time."""
+    """Seed the initial weights of networks that a test builds itself."""
     torch.manual_seed(0)
 
 
 @pytest.fixture(scope="session")
 def samples():
-    """Source and target rows around different centres; not to be written to."""
+    """Read-only source and target rows with different centres."""
     rng = np.random.default_rng(0)
     X, Y = rng.normal(size=(30, 2)), 2 + rng.normal(size=(40, 2))
     X.flags.writeable = Y.flags.writeable = False
@@ -97,7 +97,7 @@ def transport_class(request):
 
 @pytest.fixture
 def tiny(transport_class):
-    """An estimator of each class, small and quick: ``tiny(**parameters)``."""
+    """Factory of a small and fast estimator of each class: ``tiny(**parameters)``."""
     return lambda **parameters: make(transport_class, **{**TINY, **parameters})
 
 

@@ -1,4 +1,4 @@
-"""Domain adaptation: what is moved, what is trained where, and what passes through pipelines and folds."""
+"""Domain adaptation: mapped rows, training data, pipelines and cross-validation."""
 
 import numpy as np
 import pandas as pd
@@ -30,7 +30,7 @@ def routing():
 
 @pytest.fixture(scope="module")
 def domains():
-    """Two blobs, and the same stretched and moved: rows, labels, target rows, target labels."""
+    """Two clusters, stretched and shifted in the target: rows, labels, target rows, target labels."""
     rng = np.random.default_rng(0)
     y, y_target = rng.integers(2, size=150), rng.integers(2, size=120)
     X, X_target = (rng.normal(size=(len(labels), 2)) + 4 * labels[:, None] for labels in (y, y_target))
@@ -53,7 +53,7 @@ def adapter(estimator=None, direction="source_to_target", **parameters):
     return DomainAdapter(transport(**parameters), estimator or LogisticRegression(), direction=direction)
 
 
-def test_target_rows_need_no_label(domains, stacked):
+def test_target_labels_may_be_missing(domains, stacked):
     X, y, X_target, _ = domains
     rows, _, domain = stacked
     without = np.array([*y, *[None] * len(X_target)], dtype=object)
@@ -65,7 +65,7 @@ def test_target_rows_need_no_label(domains, stacked):
 
 @each_direction
 @pytest.mark.parametrize("estimator", [LogisticRegression(), KNeighborsClassifier(), LinearSVC()], ids=str)
-def test_it_predicts_target_rows_where_the_source_alone_fails(domains, direction, estimator):
+def test_adapter_predicts_target_rows_better_than_source_model(domains, direction, estimator):
     X, y, X_target, y_target = domains
     assert clone(estimator).fit(X, y).score(X_target, y_target) < 0.8
     fitted = adapter(estimator, direction).fit(X, y, X_target=X_target)
@@ -74,18 +74,18 @@ def test_it_predicts_target_rows_where_the_source_alone_fails(domains, direction
     assert fitted.classes_.tolist() == [0, 1]
 
 
-def test_source_to_target_trains_on_images_and_predicts_rows_as_they_are(domains):
+def test_source_to_target_trains_on_images_and_predicts_unchanged_rows(domains):
     X, y, X_target, _ = domains
     fitted = adapter().fit(X, y, X_target=X_target)
     moved = transport().fit(X, X_target).transform(X)
     expected = LogisticRegression().fit(moved, y)
     assert np.array_equal(fitted.predict_proba(X_target), expected.predict_proba(X_target))
-    # rows that are known to be the source's are moved first
+    # source rows are moved before prediction
     domain = np.ones(len(X))
     assert np.array_equal(fitted.decision_function(X, sample_domain=domain), expected.decision_function(moved))
 
 
-def test_target_to_source_trains_on_rows_and_predicts_images(domains):
+def test_target_to_source_trains_on_source_rows_and_predicts_images(domains):
     X, y, X_target, _ = domains
     fitted = adapter(direction="target_to_source").fit(X, y, X_target=X_target)
     images = transport().fit(X_target, X).transform(X_target)
@@ -94,7 +94,7 @@ def test_target_to_source_trains_on_rows_and_predicts_images(domains):
     assert np.array_equal(fitted.predict(X, sample_domain=np.ones(len(X))), expected.predict(X))
 
 
-def test_a_regressor(domains):
+def test_regressor_is_adapted(domains):
     X, y, X_target, y_target = domains
     fitted = adapter(Ridge()).fit(X, X.sum(axis=1) + y, X_target=X_target)
     assert is_regressor(fitted)
@@ -106,7 +106,7 @@ def test_a_regressor(domains):
 
 @each_direction
 @pytest.mark.parametrize("hidden", [-1.0, np.nan])
-def test_the_stacked_form_is_the_same_and_ignores_labels_of_the_target(domains, stacked, direction, hidden):
+def test_stacked_samples_give_same_result_and_ignore_target_labels(domains, stacked, direction, hidden):
     X, y, X_target, _ = domains
     rows, labels, domain = stacked
     order = np.random.default_rng(1).permutation(len(rows))
@@ -116,7 +116,7 @@ def test_the_stacked_form_is_the_same_and_ignores_labels_of_the_target(domains, 
     np.testing.assert_allclose(other.predict_proba(X_target), one.predict_proba(X_target), atol=1e-6)
 
 
-def test_score_counts_target_rows_alone(domains, stacked):
+def test_score_uses_target_rows_only(domains, stacked):
     X, y, X_target, y_target = domains
     rows, labels, domain = stacked
     fitted = adapter().fit(X, y, X_target=X_target)
@@ -126,17 +126,17 @@ def test_score_counts_target_rows_alone(domains, stacked):
     assert fitted.score(rows, labels, sample_weight=weights, sample_domain=domain) == 1
 
 
-def test_score_warns_where_cross_validation_would_drop_the_domains(stacked):
+def test_score_warns_if_cross_validation_drops_sample_domain(stacked):
     rows, labels, domain = stacked
     fitted = adapter().fit(rows, labels, sample_domain=domain)
-    fitted.score(rows[domain < 0], labels[domain < 0])  # with routing on, a scorer passes what it has
+    fitted.score(rows[domain < 0], labels[domain < 0])  # with routing, a scorer passes all metadata that it has
     with sklearn.config_context(enable_metadata_routing=False):
         fitted.score(rows, labels, sample_domain=domain)
-        with pytest.warns(UserWarning, match="takes all rows for target rows"):
+        with pytest.warns(UserWarning, match="treats all rows as target rows"):
             cross_val_score(adapter(), rows, labels, cv=FOLDS, params={"sample_domain": domain}, error_score="raise")
 
 
-def test_weights_change_the_law_and_the_training(domains):
+def test_weights_apply_to_transport_and_estimator(domains):
     X, y, X_target, _ = domains
     v, w = (np.random.default_rng(seed).integers(0, 3, size=len(rows)) for seed, rows in ((0, X), (1, X_target)))
     weighted = adapter().fit(X, y, X_target=X_target, sample_weight=v, sample_weight_target=w)
@@ -149,7 +149,7 @@ def test_weights_change_the_law_and_the_training(domains):
         adapter(KNeighborsClassifier()).fit(X, y, X_target=X_target, sample_weight=v)
 
 
-def test_classes_beside_the_rows(domains):
+def test_class_reg_appends_class_indicators(domains):
     X, y, X_target, _ = domains
     fitted = DomainAdapter(transport(), LogisticRegression(), class_reg=0.5).fit(X, y, X_target=X_target)
     expected = adapter().fit(X, y, X_target=X_target).estimator_
@@ -164,7 +164,7 @@ def test_classes_beside_the_rows(domains):
 
 @pytest.mark.parametrize("weights", [False, True])
 @each_direction
-def test_self_training_trains_on_the_target_too(domains, direction, weights):
+def test_self_training_includes_target_rows(domains, direction, weights):
     X, y, X_target, _ = domains
     v, w = (np.linspace(1, 2, len(X)), np.linspace(3, 1, len(X_target))) if weights else (None, None)
     given = {"X_target": X_target, "sample_weight": v, "sample_weight_target": w}
@@ -183,15 +183,15 @@ def test_self_training_trains_on_the_target_too(domains, direction, weights):
 
 
 @pytest.mark.slow
-def test_classes_and_self_training_help_with_blurred_digits():
+def test_class_reg_and_self_training_improve_accuracy_on_blurred_digits():
     digits = load_digits()
     order = np.random.default_rng(0).permutation(len(digits.images))
     source, target, held_out = np.split(order, [600, 1200])
     blurred = np.stack([0.6 * shift(gaussian_filter(image, 0.6), (0.8, 0)) for image in digits.images]).reshape(-1, 64)
     scores = []
     for options in ({}, {"class_reg": 1.0}, {"self_training": True}):
-        moves = OTPTransport(max_iter=300, random_state=0)
-        fitted = DomainAdapter(moves, make_pipeline(StandardScaler(), SVC()), **options)
+        otp = OTPTransport(max_iter=300, random_state=0)
+        fitted = DomainAdapter(otp, make_pipeline(StandardScaler(), SVC()), **options)
         fitted.fit(digits.data[source], digits.target[source], X_target=blurred[target])
         scores.append(fitted.score(blurred[held_out], digits.target[held_out]))
     assert scores[0] > 0.8
@@ -202,7 +202,7 @@ def test_classes_and_self_training_help_with_blurred_digits():
 
 
 @each_direction
-def test_in_a_pipeline_the_target_takes_the_same_steps(domains, direction):
+def test_pipeline_applies_the_same_steps_to_target(domains, direction):
     X, y, X_target, y_target = domains
     pipe = make_pipeline(StandardScaler(), adapter(direction=direction), transform_input=["X_target"])
     pipe.fit(X, y, X_target=X_target)
@@ -212,7 +212,7 @@ def test_in_a_pipeline_the_target_takes_the_same_steps(domains, direction):
     assert pipe.score(X_target, y_target) > 0.95
 
 
-def test_cross_validation_splits_both_domains_and_scores_the_target(stacked):
+def test_cross_validation_splits_both_domains_and_scores_target(stacked):
     rows, labels, domain = stacked
     scores = cross_val_score(
         make_pipeline(StandardScaler(), adapter()),
@@ -223,7 +223,7 @@ def test_cross_validation_splits_both_domains_and_scores_the_target(stacked):
         error_score="raise",
     )
     assert scores.min() > 0.9
-    # wrong labels of the target in training change nothing: they are not looked at
+    # target labels are ignored in training
     expected = []
     for train, test in StratifiedKFold(3, shuffle=True, random_state=0).split(rows, domain):
         pipe = make_pipeline(StandardScaler(), adapter())
@@ -232,7 +232,7 @@ def test_cross_validation_splits_both_domains_and_scores_the_target(stacked):
     assert scores.tolist() == expected
 
 
-def test_grid_search_over_parts_of_an_adapter(stacked):
+def test_grid_search_sets_nested_parameters(stacked):
     rows, labels, domain = stacked
     grid = {"transport__max_iter": [1, 40], "estimator__C": [1.0], "direction": DIRECTIONS}
     search = GridSearchCV(adapter(), grid, cv=FOLDS, error_score="raise").fit(rows, labels, sample_domain=domain)
@@ -240,7 +240,7 @@ def test_grid_search_over_parts_of_an_adapter(stacked):
     assert search.predict(rows[domain < 0]).shape == ((domain < 0).sum(),)
 
 
-def test_a_transport_takes_stacked_samples(stacked, domains):
+def test_transport_accepts_stacked_samples(stacked, domains):
     X, _, X_target, _ = domains
     rows, labels, domain = stacked
     weights = np.random.default_rng(0).random(len(rows))
@@ -256,7 +256,7 @@ def test_a_transport_takes_stacked_samples(stacked, domains):
     assert scores[0] == scores[1] != one.score(X, X_target)
 
 
-def test_grid_search_of_a_transport_holds_out_rows_of_both_samples(stacked, monkeypatch):
+def test_grid_search_of_transport_holds_out_rows_of_both_samples(stacked, monkeypatch):
     rows, _, domain = stacked
     seen = []
     original = SNOTTransport.score
@@ -273,23 +273,23 @@ def test_grid_search_of_a_transport_holds_out_rows_of_both_samples(stacked, monk
     assert all(20 < n_target < n - 20 for n, n_target in seen)
 
 
-# the step for pipelines that name domains
+# TransportAdapter, a step for pipelines with domain labels
 
 
 @each_direction
-def test_a_step_moves_the_rows_of_one_domain(stacked, direction):
+def test_transport_adapter_moves_rows_of_one_domain(stacked, direction):
     rows, _, domain = stacked
     step = TransportAdapter(transport(), direction=direction).fit(rows, sample_domain=domain)
     images = step.transform(rows, sample_domain=domain)
-    moves = domain > 0 if direction == "source_to_target" else domain < 0
-    assert np.array_equal(images[~moves], rows[~moves])
-    assert np.array_equal(images[moves], step.transport_.transform(rows[moves]))
+    is_moved = domain > 0 if direction == "source_to_target" else domain < 0
+    assert np.array_equal(images[~is_moved], rows[~is_moved])
+    assert np.array_equal(images[is_moved], step.transport_.transform(rows[is_moved]))
     assert np.array_equal(images, clone(step).fit_transform(rows, sample_domain=domain))
     alone = step.transform(rows[domain < 0])
     assert np.array_equal(alone, images[domain < 0])
 
 
-def test_a_step_keeps_names_and_dtypes(stacked):
+def test_transport_adapter_keeps_names_and_dtypes(stacked):
     rows, _, domain = stacked
     frame = pd.DataFrame(rows.astype(np.float32), columns=["a", "b"])
     step = TransportAdapter(transport()).set_output(transform="pandas").fit(frame, sample_domain=pd.Series(domain))
@@ -299,7 +299,7 @@ def test_a_step_keeps_names_and_dtypes(stacked):
 
 
 @each_direction
-def test_a_step_in_skada(stacked, direction):
+def test_transport_adapter_works_in_skada(stacked, direction):
     skada = pytest.importorskip("skada")
     from skada.metrics import PredictionEntropyScorer
 
@@ -317,49 +317,49 @@ def test_a_step_in_skada(stacked, direction):
         assert np.isfinite(search.cv_results_["mean_test_score"]).all()
 
 
-# bad use
+# invalid arguments
 
 
-def test_bad_use(domains, stacked):
+def test_invalid_arguments_raise(domains, stacked):
     X, y, X_target, _ = domains
     rows, labels, domain = stacked
-    for words, call in {
+    for message, call in {
         "X_target is missing": lambda: adapter().fit(X, y),
         "pass target rows as X_target": lambda: adapter().fit(X, X_target),
         "y is missing": lambda: adapter().fit(X, None, X_target=X_target),
-        "y must hold one label per row of X": lambda: adapter().fit(X, y[1:], X_target=X_target),
-        "X_target is a target sample, and sample_domain": lambda: adapter().fit(
+        "y must contain one label per row of X": lambda: adapter().fit(X, y[1:], X_target=X_target),
+        "X_target is a target sample, but with sample_domain": lambda: adapter().fit(
             rows, labels, X_target=X_target, sample_domain=domain
         ),
-        "sample_weight_target is for X_target": lambda: adapter().fit(
+        "sample_weight_target must be None with sample_domain": lambda: adapter().fit(
             rows, labels, sample_domain=domain, sample_weight_target=np.ones(3)
         ),
         "X_target: X has 1 features": lambda: adapter().fit(X, y, X_target=X_target[:, :1]),
-        "all have the same sign": lambda: adapter().fit(X, y, sample_domain=y + 1),
-        "got 0 or numbers that are not finite": lambda: adapter().fit(X, y, sample_domain=y),
+        "got one sign only": lambda: adapter().fit(X, y, sample_domain=y + 1),
+        "got values that are 0 or not finite": lambda: adapter().fit(X, y, sample_domain=y),
         "one number per row of X": lambda: adapter().fit(X, y, sample_domain=[1, -1]),
-        "sample_domain must hold": lambda: adapter().fit(X, y, sample_domain=np.where(y > 0, "source", "target")),
+        "sample_domain must contain": lambda: adapter().fit(X, y, sample_domain=np.where(y > 0, "source", "target")),
         "direction must be 'source_to_target' or 'target_to_source', got 'back'": lambda: adapter(direction="back").fit(
             X, y, X_target=X_target
         ),
         "class_reg must be a number of at least 0, got -1": lambda: DomainAdapter(
             transport(), LogisticRegression(), class_reg=-1
         ).fit(X, y, X_target=X_target),
-        "is for a classifier with direction='source_to_target'": lambda: DomainAdapter(
+        "requires a classifier and direction='source_to_target'": lambda: DomainAdapter(
             transport(), Ridge(), class_reg=1
         ).fit(X, y, X_target=X_target),
         "self_training must be True or False, got 2": lambda: (
             adapter().set_params(self_training=2).fit(X, y, X_target=X_target)
         ),
-        "self_training=True is for a classifier": lambda: DomainAdapter(transport(), Ridge(), self_training=True).fit(
+        "self_training=True requires a classifier": lambda: DomainAdapter(transport(), Ridge(), self_training=True).fit(
             X, y, X_target=X_target
         ),
         "sample_domain is missing": lambda: TransportAdapter(transport()).fit(rows),
         "no target rows": lambda: adapter().fit(X, y, X_target=X_target).score(X, y, sample_domain=np.ones(len(X))),
-        "y is a target sample, and sample_domain": lambda: transport().fit(rows, X_target, sample_domain=domain),
+        "y is a target sample, but with sample_domain": lambda: transport().fit(rows, X_target, sample_domain=domain),
         "sample_domain must be positive": lambda: transport().fit(rows, sample_domain=np.ones(len(rows))),
     }.items():
-        with pytest.raises(ValueError, match=words):
+        with pytest.raises(ValueError, match=message):
             call()
     for estimator in (None, StandardScaler(), LogisticRegression):
         with pytest.raises(TypeError, match="estimator must be a classifier or regressor, such as"):
@@ -371,23 +371,23 @@ def test_bad_use(domains, stacked):
 
 
 @pytest.mark.parametrize(
-    ("options", "words"),
+    ("options", "message"),
     [
         ({}, r"does not accept the X_target parameter"),
         ({"transform_input": ["X_target"]}, r"transform_input.*metadata routing is enabled"),
     ],
     ids=["plain", "transform_input"],
 )
-def test_a_pipeline_without_routing_refuses_the_target(domains, options, words):
+def test_pipeline_without_routing_rejects_target(domains, options, message):
     X, y, X_target, _ = domains
     with sklearn.config_context(enable_metadata_routing=False):
         for last in (adapter(), transport()):
             pipe = make_pipeline(StandardScaler(), last, **options)
-            with pytest.raises(ValueError, match=words):
+            with pytest.raises(ValueError, match=message):
                 pipe.fit(X, y, X_target=X_target)
 
 
-def test_a_failed_fit_leaves_the_adapter_as_it_was(domains):
+def test_failed_fit_leaves_adapter_unchanged(domains):
     X, y, X_target, _ = domains
     for fitted in (adapter(), adapter().fit(X, y, X_target=X_target)):
         before = dict(vars(fitted))

@@ -1,4 +1,4 @@
-"""Moments from draws alone, the optimal map between Gaussians, and what networks see of two laws."""
+"""Moments of samplers, the optimal map between Gaussians, and preconditioners of the networks."""
 
 import ot
 import pytest
@@ -19,7 +19,7 @@ def moments(d, seed, scale=1.0, n_rows=10**9):
     return Moments(mean, covariance(d, seed, scale), n_rows)
 
 
-def test_moments_are_those_of_the_rows():
+def test_moments_equal_those_of_rows():
     rows = torch.randn(500, 3, generator=seeded()) @ torch.randn(3, 3, generator=seeded(1)) + 2
     found = Moments.of(as_sampler(rows), seeded())
     assert found.n_rows == pytest.approx(500, rel=0.01)
@@ -27,7 +27,7 @@ def test_moments_are_those_of_the_rows():
     torch.testing.assert_close(found.covariance, torch.cov(rows.double().T), atol=0.05, rtol=0)
 
 
-def test_moments_of_weighted_rows_are_exact_and_those_of_repeated_ones():
+def test_moments_of_weighted_rows_equal_those_of_repeated_rows():
     rows, weights = torch.randn(50, 3, generator=seeded()), torch.arange(50) % 3
     one = Moments.of(ArraySampler(rows, weights), seeded())
     other = Moments.of(as_sampler(rows.repeat_interleave(weights, dim=0)), seeded())
@@ -37,7 +37,7 @@ def test_moments_of_weighted_rows_are_exact_and_those_of_repeated_ones():
     assert one.n_rows == other.n_rows == pytest.approx(float(weights.sum() ** 2 / weights.square().sum()))
 
 
-def test_moments_of_many_rows_come_from_draws():
+def test_moments_of_callable_are_estimated_from_draws():
     rows = torch.randn(500, 3, generator=seeded())
     of_rows, of_draws = (
         Moments.of(as_sampler(rows), seeded()),
@@ -48,16 +48,16 @@ def test_moments_of_many_rows_come_from_draws():
     torch.testing.assert_close(of_draws.mean, of_rows.mean, atol=0.02, rtol=0)
 
 
-def test_the_map_pushes_one_gaussian_to_the_other_and_back():
+def test_affine_transport_maps_gaussians_in_both_directions():
     source, target = moments(4, 0), moments(4, 2, scale=3.0)
-    there, back = affine_transport(source, target)
-    torch.testing.assert_close(there.matrix, there.matrix.T)
-    assert torch.linalg.eigvalsh(there.matrix).min() > 0  # symmetric, positive, right moments: the optimal map
-    for one, other, image in ((source, target, there), (target, source, back)):
+    forward, backward = affine_transport(source, target)
+    torch.testing.assert_close(forward.matrix, forward.matrix.T)
+    assert torch.linalg.eigvalsh(forward.matrix).min() > 0  # with the right moments, it is the optimal map
+    for one, other, image in ((source, target, forward), (target, source, backward)):
         torch.testing.assert_close(image.matrix @ one.covariance @ image.matrix, other.covariance, rtol=1e-3, atol=1e-3)
         torch.testing.assert_close(image.matrix @ one.mean + image.offset, other.mean)
-    cost = (there.matrix @ source.mean + there.offset - source.mean).square().sum() + torch.trace(
-        source.covariance @ (torch.eye(4) - there.matrix).matrix_power(2)
+    cost = (forward.matrix @ source.mean + forward.offset - source.mean).square().sum() + torch.trace(
+        source.covariance @ (torch.eye(4) - forward.matrix).matrix_power(2)
     )
     expected = ot.gaussian.bures_wasserstein_distance(
         *(each.numpy() for each in (source.mean, target.mean, source.covariance, target.covariance))
@@ -65,33 +65,33 @@ def test_the_map_pushes_one_gaussian_to_the_other_and_back():
     assert float(cost) == pytest.approx(float(expected) ** 2, rel=1e-3)
 
 
-def test_a_singular_covariance_gives_finite_maps():
-    turn = torch.linalg.qr(torch.randn(3, 3, generator=seeded()).double())[0]
+def test_singular_covariance_gives_finite_maps():
+    rotation = torch.linalg.qr(torch.randn(3, 3, generator=seeded()).double())[0]
     for thickness in (0.0, 1e-12, 1e-8):
-        covariance = turn @ torch.diag(torch.tensor([1.0, 1.0, thickness])).double() @ turn.T
+        covariance = rotation @ torch.diag(torch.tensor([1.0, 1.0, thickness])).double() @ rotation.T
         flat = Moments(torch.zeros(3).double(), covariance, 10**6)
         for source, target in ((flat, moments(3, 0)), (moments(3, 0), flat), (flat, flat)):
-            there, back = affine_transport(source, target)
-            assert torch.isfinite(back.matrix).all()
-            assert torch.linalg.eigvalsh(there.matrix).min() > 0
-            for lens in preconditioners(there.matrix, source.covariance, torch.eye(3).double()[:, :1]):
-                assert torch.isfinite(lens).all()
+            forward, backward = affine_transport(source, target)
+            assert torch.isfinite(backward.matrix).all()
+            assert torch.linalg.eigvalsh(forward.matrix).min() > 0
+            for P in preconditioners(forward.matrix, source.covariance, torch.eye(3).double()[:, :1]):
+                assert torch.isfinite(P).all()
 
 
-def test_between_two_samples_of_one_law_the_map_is_a_shift():
+def test_map_between_two_samples_of_one_law_is_a_shift():
     rows = torch.randn(4000, 20, generator=seeded())
     one, other = (Moments.of(as_sampler(half), seeded()) for half in rows.split(2000))
-    there, _ = affine_transport(one, other)
-    assert torch.equal(there.matrix.round(decimals=9), torch.eye(20).double())
-    # and not so for a law that differs
-    wider = Moments(other.mean, 4 * other.covariance, other.n_rows)
-    torch.testing.assert_close(affine_transport(one, wider)[0].matrix, 2 * torch.eye(20).double(), atol=0.5, rtol=0)
+    forward, _ = affine_transport(one, other)
+    assert torch.equal(forward.matrix.round(decimals=9), torch.eye(20).double())
+    # a different law gives a different matrix
+    wide = Moments(other.mean, 4 * other.covariance, other.n_rows)
+    torch.testing.assert_close(affine_transport(one, wide)[0].matrix, 2 * torch.eye(20).double(), atol=0.5, rtol=0)
 
 
 @pytest.mark.parametrize("rank", [1, 3, 4])
-def test_common_axes_turn_two_covariances_into_diagonal_matrices(rank):
+def test_common_axes_diagonalise_two_covariances(rank):
     one, other = (root[:, :rank] @ root[:, :rank].T for root in (covariance(4, 0), covariance(4, 0) @ covariance(4, 2)))
-    if rank < 4:  # one law has fewer directions, within those of the other
+    if rank < 4:  # the first law varies in a subspace of the second
         one = other @ one @ other
     axes, shares = common_axes(one, other)
     torch.testing.assert_close(axes @ axes.T, other, rtol=1e-6, atol=1e-9)
@@ -99,32 +99,32 @@ def test_common_axes_turn_two_covariances_into_diagonal_matrices(rank):
     assert (shares >= 0).all()
 
 
-def test_preconditioners_keep_inner_products_and_give_both_laws_one_covariance():
+def test_preconditioners_preserve_inner_products_and_equalise_covariances():
     source, target = moments(4, 0), moments(4, 2, scale=3.0)
-    there, _ = affine_transport(source, target)
+    forward, _ = affine_transport(source, target)
     for n_thin in (0, 1):
-        of_source, of_target = preconditioners(there.matrix, source.covariance, torch.eye(4).double()[:, :n_thin])
-        seen = [lens @ law.covariance @ lens.T for lens, law in ((of_source, source), (of_target, target))]
-        torch.testing.assert_close(*seen, rtol=1e-3, atol=1e-3)
-    of_source, of_target = preconditioners(there.matrix, source.covariance, torch.eye(4).double()[:, :0])
-    product = of_source.T @ of_target
+        P_source, P_target = preconditioners(forward.matrix, source.covariance, torch.eye(4).double()[:, :n_thin])
+        transformed = [P @ law.covariance @ P.T for P, law in ((P_source, source), (P_target, target))]
+        torch.testing.assert_close(*transformed, rtol=1e-3, atol=1e-3)
+    P_source, P_target = preconditioners(forward.matrix, source.covariance, torch.eye(4).double()[:, :0])
+    product = P_source.T @ P_target
     torch.testing.assert_close(product, product[0, 0] * torch.eye(4).double())
 
 
-def test_a_direction_that_the_target_has_not_got_is_small_on_both_sides():
+def test_direction_missing_in_target_is_small_in_both_laws():
     source = Moments(torch.zeros(2).double(), torch.eye(2).double(), 10**9)
     target = Moments(torch.zeros(2).double(), torch.diag(torch.tensor([4.0, 0.0])).double(), 10**9)
-    there, _ = affine_transport(source, target)
-    of_both = preconditioners(there.matrix, source.covariance, torch.eye(2).double()[:, :0])
-    for lens, law in zip(of_both, (source, target), strict=True):
-        first, second = (lens @ law.covariance @ lens.T).diagonal()
+    forward, _ = affine_transport(source, target)
+    P_both = preconditioners(forward.matrix, source.covariance, torch.eye(2).double()[:, :0])
+    for P, law in zip(P_both, (source, target), strict=True):
+        first, second = (P @ law.covariance @ P.T).diagonal()
         assert second < 0.01 * first
 
 
-def test_a_lens_enlarges_the_one_thin_direction_and_gives_a_layer_rows_of_mean_square_four():
+def test_preconditioner_enlarges_single_thin_direction_and_gives_rows_of_mean_square_four():
     d, identity = 100, torch.eye(100).double()
-    lens, _ = preconditioners(identity, identity, identity[:, -1:])
-    seen = lens.square().sum(0)
-    assert float(seen[-1] / seen[:-1].sum()) == pytest.approx(16, rel=1e-6)
-    rows = torch.randn(1000, d, generator=seeded()).double() @ lens.T
+    P, _ = preconditioners(identity, identity, identity[:, -1:])
+    transformed = P.square().sum(0)
+    assert float(transformed[-1] / transformed[:-1].sum()) == pytest.approx(16, rel=1e-6)
+    rows = torch.randn(1000, d, generator=seeded()).double() @ P.T
     assert float(rows.square().mean()) == pytest.approx(4, rel=0.1)

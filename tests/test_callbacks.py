@@ -1,4 +1,4 @@
-"""Callbacks: early stopping on a scripted fit, and the progress bar with rich and without."""
+"""Callbacks: early stopping on prescribed distances, and the progress bar with and without rich."""
 
 import io
 import sys
@@ -18,7 +18,7 @@ X = torch.randn(100, 2, generator=torch.Generator().manual_seed(0))
 
 
 class Shift(Problem):
-    """Images at a distance from the target that the test sets."""
+    """Problem whose images have a prescribed distance from the target."""
 
     def __init__(self):
         super().__init__()
@@ -27,14 +27,14 @@ class Shift(Problem):
         self.distance = nn.Parameter(torch.tensor(0.0))
 
     def loss(self, player, batch):
-        raise AssertionError("never played")
+        raise AssertionError("never trained")
 
     def map(self, x):
         return x + self.distance
 
 
-def follow(distances, every=10, settles=0.0, **options):
-    """Feed distances, one per record; return the callback, the problem and the record at which it stopped."""
+def run_early_stopping(distances, every=10, settles=0.0, **options):
+    """Pass one distance per record; return callback, problem and index of the record that stopped the fit."""
     problem = Shift()
     stopping = EarlyStopping(X, X, settled=lambda progress: progress >= settles, **options)
     for i, distance in enumerate(distances):
@@ -45,52 +45,52 @@ def follow(distances, every=10, settles=0.0, **options):
     return stopping, problem, None
 
 
-def test_stops_after_so_many_steps_without_an_improvement():
+def test_early_stopping_stops_after_n_iter_no_change_steps():
     distances = [3, 2, 1, 1.5, 1.4, 1.3, 1.2, 1.1, 1.05]
-    assert follow(distances, tol=0.0, n_iter_no_change=30)[2] == 5
-    assert follow(distances, tol=0.0, n_iter_no_change=25)[2] == 5
-    assert follow(distances, tol=0.0, n_iter_no_change=50)[2] == 7
+    assert run_early_stopping(distances, tol=0.0, n_iter_no_change=30)[2] == 5
+    assert run_early_stopping(distances, tol=0.0, n_iter_no_change=25)[2] == 5
+    assert run_early_stopping(distances, tol=0.0, n_iter_no_change=50)[2] == 7
 
 
-def test_goes_on_while_it_improves():
-    assert follow([5 - 0.1 * i for i in range(20)], tol=0.0, n_iter_no_change=10)[2] is None
+def test_early_stopping_continues_while_distance_decreases():
+    assert run_early_stopping([5 - 0.1 * i for i in range(20)], tol=0.0, n_iter_no_change=10)[2] is None
 
 
-def test_an_improvement_below_tol_is_none():
+def test_decrease_below_tol_is_no_improvement():
     distances = [1 - 0.01 * i for i in range(20)]
-    assert follow(distances, tol=1e-6, n_iter_no_change=30)[2] is None
-    assert follow(distances, tol=0.1, n_iter_no_change=30)[2] == 3
+    assert run_early_stopping(distances, tol=1e-6, n_iter_no_change=30)[2] is None
+    assert run_early_stopping(distances, tol=0.1, n_iter_no_change=30)[2] == 3
 
 
-def test_counts_from_where_the_problem_has_settled():
+def test_early_stopping_starts_once_problem_is_settled():
     distances = [0, 1, 2, 3, 4, 2.5, 3, 3, 3, 3]
-    assert follow(distances, tol=0.0, n_iter_no_change=30)[2] == 3
-    stopping, problem, stopped = follow(distances, settles=0.4, tol=0.0, n_iter_no_change=30)
+    assert run_early_stopping(distances, tol=0.0, n_iter_no_change=30)[2] == 3
+    stopping, problem, stopped = run_early_stopping(distances, settles=0.4, tol=0.0, n_iter_no_change=30)
     assert stopped == 8
     stopping.finish(problem)
     assert problem.distance == 2.5
 
 
-def test_restores_the_best_weights():
-    stopping, problem, _ = follow([3, 1, 2, 2, 2], tol=0.0, n_iter_no_change=30)
+def test_finish_restores_best_weights():
+    stopping, problem, _ = run_early_stopping([3, 1, 2, 2, 2], tol=0.0, n_iter_no_change=30)
     assert problem.distance == 2
     stopping.finish(problem)
     assert problem.distance == 1
 
 
-def test_before_the_first_record_there_is_nothing_to_restore():
+def test_finish_without_records_restores_nothing():
     problem = Shift()
     EarlyStopping(X, X, tol=0.0, n_iter_no_change=1).finish(problem)
     assert problem.distance == 0
 
 
-def test_writes_the_validation_value_into_the_record():
+def test_validation_distance_is_recorded():
     record = {"progress": 0.5}
     EarlyStopping(X, X + 1, tol=0.0, n_iter_no_change=1)(1, Shift(), record)
     assert record["validation"] > 0.1
 
 
-def bar_of(record, stream=None):
+def show_bar(record, stream=None):
     with ProgressBar(stream) as bar:
         assert bar(3, Shift(), record) is False
     return bar
@@ -106,30 +106,30 @@ def without_rich(monkeypatch):
 
 
 @pytest.mark.usefixtures("without_rich")
-def test_the_plain_bar_writes_one_line():
+def test_plain_bar_writes_one_line():
     stream = io.StringIO()
-    assert bar_of(RECORD, stream).bar is None
+    assert show_bar(RECORD, stream).bar is None
     assert "25%  12 s left  step 3  loss 1.5/2  eps 0.5  discrepancy 0.125" in stream.getvalue()
     assert stream.getvalue().endswith("\n")
 
 
 @pytest.mark.usefixtures("without_rich")
-def test_the_plain_bar_goes_to_standard_error(capsys):
-    bar_of(RECORD)
+def test_plain_bar_writes_to_standard_error(capsys):
+    show_bar(RECORD)
     shown = capsys.readouterr()
     assert "step 3" in shown.err
     assert shown.out == ""
 
 
-def test_the_rich_bar_goes_to_standard_error(capsys):
+def test_rich_bar_writes_to_standard_error(capsys):
     pytest.importorskip("rich")
-    assert bar_of(RECORD).bar is not None
+    assert show_bar(RECORD).bar is not None
     shown = capsys.readouterr()
     assert "step 3" in shown.err.replace("\n", " ")
     assert shown.out == ""
 
 
-def test_both_work_in_the_loop():
+def test_early_stopping_and_bar_work_in_training_loop():
     problem = SNOT(2, make_form(2, hidden_layer_sizes=(8, 8)))
     stopping = EarlyStopping(X, X, tol=1.0, n_iter_no_change=10)
     with ProgressBar(io.StringIO()) as bar:

@@ -1,4 +1,4 @@
-"""scikit-learn's own checks of every public estimator, listed by name."""
+"""scikit-learn's common checks of every public estimator."""
 
 import inspect
 from pathlib import Path
@@ -20,16 +20,16 @@ def shifted(X):
     try:
         return check_array(X, dtype=(np.float64, np.float32)) + 1
     except (TypeError, ValueError):
-        return X  # bad input is for the estimator to refuse
+        return X  # the estimator must raise the error
 
 
 def with_target(cls):
-    """A subclass that supplies a target, the shifted source, where the checks give none."""
+    """Return a subclass that uses the shifted source as target if a check passes no target."""
 
     def lacks_target(y, X_target):
         return X_target is None and (y is None or np.asarray(y).ndim == 1)
 
-    def supplied(method):
+    def with_default_target(method):
         def fit(self, X, y=None, *, X_target=None, sample_weight=None, sample_weight_target=None):
             if lacks_target(y, X_target):
                 X_target, sample_weight_target = shifted(X), sample_weight
@@ -43,16 +43,16 @@ def with_target(cls):
             X_target = np.eye(3, self.n_features_in_)
         return cls.score(self, X, y, X_target=X_target, **metadata)
 
-    methods = {name: supplied(getattr(cls, name)) for name in ("fit", "partial_fit") if hasattr(cls, name)}
+    methods = {name: with_default_target(getattr(cls, name)) for name in ("fit", "partial_fit") if hasattr(cls, name)}
     return type(cls.__name__, (cls,), {**methods, "score": score, "__module__": __name__})
 
 
-def domains_of(X):
-    """A domain for every row that is the row's own, however often it stands there."""
+def domains_from_rows(X):
+    """Return domains that depend on the values of each row, so that equal rows have equal domains."""
     try:
         digits = np.floor(1e4 * check_array(X, dtype=np.float64).sum(axis=1)) % 2
     except (TypeError, ValueError):
-        return [1, -1]  # bad input is for the estimator to refuse
+        return [1, -1]  # the estimator must raise the error
     return np.where(digits == 0, 1, -1) if 0 < digits.mean() < 1 else np.resize([1, -1], len(digits))
 
 
@@ -67,7 +67,7 @@ class Adapter(DomainAdapter):
 class Step(TransportAdapter):
     def fit(self, X, y=None, *, sample_domain=None, sample_weight=None):
         if sample_domain is None:
-            sample_domain = domains_of(X)
+            sample_domain = domains_from_rows(X)
         return super().fit(X, y, sample_domain=sample_domain, sample_weight=sample_weight)
 
 
@@ -86,21 +86,21 @@ ADAPTERS = [
 ]
 
 
-def test_every_public_estimator_is_checked():
+def test_all_public_estimators_are_checked():
     public = {cls for cls in vars(neuralot).values() if inspect.isclass(cls) and issubclass(cls, BaseEstimator)}
     checked = {cls for instance in [*(cls() for cls in CHECKED), *ADAPTERS] for cls in type(instance).__mro__}
     assert public <= checked
 
 
 @parametrize_with_checks([*(make(cls, **SMALL) for cls in CHECKED), *ADAPTERS])
-def test_sklearn_check(estimator, check):
+def test_estimator_passes_sklearn_check(estimator, check):
     check(estimator)
 
 
 @pytest.mark.parametrize(
     "estimator", [cls() for cls in TRANSPORTS] + [DomainAdapter(INNER, Ridge()), TransportAdapter(INNER)]
 )
-def test_the_html_representation_links_to_the_documentation(estimator):
+def test_html_representation_links_to_documentation(estimator):
     name = type(estimator).__name__
     html = estimator._repr_html_()
     assert f"neuralot.readthedocs.io/en/latest/generated/neuralot.{name}.html" in html

@@ -36,25 +36,25 @@ def test_transport_inverts_the_gradient_of_the_cost(name):
 
 
 @with_map
-def test_zero_gradient_moves_nothing(name):
+def test_zero_gradient_gives_identity(name):
     x = rows(5, 3)
     assert torch.equal(COSTS[name][0].map_from_gradient(x, torch.zeros_like(x)), x)
 
 
-def test_a_cost_without_a_map_says_what_to_do():
+def test_cost_without_map_raises_with_advice():
     x = rows(2, 3)
     with pytest.raises(NotImplementedError, match="map_form='network'"):
         COSTS["callable"][0].map_from_gradient(x, x)
 
 
 @pytest.mark.parametrize("p", [1, 0.5, -1, float("nan")])
-def test_lp_needs_an_exponent_above_one(p):
+def test_lp_requires_exponent_above_one(p):
     with pytest.raises(ValueError, match="p must be a finite number greater than 1"):
         Lp(p)
 
 
 @pytest.mark.parametrize("given", ["sqeuclidean", SquaredEuclidean(), Lp(1.5), lambda x, y: (x - y).norm(dim=-1)])
-def test_as_cost_takes_a_name_a_cost_or_a_function(given):
+def test_as_cost_accepts_name_cost_and_function(given):
     cost = as_cost(given)
     assert isinstance(cost, Cost)
     assert as_cost(cost) is cost
@@ -62,13 +62,13 @@ def test_as_cost_takes_a_name_a_cost_or_a_function(given):
 
 
 @pytest.mark.parametrize("bad", ["l2", "", None, 2, (1, 2)])
-def test_as_cost_names_what_it_takes(bad):
+def test_as_cost_rejects_other_values(bad):
     with pytest.raises(ValueError, match=r"cost must be 'sqeuclidean'.*got"):
         as_cost(bad)
 
 
 @pytest.mark.parametrize("name", COSTS)
-def test_in_units_is_the_cost_of_the_original_rows_up_to_a_factor(name):
+def test_in_units_is_proportional_to_cost_of_original_rows(name):
     cost = COSTS[name][0]
     x, y, centre = rows(6, 3), rows(6, 3, seed=1), torch.tensor([1.0, -2.0, 5.0])
     standardised = cost.in_units(centre, 3.0, 7.0)(x, y)
@@ -76,18 +76,18 @@ def test_in_units_is_the_cost_of_the_original_rows_up_to_a_factor(name):
     torch.testing.assert_close(ratio, ratio[:1].expand(6))
 
 
-def test_a_callable_cost_sees_the_users_units():
-    seen = []
-    cost = CallableCost(lambda x, y: seen.append((x, y)) or (x - y).square().sum(-1))
+def test_callable_cost_receives_rows_in_original_units():
+    received = []
+    cost = CallableCost(lambda x, y: received.append((x, y)) or (x - y).square().sum(-1))
     x, y, centre = rows(2, 3), rows(2, 3, seed=1), torch.tensor([1.0, 2.0, 3.0])
     level = cost.in_units(centre, 3.0, 7.0)(x, y)
-    torch.testing.assert_close(seen[0][0], 3 * x + centre)
-    torch.testing.assert_close(seen[0][1], 3 * y + centre)
+    torch.testing.assert_close(received[0][0], 3 * x + centre)
+    torch.testing.assert_close(received[0][1], 3 * y + centre)
     torch.testing.assert_close(level, 9 / 7 * (x - y).square().sum(-1))
 
 
 class Quartic(Cost):
-    """Not homogeneous: |x - y|^2 + |x|^4, whose map is that of the first term, the gradient of the second removed."""
+    """Cost |x - y|^2 + |x|^4, which is not homogeneous. Its map is that of the first term."""
 
     has_map_from_gradient = True
 
@@ -98,7 +98,7 @@ class Quartic(Cost):
         return x - (gradient - 4 * x * x.square().sum(-1, keepdim=True)) / 2
 
 
-def test_a_cost_of_the_users_own_is_seen_in_the_users_units():
+def test_custom_cost_receives_rows_in_original_units():
     x, y, centre = rows(6, 3).requires_grad_(), rows(6, 3, seed=1), torch.tensor([1.0, -2.0, 5.0])
     cost = Quartic().in_units(centre, 3.0, 7.0)
     torch.testing.assert_close(cost(x, y), Quartic()(3 * x + centre, 3 * y + centre) / 7)

@@ -1,4 +1,4 @@
-"""Every pair's stated truth, against POT's exact solver and against its own laws."""
+"""Stated costs, plans and maps of all pairs, compared with POT's exact solver and with the laws."""
 
 import os
 
@@ -24,15 +24,15 @@ SMALL = small_pairs()
 PAIRS = SMALL + [make(5) for make in IN_ANY_DIMENSION]
 
 
-def each(pairs):
+def each_pair(pairs):
     return pytest.mark.parametrize("pair", pairs, ids=lambda pair: f"{pair.name}-{pair.n_features}")
 
 
-with_plan = each([pair for pair in PAIRS if pair.exact_plan is not None])
+with_plan = each_pair([pair for pair in PAIRS if pair.exact_plan is not None])
 
 
 def assert_same_mean(first, second, n_errors=5.0, slack=0.0):
-    """Two samples' column means agree within their standard errors, exactly where both are constant."""
+    """Check that column means agree within their standard errors, and exactly in constant columns."""
     error = np.sqrt(first.var(axis=0) / len(first) + second.var(axis=0) / len(second))
     assert (np.abs(first.mean(axis=0) - second.mean(axis=0)) <= n_errors * error + slack + 1e-12).all()
 
@@ -44,8 +44,8 @@ def second_moments(points):
 # sampling
 
 
-@each(PAIRS)
-def test_sample_is_seeded_and_of_the_stated_shape(pair):
+@each_pair(PAIRS)
+def test_sample_is_reproducible_and_has_given_shape(pair):
     before = np.random.get_state()[1].copy()  # noqa: NPY002
     X, Y = pair.sample(7, 4, random_state=3)
     assert X.shape == (7, pair.n_features)
@@ -60,7 +60,7 @@ def test_sample_is_seeded_and_of_the_stated_shape(pair):
 
 
 @pytest.mark.parametrize("kind", [np.random.RandomState, np.random.default_rng])
-def test_random_state_may_be_a_generator_that_moves_on(kind):
+def test_random_state_may_be_a_generator(kind):
     pair = datasets.make_moons()
     state = kind(0)
     first, second = pair.sample(5, random_state=state), pair.sample(5, random_state=state)
@@ -68,7 +68,7 @@ def test_random_state_may_be_a_generator_that_moves_on(kind):
     assert np.array_equal(pair.sample(5, random_state=kind(0))[1], first[1])
 
 
-@each(SMALL)
+@each_pair(SMALL)
 def test_source_and_target_rows_are_independent(pair):
     X, Y = pair.sample(4000, random_state=0)
     moving = (X.std(axis=0) > 0)[:, None] & (Y.std(axis=0) > 0)
@@ -78,56 +78,56 @@ def test_source_and_target_rows_are_independent(pair):
 
 
 @pytest.mark.parametrize(("n_source", "n_target", "name"), [(0, 3, "n_source"), (3, 0, "n_target")])
-def test_sample_names_a_bad_size(n_source, n_target, name):
+def test_sample_rejects_bad_size(n_source, n_target, name):
     with pytest.raises(ValueError, match=name):
         datasets.make_parallel().sample(n_source, n_target)
 
 
 @pytest.mark.parametrize("make", IN_ANY_DIMENSION)
 @pytest.mark.parametrize("n_features", [0, -1, 2.5, "2"])
-def test_bad_n_features_is_named(make, n_features):
+def test_bad_n_features_is_rejected(make, n_features):
     with pytest.raises(ValueError, match="n_features"):
         make(n_features)
 
 
 @pytest.mark.parametrize("make", IN_ANY_DIMENSION[:4])
-def test_flat_pairs_need_two_features(make):
+def test_flat_pairs_require_two_features(make):
     with pytest.raises(ValueError, match="n_features must be at least 2, got 1"):
         make(1)
 
 
 @pytest.mark.parametrize("make", [datasets.make_moons, datasets.make_eight_gaussians])
-def test_bad_noise_is_named(make):
+def test_bad_noise_is_rejected(make):
     with pytest.raises(ValueError, match="noise"):
         make(noise=-0.1)
     with pytest.raises(ValueError, match="noise"):
         make(noise=float("nan"))
 
 
-def test_bad_radius_is_named():
+def test_bad_radius_is_rejected():
     with pytest.raises(ValueError, match="radius"):
         datasets.make_eight_gaussians(radius=0.0)
 
 
-def test_small_pairs_are_planar_and_named_apart():
+def test_small_pairs_are_planar_with_distinct_names():
     assert {pair.n_features for pair in SMALL} == {2}
     assert len({pair.name for pair in SMALL}) == len(SMALL) == 8
 
 
-# the stated truth
+# stated costs, plans and maps
 
 
-@each([pair for pair in PAIRS if pair.target_variance is not None])
-def test_target_variance(pair):
+@each_pair([pair for pair in PAIRS if pair.target_variance is not None])
+def test_target_variance_equals_sample_variance(pair):
     Y = pair.target(40_000, np.random.default_rng(0))
     squares = ((Y - Y.mean(axis=0)) ** 2).sum(axis=1)
-    # a law of constant distance to its mean has no sampling error, and a design's moments have .2 % of their own
+    # a law with constant distance to its mean has no sampling error; quasi-random designs have an error of 0.2 %
     error = 5 * squares.std() / np.sqrt(len(Y)) + 0.002 * pair.target_variance
     assert abs(squares.mean() - pair.target_variance) < error
 
 
-@each([pair for pair in SMALL if pair.cost is not None])
-def test_cost_agrees_with_an_exact_solver(pair):
+@each_pair([pair for pair in SMALL if pair.cost is not None])
+def test_cost_agrees_with_exact_solver(pair):
     # |W(mu_n, nu_n) - W(mu, nu)| <= W(mu_n, mu) + W(nu_n, nu), which two-sample floors bound
     n = 1500
     X, Y = pair.sample(n, random_state=0)
@@ -146,7 +146,7 @@ def test_plan_attains_the_cost(pair):
 
 @with_plan
 def test_plan_is_cyclically_monotone(pair):
-    # no re-pairing of the plan's own rows is cheaper: the plan is optimal between its marginals
+    # no other pairing of the plan's rows is cheaper, so the plan is optimal between its marginals
     rng = np.random.default_rng(0)
     X = pair.source(500, rng)
     Y = pair.exact_plan(X, rng)
@@ -163,7 +163,7 @@ def test_plan_draws_have_the_moments_of_the_target(pair):
     assert_same_mean(np.abs(drawn) ** 3, np.abs(Y) ** 3)
 
 
-@each([pair for pair in SMALL if pair.exact_plan is not None])
+@each_pair([pair for pair in SMALL if pair.exact_plan is not None])
 def test_plan_draws_have_the_law_of_the_target(pair):
     n = 1000
     rng = np.random.default_rng(0)
@@ -173,8 +173,8 @@ def test_plan_draws_have_the_law_of_the_target(pair):
     assert distance <= pair.tolerance.target_factor * floor + pair.tolerance.target_offset
 
 
-@each([pair for pair in PAIRS if pair.exact_map is not None])
-def test_a_map_is_its_own_plan_row_by_row(pair):
+@each_pair([pair for pair in PAIRS if pair.exact_map is not None])
+def test_exact_plan_of_map_equals_map(pair):
     rng = np.random.default_rng(0)
     X = pair.source(50, rng)
     mapped = pair.exact_map(X)
@@ -182,9 +182,9 @@ def test_a_map_is_its_own_plan_row_by_row(pair):
     np.testing.assert_allclose(pair.exact_map(X[[7]]), mapped[[7]], rtol=1e-10, atol=1e-12)
 
 
-@each([pair for pair in PAIRS if pair.exact_map is not None])
-def test_a_map_has_a_symmetric_positive_jacobian(pair):
-    # it is then the gradient of a convex function
+@each_pair([pair for pair in PAIRS if pair.exact_map is not None])
+def test_exact_map_has_symmetric_positive_jacobian(pair):
+    # the map is then the gradient of a convex function
     d, step = pair.n_features, 1e-5
     for x in pair.source(5, np.random.default_rng(0)):
         jacobian = (pair.exact_map(x + step * np.eye(d)) - pair.exact_map(x - step * np.eye(d))) / (2 * step)
@@ -192,8 +192,8 @@ def test_a_map_has_a_symmetric_positive_jacobian(pair):
         assert np.linalg.eigvalsh(jacobian).min() > 0.05
 
 
-@each(PAIRS)
-def test_tolerance_can_be_met_and_missed(pair):
+@each_pair(PAIRS)
+def test_tolerance_excludes_trivial_maps(pair):
     tolerance = pair.tolerance
     assert 0 < tolerance.cost <= 0.1
     assert tolerance.target_factor >= 1
@@ -219,7 +219,7 @@ def test_tolerance_grows_with_dimension():
 
 
 @pytest.mark.parametrize("d", [2, 3, 6])
-def test_perpendicular_costs_the_same_for_every_coupling(d):
+def test_perpendicular_cost_is_equal_for_all_couplings(d):
     pair = datasets.make_perpendicular(d)
     X, Y = pair.sample(20_000, random_state=0)
     assert np.abs(X @ Y[:100].T).max() == 0
@@ -227,7 +227,7 @@ def test_perpendicular_costs_the_same_for_every_coupling(d):
 
 
 @pytest.mark.parametrize("d", [2, 3, 6])
-def test_multi_perpendicular_potentials_certify_its_cost(d):
+def test_multi_perpendicular_potentials_certify_cost(d):
     pair = datasets.make_multi_perpendicular(d)
     X, Y = pair.sample(600, random_state=0)
     squares_x = ((X[:, None] - pair.modes) ** 2).sum(axis=2)
@@ -270,13 +270,13 @@ def test_convex_potential_is_standardised(d):
 
 
 @pytest.mark.parametrize("make", [datasets.make_gaussians, datasets.make_convex_potential])
-def test_random_pairs_follow_their_random_state(make):
+def test_random_pairs_depend_on_random_state(make):
     X = np.eye(3)
     assert np.array_equal(make(3).exact_map(X), make(3, random_state=0).exact_map(X))
     assert not np.allclose(make(3).exact_map(X), make(3, random_state=1).exact_map(X))
 
 
-def test_eight_gaussians_are_even_and_tight():
+def test_eight_gaussians_have_equal_mass_and_small_variance():
     pair = datasets.make_eight_gaussians(radius=3.0, noise=0.1)
     Y = pair.target(16_000, np.random.default_rng(0))
     share = mode_coverage(Y, pair.modes)
@@ -286,7 +286,7 @@ def test_eight_gaussians_are_even_and_tight():
     assert nearest.mean() == pytest.approx(2 * 0.1**2, rel=0.05)
 
 
-def test_moons_have_the_shape_of_scikit_learn():
+def test_moons_agree_with_scikit_learn():
     points, _ = sklearn.datasets.make_moons(20_000)
     Y = datasets.make_moons(noise=0.0).target(20_000, np.random.default_rng(0))
     assert_same_mean(Y, points)
@@ -300,7 +300,7 @@ def test_moons_have_the_shape_of_scikit_learn():
 
 
 def write_weights(folder, d, width=6, rank=2):
-    """Random weights in the published format; non-negative mixers make the potentials convex."""
+    """Write random weights in the published format, with non-negative weights so that potentials are convex."""
     generator = torch.Generator().manual_seed(0)
     for version in (1, 2):
         state = {}
@@ -316,7 +316,7 @@ def write_weights(folder, d, width=6, rank=2):
 
 
 def autograd_map(folder, d, X):
-    """Raw map by the formula of the publication, layer by layer."""
+    """Return the unnormalised map by the published formula, layer by layer."""
     x = torch.tensor(X, requires_grad=True)
     total = torch.zeros(())
     for version in (1, 2):
@@ -343,7 +343,7 @@ def weights_folder(tmp_path_factory):
 
 
 @pytest.mark.parametrize("d", [2, 16])
-def test_w2_benchmark_map_is_the_published_gradient(weights_folder, d):
+def test_w2_benchmark_map_equals_published_gradient(weights_folder, d):
     pair = datasets.load_w2_benchmark(weights_folder, d)
     X = pair.source(1500, np.random.default_rng(0))  # more than one chunk
     mapped, raw = pair.exact_map(X), autograd_map(weights_folder, d, X)
@@ -351,7 +351,7 @@ def test_w2_benchmark_map_is_the_published_gradient(weights_folder, d):
     np.testing.assert_allclose(centred / centred.std(), raw / raw.std(), rtol=1e-8, atol=1e-10)
 
 
-def test_w2_benchmark_laws(weights_folder):
+def test_w2_benchmark_laws_have_stated_moments(weights_folder):
     pair = datasets.load_w2_benchmark(weights_folder, 2)
     rng = np.random.default_rng(1)
     X, Y = pair.source(20_000, rng), pair.target(20_000, rng)
@@ -365,7 +365,7 @@ def test_w2_benchmark_laws(weights_folder):
     assert exact_cost(few, pair.exact_map(few)) == pytest.approx(transport_cost(few, pair.exact_map(few)), rel=1e-9)
 
 
-def test_w2_benchmark_errors(weights_folder, tmp_path):
+def test_w2_benchmark_rejects_bad_arguments(weights_folder, tmp_path):
     with pytest.raises(ValueError, match="n_features must be one of"):
         datasets.load_w2_benchmark(weights_folder, 3)
     with pytest.raises(FileNotFoundError, match=r"64_v1\.pt.*`folder`"):
@@ -379,15 +379,15 @@ def test_w2_benchmark_errors(weights_folder, tmp_path):
     reason="NEURALOT_W2_BENCHMARK does not name the folder of the published weights",
 )
 @pytest.mark.parametrize(("d", "identity_uvp", "affine_uvp"), [(2, 32.5, 14.1), (16, 89.0, 41.7), (64, 134, 63.6)])
-def test_w2_benchmark_control_rows(d, identity_uvp, affine_uvp):
-    # the published controls: the identity, and the optimal map between Gaussians of the same moments
+def test_w2_benchmark_controls_agree_with_published_values(d, identity_uvp, affine_uvp):
+    # published controls: the identity, and the optimal map between Gaussians with the same moments
     pair = datasets.load_w2_benchmark(os.environ["NEURALOT_W2_BENCHMARK"], d)
     X = pair.source(16_384, np.random.default_rng(1))
     exact = pair.exact_map(X)
     affine = gaussian_map(X, exact)
     for mapped, published in ((X, identity_uvp), (affine, affine_uvp)):
         uvp = 100 * ((mapped - exact) ** 2).sum(axis=1).mean() / pair.target_variance
-        assert uvp == pytest.approx(published, rel=0.03)  # they were taken on 4096 rows
+        assert uvp == pytest.approx(published, rel=0.03)  # published for 4096 rows
 
 
 def gaussian_map(X, Y):
@@ -398,7 +398,7 @@ def gaussian_map(X, Y):
     return (X - X.mean(axis=0)) @ slope + Y.mean(axis=0)
 
 
-def test_a_pair_is_frozen():
+def test_pair_is_frozen():
     pair = datasets.make_moons()
     assert isinstance(pair, TransportPair)
     with pytest.raises(AttributeError):

@@ -14,7 +14,7 @@ from neuralot.solve import Status
 
 @pytest.mark.parametrize("n_rows", [1, 3, 40])
 @pytest.mark.parametrize("options", [{}, {"map_form": "network"}, {"output": "smooth"}], ids=str)
-def test_many_features_and_few_rows(tiny, transport_class, n_rows, options):
+def test_many_features_and_few_rows_give_finite_images(tiny, transport_class, n_rows, options):
     if not takes(transport_class, options):
         pytest.skip("not a parameter of this estimator")
     X = np.random.default_rng(0).normal(size=(n_rows, 20))
@@ -25,7 +25,7 @@ def test_many_features_and_few_rows(tiny, transport_class, n_rows, options):
     assert np.array_equal(loaded.transform(X), transport.transform(X))
 
 
-def test_constant_columns_change_nothing_and_get_the_targets_values(tiny, samples):
+def test_constant_columns_have_no_influence_and_get_target_values(tiny, samples):
     X, Y = samples
     transport = tiny().fit(X, Y)
     wide, wide_target = np.insert(X, [2] * 30, 3.0, axis=1), np.insert(Y, [2] * 30, 0.1, axis=1)
@@ -37,51 +37,52 @@ def test_constant_columns_change_nothing_and_get_the_targets_values(tiny, sample
     assert np.array_equal(pickle.loads(pickle.dumps(with_constants)).transform(wide), images)
 
 
-def test_what_a_row_has_beside_the_laws_goes_along(tiny, transport_class, samples):
-    turn = np.linalg.qr(np.random.default_rng(0).normal(size=(6, 6)))[0]
-    X, Y = (rows @ turn[:2] for rows in samples)
-    # target rows themselves have nothing beside their law
+def test_components_outside_of_subspace_are_kept(tiny, transport_class, samples):
+    rotation = np.linalg.qr(np.random.default_rng(0).normal(size=(6, 6)))[0]
+    X, Y = (rows @ rotation[:2] for rows in samples)
+    # target rows have no components outside of the subspace
     transport = tiny(**({"output": "smooth"} if takes(transport_class, ["output"]) else {})).fit(X, Y)
     assert transport.units_.n_directions == 2
-    back = [("inverse_transform", Y)] if isinstance(transport, GameTransport) else []
-    for name, rows in [("transform", X), ("sample", X), *back]:
+    inverse = [("inverse_transform", Y)] if isinstance(transport, GameTransport) else []
+    for name, rows in [("transform", X), ("sample", X), *inverse]:
         options = {"random_state": 0} if name == "sample" else {}
         images = getattr(transport, name)(rows, **options)
-        np.testing.assert_allclose(images @ turn[2:].T, 0, atol=1e-6)
-        beside = np.random.default_rng(1).normal(size=(len(rows), 4)) @ turn[2:]
-        np.testing.assert_allclose(getattr(transport, name)(rows + beside, **options), images + beside, atol=1e-6)
+        np.testing.assert_allclose(images @ rotation[2:].T, 0, atol=1e-6)
+        residual = np.random.default_rng(1).normal(size=(len(rows), 4)) @ rotation[2:]
+        np.testing.assert_allclose(getattr(transport, name)(rows + residual, **options), images + residual, atol=1e-6)
 
 
 @pytest.mark.parametrize("offset", [0.0, 10.0, 1000.0])
 @pytest.mark.parametrize("thickness", [0.0, 1e-6, 1e-5, 1e-4, 1e-2])
 @dtypes
-def test_laws_that_are_nearly_flat(tiny, dtype, thickness, offset):
+def test_nearly_flat_laws_are_fitted(tiny, dtype, thickness, offset):
     rng = np.random.default_rng(0)
-    turn = np.linalg.qr(rng.normal(size=(20, 20)))[0]
+    rotation = np.linalg.qr(rng.normal(size=(20, 20)))[0]
     X, Y = (
-        rng.normal(size=(100, 20)) * np.r_[1, 1, np.full(18, thickness)] @ turn + shift for shift in (offset, -offset)
+        rng.normal(size=(100, 20)) * np.r_[1, 1, np.full(18, thickness)] @ rotation + shift
+        for shift in (offset, -offset)
     )
     transport = tiny(max_iter=20).fit(X.astype(dtype), Y.astype(dtype))
     assert transport.status_ in (Status.MAX_ITER, Status.SHORT)
     images = transport.transform(X.astype(dtype))
     np.testing.assert_allclose(images.mean(axis=0), Y.mean(axis=0), atol=0.5)
-    np.testing.assert_allclose((images - images.mean(axis=0)) @ turn[2:].T, 0, atol=0.1)
+    np.testing.assert_allclose((images - images.mean(axis=0)) @ rotation[2:].T, 0, atol=0.1)
 
 
-def test_few_rows_do_not_say_which_directions_there_are(tiny):
+def test_few_rows_do_not_determine_directions(tiny):
     X = np.random.default_rng(0).normal(size=(10, 30))
     assert tiny().fit(X, X + 1).units_.n_directions == 30
 
 
 @games
-def test_networks_and_costs_of_the_users_own_see_all_columns(tiny, samples):
+def test_custom_networks_and_costs_receive_all_columns(tiny, samples):
     X, Y = (np.insert(rows, 2, 1.0, axis=1) for rows in samples)
-    asked = []
+    received = []
 
     def network(n_features):
-        asked.append(n_features)
+        received.append(n_features)
         return nn.Linear(n_features, n_features)
 
     tiny(map_form=network).fit(X, Y)
-    assert set(asked) == {3}
+    assert set(received) == {3}
     assert tiny(cost=Lp(1.5), map_form="network").fit(X, Y).units_.n_directions == 3

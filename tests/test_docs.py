@@ -1,4 +1,4 @@
-"""Docstrings say what the signatures say, and what is shown runs."""
+"""Docstrings agree with signatures, and the code of the README runs."""
 
 import ast
 import importlib
@@ -23,8 +23,8 @@ def modules():
     return found
 
 
-def public():
-    """Every public class, function and method, by its dotted name."""
+def public_objects():
+    """Return all public classes, functions and methods by dotted name."""
     objects = {}
     for module in modules():
         for name, value in vars(module).items():
@@ -38,7 +38,7 @@ def public():
     return objects
 
 
-PUBLIC = public()
+PUBLIC = public_objects()
 TYPES_AND_FUNCTIONS = {
     name: value for name, value in PUBLIC.items() if inspect.isclass(value) or value.__qualname__ == value.__name__
 }
@@ -51,7 +51,7 @@ EXPORTED = {
 
 
 def documented(value, section="Parameters"):
-    """Names and types of a section, in order; ``a, b : type`` are two."""
+    """Return names and types of a section, in order; ``a, b : type`` gives two entries."""
     entries = NumpyDocString(inspect.cleandoc(value.__doc__ or ""))[section]
     return [(name.strip(), entry.type) for entry in entries for name in entry.name.split(",")]
 
@@ -62,23 +62,23 @@ def parameters(value):
 
 
 @pytest.mark.parametrize("name", TYPES_AND_FUNCTIONS)
-def test_every_public_class_and_function_has_a_summary(name):
+def test_public_classes_and_functions_have_summary(name):
     summary = NumpyDocString(inspect.cleandoc(PUBLIC[name].__doc__ or ""))["Summary"]
     assert summary
     assert " ".join(summary).endswith((".", ":", "?")) or "." in " ".join(summary)
 
 
 @pytest.mark.parametrize("name", PUBLIC)
-def test_documented_parameters_are_those_of_the_signature_in_order(name):
+def test_documented_parameters_match_signature(name):
     found = [parameter for parameter, _ in documented(PUBLIC[name])]
     if found:
         assert found == parameters(PUBLIC[name])
 
 
 @pytest.mark.parametrize("name", EXPORTED)
-def test_every_exported_name_documents_all_of_its_parameters(name):
+def test_exported_names_document_all_parameters(name):
     value = EXPORTED[name]
-    found = documented(value) or documented(value, "Attributes")  # a record documents its fields
+    found = documented(value) or documented(value, "Attributes")  # dataclasses document their fields
     assert [parameter for parameter, _ in found] == parameters(value)
 
 
@@ -86,7 +86,7 @@ EXAMPLES_ELSEWHERE = {"neuralot.methods.OTP", "neuralot.methods.SNOT"}  # in neu
 
 
 @pytest.mark.parametrize("name", sorted(set(EXPORTED) - EXAMPLES_ELSEWHERE))
-def test_every_exported_name_has_an_example(name):
+def test_exported_names_have_example(name):
     value = EXPORTED[name]
     if issubclass(value, tuple) if inspect.isclass(value) else False:
         return
@@ -94,7 +94,7 @@ def test_every_exported_name_has_an_example(name):
 
 
 @pytest.mark.parametrize("name", PUBLIC)
-def test_documented_defaults_are_those_of_the_signature(name):
+def test_documented_defaults_match_signature(name):
     signature = inspect.signature(PUBLIC[name]).parameters
     for parameter, kind in documented(PUBLIC[name]):
         match = re.search(r"default=(.+)$", kind)
@@ -103,12 +103,12 @@ def test_documented_defaults_are_those_of_the_signature(name):
 
 
 @pytest.mark.parametrize("cls", TRANSPORTS)
-def test_every_parameter_of_an_estimator_states_its_default(cls):
+def test_parameters_of_estimators_state_default(cls):
     assert all("default=" in kind for _, kind in documented(cls))
 
 
 @pytest.mark.parametrize("cls", TRANSPORTS)
-def test_every_choice_of_an_estimator_is_documented(cls):
+def test_choices_of_estimators_are_documented(cls):
     from neuralot.methods.smoothing import SCHEDULES
     from neuralot.networks import ACTIVATIONS
     from neuralot.solve.optimizers import OPTIMIZERS
@@ -125,7 +125,7 @@ def test_every_choice_of_an_estimator_is_documented(cls):
 
 
 @pytest.mark.parametrize("cls", TRANSPORTS)
-def test_every_fitted_attribute_of_an_estimator_is_documented(cls, samples):
+def test_fitted_attributes_of_estimators_are_documented(cls, samples):
     transport = cls(max_iter=1, hidden_layer_sizes=(4,)).fit(*samples)
     fitted = {name for name in vars(transport) if name.endswith("_") and not name.startswith("_")}
     members = [item for each in cls.__mro__ if each.__module__.startswith("neuralot") for item in vars(each).items()]
@@ -133,23 +133,23 @@ def test_every_fitted_attribute_of_an_estimator_is_documented(cls, samples):
     assert {name for name, _ in documented(cls, "Attributes")} == fitted | {"feature_names_in_"}
 
 
-def test_every_exported_name_is_in_the_api_pages():
+def test_exported_names_are_in_api_pages():
     pages = "\n".join(path.read_text() for path in (ROOT / "docs").glob("*.rst"))
     for name in EXPORTED:
         assert re.search(rf"^\s+(\w+\.)*{name.split('.')[-1]}$", pages, re.MULTILINE), name
 
 
 @pytest.mark.parametrize("module", [module.__name__ for module in modules()])
-def test_every_module_says_what_it_is(module):
+def test_modules_have_docstring(module):
     assert importlib.import_module(module).__doc__
 
 
-def blocks(path):
+def python_blocks(path):
     return re.findall(r"^```python\n(.*?)^```", path.read_text(), re.DOTALL | re.MULTILINE)
 
 
-def test_the_python_of_the_readme_runs(monkeypatch, tmp_path):
-    code = blocks(ROOT / "README.md")
+def test_python_code_of_readme_runs(monkeypatch, tmp_path):
+    code = python_blocks(ROOT / "README.md")
     assert code
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MPLBACKEND", "Agg")

@@ -1,4 +1,4 @@
-"""Early stopping: when it ends, and which weights remain."""
+"""Early stopping: end of the fit, and restored weights."""
 
 import copy
 
@@ -12,41 +12,41 @@ from neuralot.solve import Status
 
 
 @games
-def test_early_stopping_ends_a_fit_that_no_longer_improves(tiny, samples):
+def test_early_stopping_ends_fit_without_improvement(tiny, samples):
     transport = tiny(max_iter=500, early_stopping=True, n_iter_no_change=20, tol=10.0).fit(*samples)
     assert transport.status_ is Status.STOPPED
-    # OTP counts from where its noise has reached the last level
+    # OTP starts to count when its noise has reached the last level
     start = 350 if "eps_min" in transport.get_params() else 0
     assert start + 20 <= transport.n_iter_ < start + 60
     assert all(np.isfinite(record["validation"]) for record in transport.history_)
 
 
-def test_early_stopping_keeps_the_best_weights(samples):
-    # nothing counts as an improvement after the first record: the weights of step 1 come back
+def test_early_stopping_restores_best_weights(samples):
+    # nothing counts as an improvement after the first record, so the weights of step 1 are restored
     stopping = {"early_stopping": True, "n_iter_no_change": 20, "tol": 10.0}
     stopped = SNOTTransport(**{**TINY, **stopping, "max_iter": 500}).fit(*samples)
     once = SNOTTransport(**{**TINY, **stopping, "max_iter": 1}).fit(*samples)
     np.testing.assert_allclose(stopped.transform(samples[0]), once.transform(samples[0]), atol=1e-5)
 
 
-def test_early_stopping_restores_no_weights_of_an_earlier_noise_level(samples):
-    kept = []
+def test_early_stopping_restores_only_weights_of_last_noise_level(samples):
+    recorded = []
 
-    def keep(step, problem, record):
+    def record_weights(step, problem, record):
         if problem.settled(record["progress"]):
-            kept.append((record["validation"], copy.deepcopy(problem.state_dict())))
+            recorded.append((record["validation"], copy.deepcopy(problem.state_dict())))
         return False
 
-    parameters = {**TINY, "max_iter": 200, "early_stopping": True, "tol": 0.0, "callbacks": [keep]}
+    parameters = {**TINY, "max_iter": 200, "early_stopping": True, "tol": 0.0, "callbacks": [record_weights]}
     transport = OTPTransport(**parameters).fit(*samples)
-    assert 0 < len(kept) < len(transport.history_) / 2
-    best = min(kept, key=lambda each: each[0])[1]
+    assert 0 < len(recorded) < len(transport.history_) / 2
+    best = min(recorded, key=lambda each: each[0])[1]
     assert all(torch.equal(best[name], weight) for name, weight in transport.problem_.state_dict().items())
 
 
 @games
-def test_early_stopping_knows_the_weights(transport_class):
-    # nearly all of the target's weight is on the left: so are the images, with rows held out or not
+def test_early_stopping_respects_sample_weights(transport_class):
+    # most of the target's weight is on the left, so most images are, with or without held-out rows
     rng = np.random.default_rng(0)
     X = rng.normal(size=(600, 2))
     Y = rng.normal(size=(600, 2)) + np.repeat([[-4, 0], [4, 0]], 300, axis=0)
@@ -57,6 +57,6 @@ def test_early_stopping_knows_the_weights(transport_class):
 
 
 @games
-def test_early_stopping_lets_an_improving_fit_go_on(tiny, samples):
+def test_early_stopping_does_not_end_improving_fit(tiny, samples):
     transport = tiny(max_iter=10, early_stopping=True, n_iter_no_change=10).fit(*samples)
     assert transport.n_iter_ == 10

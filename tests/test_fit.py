@@ -1,4 +1,4 @@
-"""A fit: its attributes, end, messages, networks and costs."""
+"""Fits: attributes, end, messages, networks and costs."""
 
 import numpy as np
 import pytest
@@ -13,11 +13,11 @@ from neuralot.networks import ConvexPotential
 from neuralot.solve import Status
 
 
-def test_transports_were_found():
+def test_transports_are_found():
     assert {OTNetTransport, OTPTransport, SNOTTransport} <= set(TRANSPORTS)
 
 
-def test_fitted_attributes(tiny, samples):
+def test_fit_sets_attributes(tiny, samples):
     transport = tiny(max_iter=7).fit(*samples)
     assert transport.n_iter_ == transport.history_[-1]["step"] == 7
     assert transport.status_ in (Status.MAX_ITER, Status.SHORT)
@@ -30,14 +30,14 @@ def test_fitted_attributes(tiny, samples):
         assert name.endswith("_") or name.startswith("_") or name in transport.get_params()
 
 
-def test_fit_returns_self_and_keeps_its_parameters(tiny, samples):
+def test_fit_returns_self_and_keeps_parameters(tiny, samples):
     transport = tiny(callbacks=[], hidden_layer_sizes=[8, 8])
     before = transport.get_params()
     assert transport.fit(*samples) is transport
     assert all(value is before[name] for name, value in transport.get_params().items())
 
 
-def test_before_fit(tiny, samples):
+def test_unfitted_transport_raises(tiny, samples):
     transport = tiny()
     for method in (transport.transform, transport.sample):
         with pytest.raises(NotFittedError):
@@ -48,48 +48,48 @@ def test_before_fit(tiny, samples):
         transport.inverse_transform(samples[1])
 
 
-def test_a_second_fit_begins_anew(fitted, samples):
+def test_second_fit_does_not_depend_on_first(fitted, samples):
     X = samples[0]
     first = fitted.transform(X)
     assert np.array_equal(fitted.fit(*samples).transform(X), first)
 
 
-def test_max_time_ends_a_fit(tiny, samples):
+def test_max_time_ends_fit(tiny, samples):
     transport = tiny(max_iter=10**9, max_time=0.2).fit(*samples)
     assert transport.status_ in (Status.MAX_TIME, Status.SHORT)
     assert transport.n_iter_ < 10**9
 
 
-def test_callbacks_see_the_fit_and_may_end_it(tiny, samples):
-    seen = []
+def test_callbacks_receive_records_and_may_end_fit(tiny, samples):
+    received = []
 
     def callback(step, problem, record):
-        seen.append((step, record))
+        received.append((step, record))
         return step == 2
 
     transport = tiny(max_iter=9, callbacks=[callback]).fit(*samples)
     assert transport.status_ is Status.STOPPED
     assert transport.n_iter_ == 2
-    assert [record for _, record in seen] == transport.history_
+    assert [record for _, record in received] == transport.history_
 
 
 @pytest.mark.parametrize("verbose", [True, 1])
-def test_verbose_shows_progress_on_standard_error(tiny, samples, capsys, verbose):
+def test_verbose_writes_progress_to_standard_error(tiny, samples, capsys, verbose):
     tiny(verbose=verbose).fit(*samples)
     shown = capsys.readouterr()
     assert "step 3" in shown.err.replace("\n", " ")
     assert shown.out == ""
 
 
-def test_by_default_a_fit_is_silent(tiny, samples, capsys):
+def test_fit_is_silent_by_default(tiny, samples, capsys):
     tiny().fit(*samples)
     assert capsys.readouterr() == ("", "")
 
 
-def test_a_fit_that_diverges_warns_with_its_message_and_advice(tiny, samples):
+def test_diverging_fit_warns_with_advice(tiny, samples):
     with pytest.warns(ConvergenceWarning, match="learning_rate_init") as caught:
         transport = tiny(learning_rate_init=1e4, max_iter=200).fit(*samples)
-    # OTP is for thin sources, and no advice to its own users
+    # for thin sources, the advice is to use OTP, unless this is OTP
     assert ("use OTPTransport" in str(caught[-1].message)) == (not isinstance(transport, OTPTransport))
     assert transport.status_ is Status.DIVERGED
     assert np.isfinite(transport.transform(samples[0])).all()
@@ -106,7 +106,7 @@ class NaNNetwork(nn.Module):
         return self.layer(x)
 
 
-def test_a_fit_without_finite_weights_raises_and_leaves_the_estimator_as_it_was(tiny, transport_class, samples):
+def test_fit_without_finite_weights_raises_and_leaves_estimator_unchanged(tiny, transport_class, samples):
     if takes(transport_class, ["map_form"]):
         transport = tiny(map_form=lambda d: NaNNetwork(d, d))
     else:
@@ -118,7 +118,7 @@ def test_a_fit_without_finite_weights_raises_and_leaves_the_estimator_as_it_was(
 
 
 @games
-def test_users_networks(tiny, samples):
+def test_custom_networks_are_fitted(tiny, samples):
     transport = tiny(potential_network=ConvexPotential).fit(*samples)
     assert isinstance(transport.problem_.networks["source_potential"], ConvexPotential)
     transport = tiny(
@@ -134,7 +134,7 @@ def test_users_networks(tiny, samples):
     [Lp(1.5), Lp(3), lambda x, y: (x - y).abs().sum(-1), lambda x, y: (x - y).norm(dim=-1)],
     ids=["1.5", "3", "l1", "l2"],
 )
-def test_other_costs(tiny, samples, cost):
+def test_other_costs_are_fitted(tiny, samples, cost):
     X, Y = samples
     transport = tiny(cost=cost, max_iter=10).fit(X, Y)
     images = transport.sample(X, random_state=0)[0]
@@ -143,7 +143,7 @@ def test_other_costs(tiny, samples, cost):
 
 
 @pytest.mark.parametrize("plain", [{"schedule": "linear"}, {}], ids=["OTP", "SNOT"])
-def test_the_papers_plain_settings(samples, plain):
+def test_settings_of_papers_are_fitted(samples, plain):
     cls = OTPTransport if plain else SNOTTransport
     transport = cls(
         map_form="network",

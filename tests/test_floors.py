@@ -1,4 +1,4 @@
-"""The floors of the house: who may import whom, and that importing does nothing but define names."""
+"""Layers of the package (floors): allowed imports, and imports without side effects."""
 
 import ast
 import re
@@ -24,8 +24,8 @@ FLOORS = {
     7: {"datasets", "metrics", "plots"},
 }
 FLOOR = {module: floor for floor, modules in FLOORS.items() for module in modules}
-# beside the floors: what may be imported from others of the house, as no solver may know its exam
-SIDE = {"datasets": {"costs"}, "metrics": {"costs", "divergences"}, "plots": {"metrics"}}
+# modules that solvers must not import, because they contain exact answers; with their own allowed imports
+EVALUATION_IMPORTS = {"datasets": {"costs"}, "metrics": {"costs", "divergences"}, "plots": {"metrics"}}
 OUTSIDE = {
     0: {"torch", "numpy", "scipy"},
     1: {"torch"},
@@ -44,21 +44,21 @@ INSIDE_FUNCTIONS = {
 }
 
 
-def top(path):
-    """The module of `neuralot` that a file belongs to; '' for the package itself."""
+def top_module(path):
+    """Return the module of `neuralot` that a file belongs to; '' for the package itself."""
     part = path.relative_to(ROOT).parts[0]
     return "" if part == "__init__.py" else part.removesuffix(".py")
 
 
 FILES = {str(path.relative_to(ROOT)): path for path in sorted(ROOT.rglob("*.py"))}
-MODULES = sorted({top(path) for path in FILES.values()} - {""})
+MODULES = sorted({top_module(path) for path in FILES.values()} - {""})
 each_file = pytest.mark.parametrize("file", FILES)
 
 
-def imports(path, of_packages=False):
-    """Each import of a file as (full dotted name, whether it happens on import).
+def imports(path, names_as_modules=False):
+    """Return the imports of a file as (full dotted name, whether it is executed on import).
 
-    With `of_packages`, also the modules that a name may be, as in ``from neuralot.methods import otnet``.
+    With `names_as_modules`, imported names may be modules, as in ``from neuralot.methods import otnet``.
     """
     package = ["neuralot", *path.relative_to(ROOT).parts[:-1]]
     found = []
@@ -69,7 +69,7 @@ def imports(path, of_packages=False):
         elif isinstance(node, ast.ImportFrom):
             base = package[: len(package) - node.level + 1] if node.level else []
             name = ".".join([*base, *([node.module] if node.module else [])])
-            if name == "neuralot" or of_packages:  # from neuralot import datasets: each name is a module
+            if name == "neuralot" or names_as_modules:  # from neuralot import datasets: each name is a module
                 found.extend((f"{name}.{alias.name}", at_import) for alias in node.names)
             if name != "neuralot":
                 found.append((name, at_import))
@@ -81,20 +81,20 @@ def imports(path, of_packages=False):
     return found
 
 
-def house_imports(path):
-    return {name.split(".")[1] for name, _ in imports(path) if name.startswith("neuralot.")} - {top(path)}
+def internal_imports(path):
+    return {name.split(".")[1] for name, _ in imports(path) if name.startswith("neuralot.")} - {top_module(path)}
 
 
-def foreign_imports(path, at_import):
+def external_imports(path, at_import):
     names = {name.split(".")[0] for name, now in imports(path) if now == at_import}
     return names - {"neuralot"} - sys.stdlib_module_names
 
 
-def test_every_module_has_a_place():
+def test_every_module_has_a_floor():
     assert set(MODULES) == set(FLOOR)
 
 
-def test_contributing_shows_this_map():
+def test_contributing_lists_floors():
     text = (ROOT.parent / "CONTRIBUTING.md").read_text()
     rows = [line.split("|")[1:4] for line in text.splitlines() if line.startswith("| ") and line[2].isdigit()]
     shown = {int(floor): set(re.findall(r"`(\w+)`", modules)) for floor, modules, _ in rows}
@@ -103,25 +103,25 @@ def test_contributing_shows_this_map():
 
 
 @each_file
-def test_imports_point_down_only(file):
-    module, used = top(FILES[file]), house_imports(FILES[file])
-    if module in SIDE:
-        assert used <= SIDE[module]
+def test_modules_import_from_lower_floors_only(file):
+    module, used = top_module(FILES[file]), internal_imports(FILES[file])
+    if module in EVALUATION_IMPORTS:
+        assert used <= EVALUATION_IMPORTS[module]
     elif module:
-        assert not used & set(SIDE), "a solver must not know its exam"
+        assert not used & set(EVALUATION_IMPORTS), "a solver must not import metrics or datasets"
         assert all(FLOOR[other] < FLOOR[module] or FLOOR[module] == 0 for other in used)
 
 
-def test_modules_import_without_cycles():
+def test_imports_have_no_cycles():
     names = {".".join(["neuralot", *path.relative_to(ROOT).with_suffix("").parts]): path for path in FILES.values()}
     names = {name.removesuffix(".__init__"): path for name, path in names.items()}
 
-    def parts(name):
-        """Of what a name imports, the modules of this package, and those whose names are imported from a package."""
-        found = {other for other, _ in imports(names[name], of_packages=True)}
+    def imported_modules(name):
+        """Return the modules of this package that a module imports."""
+        found = {other for other, _ in imports(names[name], names_as_modules=True)}
         return {other for other in found if other in names} - {name}
 
-    graph = {name: parts(name) for name in names if name != "neuralot"}
+    graph = {name: imported_modules(name) for name in names if name != "neuralot"}
     while graph:
         free = [name for name, used in graph.items() if not used & set(graph)]
         assert free, f"a cycle among {sorted(graph)}"
@@ -133,48 +133,48 @@ METHODS = {getattr(neuralot.methods, name).__module__ for name in neuralot.metho
 
 
 @pytest.mark.parametrize("file", sorted(f"methods/{name.split('.')[-1]}.py" for name in METHODS))
-def test_methods_import_no_sibling(file):
+def test_methods_do_not_import_each_other(file):
     assert not METHODS & {name for name, _ in imports(FILES[file])}
 
 
 @each_file
-def test_a_file_imports_only_the_packages_of_its_floor(file):
-    module = top(FILES[file])
+def test_files_import_only_packages_of_their_floor(file):
+    module = top_module(FILES[file])
     allowed = OUTSIDE.get(FLOOR.get(module), set())
-    assert foreign_imports(FILES[file], at_import=True) <= allowed
-    assert foreign_imports(FILES[file], at_import=False) <= allowed | INSIDE_FUNCTIONS.get(module, set())
+    assert external_imports(FILES[file], at_import=True) <= allowed
+    assert external_imports(FILES[file], at_import=False) <= allowed | INSIDE_FUNCTIONS.get(module, set())
 
 
 @each_file
-def test_nothing_prints(file):
+def test_package_does_not_print(file):
     calls = [node for node in ast.walk(ast.parse(FILES[file].read_text())) if isinstance(node, ast.Call)]
     assert not [call for call in calls if isinstance(call.func, ast.Name) and call.func.id == "print"]
 
 
 @each_file
-def test_only_the_loop_calls_optimizers(file):
-    if file.startswith("solve/") or file == "methods/otnet.py":  # where `AtRate` hands a step on
+def test_only_training_loop_calls_optimizers(file):
+    if file.startswith("solve/") or file == "methods/otnet.py":  # `AtRate` calls the step of another optimiser
         return
     names = {node.attr for node in ast.walk(ast.parse(FILES[file].read_text())) if isinstance(node, ast.Attribute)}
     assert not names & {"backward", "step", "zero_grad"}
 
 
 @each_file
-def test_no_global_seed_is_touched(file):
+def test_global_seeds_are_not_set(file):
     source = FILES[file].read_text()
     for call in ("np.random.seed", "random.seed("):
         assert call not in source
-    # only for a moment, on a copy of the state
+    # allowed only if the state is restored
     assert "torch.manual_seed" not in source or "fork_rng" in source
     assert "torch.set_default" not in source or "torch.set_default_dtype(dtype)" in source
 
 
-def test_importing_changes_nothing_and_loads_no_optional_package():
+def test_import_has_no_side_effects_and_loads_no_optional_package():
     code = """
 import contextlib, sys, numpy as np, torch
 with contextlib.suppress(ImportError):
-    import sklearn.callback  # which loads rich where it is installed
-of_others = set(sys.modules)
+    import sklearn.callback  # loads rich if installed
+already_loaded = set(sys.modules)
 def state():
     numpy_state = np.random.get_state()[1].tolist()
     return (torch.get_num_threads(), torch.get_num_interop_threads(), torch.get_default_dtype(),
@@ -183,7 +183,7 @@ def state():
 before = state()
 import neuralot, neuralot.methods, neuralot.plots
 assert state() == before
-loaded = {"jax", "matplotlib", "rich", "ot"} & (set(sys.modules) - of_others)
+loaded = {"jax", "matplotlib", "rich", "ot"} & (set(sys.modules) - already_loaded)
 assert not loaded, loaded
 """
     done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False)
@@ -191,13 +191,13 @@ assert not loaded, loaded
     assert done.stdout == done.stderr == ""
 
 
-def test_the_core_works_without_scikit_learn_being_used():
+def test_core_works_without_scikit_learn():
     code = """
 import sys
 sys.modules["sklearn"] = None
 sys.path.insert(0, ".")
 import importlib.machinery, types
-package = types.ModuleType("neuralot")  # the package without its own __init__, which offers the estimators
+package = types.ModuleType("neuralot")  # the package without its __init__, which imports the estimators
 package.__path__ = [%r]
 sys.modules["neuralot"] = package
 import torch

@@ -1,4 +1,4 @@
-"""Forms of a map: against autograd, against the papers' formulas, and the rules of `make_form`."""
+"""Forms of the map, compared with autograd and with the formulas of the papers; rules of `make_form`."""
 
 import pytest
 import torch
@@ -22,18 +22,18 @@ def potentials(activation):
 
 @pytest.mark.parametrize("cost", [SquaredEuclidean(), Lp(1.5), Lp(3)], ids=["squared", "1.5", "3"])
 @pytest.mark.parametrize("networks", [potentials("silu"), potentials("gelu"), [ConvexPotential(2, (6, 6))] * 2])
-def test_the_gradient_forms_maps_follow_autograds_gradient(cost, networks):
+def test_maps_of_gradient_form_agree_with_autograd(cost, networks):
     form = trained(GradientForm(*networks, cost)).double()
     for potential, image in zip(networks, (form.map, form.inverse), strict=True):
         x = rows(12).requires_grad_()
         slope = torch.autograd.grad(potential(x).sum(), x)[0]
         y = image(x.detach())
         torch.testing.assert_close(y, cost.map_from_gradient(x.detach(), slope))
-        # the first-order condition itself: grad_x c(x, T(x)) = grad f(x)
+        # first-order condition: grad_x c(x, T(x)) = grad f(x)
         torch.testing.assert_close(torch.autograd.grad(cost(x, y).sum(), x)[0], slope)
 
 
-def test_the_network_form_plays_the_papers_game():
+def test_network_form_has_losses_of_paper():
     # Rout et al. 2022: T minimises E[c(x, T(x)) - V(T(x))], V minimises E[V(T(x)) - V(y)]
     T, V = MLPMap(2, (6, 6)), Potential(2, (6, 6))
     form = trained(NetworkForm(T, V, SquaredEuclidean(), critic_loss=PLAIN)).double()
@@ -43,7 +43,7 @@ def test_the_network_form_plays_the_papers_game():
     torch.testing.assert_close(form.losses(["potential"], x, y, seeded())["potential"], V(T(x)).mean() - V(y).mean())
 
 
-def test_the_network_form_with_noise_plays_it_on_pairs_of_x_and_z():
+def test_network_form_with_noise_has_losses_of_paper():
     T, V = NoiseMap(2, 3, (6, 6)), Potential(2, (6, 6))
     form = trained(NetworkForm(T, V, Lp(3), critic_loss=PLAIN, noise=torch.zeros(4, 3))).double()
     x, y = rows(12), rows(12, seed=1)
@@ -53,7 +53,7 @@ def test_the_network_form_with_noise_plays_it_on_pairs_of_x_and_z():
     torch.testing.assert_close(form.losses(["potential"], x, y, seeded())["potential"], V(T(x, z)).mean() - V(y).mean())
 
 
-def test_the_gradient_form_plays_the_same_game_in_one_direction():
+def test_gradient_form_in_one_direction_has_losses_of_paper():
     f, g = potentials("silu")
     form = trained(GradientForm(f, g, SquaredEuclidean(), critic_loss=PLAIN, bidirectional=False)).double()
     x, y = rows(12).requires_grad_(), rows(12, seed=1)
@@ -65,25 +65,25 @@ def test_the_gradient_form_plays_the_same_game_in_one_direction():
     )
 
 
-def test_the_gradient_form_in_both_directions_is_the_sum_of_two_games():
+def test_losses_of_both_directions_are_sums():
     f, g = potentials("silu")
     both = trained(GradientForm(f, g, SquaredEuclidean(), critic_loss=PLAIN)).double()
-    there = GradientForm(f, g, SquaredEuclidean(), critic_loss=PLAIN, bidirectional=False)
-    back = GradientForm(g, f, SquaredEuclidean(), critic_loss=PLAIN, bidirectional=False)
+    forward = GradientForm(f, g, SquaredEuclidean(), critic_loss=PLAIN, bidirectional=False)
+    backward = GradientForm(g, f, SquaredEuclidean(), critic_loss=PLAIN, bidirectional=False)
     x, y = rows(12), rows(12, seed=1)
     expected = (
-        there.losses(["source_potential"], x, y, seeded())["source_potential"]
-        + back.losses(["target_potential"], y, x, seeded())["target_potential"]
+        forward.losses(["source_potential"], x, y, seeded())["source_potential"]
+        + backward.losses(["target_potential"], y, x, seeded())["target_potential"]
     )
     torch.testing.assert_close(both.losses(["source_potential"], x, y, seeded())["source_potential"], expected)
     expected = (
-        there.losses(["target_potential"], x, y, seeded())["target_potential"]
-        + back.losses(["source_potential"], y, x, seeded())["source_potential"]
+        forward.losses(["target_potential"], x, y, seeded())["target_potential"]
+        + backward.losses(["source_potential"], y, x, seeded())["source_potential"]
     )
     torch.testing.assert_close(both.losses(["target_potential"], x, y, seeded())["target_potential"], expected)
 
 
-def test_the_gap_is_zero_for_optimal_potentials_and_charged_where_it_is_not():
+def test_gap_is_zero_for_optimal_potentials_and_penalised_otherwise():
     # f = |x|^2 - 2 u, g = |y|^2 - 2 u*, with u = |x|^2 / 4 and u* = |y|^2: the map is x / 2
     f, g = Quadratic(0.5), Quadratic(-1.0)
     x, y = rows(12), rows(12, seed=1)
@@ -108,7 +108,7 @@ class Quadratic(nn.Module):
         return self.factor * x.square().sum(-1) + self.offset
 
 
-def test_the_map_of_a_noisy_network_is_the_mean_over_its_own_noise():
+def test_map_of_network_with_noise_is_mean_over_stored_noise():
     T, noise = NoiseMap(2, 3, (6, 6)), torch.randn(5, 3, generator=seeded()).double()
     form = trained(NetworkForm(T, Potential(2, (6, 6)), SquaredEuclidean(), noise=noise)).double()
     x = rows(12)
@@ -117,9 +117,9 @@ def test_the_map_of_a_noisy_network_is_the_mean_over_its_own_noise():
     assert not torch.equal(form.draw(x, seeded(0)), form.draw(x, seeded(1)))
 
 
-def test_only_two_directions_give_an_inverse():
-    one_way = make_form(2, map_form="gradient", bidirectional=False)
-    assert not one_way.invertible
+def test_inverse_requires_two_directions():
+    one_direction = make_form(2, map_form="gradient", bidirectional=False)
+    assert not one_direction.invertible
     network = make_form(2, map_form="network")
     assert not network.invertible
     with pytest.raises(NotImplementedError):
@@ -136,7 +136,7 @@ def test_only_two_directions_give_an_inverse():
         (L1, 0, "auto", "network"),
     ],
 )
-def test_the_form_of_a_cost(cost, noise_dim, map_form, expected):
+def test_map_form_is_resolved_from_cost(cost, noise_dim, map_form, expected):
     assert resolve_map_form(map_form, cost, noise_dim) == expected
 
 
@@ -148,15 +148,15 @@ def test_the_form_of_a_cost(cost, noise_dim, map_form, expected):
         ({"map_form": "gradient", "noise_dim": 1}, "noise_dim must be 0"),
     ],
 )
-def test_combinations_that_cannot_be_are_named(options, name):
+def test_incompatible_options_are_rejected(options, name):
     with pytest.raises(ValueError, match=name):
         make_form(2, **options)
 
 
 @pytest.mark.parametrize("map_form", ["gradient", "network"])
 @pytest.mark.parametrize(("cost", "growth"), [(SquaredEuclidean(), 100), (Lp(1.5), 10)], ids=["squared", "1.5"])
-def test_no_potential_outgrows_the_cost(cost, growth, map_form):
-    # with a quadratic beside |x - y|^1.5, the map would gain without bound by sending rows far away
+def test_potentials_grow_no_faster_than_cost(cost, growth, map_form):
+    # with a quadratic potential and the cost |x - y|^1.5, the loss of the map would be unbounded below
     form = trained(make_form(2, cost, map_form=map_form, hidden_layer_sizes=(6, 6))).double()
     for name, network in form.networks.items():
         if name != "map":
@@ -164,7 +164,7 @@ def test_no_potential_outgrows_the_cost(cost, growth, map_form):
             assert float(far / near) == pytest.approx(growth, rel=0.2)
 
 
-def test_users_networks_take_their_places():
+def test_custom_networks_are_used():
     form = make_form(3, map_form=lambda d: nn.Linear(d, d), potential_network=lambda d: nn.Linear(d, 1))
     assert isinstance(form, NetworkForm)
     assert form.networks["map"].in_features == 3
@@ -176,19 +176,19 @@ def test_users_networks_take_their_places():
 
 
 @pytest.mark.parametrize(("form", "expected"), [("gradient", [1, 1]), ("network", [4, 1])])
-def test_updates_per_step(form, expected):
+def test_number_of_updates_per_step(form, expected):
     assert list(make_form(2, map_form=form).players.values()) == expected
     assert list(make_form(2, map_form=form, n_map_steps=10).players.values()) == [10, 1]
 
 
-def test_sizes_are_the_default_ones_or_those_given():
+def test_hidden_layer_sizes_are_used():
     for sizes, width in ((None, 64), ((5,), 5)):
         form = make_form(2, map_form="network", hidden_layer_sizes=sizes)
         assert form.networks["map"].residual[0].out_features == width
 
 
 @pytest.mark.parametrize("options", [{"map_form": "gradient"}, {"map_form": "network"}, {"noise_dim": 2}])
-def test_the_generator_seeds_the_weights_and_nothing_else_does(options):
+def test_weights_depend_only_on_generator(options):
     def weights(seed):
         return torch.cat(
             [each.ravel() for each in make_form(2, **options, generator=seeded(seed)).state_dict().values()]
@@ -202,10 +202,12 @@ def test_the_generator_seeds_the_weights_and_nothing_else_does(options):
 
 @pytest.mark.parametrize("n_features", [2, 16, 64])
 @pytest.mark.parametrize("affine_base", [False, True])
-def test_potentials_start_with_a_first_layer_as_wide_as_what_they_see(n_features, affine_base):
+def test_first_layer_is_initialised_for_scale_of_its_input(n_features, affine_base):
     form = make_form(n_features, affine_base=affine_base, hidden_layer_sizes=(512, 8))
-    seen = (2.0 if affine_base else 1.0) * torch.randn(2000, n_features, generator=torch.Generator().manual_seed(0))
+    rows_seen = (2.0 if affine_base else 1.0) * torch.randn(
+        2000, n_features, generator=torch.Generator().manual_seed(0)
+    )
     for potential in form.networks.values():
         first = potential.residual[0]
-        assert float((seen @ first.weight.detach().T).std()) == pytest.approx(2 / 3**0.5, rel=0.1)
+        assert float((rows_seen @ first.weight.detach().T).std()) == pytest.approx(2 / 3**0.5, rel=0.1)
         assert float(first.bias.detach().std()) == pytest.approx(1 / 3**0.5, rel=0.1)

@@ -1,4 +1,4 @@
-"""The same on a GPU; skipped where there is none."""
+"""Tests on a GPU; skipped if there is none."""
 
 import os
 import pickle
@@ -30,15 +30,15 @@ pytestmark = [
 FORMS = [{"map_form": "gradient"}, {"map_form": "network"}]
 
 
-def on(device, cls, samples, **parameters):
-    # so many steps that the last ones are captured
+def fit_on(device, cls, samples, **parameters):
+    # enough steps for the last ones to be captured
     return make(cls, **{**TINY, "max_iter": 8, "device": device, **parameters}).fit(*samples)
 
 
 @pytest.mark.parametrize("form", FORMS, ids=str)
 @pytest.mark.parametrize("cls", GAMES)
-def test_a_gpu_fit_is_as_good_as_a_cpu_fit(cls, form):
-    # weights and noise come from the device's own generator: the fits agree in quality, not in bits
+def test_gpu_fit_is_as_accurate_as_cpu_fit(cls, form):
+    # the generators of the devices differ, so the fits have the same accuracy but not the same weights
     pair = make_gaussians(2)
     X, Y = pair.sample(1000, random_state=0)
     images = {}
@@ -51,7 +51,7 @@ def test_a_gpu_fit_is_as_good_as_a_cpu_fit(cls, form):
     assert d_target(images["cuda"], images["cpu"]) < 0.1
 
 
-def test_cells_of_a_gpu_fit_have_their_masses_also_after_a_retarget():
+def test_cells_on_gpu_have_target_masses():
     rng = np.random.default_rng(0)
     X, Y, other, new = (rng.normal(size=(n, 2)) for n in (4000, 100, 100, 100_000))
     transport = OTNetTransport(max_iter=300, random_state=0, device="cuda").fit(X, Y)
@@ -62,22 +62,22 @@ def test_cells_of_a_gpu_fit_have_their_masses_also_after_a_retarget():
     assert np.array_equal(transport.retarget(Y).assign(new), transport.assign(new))
 
 
-def test_the_same_seed_gives_the_same_map_on_the_same_gpu(transport_class, samples):
-    one, other = (on("cuda", transport_class, samples).transform(samples[0]) for _ in range(2))
+def test_fit_on_gpu_is_reproducible_with_seed(transport_class, samples):
+    one, other = (fit_on("cuda", transport_class, samples).transform(samples[0]) for _ in range(2))
     np.testing.assert_allclose(one, other, atol=1e-4)
 
 
 @pytest.mark.parametrize("device", ["auto", "cuda", "cuda:0", torch.device("cuda"), torch.device("cuda", 0)])
-def test_every_name_of_the_gpu(transport_class, samples, device):
-    transport = on(device, transport_class, samples)
+def test_all_device_names_select_gpu(transport_class, samples, device):
+    transport = fit_on(device, transport_class, samples)
     assert next(transport.problem_.parameters()).is_cuda
     loaded = pickle.loads(pickle.dumps(transport))
     assert next(loaded.problem_.parameters()).is_cuda
     np.testing.assert_allclose(loaded.transform(samples[0]), transport.transform(samples[0]), atol=1e-5)
 
 
-def test_a_gpu_fit_loads_where_there_is_none(transport_class, samples, tmp_path):
-    transport = on("cuda", transport_class, samples)
+def test_gpu_fit_is_loaded_without_gpu(transport_class, samples, tmp_path):
+    transport = fit_on("cuda", transport_class, samples)
     (tmp_path / "transport.pkl").write_bytes(pickle.dumps(transport))
     transport.save(tmp_path / "transport.safetensors")
     code = f"""
@@ -94,7 +94,7 @@ np.save({str(tmp_path / "images.npy")!r}, images)
 
 
 @games
-def test_a_stream_stays_on_the_gpu(transport_class, samples):
+def test_stream_stays_on_gpu(transport_class, samples):
     transport = transport_class(**TINY, device="cuda")
     for _ in range(3):
         transport.partial_fit(*samples)
@@ -103,10 +103,10 @@ def test_a_stream_stays_on_the_gpu(transport_class, samples):
     assert np.isfinite(transport.transform(samples[0])).all()
 
 
-def test_cuda_tensors_in_cuda_tensors_out(transport_class, samples):
+def test_cuda_tensors_give_cuda_tensors(transport_class, samples):
     X, Y = (torch.tensor(rows, dtype=torch.float32, device="cuda") for rows in samples)
     for device in ("cpu", "cuda"):
-        transport = on(device, transport_class, (X, Y))
+        transport = fit_on(device, transport_class, (X, Y))
         inverse = [transport.inverse_transform(Y)[:30]] if issubclass(transport_class, GameTransport) else []
         for found in (transport.transform(X), transport.sample(X, 2, 0)[1], *inverse):
             assert found.is_cuda
@@ -117,13 +117,13 @@ def test_cuda_tensors_in_cuda_tensors_out(transport_class, samples):
         assert transport.transform(X.cpu()).device.type == "cpu"
 
 
-def test_the_global_generator_of_the_gpu_is_left_alone(transport_class, samples):
+def test_global_gpu_generator_is_unchanged(transport_class, samples):
     before = torch.cuda.get_rng_state()
-    on("cuda", transport_class, samples).sample(samples[0])
+    fit_on("cuda", transport_class, samples).sample(samples[0])
     assert torch.equal(torch.cuda.get_rng_state(), before)
 
 
-def test_rows_are_drawn_on_the_gpu():
+def test_rows_are_drawn_on_gpu():
     generator = torch.Generator("cuda").manual_seed(0)
     for weights in (None, [1.0, 0.0, 3.0]):
         draws = as_sampler(np.arange(3.0).reshape(3, 1), weights, device="cuda")(100, generator)
@@ -131,7 +131,7 @@ def test_rows_are_drawn_on_the_gpu():
         assert weights is None or not (draws == 1).any()
 
 
-def both_ways(max_iter=50, cls=SNOT):
+def fit_eager_and_captured(max_iter=50, cls=SNOT):
     rows = torch.randn(4096, 2, generator=torch.Generator().manual_seed(0))
     for capture in (False, True):
         problem = cls(2, make_form(2, hidden_layer_sizes=(32, 32))).to("cuda")
@@ -141,17 +141,17 @@ def both_ways(max_iter=50, cls=SNOT):
 
 
 @pytest.mark.parametrize("cls", [SNOT, OTP])
-def test_a_captured_fit_is_as_good_as_an_eager_one(cls, monkeypatch):
-    made = []
-    monkeypatch.setattr("neuralot.solve.loop.Captured", lambda *given: made.append(Captured(*given)) or made[-1])
-    eager, captured = both_ways(cls=cls, max_iter=400)
-    assert [step.graph is None for step in made] == [False]
+def test_captured_fit_is_as_accurate_as_eager_fit(cls, monkeypatch):
+    created = []
+    monkeypatch.setattr("neuralot.solve.loop.Captured", lambda *given: created.append(Captured(*given)) or created[-1])
+    eager, captured = fit_eager_and_captured(cls=cls, max_iter=400)
+    assert [step.graph is None for step in created] == [False]
     assert captured.n_iter == eager.n_iter
     assert captured.status.ok
     assert captured.history[-1]["discrepancy"] < 2 * abs(eager.history[-1]["discrepancy"]) + 0.02
 
 
-def test_a_step_is_captured_and_reads_what_changes():
+def test_captured_step_reads_changed_values():
     generator = torch.Generator("cuda").manual_seed(0)
     scale = torch.ones((), device="cuda")
     step = Captured(lambda: scale * torch.rand(100, generator=generator, device="cuda"), generator)
@@ -165,7 +165,7 @@ def test_a_step_is_captured_and_reads_what_changes():
     assert len({float(draw[0]) for draw in draws}) == len(draws)
 
 
-def test_a_step_that_waits_for_the_device_stays_as_it_is():
+def test_step_that_synchronises_is_not_captured():
     generator = torch.Generator("cuda").manual_seed(0)
     step = Captured(lambda: float(torch.rand((), generator=generator, device="cuda")), generator)
     assert len({step() for _ in range(8)}) == 8
@@ -178,7 +178,7 @@ def test_a_step_that_waits_for_the_device_stays_as_it_is():
 @pytest.mark.skipif(
     torch.torch_version.TorchVersion(torch.__version__) < (2, 13), reason="no later capture of the process would work"
 )
-def test_a_capture_that_fails_leaves_the_stream_and_the_generators_in_order():
+def test_failed_capture_restores_stream_and_generators():
     generator = torch.Generator("cuda").manual_seed(0)
 
     def draw():
@@ -192,10 +192,10 @@ def test_a_capture_that_fails_leaves_the_stream_and_the_generators_in_order():
     assert step.graph is None
     assert step.error is not None
     assert torch.cuda.current_stream() == stream
-    assert all(len({float(each[0]) for each in of_one}) == 8 for of_one in zip(*draws, strict=True))
+    assert all(len({float(each[0]) for each in values}) == 8 for values in zip(*draws, strict=True))
 
 
-def test_a_fit_by_the_clock_times_the_step_that_it_replays(samples):
+def test_max_time_fit_times_captured_step(samples):
     transport = SNOTTransport(max_time=2, max_iter=100, random_state=0, device="cuda").fit(*samples)
     assert transport.status_ is Status.MAX_ITER
     problem = SNOT(2, make_form(2, hidden_layer_sizes=(32, 32))).to("cuda")
@@ -204,9 +204,9 @@ def test_a_fit_by_the_clock_times_the_step_that_it_replays(samples):
     assert 0 < timer[0](64) < timer[1](64)
 
 
-def test_a_compiled_step_is_captured(monkeypatch):
-    made = []
-    monkeypatch.setattr("neuralot.solve.loop.Captured", lambda *given: made.append(Captured(*given)) or made[-1])
+def test_compiled_step_is_captured(monkeypatch):
+    created = []
+    monkeypatch.setattr("neuralot.solve.loop.Captured", lambda *given: created.append(Captured(*given)) or created[-1])
     pair = make_gaussians(2)
     X, Y = pair.sample(1000, random_state=0)
     images = []
@@ -216,12 +216,12 @@ def test_a_compiled_step_is_captured(monkeypatch):
         ).fit(X, Y)
         assert transport.history_[-1].get("compiled") == (1.0 if compiled else None)
         images.append(transport.transform(X))
-    assert [step.graph is None for step in made] == [False, False]
+    assert [step.graph is None for step in created] == [False, False]
     assert l2_uvp(images[1], images[0], pair.target_variance) < 0.1
 
 
-def test_planes_are_compared_without_rounding():
-    # of so many planes in so few dimensions TF32 takes another one at every third row
+def test_planes_are_compared_without_tf32():
+    # with this many planes in two dimensions, TF32 selects another plane for every third row
     points, x = (torch.randn(n, 2, generator=torch.Generator().manual_seed(n)) for n in (10_000, 1000))
     heights = -points.square().sum(1) / 2
     with matmul_precision(torch.device("cuda"), "tf32"):
@@ -229,12 +229,12 @@ def test_planes_are_compared_without_rounding():
     assert (found == Planes(points.double(), heights.double()).highest(x.double())).double().mean() > 0.999
 
 
-def test_memory_is_flat_over_steps():
+def test_memory_does_not_grow_with_steps():
     def peak(max_iter):
         torch.cuda.reset_peak_memory_stats()
-        list(both_ways(max_iter))
+        list(fit_eager_and_captured(max_iter))
         return torch.cuda.max_memory_allocated()
 
-    peak(50)  # what libraries keep
+    peak(50)  # memory that libraries reserve
     short, long = peak(50), peak(1000)
     assert long <= 1.05 * short

@@ -1,19 +1,19 @@
-"""Kinds of input, and what kind comes back."""
+"""Types of the input and of the results."""
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import dtypes, takes, there_and_back
+from conftest import dtypes, map_both_directions, takes
 from torch import nn
 
 
 @dtypes
 @pytest.mark.parametrize("k", [1, 7])
-def test_shapes_and_dtypes(tiny, samples, dtype, k):
+def test_results_have_shape_and_dtype_of_input(tiny, samples, dtype, k):
     X, Y = (rows.astype(dtype) for rows in samples)
     transport = tiny().fit(X, Y)
-    for images in (*there_and_back(transport, X[:k], Y[:k]), transport.fit_transform(X, Y)[:k]):
+    for images in (*map_both_directions(transport, X[:k], Y[:k]), transport.fit_transform(X, Y)[:k]):
         assert images.shape == (k, 2)
         assert images.dtype == dtype
         assert np.isfinite(images).all()
@@ -23,7 +23,7 @@ def test_shapes_and_dtypes(tiny, samples, dtype, k):
     assert isinstance(transport.score(X, Y), float)
 
 
-def test_both_precisions_give_the_same_map(tiny, samples):
+def test_float32_and_float64_give_same_map(tiny, samples):
     X, Y = samples
     double, single = tiny().fit(X, Y), tiny().fit(*(rows.astype(np.float32) for rows in samples))
     np.testing.assert_allclose(single.transform(X), double.transform(X), atol=1e-3)
@@ -31,7 +31,7 @@ def test_both_precisions_give_the_same_map(tiny, samples):
 
 
 @pytest.mark.parametrize("kind", ["list", "Fortran", "view", "read-only", "object"])
-def test_any_array_like_of_the_same_numbers_gives_the_same_bits(tiny, samples, kind):
+def test_array_likes_give_identical_results(tiny, samples, kind):
     def like(rows):
         made = {
             "list": rows.tolist(),
@@ -48,7 +48,7 @@ def test_any_array_like_of_the_same_numbers_gives_the_same_bits(tiny, samples, k
     assert transport.score(like(X), like(Y)) == tiny().fit(X, Y).score(X, Y)
 
 
-def test_the_second_argument_may_be_the_target_or_labels(tiny, fitted, samples):
+def test_y_may_be_target_or_labels(tiny, fitted, samples):
     X, Y = samples
     labels = np.arange(len(X)) % 2
     for transport in (tiny().fit(X, X_target=Y), tiny().fit(X, labels, X_target=Y)):
@@ -57,12 +57,12 @@ def test_the_second_argument_may_be_the_target_or_labels(tiny, fitted, samples):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_tensors_in_tensors_out(tiny, samples, dtype):
+def test_tensors_give_tensors(tiny, samples, dtype):
     X, Y = (torch.tensor(rows, dtype=dtype) for rows in samples)
     transport = tiny().fit(X.requires_grad_(), Y)
     arrays = tiny().fit(X.detach().numpy(), Y.numpy())
-    of_tensors = [*there_and_back(transport, X, Y), transport.sample(X, 2, 0)]
-    of_arrays = [*there_and_back(arrays, X.detach().numpy(), Y.numpy()), arrays.sample(X.detach().numpy(), 2, 0)]
+    of_tensors = [*map_both_directions(transport, X, Y), transport.sample(X, 2, 0)]
+    of_arrays = [*map_both_directions(arrays, X.detach().numpy(), Y.numpy()), arrays.sample(X.detach().numpy(), 2, 0)]
     for found, expected in zip(of_tensors, of_arrays, strict=True):
         assert isinstance(found, torch.Tensor)
         assert found.dtype == dtype
@@ -72,7 +72,7 @@ def test_tensors_in_tensors_out(tiny, samples, dtype):
     assert isinstance(transport.score(X, Y), float)
 
 
-def test_dataframes(tiny, samples):
+def test_dataframes_are_accepted(tiny, samples):
     X, Y = (pd.DataFrame(rows, columns=["a", "b"], index=np.arange(len(rows)) + 100) for rows in samples)
     transport = tiny().fit(X, Y)
     assert transport.feature_names_in_.tolist() == transport.get_feature_names_out().tolist() == ["a", "b"]
@@ -84,10 +84,10 @@ def test_dataframes(tiny, samples):
     assert framed.index.equals(X.index)
     assert np.array_equal(framed.to_numpy(), plain)
     assert transport.sample(X, 2).shape == (2, 30, 2)
-    assert all(images.shape == (len(images), 2) for images in there_and_back(transport, X, Y))
+    assert all(images.shape == (len(images), 2) for images in map_both_directions(transport, X, Y))
 
 
-def test_polars(tiny, samples):
+def test_polars_frames_are_accepted(tiny, samples):
     polars = pytest.importorskip("polars")
     X, Y = (polars.DataFrame(rows, schema=["a", "b"]) for rows in samples)
     transport = tiny().set_output(transform="polars").fit(X, Y)
@@ -101,23 +101,23 @@ def test_polars(tiny, samples):
 
 
 @pytest.mark.parametrize("columns", [["b", "a"], ["a", "c"]])
-def test_the_columns_of_the_target_are_those_of_the_source(tiny, samples, columns):
+def test_target_columns_must_match_source_columns(tiny, samples, columns):
     X, Y = pd.DataFrame(samples[0], columns=["a", "b"]), pd.DataFrame(samples[1], columns=columns)
     with pytest.raises(ValueError, match=r"y: The feature names should match"):
         tiny().fit(X, Y)
 
 
-def test_the_data_is_not_changed(tiny, samples):
+def test_input_is_not_modified(tiny, samples):
     X, Y = (rows.copy() for rows in samples)
     transport = tiny().fit(X, Y)
-    there_and_back(transport, X, Y)
+    map_both_directions(transport, X, Y)
     transport.sample(X)
     transport.score(X, Y)
     assert np.array_equal(X, samples[0])
     assert np.array_equal(Y, samples[1])
 
 
-def test_functions_with_constants_in_single_precision_take_double_rows(tiny, transport_class, samples):
+def test_custom_functions_with_float32_constants_accept_float64_rows(tiny, transport_class, samples):
     X, Y = samples
     weights = torch.tensor([[2.0, 0.0], [0.0, 1.0]])
 

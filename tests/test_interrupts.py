@@ -1,4 +1,4 @@
-"""Ctrl-C ends a fit, with the weights that it has by then."""
+"""Ctrl-C ends a fit, which keeps its current or best weights."""
 
 import os
 import signal
@@ -14,52 +14,51 @@ from neuralot import SNOTTransport
 from neuralot.solve import Status
 
 
-def interrupt_at(step_to_stop):
+def interrupt_at(last_step):
     def callback(step, problem, record):
-        if step >= step_to_stop:
+        if step >= last_step:
             raise KeyboardInterrupt
         return False
 
     return callback
 
 
-def test_a_fit_ends_with_the_weights_of_that_moment(tiny, samples):
+def test_interrupted_fit_keeps_current_weights(tiny, samples):
     X, Y = samples
-    # the rates fall with max_iter: the same first steps
-    seen = []
+    recorded = []
 
-    def keep(step, problem, record):
-        seen.append(torch.cat([weight.detach().ravel().clone() for weight in problem.parameters()]))
+    def record_weights(step, problem, record):
+        recorded.append(torch.cat([weight.detach().ravel().clone() for weight in problem.parameters()]))
         return False
 
     with pytest.warns(ConvergenceWarning, match="interrupted"):
-        transport = tiny(max_iter=20, callbacks=[keep, interrupt_at(10)]).fit(X, Y)
+        transport = tiny(max_iter=20, callbacks=[record_weights, interrupt_at(10)]).fit(X, Y)
     assert transport.status_ is Status.INTERRUPTED
     assert transport.n_iter_ == 10
     assert len(transport.history_) == 10
-    assert torch.equal(torch.cat([weight.ravel() for weight in transport.problem_.parameters()]), seen[-1])
+    assert torch.equal(torch.cat([weight.ravel() for weight in transport.problem_.parameters()]), recorded[-1])
     assert np.isfinite(transport.transform(X)).all()
     assert np.isfinite(transport.transport_cost_)
 
 
 @games
-def test_early_stopping_gives_its_best_weights(tiny, samples):
-    kept = []
+def test_interrupted_early_stopping_restores_best_weights(tiny, samples):
+    recorded = []
 
-    def keep(step, problem, record):
+    def record_weights(step, problem, record):
         if problem.settled(record["progress"]):
-            kept.append((record["validation"], [weight.detach().clone() for weight in problem.parameters()]))
+            recorded.append((record["validation"], [weight.detach().clone() for weight in problem.parameters()]))
         return False
 
     settings = {"early_stopping": True, "tol": 0.0, "learning_rate_init": 0.05}
     with pytest.warns(ConvergenceWarning, match="interrupted"):
-        transport = tiny(max_iter=60, callbacks=[keep, interrupt_at(55)], **settings).fit(*samples)
-    best = min(kept, key=lambda each: each[0])[1]
+        transport = tiny(max_iter=60, callbacks=[record_weights, interrupt_at(55)], **settings).fit(*samples)
+    best = min(recorded, key=lambda each: each[0])[1]
     assert all(map(torch.equal, transport.problem_.parameters(), best))
 
 
-def test_early_stopping_counts_the_weights_of_that_moment(samples):
-    # between the first record and the second: the interrupt comes in a step, as a cost that counts its calls
+def test_interrupted_early_stopping_evaluates_current_weights(samples):
+    # the cost counts its calls and raises KeyboardInterrupt between the first and the second record
     calls = []
 
     def cost(x, y):
@@ -85,14 +84,14 @@ def test_early_stopping_counts_the_weights_of_that_moment(samples):
 
 @pytest.fixture
 def ctrl_c():
-    """Python's own handler of the signal, which it does not install in a process that was started in the background."""
+    """Install Python's handler of SIGINT, which is missing in processes started in the background."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.usefixtures("ctrl_c")
-def test_a_signal_ends_a_long_fit_within_a_step(samples):
+def test_signal_ends_long_fit(samples):
     threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGINT)).start()
     with pytest.warns(ConvergenceWarning, match="interrupted"):
         transport = SNOTTransport(max_iter=10**7, max_time=60, batch_size=16, random_state=0).fit(*samples)
@@ -103,7 +102,7 @@ def test_a_signal_ends_a_long_fit_within_a_step(samples):
 
 
 @games
-def test_a_part_of_a_stream_may_be_interrupted(tiny, samples):
+def test_partial_fit_may_be_interrupted(tiny, samples):
     transport = tiny().partial_fit(*samples)
     with pytest.warns(ConvergenceWarning, match="interrupted"):
         transport.set_params(callbacks=[interrupt_at(0)]).partial_fit(np.tile(samples[0], (9, 1)), samples[1])

@@ -1,4 +1,4 @@
-"""Metrics against closed forms, against other solvers, and at the edges."""
+"""Metrics compared with closed forms and other solvers, and in extreme cases."""
 
 import numpy as np
 import ot
@@ -17,18 +17,18 @@ def rng():
 # maps
 
 
-def test_l2_uvp_of_known_maps(rng):
+def test_l2_uvp_equals_known_values(rng):
     exact = rng.normal(size=(1000, 3))
     assert metrics.l2_uvp(exact, exact) == 0
     mean = np.broadcast_to(exact.mean(axis=0), exact.shape)
     assert metrics.l2_uvp(mean, exact) == pytest.approx(100)
     assert metrics.l2_uvp(exact + np.array([1, 2, 2]), exact, target_variance=3.0) == pytest.approx(300)
-    # no unit: both the error and the variance scale with the square of the data
+    # independent of units: error and variance both scale with the square of the data
     assert metrics.l2_uvp(1e-9 * (exact + 1), 1e-9 * exact) == pytest.approx(metrics.l2_uvp(exact + 1, exact))
 
 
 @pytest.mark.parametrize("variance", [0.0, -1.0, np.nan, np.inf])
-def test_l2_uvp_needs_a_positive_variance(variance):
+def test_l2_uvp_requires_positive_variance(variance):
     with pytest.raises(ValueError, match="target_variance"):
         metrics.l2_uvp([[0.0]], [[1.0]], target_variance=variance)
     with pytest.raises(ValueError, match="target_variance"):
@@ -36,7 +36,7 @@ def test_l2_uvp_needs_a_positive_variance(variance):
 
 
 @pytest.mark.parametrize("scale", [1.0, 1e-200, 1e200])
-def test_cosine_similarity_is_the_angle_of_displacements(scale):
+def test_cosine_similarity_equals_cosine_between_displacements(scale):
     X = np.array([[1.0, 1.0], [2.0, 0.0]])
     exact = X + np.array([1.0, 0.0])
     for angle in (0.0, 0.3, np.pi / 2, np.pi):
@@ -50,14 +50,14 @@ def test_cosine_similarity_weighs_long_displacements_more():
     assert metrics.cosine_similarity(X, [[3, 0], [0, 1]], [[3, 0], [0, -1]]) == pytest.approx(0.8)
 
 
-def test_cosine_similarity_where_nothing_moves():
+def test_cosine_similarity_of_zero_displacements():
     X, moved = [[0.0, 1.0]], [[1.0, 1.0]]
     assert metrics.cosine_similarity(X, X, X) == 1
     assert metrics.cosine_similarity(X, X, moved) == 0
     assert metrics.cosine_similarity(X, moved, X) == 0
 
 
-def test_transport_cost_and_its_error(rng):
+def test_transport_cost_and_d_cost_equal_known_values(rng):
     X = rng.normal(size=(50, 2))
     assert metrics.transport_cost(X, X + np.array([3, 4])) == pytest.approx(25)
     assert metrics.d_cost(X, X + np.array([3, 4]), exact_cost=24.0) == pytest.approx(1)
@@ -67,7 +67,7 @@ def test_transport_cost_and_its_error(rng):
 # exact transport between samples
 
 
-def test_exact_cost_is_that_of_the_best_assignment(rng):
+def test_exact_cost_equals_cost_of_best_assignment(rng):
     X, Y = rng.normal(size=(60, 3)), rng.normal(size=(60, 3)) + 1
     squares = ((X[:, None] - Y) ** 2).sum(axis=2)
     best = squares[linear_sum_assignment(squares)].mean()
@@ -76,7 +76,7 @@ def test_exact_cost_is_that_of_the_best_assignment(rng):
     assert metrics.d_target(rng.permutation(X), Y) == pytest.approx(best, rel=1e-10)
 
 
-def test_exact_cost_with_unequal_sizes_and_weights(rng):
+def test_exact_cost_respects_sizes_and_weights(rng):
     X, Y = rng.normal(size=(20, 2)), rng.normal(size=(30, 2))
     repeated = metrics.exact_cost(np.repeat(X, 3, axis=0), np.repeat(Y, 2, axis=0))
     assert metrics.d_target(X, Y) == pytest.approx(repeated, rel=1e-10)
@@ -87,14 +87,14 @@ def test_exact_cost_with_unequal_sizes_and_weights(rng):
     assert abs(weighted - metrics.exact_cost(X, Y)) > 1e-3
 
 
-def test_exact_cost_on_the_line_is_that_of_sorted_rows(rng):
+def test_exact_cost_in_one_dimension_equals_cost_of_sorted_rows(rng):
     X, Y = rng.normal(size=(2000, 1)), rng.exponential(size=(2000, 1))
-    in_order = np.mean((np.sort(X, axis=0) - np.sort(Y, axis=0)) ** 2)
-    assert metrics.exact_cost(X, Y) == pytest.approx(in_order, rel=1e-9)
+    sorted_cost = np.mean((np.sort(X, axis=0) - np.sort(Y, axis=0)) ** 2)
+    assert metrics.exact_cost(X, Y) == pytest.approx(sorted_cost, rel=1e-9)
 
 
 @pytest.mark.parametrize("scale", [1e-8, 1.0, 1e8])
-def test_exact_cost_of_distant_clouds_stays_accurate(rng, scale):
+def test_exact_cost_of_distant_samples_is_accurate(rng, scale):
     X = rng.normal(size=(80, 2))
     near = metrics.exact_cost(X, 2 * X)
     moved = metrics.exact_cost(scale * X, scale * (2 * X + np.array([1e4, 0])))
@@ -105,7 +105,7 @@ def test_exact_cost_of_distant_clouds_stays_accurate(rng, scale):
 
 @pytest.mark.parametrize("metric", [metrics.exact_cost, metrics.sinkhorn_divergence])
 @pytest.mark.parametrize("weights", [[1.0], [1.0, -1.0], [0.0, 0.0], [1.0, np.nan], ["a", "b"]])
-def test_bad_weights_are_named(metric, weights):
+def test_bad_weights_are_rejected(metric, weights):
     X = [[0.0], [1.0]]
     with pytest.raises(ValueError, match=r"sample_weight must be"):
         metric(X, X, sample_weight=weights)
@@ -117,7 +117,7 @@ def normal(n, rng):
     return rng.normal(size=(n, 2))
 
 
-def test_target_floor_is_what_a_perfect_map_scores():
+def test_target_floor_equals_distance_of_exact_map():
     floor = metrics.target_floor(normal, n=300, n_pairs=5, random_state=0)
     scores = []
     for seed in range(10, 18):
@@ -129,7 +129,7 @@ def test_target_floor_is_what_a_perfect_map_scores():
     assert floor.mean > 2 * metrics.target_floor(normal, n=1000, random_state=0).mean
 
 
-def test_target_floor_is_seeded_and_its_error_is_of_the_mean():
+def test_target_floor_is_reproducible_with_standard_error_of_mean():
     kwargs = {"n": 50, "n_pairs": 4}
     floor = metrics.target_floor(normal, **kwargs, random_state=2)
     assert floor == metrics.target_floor(normal, **kwargs, random_state=np.random.default_rng(2))
@@ -142,12 +142,12 @@ def test_target_floor_is_seeded_and_its_error_is_of_the_mean():
 
 
 @pytest.mark.parametrize(("n", "n_pairs"), [(0, 3), (10, 1)])
-def test_target_floor_names_bad_counts(n, n_pairs):
+def test_target_floor_rejects_bad_counts(n, n_pairs):
     with pytest.raises(ValueError, match="n must be at least 1 and n_pairs at least 2"):
         metrics.target_floor(normal, n=n, n_pairs=n_pairs)
 
 
-def test_target_floor_asks_for_draws_and_not_for_rows():
+def test_target_floor_rejects_rows():
     with pytest.raises(TypeError, match="sample_target must be a callable"):
         metrics.target_floor(np.zeros((10, 2)))
 
@@ -155,7 +155,7 @@ def test_target_floor_asks_for_draws_and_not_for_rows():
 # spread and coverage
 
 
-def test_spread_ratio_by_coordinate(rng):
+def test_spread_ratio_is_computed_by_coordinate(rng):
     Y = rng.normal(size=(500, 3)) + 100
     np.testing.assert_allclose(metrics.spread_ratio(Y * [0.5, 1, 2], Y), [0.5, 1, 2])
 
@@ -173,7 +173,7 @@ def test_spread_ratio_of_constant_target_coordinates(rng):
     np.testing.assert_allclose(metrics.spread_ratio(Y / spread, point), [1 + np.sqrt(2), 1])
 
 
-def test_mode_coverage_counts_the_nearest(rng):
+def test_mode_coverage_assigns_points_to_nearest_mode(rng):
     modes = np.array([[0.0, 0.0], [10.0, 0.0], [0.0, 10.0]])
     points = modes[[0] * 6 + [1] * 2] + rng.normal(size=(8, 2))
     np.testing.assert_allclose(metrics.mode_coverage(points, modes), [0.75, 0.25, 0])
@@ -183,13 +183,13 @@ def test_mode_coverage_counts_the_nearest(rng):
 
 
 def entropic_cost(A, B, reg):
-    """The definition, term by term, from POT's iterations on logarithms."""
+    """Return the entropic cost by its definition, with the plan of POT's log-domain iterations."""
     cost = ((A[:, None] - B) ** 2).sum(axis=2)
     plan = ot.bregman.sinkhorn_log([], [], cost, reg, numItermax=3000, stopThr=1e-10, warn=False)
     return (plan * cost).sum() + reg * (plan * np.log(plan * len(A) * len(B))).sum()
 
 
-def test_sinkhorn_divergence_is_its_definition(rng):
+def test_sinkhorn_divergence_equals_definition(rng):
     A, B = rng.normal(size=(25, 2)), 1 + 2 * rng.normal(size=(40, 2))
     for reg in (0.5, 2.0, 10.0):
         terms = [entropic_cost(*pair, reg) for pair in ((A, B), (A, A), (B, B))]
@@ -197,7 +197,7 @@ def test_sinkhorn_divergence_is_its_definition(rng):
         assert metrics.sinkhorn_divergence(A, B, reg=reg) == pytest.approx(expected, rel=1e-6)
 
 
-def test_sinkhorn_divergence_default_level_is_relative(rng):
+def test_sinkhorn_divergence_default_reg_is_relative(rng):
     A, B = rng.normal(size=(50, 3)), rng.exponential(size=(60, 3))
     reg = 0.05 * (A.var(axis=0) + B.var(axis=0)).sum()
     value = metrics.sinkhorn_divergence(A, B)
@@ -208,7 +208,7 @@ def test_sinkhorn_divergence_default_level_is_relative(rng):
         assert scaled == pytest.approx(scale**2 * value, rel=1e-6)
 
 
-def test_sinkhorn_divergence_between_its_limits(rng):
+def test_sinkhorn_divergence_is_between_its_limits(rng):
     A, B = rng.normal(size=(100, 2)), 1 + rng.exponential(size=(100, 2))
     between_means = ((A.mean(axis=0) - B.mean(axis=0)) ** 2).sum()
     exact = metrics.exact_cost(A, B)
@@ -217,14 +217,14 @@ def test_sinkhorn_divergence_between_its_limits(rng):
     assert between_means < metrics.sinkhorn_divergence(A, B) < exact
 
 
-def test_sinkhorn_divergence_of_a_shift_is_its_square(rng):
+def test_sinkhorn_divergence_of_shift_equals_squared_shift(rng):
     A = rng.normal(size=(200, 2))
     assert metrics.sinkhorn_divergence(A, A) == pytest.approx(0, abs=1e-12)
     for shift in (1e-3, 1.0, 1e6):
         assert metrics.sinkhorn_divergence(A, A + np.array([shift, 0])) == pytest.approx(shift**2, rel=1e-6)
 
 
-def test_sinkhorn_divergence_weighs_rows_as_often_as_they_stand_there(rng):
+def test_sinkhorn_divergence_treats_weights_as_repetitions(rng):
     A, B = rng.normal(size=(60, 2)), rng.exponential(size=(50, 2))
     counts = rng.integers(0, 4, size=60)
     repeated = metrics.sinkhorn_divergence(np.repeat(A, counts, axis=0), B)
@@ -233,7 +233,7 @@ def test_sinkhorn_divergence_weighs_rows_as_often_as_they_stand_there(rng):
     assert abs(metrics.sinkhorn_divergence(A, B) - repeated) > 1e-3
 
 
-def test_sinkhorn_divergence_ranks_samples_of_one_law_below_others(rng):
+def test_sinkhorn_divergence_is_smaller_for_samples_of_same_law(rng):
     A, B = rng.normal(size=(400, 2)), rng.normal(size=(400, 2))
     same = metrics.sinkhorn_divergence(A, B)
     assert 0 < same < metrics.exact_cost(A, B)
@@ -269,19 +269,19 @@ def test_sinkhorn_divergence_is_finite_and_non_negative(rng, case, relative_reg)
     A, B = HARD_CASES[case](rng)
     scale = max(np.abs(A - A.mean(axis=0)).max(), np.abs(B - B.mean(axis=0)).max()) ** 2
     reg = None if relative_reg is None else relative_reg * (scale or 1.0)
-    value = metrics.sinkhorn_divergence(A, B, reg=reg)  # a warning would be an error here
+    value = metrics.sinkhorn_divergence(A, B, reg=reg)  # warnings are errors in the tests
     assert np.isfinite(value)
     assert value >= ((A.mean(axis=0) - B.mean(axis=0)) ** 2).sum() * (1 - 1e-9)
     assert value <= 1.01 * metrics.exact_cost(A, B) + 1e-6 * scale
 
 
 @pytest.mark.parametrize("reg", [0.0, -1.0, np.nan, np.inf])
-def test_sinkhorn_divergence_names_a_bad_level(reg):
+def test_sinkhorn_divergence_rejects_bad_reg(reg):
     with pytest.raises(ValueError, match="reg must be positive"):
         metrics.sinkhorn_divergence([[0.0]], [[1.0]], reg=reg)
 
 
-# what every metric accepts and refuses
+# input of all metrics
 
 ALIGNED = {
     "l2_uvp": (metrics.l2_uvp, ("mapped", "exact")),
@@ -309,13 +309,13 @@ BAD_SAMPLES = [
 ]
 
 
-def test_every_metric_is_checked_here():
+def test_all_metrics_are_listed():
     functions = {name for name in metrics.__all__ if name[0].islower()}
     assert functions == set(EVERY) | {"target_floor"}
 
 
 @pytest.mark.parametrize("name", EVERY)
-def test_bad_samples_are_named(name):
+def test_bad_samples_are_rejected(name):
     function, arguments = EVERY[name]
     for argument in arguments:
         for bad in BAD_SAMPLES:
@@ -325,7 +325,7 @@ def test_bad_samples_are_named(name):
 
 
 @pytest.mark.parametrize("name", EVERY)
-def test_different_numbers_of_features_are_refused(name):
+def test_different_numbers_of_features_are_rejected(name):
     function, arguments = EVERY[name]
     samples = {argument: np.eye(2) for argument in arguments} | {arguments[-1]: np.eye(2, 3)}
     with pytest.raises(ValueError, match=arguments[-1]):
@@ -333,7 +333,7 @@ def test_different_numbers_of_features_are_refused(name):
 
 
 @pytest.mark.parametrize("name", ALIGNED)
-def test_different_numbers_of_rows_are_refused_where_rows_correspond(name):
+def test_different_numbers_of_paired_rows_are_rejected(name):
     function, arguments = ALIGNED[name]
     samples = {argument: np.eye(2) for argument in arguments} | {arguments[-1]: np.eye(3, 2)}
     with pytest.raises(ValueError, match="belong to source row i"):
@@ -341,7 +341,7 @@ def test_different_numbers_of_rows_are_refused_where_rows_correspond(name):
 
 
 @pytest.mark.parametrize("name", EVERY)
-def test_tensors_lists_and_arrays_give_the_same_plain_numbers(rng, name):
+def test_tensors_lists_and_arrays_give_same_numbers(rng, name):
     function, arguments = EVERY[name]
     arrays = {argument: rng.normal(size=(12, 2)).astype(np.float32) for argument in arguments}
     copies = {argument: array.copy() for argument, array in arrays.items()}

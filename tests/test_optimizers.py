@@ -1,4 +1,4 @@
-"""Optimisers: every weight has exactly one, and Muon gets the hidden matrices."""
+"""Optimisers: assignment of the weights, and updates compared with torch."""
 
 import pytest
 import torch
@@ -33,16 +33,16 @@ NETWORKS = {
 each_network = pytest.mark.parametrize("name", NETWORKS)
 
 
-def moved_by(made, kind=optimizers.Optimizer):
-    return [weight for each in made if isinstance(each, kind) for weight in each.weights]
+def weights_updated_by(created, kind=optimizers.Optimizer):
+    return [weight for each in created if isinstance(each, kind) for weight in each.weights]
 
 
 @each_network
 @pytest.mark.parametrize("kind", OPTIMIZERS)
-def test_every_weight_is_in_exactly_one_optimizer(kind, name):
+def test_each_weight_has_exactly_one_optimizer(kind, name):
     network = NETWORKS[name]()
-    moved = [id(w) for w in moved_by(make_optimizers(network, kind))]
-    assert sorted(moved) == sorted(map(id, network.parameters()))
+    updated = [id(w) for w in weights_updated_by(make_optimizers(network, kind))]
+    assert sorted(updated) == sorted(map(id, network.parameters()))
 
 
 @pytest.mark.parametrize("kind", ["auto", "muon"])
@@ -56,60 +56,60 @@ def test_every_weight_is_in_exactly_one_optimizer(kind, name):
     ],
     ids=["map", "potential", "noise map", "map of eight features"],
 )
-def test_muon_moves_the_matrices_that_lead_into_hidden_layers_from_eight_inputs_on(network, first, kind):
-    made = make_optimizers(network, kind)
+def test_muon_updates_hidden_matrices_with_at_least_eight_inputs(network, first, kind):
+    created = make_optimizers(network, kind)
     linear = [layer for layer in network.residual if isinstance(layer, nn.Linear)]
     by_muon = [id(layer.weight) for layer in linear[first:-1]]
-    assert [id(w) for w in moved_by(made, Muon)] == by_muon
-    by_adam = {id(w) for w in moved_by(made, Adam)}
+    assert [id(w) for w in weights_updated_by(created, Muon)] == by_muon
+    by_adam = {id(w) for w in weights_updated_by(created, Adam)}
     assert by_adam == {id(w) for w in network.parameters()} - set(by_muon)
 
 
 @each_network
-def test_adam_alone_means_adam_alone(name):
-    assert not moved_by(make_optimizers(NETWORKS[name](), "adam"), Muon)
+def test_adam_updates_all_weights(name):
+    assert not weights_updated_by(make_optimizers(NETWORKS[name](), "adam"), Muon)
 
 
 @pytest.mark.parametrize("name", ["one layer", "convex", "linear"])
-def test_without_hidden_matrices_there_is_no_muon(name):
+def test_muon_is_not_used_without_hidden_matrices(name):
     assert hidden_matrices(NETWORKS[name]()) == []
-    assert not moved_by(make_optimizers(NETWORKS[name](), "muon"), Muon)
+    assert not weights_updated_by(make_optimizers(NETWORKS[name](), "muon"), Muon)
 
 
-def test_frozen_weights_are_left_out():
+def test_frozen_weights_have_no_optimizer():
     network = MLPMap(3, (8, 9, 10))
     network.residual[0].requires_grad_(False)
     network.residual[2].requires_grad_(False)
-    moved = {id(w) for w in moved_by(make_optimizers(network))}
-    assert moved == {id(w) for w in network.parameters() if w.requires_grad}
+    updated = {id(w) for w in weights_updated_by(make_optimizers(network))}
+    assert updated == {id(w) for w in network.parameters() if w.requires_grad}
 
 
 @pytest.mark.parametrize(("given", "rate"), [(None, DEFAULT_RATE), (0.01, 0.01)])
-def test_rates(given, rate):
+def test_learning_rates_of_optimizers(given, rate):
     for optimizer in make_optimizers(MLPMap(3, (8, 9)), learning_rate=given):
         factor = MUON_FACTOR if isinstance(optimizer, Muon) else 1.0
         assert optimizer.learning_rate == pytest.approx(factor * rate)
 
 
 @pytest.mark.parametrize("kind", OPTIMIZERS)
-def test_weight_decay_is_for_hidden_matrices_only(kind):
+def test_weight_decay_applies_to_hidden_matrices_only(kind):
     network = MLPMap(3, (8, 9, 10))
     hidden = {id(w) for w in hidden_matrices(network)}
     for optimizer in make_optimizers(network, kind, weight_decay=0.1):
         assert optimizer.weight_decay == (0.1 if {id(w) for w in optimizer.weights} <= hidden else 0.0)
 
 
-def test_the_gradient_of_a_correction_is_its_step():
+def test_descent_subtracts_gradient_of_corrections():
     problem = OTNet(3, Potential(3, (8, 9, 10)))
     problem.prepare(as_sampler(torch.zeros(1, 3)), as_sampler(torch.eye(5)[:, :3]), torch.Generator())
     corrections = problem.networks["heights"].corrections
     *_, descent = problem.optimizers(["heights"], "auto", None, 0.0)
     problem.rate.fill_(0.5)
-    descent.step([torch.arange(len(corrections))], torch.tensor(1.0))  # at its own rate, not at the loop's
+    descent.step([torch.arange(len(corrections))], torch.tensor(1.0))  # its learning rate is `problem.rate`
     torch.testing.assert_close(corrections.detach(), -0.5 * torch.arange(len(corrections)))
 
 
-# the updates themselves
+# updates
 
 
 def weights_of(*shapes, seed=0):
@@ -118,7 +118,7 @@ def weights_of(*shapes, seed=0):
 
 
 @pytest.mark.parametrize("decay", [0.0, 0.1])
-def test_adam_is_torchs(decay):
+def test_adam_equals_torch_adamw(decay):
     ours, theirs = weights_of((3, 4), (5,)), [weight.requires_grad_() for weight in weights_of((3, 4), (5,))]
     one = Adam(ours, 0.01, decay, betas=(0.9, 0.8))
     other = torch.optim.AdamW(theirs, lr=0.01, weight_decay=decay, betas=(0.9, 0.8))
@@ -131,10 +131,10 @@ def test_adam_is_torchs(decay):
     torch.testing.assert_close(ours, [weight.detach() for weight in theirs])
 
 
-def test_adam_minds_where_entries_lie_in_memory():
+def test_adam_respects_strides_and_views():
     strided, plain = weights_of((4, 3))[0].T, weights_of((4, 3))[0].T.contiguous()
     [wide] = weights_of((3, 9))
-    part, alone = wide[:, 2:6], wide[:, 2:6].clone()  # a weight that is a part of another tensor
+    part, alone = wide[:, 2:6], wide[:, 2:6].clone()  # a weight that is a view of another tensor
     ours, theirs = Adam([strided, part], 0.01, 0.1), Adam([plain, alone], 0.01, 0.1)
     for seed in (1, 2, 3):
         gradients = weights_of((4, 3), (4, 3), seed=seed)
@@ -145,14 +145,14 @@ def test_adam_minds_where_entries_lie_in_memory():
     assert torch.equal(wide[:, 6:], weights_of((3, 9))[0][:, 6:])
 
 
-def test_a_layer_that_computes_its_weight_is_left_to_adam():
+def test_parametrised_layer_is_updated_by_adam():
     network = nn.Sequential(nn.utils.parametrizations.spectral_norm(nn.Linear(8, 8)), nn.Linear(8, 8), nn.Linear(8, 1))
-    made = make_optimizers(network)
-    assert [id(weight) for weight in moved_by(made, Muon)] == [id(network[1].weight)]
-    assert sorted(map(id, moved_by(made))) == sorted(map(id, network.parameters()))
+    created = make_optimizers(network)
+    assert [id(weight) for weight in weights_updated_by(created, Muon)] == [id(network[1].weight)]
+    assert sorted(map(id, weights_updated_by(created))) == sorted(map(id, network.parameters()))
 
 
-def test_muon_is_torchs_but_for_the_rounding_of_bfloat16():
+def test_muon_equals_torch_muon_up_to_bfloat16_rounding():
     shapes = (8, 8), (8, 8), (12, 8), (8, 16)
     before = weights_of(*shapes)
     ours, theirs = weights_of(*shapes), [weight.requires_grad_() for weight in weights_of(*shapes)]
@@ -164,12 +164,12 @@ def test_muon_is_torchs_but_for_the_rounding_of_bfloat16():
         for weight, gradient in zip(theirs, gradients, strict=True):
             weight.grad = gradient
         other.step()
-    for mine, its, start in zip(ours, theirs, before, strict=True):
-        assert (mine - its.detach()).norm() < 0.06 * (mine - start).norm()
+    for our_weight, their_weight, start in zip(ours, theirs, before, strict=True):
+        assert (our_weight - their_weight.detach()).norm() < 0.06 * (our_weight - start).norm()
 
 
 @pytest.mark.parametrize("shape", [(3, 8, 8), (2, 16, 8), (2, 8, 16), (1, 128, 130)], ids=str)
-def test_orthogonal_keeps_singular_vectors_and_makes_values_alike(shape):
+def test_orthogonal_keeps_singular_vectors_and_equalises_singular_values(shape):
     [matrices] = weights_of(shape)
     U, _, V = torch.linalg.svd(matrices, full_matrices=False)
     turned = U.mT @ orthogonal(matrices) @ V.mT
@@ -179,10 +179,10 @@ def test_orthogonal_keeps_singular_vectors_and_makes_values_alike(shape):
 
 
 @pytest.mark.parametrize("kind", [Adam, Muon, Descent])
-def test_a_weight_without_a_gradient_stays_and_the_others_move_as_if_alone(kind):
+def test_weight_without_gradient_is_unchanged(kind):
     weights, alone = weights_of((8, 8), (8, 8)), weights_of((8, 8), (8, 8))[1:]
     one, other = kind(weights, 0.1, 0.1), kind(alone, 0.1, 0.1)
-    for seed in (1, 2):  # momentum from first steps for all
+    for seed in (1, 2):  # steps that build up momentum
         gradients = weights_of((8, 8), (8, 8), seed=seed)
         one.step(gradients, torch.tensor(1.0))
         other.step(gradients[1:], torch.tensor(1.0))
@@ -197,7 +197,7 @@ def test_a_weight_without_a_gradient_stays_and_the_others_move_as_if_alone(kind)
 @pytest.mark.parametrize(
     "make", [lambda w: Adam(w, 0.01, 0.1), lambda w: Muon(w, 0.01, 0.1), lambda w: Descent(w, 1.0)]
 )
-def test_a_share_of_an_update_is_an_update_at_that_share_of_the_rate(make):
+def test_share_of_update_scales_learning_rate(make):
     ours, theirs = weights_of((8, 8)), weights_of((8, 8))
     one, other = make(ours), make(theirs)
     first = other.learning_rate

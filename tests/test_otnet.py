@@ -1,4 +1,4 @@
-"""OT-Net: cells that are known, masses, creases, and new targets."""
+"""OT-Net: known cells, masses, creases and new targets."""
 
 import copy
 import math
@@ -22,13 +22,13 @@ def otnet(**parameters):
     return OTNetTransport(**{"max_iter": 300, "random_state": 0, **parameters})
 
 
-def blobs(n, seed=0):
+def clusters(n, seed=0):
     rng = np.random.default_rng(seed)
     return 0.5 * rng.normal(size=(n, 2)) + 5 * rng.choice([-1, 1], size=(n, 1)) * [1, 0]
 
 
 @pytest.fixture(scope="module")
-def in_the_plane():
+def fitted_in_plane():
     X, Y = gaussian(4000, 2), 3 + gaussian(200, 2, seed=1) * [2, 0.5]
     return X, Y, otnet().fit(X, Y)
 
@@ -37,18 +37,18 @@ def in_the_plane():
 
 
 @pytest.mark.parametrize("share", [0.5, 0.2])
-def test_two_points_part_a_gaussian_at_a_quantile(share):
-    """Seen along the way between the points, the cell of one is the half-line beyond the quantile of its weight."""
+def test_two_points_divide_gaussian_at_quantile(share):
+    """Along the line between the points, the cell of b is the half-line beyond the quantile of its weight."""
     a, b = np.array([-1.0, 2.0]), np.array([2.0, 6.0])
     X, new = gaussian(20_000, 2), gaussian(50_000, 2, seed=1)
     transport = otnet().fit(X, np.stack([a, b]), sample_weight_target=[1 - share, share])
-    along = new @ (b - a) / np.linalg.norm(b - a)
-    expected = along > norm.ppf(1 - share)
-    goes_right = (transport.transform(new) == b).all(axis=1)
-    assert (goes_right != expected).mean() < 0.01
+    projection = new @ (b - a) / np.linalg.norm(b - a)
+    expected = projection > norm.ppf(1 - share)
+    is_mapped_to_b = (transport.transform(new) == b).all(axis=1)
+    assert (is_mapped_to_b != expected).mean() < 0.01
 
 
-def test_three_points_part_the_plane_in_equal_sectors():
+def test_three_points_divide_plane_into_equal_sectors():
     angles = np.pi / 2 + 2 * np.pi * np.arange(3) / 3
     Y = np.stack([np.cos(angles), np.sin(angles)], axis=1)
     new = gaussian(50_000, 2, seed=1)
@@ -57,7 +57,7 @@ def test_three_points_part_the_plane_in_equal_sectors():
 
 
 @pytest.mark.parametrize("weighted", [False, True])
-def test_on_a_line_it_is_the_monotone_map(weighted):
+def test_map_in_one_dimension_is_monotone_map(weighted):
     X, Y = gaussian(20_000, 1), np.sort(np.random.default_rng(1).exponential(size=(50, 1)), axis=0)
     weights = np.random.default_rng(2).uniform(0.2, 1, size=50) if weighted else np.ones(50)
     new = np.sort(gaussian(20_000, 1, seed=3), axis=0)
@@ -68,8 +68,8 @@ def test_on_a_line_it_is_the_monotone_map(weighted):
 
 
 @pytest.mark.slow
-def test_2000_targets_against_the_exact_plan():
-    """The exact plan of as many rows is noisy itself; its cost and its map, averaged over the plan, are near."""
+def test_map_to_2000_targets_agrees_with_exact_plan():
+    """The exact plan between samples is noisy, so cost and barycentric map agree approximately."""
     Y = gaussian(2000, 2, seed=1) * [2, 0.5] + 3
     X = gaussian(8000, 2)
     transport = otnet(max_iter=1200).fit(X, Y)
@@ -80,29 +80,29 @@ def test_2000_targets_against_the_exact_plan():
     assert np.square(transport.transform(X) - exact).sum(axis=1).mean() < 0.01 * Y.var(axis=0).sum()
 
 
-# what it says of itself
+# error estimates
 
 
-def test_the_map_is_the_arg_max_of_the_stored_potential(in_the_plane):
-    X, _, transport = in_the_plane
+def test_map_is_argmax_of_fitted_planes(fitted_in_plane):
+    X, _, transport = fitted_in_plane
     points = transport.target_points_
     values = X @ points.T + transport.heights_
     first, second = np.sort(values, axis=1)[:, [-1, -2]].T
-    is_clear = first - second > 1e-6  # else rounding decides
+    is_clear = first - second > 1e-6  # otherwise rounding decides
     winners = values.argmax(axis=1)
     assert is_clear.mean() > 0.999
     assert np.array_equal(transport.assign(X)[is_clear], winners[is_clear])
     assert np.array_equal(transport.transform(X), points[transport.assign(X)])
 
 
-def test_the_map_is_optimal_for_the_law_of_its_images(in_the_plane):
-    X, _, transport = in_the_plane
-    some, images = X[:500], transport.transform(X[:500])
-    assert np.square(some - images).sum(axis=1).mean() == pytest.approx(ot.emd2([], [], ot.dist(some, images)))
+def test_map_is_optimal_for_law_of_images(fitted_in_plane):
+    X, _, transport = fitted_in_plane
+    subset, images = X[:500], transport.transform(X[:500])
+    assert np.square(subset - images).sum(axis=1).mean() == pytest.approx(ot.emd2([], [], ot.dist(subset, images)))
 
 
-def test_the_gap_is_cost_minus_dual_value(in_the_plane):
-    _, Y, transport = in_the_plane
+def test_dual_gap_equals_cost_minus_dual_value(fitted_in_plane):
+    _, Y, transport = fitted_in_plane
     units, problem = transport.units_, transport.problem_
     x = problem.held_out_rows.double()
     y, h = problem.points.double(), problem.heights.double()
@@ -111,18 +111,18 @@ def test_the_gap_is_cost_minus_dual_value(in_the_plane):
     cost = costs.gather(1, (x @ y.T + h).argmax(1, keepdim=True)).mean()
     dual = (costs - potential).amin(1).mean() + potential.mean()
     assert transport.dual_gap_ == pytest.approx(float(cost - dual) * units.scale**2, rel=1e-3)
-    # of many fresh rows it is small; a few hundred that were held out know it up to their own spread
+    # for many new rows the gap is small; the estimate from the held-out rows has a sampling error
     masses = np.bincount(transport.assign(gaussian(400_000, 2, seed=7)), minlength=len(Y)) / 400_000
     potential = 2 * transport.heights_ + np.square(transport.target_points_).sum(axis=1)
     gap = (masses - 1 / len(Y)) @ potential
-    spread = np.sqrt(masses @ np.square(potential - masses @ potential))
+    deviation = np.sqrt(masses @ np.square(potential - masses @ potential))
     assert abs(gap) < 0.05 * Y.var(axis=0).sum()
-    assert abs(transport.dual_gap_ - gap) < 4 * spread / np.sqrt(len(x))
+    assert abs(transport.dual_gap_ - gap) < 4 * deviation / np.sqrt(len(x))
 
 
 @pytest.mark.parametrize("steps", [3, 20, 300])
-def test_the_gap_bounds_where_the_map_is_wrong(steps):
-    """On a line the exact map is known: P(T != T*) <= P(margin < t) + (W2^2 - D) / t, for maps good and bad."""
+def test_dual_gap_bounds_share_of_wrong_images(steps):
+    """The bound P(T != T*) <= P(margin < t) + (W2^2 - D) / t holds in one dimension, where T* is known."""
     x, y = np.sort(gaussian(20_000, 1), axis=0), np.sort(gaussian(20, 1, seed=1), axis=0)
     transport = otnet(max_iter=steps).fit(x, y)
     exact = y.repeat(1000, axis=0)
@@ -137,35 +137,35 @@ def test_the_gap_bounds_where_the_map_is_wrong(steps):
     assert steps < 300 or min(bounds) < 0.3
 
 
-def test_the_mass_error_is_that_on_fresh_rows(in_the_plane):
-    _, Y, transport = in_the_plane
+def test_mass_error_agrees_with_new_rows(fitted_in_plane):
+    _, Y, transport = fitted_in_plane
     new = gaussian(400_000, 2, seed=7)
     masses = np.bincount(transport.assign(new), minlength=len(Y)) / len(new)
     true = np.linalg.norm(masses - 1 / len(Y))
     uncertain = math.sqrt(2 / len(Y)) / len(transport.problem_.held_out_rows)
     assert 0.97 * uncertain <= transport.mass_error_**2
     assert abs(transport.mass_error_**2 - true**2) < 3 * uncertain
-    assert true < 0.02  # of weights whose own norm is .07; the sample's masses alone are .016 off
+    assert true < 0.02  # the weights have norm 0.07, and the sampling error of the masses is 0.016
 
 
-def test_masses_are_estimated_without_bias():
+def test_estimate_of_mass_error_is_unbiased():
     masses, weights = torch.tensor([0.5, 0.3, 0.2]), torch.tensor([0.4, 0.4, 0.2])
     draws = torch.distributions.Multinomial(20, masses).sample((20_000,))
     estimates = torch.stack([unbiased_square(counts / 20, weights, 20) for counts in draws])
     assert float(estimates.mean()) == pytest.approx(0.02, abs=4 * float(estimates.std()) / math.sqrt(20_000))
     right = torch.distributions.Multinomial(1000, weights).sample((5000,))
-    spread = torch.stack([unbiased_square(counts / 1000, weights, 1000) for counts in right]).std()
-    assert float(square_error(weights, 1000)) == pytest.approx(float(spread), rel=0.05)
+    deviation = torch.stack([unbiased_square(counts / 1000, weights, 1000) for counts in right]).std()
+    assert float(square_error(weights, 1000)) == pytest.approx(float(deviation), rel=0.05)
 
 
-def test_a_fit_ends_at_its_tolerance():
+def test_fit_ends_at_mass_tol():
     X, Y = gaussian(20_000, 2), gaussian(10, 2, seed=1)
     early, late = otnet(mass_tol=0.1).fit(X, Y), otnet(mass_tol=0).fit(X, Y)
     assert early.n_iter_ < late.n_iter_ == 300
     assert early.history_[-1]["mass_error"] < 0.1
 
 
-def test_the_batch_grows_on_a_plateau():
+def test_batch_size_grows_on_plateau():
     X, Y = gaussian(4000, 2), gaussian(20, 2, seed=1)
     sizes = [
         record["n_monte_carlo"] for record in otnet(max_iter=1000, n_monte_carlo=32, mass_tol=0).fit(X, Y).history_
@@ -175,18 +175,18 @@ def test_the_batch_grows_on_a_plateau():
     assert sizes[-1] == 8 * 32
 
 
-# order, weights, and what stays apart
+# order, weights and separate clusters
 
 
-def test_the_order_of_the_targets_changes_nothing(in_the_plane):
-    X, Y, transport = in_the_plane
+def test_order_of_target_rows_has_no_influence(fitted_in_plane):
+    X, Y, transport = fitted_in_plane
     other = otnet().fit(X, Y[::-1])
     assert np.array_equal(other.target_points_, transport.target_points_)
     assert np.array_equal(other.heights_, transport.heights_)
 
 
-def test_a_height_does_not_depend_on_what_is_asked_together(in_the_plane):
-    *_, transport = in_the_plane
+def test_height_does_not_depend_on_other_target_rows(fitted_in_plane):
+    *_, transport = fitted_in_plane
     new = gaussian(30, 2, seed=5) + 3
     together = transport.retarget(new)
     for half in (new[:7], new[7:]):
@@ -195,7 +195,7 @@ def test_a_height_does_not_depend_on_what_is_asked_together(in_the_plane):
         np.testing.assert_allclose(part.heights_, together.heights_[shared], rtol=1e-5)
 
 
-def test_corrections_bring_the_masses_beyond_the_network():
+def test_corrections_reduce_mass_error_of_network():
     generator = torch.Generator().manual_seed(0)
     sampler = lambda n, generator: torch.randn(n, 2, generator=generator)  # noqa: E731
     y = torch.randn(500, 2, generator=generator) * torch.tensor([2.0, 0.5])
@@ -206,35 +206,33 @@ def test_corrections_bring_the_masses_beyond_the_network():
     assert corrected < 0.25 * unbiased_square(by_network, problem.weights, len(x))
 
 
-def test_the_network_stays_as_it_is_while_the_corrections_learn():
+def test_network_is_fixed_while_corrections_are_trained():
     seen = []
 
-    def watch(step, problem, record):
+    def record_weights(step, problem, record):
         weights = [weight.clone() for weight in problem.networks["heights"].potential.parameters()]
         seen.append((bool(problem.is_based), weights))
         return False
 
     generator = torch.Generator().manual_seed(0)
     potential = Potential(2, (16, 16, 16))
-    # without an average of the weights, which follows them for a while
-    run = {"max_iter": 60, "averaging": 0.0, "callbacks": [watch], "generator": generator}
+    # without averaging, because the average continues to change
+    run = {"max_iter": 60, "averaging": 0.0, "callbacks": [record_weights], "generator": generator}
     solve(OTNet(2, potential), gaussian(500, 2), gaussian(40, 2, seed=1), **run)
-    of_corrections = [weights for is_based, weights in seen if is_based][1:]
-    assert len(of_corrections) > 10
-    assert all(
-        torch.equal(*pair) for weights in of_corrections for pair in zip(weights, of_corrections[0], strict=True)
-    )
+    fixed_weights = [weights for is_based, weights in seen if is_based][1:]
+    assert len(fixed_weights) > 10
+    assert all(torch.equal(*pair) for weights in fixed_weights for pair in zip(weights, fixed_weights[0], strict=True))
 
 
 @pytest.mark.parametrize("output", ["hard", "smooth"])
-def test_nothing_falls_between_two_blobs(output):
-    X, Y, new = gaussian(2000, 2), blobs(400), gaussian(100_000, 2, seed=1)
+def test_no_images_are_between_two_clusters(output):
+    X, Y, new = gaussian(2000, 2), clusters(400), gaussian(100_000, 2, seed=1)
     images = otnet(output=output).fit(X, Y).transform(new)
     assert (np.abs(images[:, 0]) < 2.5).mean() < (1e-3 if output == "smooth" else 1e-9)
 
 
-def test_the_smooth_map_is_continuous_and_stays_near_the_target(in_the_plane):
-    X, Y, transport = in_the_plane
+def test_smooth_map_is_continuous_and_close_to_target(fitted_in_plane):
+    X, Y, transport = fitted_in_plane
     line = np.stack([np.linspace(-1, 1, 5000), np.full(5000, 0.2)], axis=1)
     jumps = {}
     for output in ("hard", "smooth"):
@@ -247,19 +245,19 @@ def test_the_smooth_map_is_continuous_and_stays_near_the_target(in_the_plane):
     assert not (smooth[:, None] == Y).all(axis=2).any(axis=1).all()
 
 
-def test_singularity_scores_find_the_crease():
-    X, Y, new = gaussian(2000, 2), blobs(400), gaussian(5000, 2, seed=1)
+def test_singularity_score_is_large_at_crease():
+    X, Y, new = gaussian(2000, 2), clusters(400), gaussian(5000, 2, seed=1)
     transport = otnet().fit(X, Y)
     scores = transport.singularity_score(new)
     assert (scores >= 0).all()
     assert scores.max() > 0.4
-    bulk = np.linalg.norm(new, axis=1) < 2  # beyond, rows of the target stand alone, and the map jumps to each
+    bulk = np.linalg.norm(new, axis=1) < 2  # farther outside, target rows are isolated, and the map jumps between them
     assert np.abs(new[bulk & (scores > 0.3), 0]).max() < 0.3
     assert scores[bulk & (np.abs(new[:, 0]) > 0.5)].mean() < 0.01
 
 
-def test_the_crease_distance_says_what_is_blended():
-    """Two points four apart, of a Gaussian with deviation 10, in other units than those of the fit."""
+def test_crease_distance_determines_blended_points():
+    """Two points at a distance of 4 and a source of deviation 10, so that the units of the fit differ."""
     X, Y = 10 * gaussian(2000, 2), np.array([[-2.0, 0.0], [2.0, 0.0]])
     transport, middle = otnet(output="smooth").fit(X, Y), np.zeros((1, 2))
     between = {
@@ -275,7 +273,7 @@ def test_the_crease_distance_says_what_is_blended():
 
 
 @pytest.mark.parametrize("m", [1, 2, 7])
-def test_few_targets_are_not_blended(m):
+def test_few_target_rows_are_not_blended(m):
     X, Y = gaussian(100, 2), gaussian(m, 2, seed=1)
     images = otnet(output="smooth", max_iter=20).fit(X, Y).transform(X)
     np.testing.assert_allclose(ot.dist(images, Y).min(axis=1), 0, atol=1e-9)
@@ -284,15 +282,15 @@ def test_few_targets_are_not_blended(m):
 # new targets
 
 
-def test_retarget_to_the_same_points_is_the_identity(in_the_plane):
-    X, Y, transport = in_the_plane
-    again = transport.retarget(Y[::-1])
-    assert np.array_equal(again.transform(X), transport.transform(X))
-    assert again.mass_error_ == transport.mass_error_
+def test_retarget_to_same_rows_gives_same_map(fitted_in_plane):
+    X, Y, transport = fitted_in_plane
+    retargeted = transport.retarget(Y[::-1])
+    assert np.array_equal(retargeted.transform(X), transport.transform(X))
+    assert retargeted.mass_error_ == transport.mass_error_
 
 
-def test_retarget_and_refine(in_the_plane):
-    _, Y, transport = in_the_plane
+def test_refine_steps_reduce_mass_error(fitted_in_plane):
+    _, Y, transport = fitted_in_plane
     before = transport.heights_.copy(), transport.mass_error_
     other = 3 + gaussian(200, 2, seed=2) * [2, 0.5]
     new = gaussian(200_000, 2, seed=3)
@@ -310,8 +308,8 @@ def test_retarget_and_refine(in_the_plane):
     assert sorted(map(tuple, transport.target_points_)) == sorted(map(tuple, Y))
 
 
-def test_a_retarget_has_its_own_cost_and_status(in_the_plane):
-    X, _, transport = in_the_plane
+def test_retarget_sets_cost_and_status(fitted_in_plane):
+    X, _, transport = fitted_in_plane
     for steps in (0, 20):
         other = transport.retarget(10 + gaussian(100, 2, seed=2), refine_steps=steps)
         assert other.transport_cost_ == pytest.approx(np.square(other.transform(X) - X).sum(axis=1).mean(), rel=0.01)
@@ -319,8 +317,8 @@ def test_a_retarget_has_its_own_cost_and_status(in_the_plane):
     assert other.history_[-1]["mass_error"] == other.mass_error_
 
 
-def test_refine_steps_hear_callbacks_and_budgets(in_the_plane):
-    *_, transport = in_the_plane
+def test_refine_steps_respect_callbacks_and_max_time(fitted_in_plane):
+    *_, transport = fitted_in_plane
     stopping = copy.copy(transport).set_params(callbacks=[lambda step, problem, record: step >= 5])
     other = stopping.retarget(gaussian(100, 2, seed=2), refine_steps=200)
     assert other.n_iter_ < 20
@@ -329,21 +327,21 @@ def test_refine_steps_hear_callbacks_and_budgets(in_the_plane):
     assert timed.status_ in (Status.MAX_TIME, Status.SHORT)
 
 
-def test_rows_that_were_rounded_stay(in_the_plane):
-    X, Y, transport = in_the_plane
+def test_rounded_target_rows_keep_heights(fitted_in_plane):
+    X, Y, transport = fitted_in_plane
     rounded = transport.retarget(Y.astype(np.float32))
     assert (rounded.assign(X) == transport.assign(X)).mean() > 0.99
 
 
-def test_indices_lead_to_the_rows_of_the_target(in_the_plane):
-    _, Y, transport = in_the_plane
+def test_target_indices_select_target_rows(fitted_in_plane):
+    _, Y, transport = fitted_in_plane
     assert np.array_equal(Y[transport.target_indices_], transport.target_points_)
     other = gaussian(30, 2)
     moved = transport.retarget(other)
     assert np.array_equal(other[moved.target_indices_], moved.target_points_)
 
 
-def test_weights_and_repetitions_have_one_certificate():
+def test_weights_and_repetitions_have_equal_error_estimates():
     X, Y = gaussian(300, 2), gaussian(20, 2, seed=1)
     v, w = (np.random.default_rng(seed).integers(1, 4, size=n) for seed, n in enumerate((300, 20)))
     weighted = otnet(max_iter=20).fit(X, Y, sample_weight=v, sample_weight_target=w)
@@ -352,22 +350,24 @@ def test_weights_and_repetitions_have_one_certificate():
     assert weighted.dual_gap_ == pytest.approx(repeated.dual_gap_)
 
 
-def test_few_rows_claim_no_small_error():
+def test_mass_error_of_few_rows_is_large():
     X, Y = gaussian(20, 2), gaussian(50, 2, seed=1)
     assert otnet(max_iter=5).fit(X[:1], Y).mass_error_ > 0.3
     assert otnet(max_iter=5).fit(np.repeat(X, 100, axis=0), Y).mass_error_ > 0.2
 
 
-def test_retarget_warns_of_rows_in_other_units(in_the_plane):
-    *_, fitted = in_the_plane
-    with pytest.warns(UserWarning, match=r"rows vary 1\.\d*e\+06 times .* retarget goes on from"):
+def test_retarget_warns_about_rows_in_other_units(fitted_in_plane):
+    *_, fitted = fitted_in_plane
+    with pytest.warns(
+        UserWarning, match=r"The standard deviation of the rows is 1\.\d*e\+06 times .* retarget continues"
+    ):
         fitted.retarget(fitted.target_points_ * 1e6)
-    with pytest.warns(UserWarning, match=r"rows lie \d+ standard deviations away .* retarget goes on from"):
+    with pytest.warns(UserWarning, match=r"The rows are \d+ standard deviations away .* retarget continues"):
         fitted.retarget(fitted.target_points_ + 1e3)
 
 
-def test_retarget_takes_weights(in_the_plane):
-    *_, transport = in_the_plane
+def test_retarget_respects_weights(fitted_in_plane):
+    *_, transport = fitted_in_plane
     other = 3 + gaussian(3, 2, seed=2)
     refined = transport.retarget(other, refine_steps=300, sample_weight_target=[1, 2, 5])
     counts = np.bincount(refined.assign(gaussian(50_000, 2, seed=4)), minlength=3) / 50_000
@@ -376,10 +376,10 @@ def test_retarget_takes_weights(in_the_plane):
         assert share == pytest.approx(expected[tuple(row)], abs=0.03)
 
 
-def test_a_retarget_travels_through_files(in_the_plane, tmp_path):
+def test_retargeted_transport_is_restored_from_file(fitted_in_plane, tmp_path):
     import neuralot
 
-    X, _, transport = in_the_plane
+    X, _, transport = fitted_in_plane
     other = transport.retarget(3 + gaussian(50, 2, seed=2))
     other.save(tmp_path / "transport.safetensors")
     loaded = neuralot.load(tmp_path / "transport.safetensors")
@@ -408,34 +408,34 @@ BAD = {
     "batch normalisation": lambda X, Y: otnet(
         height_network=lambda d: torch.nn.Sequential(torch.nn.BatchNorm1d(d), torch.nn.Linear(d, 1))
     ).fit(X, Y),
-    "depends on other rows": lambda X, Y: otnet(height_network=Centred).fit(X, Y),
+    "a value depends on other rows": lambda X, Y: otnet(height_network=Centred).fit(X, Y),
     "height_network must return a tensor": lambda X, Y: otnet(height_network=lambda d: torch.nn.Linear(d, 2)).fit(X, Y),
     "refine_steps": lambda X, Y: otnet(max_iter=2).fit(X, Y).retarget(Y, refine_steps=-1),
     "X_target has 3 features": lambda X, Y: otnet(max_iter=2).fit(X, Y).retarget(gaussian(5, 3)),
     "sample_weight_target must have shape": lambda X, Y: (
         otnet(max_iter=2).fit(X, Y).retarget(Y, sample_weight_target=[1])
     ),
-    "X_target must stay in the directions": lambda X, Y: (
+    "X_target must vary only in the directions": lambda X, Y: (
         otnet(max_iter=2).fit(*(np.hstack([rows, 0 * rows[:, :1]]) for rows in (X, Y))).retarget(gaussian(5, 3))
     ),
 }
 
 
-@pytest.mark.parametrize("words", BAD)
-def test_bad_input_is_named(words):
-    with pytest.raises(ValueError, match=words):
-        BAD[words](gaussian(50, 2), gaussian(40, 2, seed=1))
+@pytest.mark.parametrize("message", BAD)
+def test_bad_input_is_rejected(message):
+    with pytest.raises(ValueError, match=message):
+        BAD[message](gaussian(50, 2), gaussian(40, 2, seed=1))
 
 
-def test_one_target_takes_all():
+def test_single_target_row_gets_all_mass():
     X = gaussian(50, 2)
     transport = otnet(max_iter=5).fit(X, [[3.0, 4.0]])
     assert (transport.transform(X) == [3, 4]).all()
     assert transport.mass_error_ == 0
 
 
-def test_many_neighbours_in_a_row_stay_finite():
-    """Duplicates, a constant column and huge offsets at once."""
+def test_degenerate_samples_give_finite_images():
+    """Duplicates, a constant column and large offsets."""
     Y = np.repeat(gaussian(5, 3, seed=1), 4, axis=0) * [1, 1, 0] + 1e6
     X = gaussian(60, 3) * [1, 1, 0] - 1e6
     for output in ("hard", "smooth"):
@@ -445,8 +445,8 @@ def test_many_neighbours_in_a_row_stay_finite():
     assert np.isfinite([transport.mass_error_, transport.dual_gap_]).all()
 
 
-def test_a_network_of_ones_own(in_the_plane):
-    X, Y, _ = in_the_plane
+def test_custom_network_is_trained(fitted_in_plane):
+    X, Y, _ = fitted_in_plane
     network = lambda d: torch.nn.Sequential(torch.nn.Linear(d, 16), torch.nn.SiLU(), torch.nn.Linear(16, 1))  # noqa: E731
     untrained, trained = (otnet(height_network=network, max_iter=n).fit(X, Y) for n in (1, 300))
     assert trained.mass_error_ < 0.3 * untrained.mass_error_

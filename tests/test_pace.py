@@ -1,4 +1,4 @@
-"""How many rows a step takes where a fit has so many seconds, and when a step is compiled: rules, without a clock."""
+"""Batch size for a time budget, compilation of the step, and budgets that are too short."""
 
 import copy
 import math
@@ -24,13 +24,13 @@ from neuralot.solve.guard import Guard
 from neuralot.solve.pace import LARGEST, SMALLEST, batch_for, n_steps_for, step_timer
 
 
-def linear(constant, of_a_row):
-    return lambda n_rows: constant + of_a_row * n_rows
+def linear(constant, per_row):
+    return lambda n_rows: constant + per_row * n_rows
 
 
 @pytest.mark.parametrize("budget", [0.5, 5.0, 20.0, 100.0, 1000.0])
 @pytest.mark.parametrize("seconds", [linear(1e-3, 1e-5), linear(1e-2, 0.0), linear(0.0, 1e-4)])
-def test_the_batch_is_the_largest_of_which_enough_steps_fit(budget, seconds):
+def test_batch_is_largest_that_allows_enough_steps(budget, seconds):
     batch = batch_for(budget, seconds)
     assert batch in {2**k for k in range(6, 13)}
     if batch > SMALLEST:
@@ -39,19 +39,19 @@ def test_the_batch_is_the_largest_of_which_enough_steps_fit(budget, seconds):
         assert budget / seconds(2 * batch) < n_steps_for(2 * batch)
 
 
-def test_a_longer_budget_never_has_a_smaller_batch_and_small_samples_bound_it():
+def test_batch_grows_with_budget_and_is_bounded_by_sample_size():
     batches = [batch_for(budget, linear(1e-3, 1e-5)) for budget in (0.1, 1, 2, 5, 10, 30, 100)]
     assert batches == sorted(batches)
     assert batch_for(1e6, linear(1e-3, 1e-5), largest=300) == 256
 
 
-def test_a_step_too_slow_to_try_with_many_rows_is_tried_with_few():
+def test_slow_steps_are_timed_with_smallest_batch_only():
     asked = []
     batch_for(1.0, lambda n_rows: asked.append(n_rows) or 1.0)
     assert asked == [SMALLEST]
 
 
-def test_long_fits_on_many_rows_in_high_dimension_are_wider():
+def test_layers_are_wider_in_long_fits_with_many_rows_and_features():
     assert sizes_of_long_fits(64, 2**18, 6000 * 1024) == (256,) * 3
     for smaller in [(63, 2**18, 1e9), (64, 2**18 - 1, 1e9), (64, 2**18, 6000 * 1024 - 1)]:
         assert sizes_of_long_fits(*smaller) == (128,) * 3
@@ -60,7 +60,7 @@ def test_long_fits_on_many_rows_in_high_dimension_are_wider():
 @pytest.mark.parametrize(
     ("settings", "width"), [({}, 24), ({"hidden_layer_sizes": (8,)}, 8), ({"map_form": "network"}, 128)]
 )
-def test_a_fit_takes_the_sizes_that_its_budget_allows(monkeypatch, settings, width):
+def test_hidden_layer_sizes_depend_on_budget(monkeypatch, settings, width):
     monkeypatch.setattr(fitting, "batch_for", lambda *args: 64)
     asked = []
     monkeypatch.setattr(
@@ -76,30 +76,30 @@ def test_a_fit_takes_the_sizes_that_its_budget_allows(monkeypatch, settings, wid
     ("transport_class", "expected"),
     [(SNOTTransport, (True, False)), (OTPTransport, (True, True)), (OTNetTransport, (False, False))],
 )
-def test_batches_are_stratified_where_that_gains(monkeypatch, transport_class, expected):
-    """OT-Net estimates from its rows how far its masses are off, which takes independent ones."""
-    seen = []
+def test_batches_are_stratified_for_some_methods(monkeypatch, transport_class, expected):
+    """OT-Net estimates its mass error from the rows of a batch, which requires independent rows."""
+    recorded = []
 
     def watched(problem, source, target, **settings):
-        seen.append((source.stratified, target.stratified))
+        recorded.append((source.stratified, target.stratified))
         return solve(problem, source, target, **settings)
 
     monkeypatch.setattr(SNOTTransport, "_stratified_from", 50)
     monkeypatch.setattr(fitting, "solve", watched)
     rows = np.random.default_rng(0).normal(size=(100, 2))
     transport_class(max_iter=2, random_state=0).fit(rows, rows[:40])
-    assert seen == [expected]
+    assert recorded == [expected]
 
 
-def test_the_guard_watches_independent_rows():
-    """Of its energy distance, which is without bias for them alone, stratified ones would make less than nothing."""
+def test_guard_draws_independent_rows():
+    """The energy distance is unbiased for independent rows; stratified rows would give negative values."""
     generator, law = torch.Generator().manual_seed(0), ArraySampler(torch.randn(512, 2), stratified=True)
     assert len(law(512, generator).unique(dim=0)) == 512
     guard = Guard(SNOT(2, make_form(2, generator=generator)), law, law, generator)
     assert all(len(rows.unique(dim=0)) < 400 for rows in (guard.x, guard.y, guard._drawn(10**5)))
 
 
-def test_timing_leaves_problem_and_generators_alone():
+def test_timing_changes_neither_problem_nor_generators():
     generator, rows = torch.Generator().manual_seed(0), torch.randn(100, 3)
     problem, sampler = SNOT(3, make_form(3, generator=generator)), as_sampler(rows)
     before, state = [weight.clone() for weight in problem.parameters()], generator.get_state()
@@ -108,8 +108,8 @@ def test_timing_leaves_problem_and_generators_alone():
     assert torch.equal(generator.get_state(), state)
 
 
-def test_steps_are_timed_as_they_will_be_made():
-    seen = []
+def test_steps_are_timed_in_training_context():
+    recorded = []
 
     class Watched(nn.Module):
         def __init__(self):
@@ -117,7 +117,7 @@ def test_steps_are_timed_as_they_will_be_made():
             self.layer, self.dropout = nn.Linear(3, 1), nn.Dropout(0.5)
 
         def forward(self, x):
-            seen.append(torch.get_num_threads())
+            recorded.append(torch.get_num_threads())
             return self.dropout(self.layer(x)).sigmoid()
 
     form = make_form(3, potential_network=lambda _: Watched())
@@ -126,30 +126,30 @@ def test_steps_are_timed_as_they_will_be_made():
     torch.set_num_threads(2)
     try:
         step_timer(SNOT(3, form), rows, rows, "auto", torch.Generator().manual_seed(0))(32)
-        assert set(seen) == {1}
+        assert set(recorded) == {1}
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
     assert torch.equal(torch.random.get_rng_state(), state)
 
 
-def settings_of(monkeypatch, samples, **parameters):
-    """What a fit trains with, where every step is said to take a millisecond for each 100 rows."""
+def fit_settings(monkeypatch, samples, **parameters):
+    """Return the settings of a fit in which a step is assumed to take 1 ms per 100 rows."""
     monkeypatch.setattr(fitting, "step_timer", lambda *_: lambda n_rows: n_rows * 1e-5)
-    given = []
+    passed = []
     solve = fitting.solve
-    monkeypatch.setattr(fitting, "solve", lambda *args, **kwargs: given.append(kwargs) or solve(*args, **kwargs))
+    monkeypatch.setattr(fitting, "solve", lambda *args, **kwargs: passed.append(kwargs) or solve(*args, **kwargs))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         stop = lambda *_: True  # noqa: E731
         SNOTTransport(
             hidden_layer_sizes=(4,), optimizer=Optimizer(compile=False), random_state=0, callbacks=[stop], **parameters
         ).fit(*samples)
-    return given[0]
+    return passed[0]
 
 
-def batches_of(monkeypatch, samples, **parameters):
-    return settings_of(monkeypatch, samples, max_iter=3, **parameters)["batch_size"]
+def fit_batch_size(monkeypatch, samples, **parameters):
+    return fit_settings(monkeypatch, samples, max_iter=3, **parameters)["batch_size"]
 
 
 @pytest.fixture
@@ -158,26 +158,26 @@ def samples():
     return rng.normal(size=(5000, 2)), rng.normal(size=(3000, 2))
 
 
-def test_a_budget_of_seconds_chooses_the_batch(monkeypatch, samples):
-    assert batches_of(monkeypatch, samples, max_time=2.0) == 128  # a thousand steps
-    assert batches_of(monkeypatch, samples, max_time=1e4) == 2048  # 3000 rows
+def test_max_time_determines_batch_size(monkeypatch, samples):
+    assert fit_batch_size(monkeypatch, samples, max_time=2.0) == 128  # 1000 steps
+    assert fit_batch_size(monkeypatch, samples, max_time=1e4) == 2048  # 3000 rows
 
 
-def test_a_longer_budget_has_a_lower_rate_in_space(monkeypatch):
+def test_learning_rate_decreases_with_budget_in_four_dimensions(monkeypatch):
     samples = [np.random.default_rng(seed).normal(size=(5000, 4)) for seed in range(2)]
     rates = [
-        settings_of(monkeypatch, samples, max_time=1e4, **parameters)["learning_rate"]
+        fit_settings(monkeypatch, samples, max_time=1e4, **parameters)["learning_rate"]
         for parameters in ({}, {"max_iter": 2400}, {"max_iter": 100}, {"learning_rate_init": 0.1})
     ]
     assert rates == pytest.approx([0.004, 0.008 * 0.5**0.5, 0.008, 0.1])
 
 
-def test_without_one_and_where_it_is_given_it_is_what_it_is(monkeypatch, samples):
-    assert batches_of(monkeypatch, samples) == 256
-    assert batches_of(monkeypatch, samples, max_time=2.0, batch_size=17) == 17
+def test_batch_size_does_not_depend_on_budget_without_max_time_or_if_given(monkeypatch, samples):
+    assert fit_batch_size(monkeypatch, samples) == 256
+    assert fit_batch_size(monkeypatch, samples, max_time=2.0, batch_size=17) == 17
 
 
-def test_max_time_alone_has_no_limit_of_steps(samples):
+def test_max_time_removes_limit_of_steps(samples):
     many = SNOTTransport(hidden_layer_sizes=(4,), batch_size=1, max_time=1e-9, random_state=0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -186,7 +186,7 @@ def test_max_time_alone_has_no_limit_of_steps(samples):
     assert many.max_iter == "auto"
 
 
-def test_without_a_budget_auto_is_1200_steps():
+def test_default_number_of_steps_is_1200():
     rng = np.random.default_rng(0)
     X, Y = rng.normal(size=(30, 1)), rng.normal(size=(30, 1))
     assert SNOTTransport(hidden_layer_sizes=(4,), batch_size=2, random_state=0).fit(X, Y).n_iter_ == 1200
@@ -198,7 +198,7 @@ def test_without_a_budget_auto_is_1200_steps():
 @pytest.mark.slow
 @pytest.mark.skipif(not compiled.has_compiler(), reason="no C++ compiler")
 @pytest.mark.parametrize("cls", [SNOTTransport, OTPTransport])
-def test_a_compiled_fit_is_the_same_fit_up_to_rounding(samples, cls):
+def test_compiled_fit_equals_uncompiled_fit_up_to_rounding(samples, cls):
     fits = [
         cls(optimizer=Optimizer(compile=asked), max_iter=30, random_state=0).fit(*samples) for asked in (True, False)
     ]
@@ -207,15 +207,15 @@ def test_a_compiled_fit_is_the_same_fit_up_to_rounding(samples, cls):
     np.testing.assert_allclose(fits[0].transform(samples[0]), fits[1].transform(samples[0]), atol=0.02)
 
 
-def test_what_cannot_be_compiled_goes_on_as_it_is(monkeypatch, samples):
-    def refuses(function, **_):
+def test_failed_compilation_falls_back_to_uncompiled_step(monkeypatch, samples):
+    def failing_compile(function, **_):
         def raises(*args):
             raise RuntimeError("no compiler")
 
         return raises
 
     plain = SNOTTransport(optimizer=Optimizer(compile=False), max_iter=5, random_state=0).fit(*samples)
-    monkeypatch.setattr(torch, "compile", refuses)
+    monkeypatch.setattr(torch, "compile", failing_compile)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         other = SNOTTransport(optimizer=Optimizer(compile=True), max_iter=5, random_state=0).fit(*samples)
@@ -223,19 +223,19 @@ def test_what_cannot_be_compiled_goes_on_as_it_is(monkeypatch, samples):
     np.testing.assert_array_equal(plain.transform(samples[0]), other.transform(samples[0]))
 
 
-def test_it_fails_once_and_is_not_tried_again(monkeypatch):
+def test_failed_compilation_is_not_repeated(monkeypatch):
     calls = []
 
-    def refuses(function, **_):
+    def failing_compile(function, **_):
         return lambda *args: calls.append(args) or 1 / 0
 
-    monkeypatch.setattr(torch, "compile", refuses)
+    monkeypatch.setattr(torch, "compile", failing_compile)
     function = Compiled(lambda x: x + 1)
     assert [function(1), function(2)] == [2, 3]
     assert len(calls) == 1
 
 
-def test_copies_share_what_was_compiled_and_files_leave_it_out(monkeypatch):
+def test_copies_share_compiled_function_and_pickles_omit_it(monkeypatch):
     calls = []
     monkeypatch.setattr(torch, "compile", lambda function, **_: calls.append(function) or function)
     function = Compiled(math.sqrt)
@@ -256,7 +256,7 @@ def test_copies_share_what_was_compiled_and_files_leave_it_out(monkeypatch):
     ],
     ids=str,
 )
-def test_when_a_step_is_compiled(monkeypatch, params, expected):
+def test_compile_auto_requires_long_budget_and_compiler(monkeypatch, params, expected):
     monkeypatch.setattr(fitting, "has_compiler", lambda: True)
     assert fitting._compiles(params, torch.Generator()) is expected
     monkeypatch.setattr(fitting, "has_compiler", lambda: False)
@@ -266,26 +266,26 @@ def test_when_a_step_is_compiled(monkeypatch, params, expected):
 # a budget that is too short
 
 
-def test_a_short_fit_is_said_to_be_short_and_is_the_affine_map(samples):
+def test_short_fit_warns_and_returns_affine_map(samples):
     X, Y = samples[0], np.abs(samples[1]) * [1, 3]
     with pytest.warns(ConvergenceWarning, match="too short"):
         transport = SNOTTransport(max_iter=2, random_state=0).fit(X, Y)
     assert transport.status_ is Status.SHORT
     linear = ot.da.LinearTransport().fit(Xs=X, Xt=Y)
-    # up to the rounding of the centres, and eigenvalues within the sampling error of 1
+    # up to the rounding of the centres, and to eigenvalues that are set to 1 within their sampling error
     np.testing.assert_allclose(transport.transform(X), linear.transform(Xs=X), atol=0.1)
     np.testing.assert_allclose(transport.inverse_transform(transport.transform(X)), X, atol=1e-3)
 
 
-def test_a_fit_with_steps_enough_is_not(samples):
+def test_fit_with_enough_steps_does_not_warn(samples):
     with warnings.catch_warnings(action="error"):
         transport = SNOTTransport(max_iter=400, random_state=0).fit(*samples)
     assert transport.status_ is Status.MAX_ITER
 
 
 @pytest.mark.parametrize("n_rows", [20, 100, 20_000])
-def test_images_off_by_what_the_samples_leave_open_are_not_called_off(n_rows):
-    problem = SNOT(8).eval()  # nothing moves yet
+def test_guard_ignores_sampling_error_of_distance(n_rows):
+    problem = SNOT(8).eval()  # the map is the identity
     off, far_off = [], []
     for seed in range(20):
         generator = torch.Generator().manual_seed(seed)
@@ -296,14 +296,14 @@ def test_images_off_by_what_the_samples_leave_open_are_not_called_off(n_rows):
     assert all(far_off)
 
 
-def test_a_point_leaves_nothing_to_chance():
+def test_guard_has_no_sampling_error_for_single_point():
     x, point = torch.randn(50, 3, generator=torch.Generator().manual_seed(0)), torch.ones(1, 3)
     guard = Guard(SNOT(3), as_sampler(x), as_sampler(point), torch.Generator().manual_seed(0))
     assert guard.chance == 0
     assert guard.is_off
 
 
-def test_a_warm_start_is_never_thrown_back_to_the_affine_map(samples):
+def test_warm_start_is_not_replaced_by_affine_map(samples):
     X, Y = samples[0], np.abs(samples[1]) * [1, 3]
     with warnings.catch_warnings(action="ignore"):
         transport = SNOTTransport(max_iter=30, warm_start=True, random_state=0).fit(X, Y)
@@ -313,7 +313,7 @@ def test_a_warm_start_is_never_thrown_back_to_the_affine_map(samples):
     assert transport.history_[-1]["discrepancy"] < affine
 
 
-def test_early_stopping_falls_back_on_the_affine_map_too(samples):
+def test_early_stopping_may_return_affine_map(samples):
     X, Y = samples[0], np.abs(samples[1]) * [1, 3]
     with warnings.catch_warnings(action="ignore"):
         fits = [SNOTTransport(max_iter=2, early_stopping=stops, random_state=0).fit(X, Y) for stops in (True, False)]
@@ -321,7 +321,7 @@ def test_early_stopping_falls_back_on_the_affine_map_too(samples):
     np.testing.assert_allclose(fits[0].transform(X), fits[1].transform(X), atol=0.2)
 
 
-def test_optimisers_begin_anew_after_the_affine_map():
+def test_optimisers_are_discarded_after_affine_map():
     x = torch.randn(400, 2, generator=torch.Generator().manual_seed(0))
     problems = SNOT(2), SNOT(2)
     fits = [

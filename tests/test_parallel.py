@@ -1,4 +1,4 @@
-"""Fits in other processes, and transports of arrays that do not fit into memory: with joblib's loky and with dask."""
+"""Fits in other processes with joblib's loky, and maps of dask arrays."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ def threads_and_images(transport, X, Y):
     return torch.get_num_threads(), images
 
 
-def test_fits_in_other_processes_are_the_same(tiny, samples):
+def test_fits_in_other_processes_give_same_results(tiny, samples):
     X, Y = samples
     expected = tiny().fit(X, Y).transform(X)
     for n_threads, images in Parallel(n_jobs=2)(delayed(threads_and_images)(tiny(), X, Y) for _ in range(2)):
@@ -26,14 +26,14 @@ def test_fits_in_other_processes_are_the_same(tiny, samples):
         assert np.array_equal(images, expected)
 
 
-def test_a_grid_search_in_two_processes_is_the_same(tiny, samples):
+def test_grid_search_in_two_processes_gives_same_results(tiny, samples):
     X = np.concatenate([samples[0], samples[0] + 0.1])
     one, two = (GridSearchCV(tiny(), {"max_iter": [1, 30]}, cv=2, n_jobs=n).fit(X, X + 5) for n in (1, 2))
     assert np.array_equal(one.cv_results_["mean_test_score"], two.cv_results_["mean_test_score"])
     assert np.array_equal(one.transform(X), two.transform(X))
 
 
-def test_an_adapter_in_a_grid_search_in_two_processes(tiny, samples):
+def test_grid_search_of_adapter_runs_in_two_processes(tiny, samples):
     X = np.concatenate(samples)
     domain = np.where(np.arange(len(X)) % 2, 1, -1)
     y = (X[:, 0] > 0).astype(int)
@@ -46,8 +46,8 @@ def test_an_adapter_in_a_grid_search_in_two_processes(tiny, samples):
     assert 0 <= search.best_score_ <= 1
 
 
-@pytest.mark.filterwarnings("default")  # dask's own
-def test_dask_maps_an_array_block_by_block(samples):
+@pytest.mark.filterwarnings("default")  # warnings of dask
+def test_dask_array_is_mapped_block_by_block(samples):
     array = pytest.importorskip("dask.array")
     distributed = pytest.importorskip("distributed")
     transport = SNOTTransport(max_iter=3, batch_size=16, hidden_layer_sizes=(8, 8, 8), random_state=0).fit(*samples)

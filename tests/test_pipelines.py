@@ -1,4 +1,4 @@
-"""Pipelines and the search of a grid."""
+"""Pipelines and grid search."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 
 
-def test_in_a_pipeline_the_target_takes_the_same_steps(tiny, samples):
+def test_pipeline_applies_same_steps_to_target(tiny, samples):
     X, Y = samples
     with sklearn.config_context(enable_metadata_routing=True):
         pipe = Pipeline([("scale", StandardScaler()), ("transport", tiny())], transform_input=["X_target"])
@@ -18,7 +18,7 @@ def test_in_a_pipeline_the_target_takes_the_same_steps(tiny, samples):
     np.testing.assert_allclose(images, expected, atol=1e-12)
 
 
-def test_a_target_that_was_not_scaled_is_warned_of(tiny, samples):
+def test_fit_warns_about_unscaled_target(tiny, samples):
     X, Y = samples[0] * 500 + 70, samples[1] * 500 + 70
     pipe = Pipeline([("scale", StandardScaler()), ("transport", tiny())])
     with pytest.warns(UserWarning, match=r"factor of \d{3} \(median\).*transform_input=\['X_target'\]"):
@@ -27,14 +27,14 @@ def test_a_target_that_was_not_scaled_is_warned_of(tiny, samples):
     tiny().fit(X, np.zeros((3, 2)))
 
 
-def test_a_score_in_a_pipeline_warns_of_a_target_that_was_not_scaled(tiny, samples):
-    # scikit-learn transforms the target in fit alone
+def test_score_in_pipeline_warns_about_unscaled_target(tiny, samples):
+    # scikit-learn transforms the target in fit only
     X, Y = samples[0] * 500 + 70, samples[1] * 500 + 70
     domain = np.repeat([1, -1], [len(X), len(Y)])
     with sklearn.config_context(enable_metadata_routing=True):
         pipe = Pipeline([("scale", StandardScaler()), ("transport", tiny())], transform_input=["X_target"])
         pipe.fit(X, X_target=Y)
-        with pytest.warns(UserWarning, match=r"images and target columns.*\(median\)") as caught:
+        with pytest.warns(UserWarning, match=r"columns of images and target.*\(median\)") as caught:
             pipe.score(X, X_target=Y)
         assert caught[0].filename == __file__
         stacked = pipe.score(np.concatenate([X, Y]), sample_domain=domain)
@@ -42,7 +42,7 @@ def test_a_score_in_a_pipeline_warns_of_a_target_that_was_not_scaled(tiny, sampl
     assert stacked == pytest.approx(transport.score(scale(X), scale(Y)))
 
 
-def test_grid_search_picks_by_score(tiny, samples):
+def test_grid_search_uses_score(tiny, samples):
     X = np.concatenate([samples[0], samples[0] + 0.1])
     search = GridSearchCV(tiny(), {"max_iter": [1, 30]}, cv=2, error_score="raise").fit(X, X + 5)
     assert set(search.cv_results_["params"][search.best_index_]) == {"max_iter"}

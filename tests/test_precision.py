@@ -1,4 +1,4 @@
-"""The precision of products on a GPU is set for a while, and given back."""
+"""The precision of matrix products on a GPU is set temporarily."""
 
 import pytest
 import torch
@@ -10,13 +10,13 @@ GPU = torch.device("cuda")
 
 
 @pytest.fixture(autouse=True)
-def given_back():
+def reset_precision():
     yield
     torch.backends.fp32_precision = SETTING.fp32_precision = "none"
 
 
 @pytest.mark.parametrize("before", ["none", "ieee", "tf32"])
-def test_a_precision_is_for_a_while(before):
+def test_precision_is_restored(before):
     SETTING.fp32_precision = before
     with matmul_precision(GPU, "tf32"):
         assert SETTING.fp32_precision == "tf32"
@@ -26,7 +26,7 @@ def test_a_precision_is_for_a_while(before):
     assert SETTING.fp32_precision == before
 
 
-def test_what_was_inherited_goes_on_being_so():
+def test_inherited_precision_remains_inherited():
     torch.backends.fp32_precision = "tf32"
     with matmul_precision(GPU, "ieee"):
         assert SETTING.fp32_precision == "ieee"
@@ -35,6 +35,6 @@ def test_what_was_inherited_goes_on_being_so():
     assert SETTING.fp32_precision == "ieee"
 
 
-def test_nothing_is_set_for_a_cpu():
+def test_precision_is_not_set_on_cpu():
     with matmul_precision(torch.device("cpu"), "tf32"):
         assert SETTING.fp32_precision == "none"

@@ -1,4 +1,4 @@
-"""Whatever the shapes, dtypes and weights: finite images of the right kind, and no dependence on units."""
+"""Properties for random shapes, dtypes and weights: finite images, and independence of units."""
 
 import numpy as np
 import pytest
@@ -31,7 +31,7 @@ def normal(seed, n, d, dtype=np.float64):
 @each_transport
 @quick
 @given(n=counts, m=counts, d=columns, k=counts, dtype=dtypes, seed=seeds, data=st.data())
-def test_images_are_finite_and_of_the_right_kind(cls, n, m, d, k, dtype, seed, data):
+def test_images_are_finite_with_expected_shape_and_dtype(cls, n, m, d, k, dtype, seed, data):
     option = data.draw(st.sampled_from([option for option in OPTIONS if takes(cls, option)]))
     X, Y, new = normal(seed, n, d, dtype), 1 + normal(seed + 1, m, d, dtype), normal(seed + 2, k, d, dtype)
     with np.errstate(all="raise"):
@@ -48,7 +48,7 @@ def test_images_are_finite_and_of_the_right_kind(cls, n, m, d, k, dtype, seed, d
 @each_transport
 @quick
 @given(d=columns, seed=seeds, rows=st.lists(st.integers(0, 29), min_size=1, max_size=30), dtype=dtypes)
-def test_a_part_is_mapped_as_in_the_whole(cls, d, seed, rows, dtype):
+def test_subset_of_rows_has_same_images(cls, d, seed, rows, dtype):
     X = normal(seed, 30, d, dtype)
     transport = tiny(cls).fit(X, X + 1)
     tolerance = 100 * np.finfo(dtype).eps
@@ -65,19 +65,19 @@ def test_a_part_is_mapped_as_in_the_whole(cls, d, seed, rows, dtype):
     scale=st.floats(1e-3, 1e3),
     shifts=arrays(np.float64, (2,), elements=st.floats(-100, 100)),
 )
-def test_the_map_follows_the_units_and_places_of_the_samples(cls, d, seed, scale, shifts):
+def test_map_is_equivariant_under_scaling_and_shifts(cls, d, seed, scale, shifts):
     X, Y = normal(seed, 30, d), 1 + normal(seed + 1, 40, d)
     moved = tiny(cls).fit(scale * X + shifts[0], scale * Y + shifts[1]).transform(scale * X + shifts[0])
     expected = scale * tiny(cls).fit(X, Y).transform(X) + shifts[1]
     same = np.isclose(moved, expected, rtol=1e-7, atol=5e-3 * scale).all(axis=1)
-    # units are rounded: a row at the edge of a cell of the target may go to the next one (measured: 2 of 30)
+    # units are rounded, so rows at the boundary of a cell may move to the neighbouring cell (measured: 2 of 30)
     assert same.mean() >= (1 if issubclass(cls, GameTransport) else 0.8)
 
 
 @each_transport
 @quick
 @given(seed=seeds, weights=arrays(np.float64, (12,), elements=st.floats(0, 1e6)))
-def test_any_weights_with_a_positive_one_fit(cls, seed, weights):
+def test_any_weights_with_positive_sum_are_accepted(cls, seed, weights):
     X = normal(seed, 12, 2)
     transport = tiny(cls)
     if weights.sum() == 0:
@@ -89,7 +89,7 @@ def test_any_weights_with_a_positive_one_fit(cls, seed, weights):
 
 @quick
 @given(n=st.integers(1, 50), data=st.data())
-def test_only_rows_with_weight_are_drawn(n, data):
+def test_only_rows_of_positive_weight_are_drawn(n, data):
     weights = torch.tensor(data.draw(st.lists(st.floats(0, 1e9), min_size=n, max_size=n)), dtype=torch.double)
     if weights.sum() == 0:
         return
@@ -104,17 +104,17 @@ def double_by_default():
     torch.set_default_dtype(torch.float32)
 
 
-OWN = {
+CUSTOM = {
     "potential_network": lambda d: torch.nn.Sequential(torch.nn.Linear(d, 8), torch.nn.Tanh(), torch.nn.Linear(8, 1))
 }
 
 
 @pytest.mark.parametrize(
     ("cls", "option"),
-    [(cls, option) for cls in TRANSPORTS for option in [*OPTIONS, OWN] if takes(cls, option)],
+    [(cls, option) for cls in TRANSPORTS for option in [*OPTIONS, CUSTOM] if takes(cls, option)],
     ids=lambda value: value.__name__ if isinstance(value, type) else " ".join(value),
 )
-def test_torchs_default_dtype_changes_nothing(cls, option, request):
+def test_torch_default_dtype_has_no_influence(cls, option, request):
     X, Y = normal(0, 30, 3), 1 + normal(1, 40, 3)
 
     def results():

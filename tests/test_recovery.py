@@ -1,4 +1,4 @@
-"""Full fits with the defaults, against the truth and the tolerance that each pair states; run with ``-m slow``."""
+"""Full fits with the defaults, compared with the exact solution of each pair; run with ``-m slow``."""
 
 import warnings
 
@@ -28,19 +28,19 @@ def fit(cls, pair, **options):
     X, Y = pair.sample(N_FIT, random_state=0)
     weights = {}
     if pair.name == "multi_perpendicular":
-        # 2 % of the mass of these samples is in the wrong cross, and their exact plan costs .94 instead of .67
-        weights = {"sample_weight": quadrants_alike(X), "sample_weight_target": quadrants_alike(Y)}
+        # in these samples, 2 % of the mass is in the wrong cross, and the exact plan costs 0.94 instead of 0.67
+        weights = {"sample_weight": quadrant_weights(X), "sample_weight_target": quadrant_weights(Y)}
     return cls(random_state=0, **options).fit(X, Y, **weights)
 
 
-def quadrants_alike(rows):
-    """Weights that give each quadrant of the plane the same mass."""
+def quadrant_weights(rows):
+    """Return weights that give each quadrant of the plane the same mass."""
     quadrant = 2 * (rows[:, 0] > 0) + (rows[:, 1] > 0)
     return 1 / np.bincount(quadrant)[quadrant]
 
 
 def assert_image_is_the_target(transport, pair):
-    # means over many pairs of samples: on One-to-Many, where shares of branches vary, one distance has an error of .04
+    # means over many samples, because a single distance has an error of 0.04 on One-to-Many, where the shares vary
     X, Y = pair.sample(N_PAIRS * N_TEST, random_state=1)
     draws = transport.sample(X, random_state=0)[0]
     distance = np.mean([d_target(*rows) for rows in zip(np.split(draws, N_PAIRS), np.split(Y, N_PAIRS), strict=True)])
@@ -62,11 +62,11 @@ def assert_map_is_exact(transport, pair, l2_uvp_allowed, cosine_needed):
 
 
 @pytest.mark.parametrize("pair", PAIRS.values(), ids=PAIRS)
-def test_otp_recovers_every_plan(pair):
+def test_otp_recovers_plans(pair):
     transport = fit(OTPTransport, pair)
     assert_image_is_the_target(transport, pair)
     if pair.tolerance.otp_l2_uvp is not None:
-        # the price of the terminal noise: the spread of the draws is part of their cost, and the map is smoother
+        # due to the terminal noise, the draws cost more and the map is smoother
         assert_map_is_exact(transport, pair, pair.tolerance.otp_l2_uvp, cosine_needed=0.98)
     elif pair.cost is not None:
         assert_cost_is_exact(transport, pair)
@@ -79,7 +79,7 @@ def test_otp_recovers_every_plan(pair):
 @pytest.mark.parametrize(
     "pair", [PAIRS[name] for name in ("parallel", "gaussians", "convex_potential")], ids=lambda pair: pair.name
 )
-def test_snot_recovers_the_map_where_there_is_one(pair):
+def test_snot_recovers_existing_maps(pair):
     transport = fit(SNOTTransport, pair)
     assert_image_is_the_target(transport, pair)
     if pair.tolerance.l2_uvp is not None:
@@ -89,26 +89,28 @@ def test_snot_recovers_the_map_where_there_is_one(pair):
 
 
 @pytest.mark.parametrize("make", [make_gaussians, make_convex_potential])
-def test_snot_in_eight_dimensions(make):
+def test_snot_recovers_map_in_eight_dimensions(make):
     pair = make(8)
-    # the convex potential's cosine of .99 is not reached on 4096 rows (.983): see the next test
+    # for the convex potential, the cosine 0.99 is not reached with 4096 rows (0.983), see the next test
     cosine = pair.tolerance.cosine if make is make_gaussians else 0.97
     assert_map_is_exact(fit(SNOTTransport, pair), pair, pair.tolerance.l2_uvp, cosine)
 
 
-@pytest.mark.xfail(reason="4096 rows leave a cosine of .983; 32 768 leave .996 (benchmarks/README.md)", strict=True)
-def test_snot_reaches_the_cosine_of_the_convex_potential_in_eight_dimensions():
+@pytest.mark.xfail(
+    reason="the cosine is 0.983 with 4096 rows and 0.996 with 32 768 rows (benchmarks/README.md)", strict=True
+)
+def test_snot_reaches_cosine_tolerance_in_eight_dimensions():
     pair = make_convex_potential(8)
     assert_map_is_exact(fit(SNOTTransport, pair), pair, pair.tolerance.l2_uvp, pair.tolerance.cosine)
 
 
 @pytest.mark.parametrize("make", [make_gaussians, make_convex_potential])
-def test_otp_in_eight_dimensions(make):
+def test_otp_recovers_map_in_eight_dimensions(make):
     pair = make(8)
     assert_map_is_exact(fit(OTPTransport, pair), pair, pair.tolerance.otp_l2_uvp, cosine_needed=0.95)
 
 
-def test_otp_fits_dense_laws_in_sixteen_dimensions():
+def test_otp_recovers_map_of_dense_laws_in_sixteen_dimensions():
     pair = make_gaussians(16)
     assert_map_is_exact(fit(OTPTransport, pair), pair, pair.tolerance.otp_l2_uvp, cosine_needed=0.95)
 
@@ -117,25 +119,25 @@ def rotation(d):
     return np.linalg.qr(np.random.default_rng(0).normal(size=(d, d)))[0]
 
 
-def test_otp_finds_the_one_thin_direction_among_many():
-    # without the preconditioners of `neuralot.affine` the share of draws near a branch stays that of a normal law, .3
-    pair, turn = make_one_to_many(64), rotation(64)
+def test_otp_finds_single_thin_direction():
+    # without preconditioners, the share of draws near a branch is that of a normal law, 0.3
+    pair, Q = make_one_to_many(64), rotation(64)
     X, Y = pair.sample(16_384, random_state=0)
-    transport = OTPTransport(max_iter=800, random_state=0).fit(X @ turn, Y @ turn)
+    transport = OTPTransport(max_iter=800, random_state=0).fit(X @ Q, Y @ Q)
     X, _ = pair.sample(10 * N_TEST, random_state=1)
-    draws = transport.sample(X @ turn, random_state=0)[0] @ turn.T
+    draws = transport.sample(X @ Q, random_state=0)[0] @ Q.T
     assert np.mean(np.abs(np.abs(draws[:, -1]) - 1) < 0.3) > 0.9
     assert mode_coverage(draws, pair.modes)[0] == pytest.approx(0.5, abs=0.05)
     assert transport_cost(X, draws) == pytest.approx(pair.cost, rel=0.1)
 
 
 @pytest.mark.parametrize("n_features", [2, 64])
-def test_otp_splits_a_circle_in_a_larger_space(n_features):
-    pair, turn = make_circles(n_features), rotation(n_features)
+def test_otp_splits_circle_in_larger_space(n_features):
+    pair, Q = make_circles(n_features), rotation(n_features)
     X, Y = pair.sample(N_FIT, random_state=0)
-    transport = OTPTransport(random_state=0).fit(X @ turn, Y @ turn)
+    transport = OTPTransport(random_state=0).fit(X @ Q, Y @ Q)
     X, _ = pair.sample(10 * N_TEST, random_state=1)
-    draws = transport.sample(X @ turn, random_state=0)[0] @ turn.T
+    draws = transport.sample(X @ Q, random_state=0)[0] @ Q.T
     radius = np.linalg.norm(draws, axis=1)
     assert np.mean(np.abs(np.abs(radius - 2) - 1) < 0.3) > 0.8
     assert np.mean(radius < 2) == pytest.approx(0.5, abs=0.05)
@@ -143,22 +145,22 @@ def test_otp_splits_a_circle_in_a_larger_space(n_features):
     np.testing.assert_allclose(draws[:, 2:], 0, atol=1e-6)
 
 
-def test_a_column_that_varies_little_does_not_drown_in_the_noise():
+def test_column_of_small_variance_is_recovered_despite_noise():
     rng = np.random.default_rng(0)
     X, Y = rng.normal(size=(N_TEST, 2)) * [1, 0.05], rng.normal(size=(N_TEST, 2)) * [1, 0.1]
     images = OTPTransport(max_iter=400, random_state=0).fit(X, Y).transform(X)
-    # isotropic noise makes the error .5 of the variance, and the slope .6 instead of 2
+    # with isotropic noise, the error is 0.5 of the variance, and the slope is 0.6 instead of 2
     assert np.mean((images[:, 1] - 2 * X[:, 1]) ** 2) < 0.05 * Y[:, 1].var()
 
 
 def power_cost(A, B, p):
-    """|a - b|^p of all pairs; POT's exact plan needs the matrix."""
+    """Return |a - b|^p for all pairs, as a matrix for POT."""
     return (np.abs(A[:, None] - B[None]) ** p).sum(axis=-1)
 
 
 @pytest.mark.parametrize("p", [1.5, 3.0])
 @pytest.mark.parametrize("name", ["perpendicular", "one_to_many"])
-def test_otp_follows_the_exact_plan_of_other_costs(name, p):
+def test_otp_recovers_plans_of_other_costs(name, p):
     transport = fit(OTPTransport, PAIRS[name], cost=Lp(p))
     assert_image_is_the_target(transport, PAIRS[name])
     X, Y = PAIRS[name].sample(N_TEST, random_state=1)
@@ -169,8 +171,8 @@ def test_otp_follows_the_exact_plan_of_other_costs(name, p):
 
 @pytest.mark.parametrize("p", [1.5, 3.0])
 @pytest.mark.parametrize("name", ["gaussians", "eight_gaussians"])
-def test_snot_pairs_rows_and_images_as_cheaply_as_the_exact_plan_of_other_costs(name, p):
-    # free of the bias of two samples: the exact plan is that between the rows and their own images
+def test_snot_map_is_optimal_for_other_costs(name, p):
+    # the exact plan is computed between the rows and their images, which avoids the sampling error
     transport = fit(SNOTTransport, PAIRS[name], cost=Lp(p))
     X, Y = PAIRS[name].sample(N_TEST, random_state=1)
     images = transport.transform(X)
@@ -180,7 +182,7 @@ def test_snot_pairs_rows_and_images_as_cheaply_as_the_exact_plan_of_other_costs(
     assert d_target(images, Y) < 2 * floor
 
 
-def test_a_free_network_needs_no_expectile_in_sixty_four_dimensions():
+def test_network_form_without_expectile_recovers_map_in_sixty_four_dimensions():
     pair = make_gaussians(64)
     X, Y = pair.sample(2**14, random_state=0)
     transport = SNOTTransport(map_form="network", critic_loss=CriticLoss(expectile_weight=0), random_state=0).fit(X, Y)
@@ -188,15 +190,15 @@ def test_a_free_network_needs_no_expectile_in_sixty_four_dimensions():
     assert_map_is_exact(transport, pair, 1.0, cosine_needed=0.99)
 
 
-@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize("is_rotated", [False, True])
 @pytest.mark.parametrize("make", [make_perpendicular, make_one_to_many])
-def test_otp_in_sixty_four_dimensions(make, turned):
+def test_otp_recovers_plans_in_sixty_four_dimensions(make, is_rotated):
     pair = make(64)
-    turn = rotation(64) if turned else np.eye(64)
+    Q = rotation(64) if is_rotated else np.eye(64)
     X, Y = pair.sample(2**15, random_state=0)
-    transport = OTPTransport(random_state=0).fit(X @ turn, Y @ turn)
+    transport = OTPTransport(random_state=0).fit(X @ Q, Y @ Q)
     X, Y = pair.sample(2 * N_TEST, random_state=1)
-    draws = transport.sample(X @ turn, random_state=0)[0] @ turn.T
+    draws = transport.sample(X @ Q, random_state=0)[0] @ Q.T
     distance = np.mean([d_target(*rows) for rows in zip(np.split(draws, 2), np.split(Y, 2), strict=True)])
     assert distance < 1.05 * target_floor(pair.target, N_TEST, n_pairs=2, random_state=2).mean
     assert transport_cost(X, draws) == pytest.approx(pair.cost, rel=0.05 if make is make_perpendicular else 0.1)
@@ -206,36 +208,36 @@ def test_otp_in_sixty_four_dimensions(make, turned):
 
 @pytest.mark.parametrize("cls", [SNOTTransport, OTPTransport])
 @pytest.mark.parametrize("share", [0.5, 0.7])
-def test_two_points_are_met_except_at_the_jump(cls, share):
+def test_images_are_at_two_target_points_except_near_jump(cls, share):
     rng = np.random.default_rng(0)
     X, Y = rng.normal(size=(500, 2)), np.array([[1.0, 0.0], [-1.0, 0.0]])
     transport = cls(random_state=0).fit(X, Y, sample_weight_target=[share, 1 - share])
     draws = transport.sample(X, n_draws=4, random_state=0).reshape(-1, 2)
     assert np.isfinite(draws).all()
-    # with SNOT's usual decay .11 of them lie between the points
+    # with the usual weight decay of SNOT, a share of 0.11 is between the points
     assert np.mean(ot.dist(draws, Y).min(axis=1) > 0.2**2) < 0.08
     assert np.mean(draws[:, 0] > 0) == pytest.approx(share, abs=0.03)
 
 
-def test_the_way_back_is_the_inverse_where_both_laws_have_a_density():
+def test_inverse_transform_inverts_map_between_densities():
     pair = PAIRS["convex_potential"]
     transport = fit(SNOTTransport, pair)
     X, _ = pair.sample(N_TEST, random_state=1)
     assert l2_uvp(transport.inverse_transform(transport.transform(X)), X) < 2
 
 
-def test_the_default_snot_cannot_split_mass():
-    # it is stated in the documentation: should this fail, that has to change
+def test_default_snot_does_not_split_mass():
+    # the documentation states this and must be changed if the test fails
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it may notice by itself
+        warnings.simplefilter("ignore")  # the fit may warn
         transport = fit(SNOTTransport, PAIRS["one_to_many"])
     with pytest.raises(AssertionError):
         assert_image_is_the_target(transport, PAIRS["one_to_many"])
 
 
 @pytest.mark.parametrize("cls", [OTPTransport, SNOTTransport])
-def test_few_rows_in_sixteen_dimensions_are_not_learned_by_heart(cls):
-    # with the decay of 4096 rows the errors are 30 %
+def test_few_rows_in_sixteen_dimensions_are_not_overfitted(cls):
+    # with the weight decay for 4096 rows, the error is 30 %
     pair = make_gaussians(16)
     X, Y = pair.sample(600, random_state=0)
     transport = cls(max_iter=600, random_state=0).fit(X, Y)
@@ -244,12 +246,12 @@ def test_few_rows_in_sixteen_dimensions_are_not_learned_by_heart(cls):
 
 
 @pytest.mark.parametrize("seed", [0, 1])
-def test_other_costs_in_sixteen_dimensions(seed):
-    # a potential with a quadratic, which outgrows the cost, let the map be 4 to 87 % off or diverge
-    rng, stretch = np.random.default_rng(seed), np.linspace(0.5, 2, 16)
-    X, Y = rng.normal(size=(N_TEST, 16)), rng.normal(size=(N_TEST, 16)) * stretch + 1
+def test_snot_recovers_map_of_other_cost_in_sixteen_dimensions(seed):
+    # with a quadratic potential, which grows faster than the cost, errors were 4 to 87 %, or the fit diverged
+    rng, scale = np.random.default_rng(seed), np.linspace(0.5, 2, 16)
+    X, Y = rng.normal(size=(N_TEST, 16)), rng.normal(size=(N_TEST, 16)) * scale + 1
     transport = SNOTTransport(cost=Lp(1.5), random_state=seed).fit(X, Y)
     assert transport.status_ is not Status.DIVERGED
-    # between product laws the optimal map goes coordinate by coordinate
-    exact = X * stretch + 1
+    # between product laws, the optimal map acts on each coordinate separately
+    exact = X * scale + 1
     assert l2_uvp(transport.transform(X), exact, Y.var(axis=0).sum()) < 4

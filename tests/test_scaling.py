@@ -1,4 +1,4 @@
-"""Units: what they standardise, and that the way there and back loses nothing."""
+"""Units: standardisation of samples, and its inverse."""
 
 import numpy as np
 import pytest
@@ -16,22 +16,22 @@ COSTS = {
 each_cost = pytest.mark.parametrize("cost", COSTS.values(), ids=COSTS)
 
 
-def samples(seed=0, spread=3.0, offset=10.0):
+def samples(seed=0, deviation=3.0, offset=10.0):
     rng = np.random.default_rng(seed)
-    return offset + spread * rng.normal(size=(50, 3)), -offset + spread * rng.normal(size=(60, 3))
+    return offset + deviation * rng.normal(size=(50, 3)), -offset + deviation * rng.normal(size=(60, 3))
 
 
 def units_of(X, Y, cost=COSTS["sqeuclidean"], v=None, w=None, **options):
     return Units.of(X, Y, np.ones(len(X)) if v is None else v, np.ones(len(Y)) if w is None else w, cost, **options)
 
 
-def in_a_larger_space(A, d=7, seed=0):
-    """The rows of `A` in a subspace of d dimensions that is turned at random."""
-    turn = np.linalg.qr(np.random.default_rng(seed).normal(size=(d, d)))[0]
-    return A @ turn[: A.shape[1]] + np.arange(d)
+def embedded(A, d=7, seed=0):
+    """Return the rows of `A` in a random subspace of a d-dimensional space."""
+    rotation = np.linalg.qr(np.random.default_rng(seed).normal(size=(d, d)))[0]
+    return A @ rotation[: A.shape[1]] + np.arange(d)
 
 
-def test_squared_euclidean_samples_are_centred_separately_and_share_one_scale():
+def test_squared_euclidean_cost_has_separate_centres_and_common_scale():
     X, Y = samples()
     units = units_of(X, Y)
     x, y = units.from_source(X), units.from_target(Y)
@@ -41,7 +41,7 @@ def test_squared_euclidean_samples_are_centred_separately_and_share_one_scale():
 
 
 @pytest.mark.parametrize("name", ["lp", "callable"])
-def test_other_costs_get_one_common_centre(name):
+def test_other_costs_have_common_centre(name):
     units = units_of(*samples(), COSTS[name])
     assert np.array_equal(units.source_centre, units.target_centre)
     np.testing.assert_allclose(units.source_centre, (samples()[0].mean(0) + samples()[1].mean(0)) / 2, atol=0.01)
@@ -49,16 +49,18 @@ def test_other_costs_get_one_common_centre(name):
 
 @each_cost
 @dtypes
-def test_there_and_back(dtype, cost):
+def test_standardised_rows_are_restored(dtype, cost):
     X, Y = (A.astype(dtype) for A in samples())
     units = units_of(X, Y, cost)
-    for A, there, back in ((X, units.from_source, units.to_source), (Y, units.from_target, units.to_target)):
-        assert there(A).dtype == back(there(A)).dtype == dtype
-        np.testing.assert_allclose(back(there(A)), A, rtol=20 * np.finfo(dtype).eps, atol=20 * np.finfo(dtype).eps)
+    for A, standardise, restore in ((X, units.from_source, units.to_source), (Y, units.from_target, units.to_target)):
+        assert standardise(A).dtype == restore(standardise(A)).dtype == dtype
+        np.testing.assert_allclose(
+            restore(standardise(A)), A, rtol=20 * np.finfo(dtype).eps, atol=20 * np.finfo(dtype).eps
+        )
 
 
 @each_cost
-def test_the_order_of_rows_changes_no_bit(cost):
+def test_order_of_rows_has_no_influence(cost):
     X, Y = samples()
     shuffled = np.random.default_rng(1).permutation(50)
     one, other = units_of(X, Y, cost), units_of(X[shuffled], Y[::-1], cost)
@@ -67,7 +69,7 @@ def test_the_order_of_rows_changes_no_bit(cost):
     assert np.array_equal(one.target_centre, other.target_centre)
 
 
-def test_a_weight_of_two_is_a_row_that_stands_twice():
+def test_weights_are_equivalent_to_repetitions():
     X, Y = samples()
     v = np.ones(50)
     v[:10], v[10:15] = 2, 0
@@ -76,18 +78,18 @@ def test_a_weight_of_two_is_a_row_that_stands_twice():
     assert np.array_equal(weighted.source_centre, repeated.source_centre)
 
 
-def test_a_row_without_weight_does_not_matter():
+def test_row_of_weight_zero_has_no_influence():
     X, Y = samples()
-    far = np.vstack([np.full((1, 3), 1e30), X])
+    shifted = np.vstack([np.full((1, 3), 1e30), X])
     v = np.r_[0.0, np.ones(50)]
-    one, other = units_of(far, Y, v=v), units_of(X, Y)
+    one, other = units_of(shifted, Y, v=v), units_of(X, Y)
     assert one.scale == other.scale
     assert np.array_equal(one.source_centre, other.source_centre)
 
 
 @each_cost
 @pytest.mark.parametrize("factor", [1e-8, 1.0, 1e8])
-def test_the_unit_of_the_data_disappears(factor, cost):
+def test_standardised_rows_do_not_depend_on_units(factor, cost):
     X, Y = samples()
     x, y = (units_of(X, Y, cost).from_source(X), units_of(X, Y, cost).from_target(Y))
     units = units_of(factor * X, factor * Y, cost)
@@ -95,15 +97,15 @@ def test_the_unit_of_the_data_disappears(factor, cost):
     np.testing.assert_allclose(units.from_target(factor * Y), y, atol=1e-2)
 
 
-def test_a_huge_offset_costs_no_digits():
+def test_large_offset_causes_no_loss_of_precision():
     X, Y = samples(offset=0.0)
-    far = units_of(X + 2.0**40, Y - 2.0**40)
-    np.testing.assert_allclose(far.from_source(X + 2.0**40), units_of(X, Y).from_source(X), atol=1e-2)
-    assert far.scale == pytest.approx(units_of(X, Y).scale, rel=1e-3)
+    shifted = units_of(X + 2.0**40, Y - 2.0**40)
+    np.testing.assert_allclose(shifted.from_source(X + 2.0**40), units_of(X, Y).from_source(X), atol=1e-2)
+    assert shifted.scale == pytest.approx(units_of(X, Y).scale, rel=1e-3)
 
 
 @each_cost
-def test_rows_that_do_not_vary_have_scale_one(cost):
+def test_constant_rows_have_scale_one(cost):
     X = np.full((4, 3), 7.0)
     units = units_of(X, X, cost)
     assert units.scale == 1
@@ -112,7 +114,7 @@ def test_rows_that_do_not_vary_have_scale_one(cost):
     assert np.array_equal(units.to_target(np.zeros((4, 3))), X)
 
 
-def test_only_a_callable_cost_has_a_level():
+def test_only_callable_costs_have_cost_level():
     X, Y = samples()
     assert units_of(X, Y).cost_level == units_of(X, Y, COSTS["lp"]).cost_level == 1
     level = units_of(X, Y, COSTS["callable"]).cost_level
@@ -121,34 +123,32 @@ def test_only_a_callable_cost_has_a_level():
 
 
 @each_cost
-def test_the_cost_of_standardised_rows_ranks_pairs_as_the_users_cost_does(cost):
+def test_cost_of_standardised_rows_is_proportional_to_cost(cost):
     X, Y = samples()
     units = units_of(X, Y, cost)
     x, y = torch.from_numpy(units.from_source(X[:50])), torch.from_numpy(units.from_target(Y[:50]))
     found = units.cost(cost, torch.device("cpu"))(x, y)
-    # centres of their own change the squared cost by terms of x alone and y alone
+    # separate centres change the squared cost by functions of x only and of y only
     X_, Y_ = torch.from_numpy(X[:50]), torch.from_numpy(Y[:50])
     shift = torch.from_numpy(units.target_centre - units.source_centre)
     expected = cost(X_ + shift, Y_)
     torch.testing.assert_close(found / found[0], expected / expected[0], rtol=1e-4, atol=1e-6)
 
 
-def test_laws_in_a_subspace_have_the_units_and_coordinates_of_that():
+def test_laws_in_subspace_have_coordinates_of_subspace():
     X, Y = samples()
-    flat, units = units_of(X, Y), units_of(in_a_larger_space(X), in_a_larger_space(Y), reduce=True)
+    flat, units = units_of(X, Y), units_of(embedded(X), embedded(Y), reduce=True)
     assert units.n_directions == 3
     assert units.scale == pytest.approx(flat.scale, rel=1e-3)
-    x = units.from_source(in_a_larger_space(X))
+    x = units.from_source(embedded(X))
     assert x.shape == X.shape
-    # the same rows up to a turn: with the same inner products
+    # the same rows up to a rotation, so inner products are equal
     np.testing.assert_allclose(x @ x.T, flat.from_source(X) @ flat.from_source(X).T, atol=0.05)
-    np.testing.assert_allclose(units.to_source(x), in_a_larger_space(X), atol=1e-6)
-    np.testing.assert_allclose(
-        units.to_target(units.from_target(in_a_larger_space(Y))), in_a_larger_space(Y), atol=1e-6
-    )
+    np.testing.assert_allclose(units.to_source(x), embedded(X), atol=1e-6)
+    np.testing.assert_allclose(units.to_target(units.from_target(embedded(Y))), embedded(Y), atol=1e-6)
 
 
-def test_constant_columns_are_left_out_and_keep_their_values():
+def test_constant_columns_are_omitted_and_restored():
     X, Y = samples()
     units = units_of(np.insert(X, 1, 0.1, axis=1), np.insert(Y, 1, 7.7, axis=1), reduce=True)
     assert np.array_equal(units.basis, np.eye(4)[:, [0, 2, 3]])
@@ -157,38 +157,38 @@ def test_constant_columns_are_left_out_and_keep_their_values():
     assert np.array_equal(images[:, 1], np.full(50, 7.7))
 
 
-def test_rounding_is_no_direction_and_few_rows_show_none():
+def test_rounding_errors_and_few_rows_do_not_determine_directions():
     X, Y = samples()
-    far = in_a_larger_space(X) + 1e4
-    assert units_of(far, far, reduce=True).n_directions == 3
-    assert units_of(far.astype(np.float32), far.astype(np.float32), reduce=True).n_directions == 3
-    assert units_of(in_a_larger_space(X[:3]), in_a_larger_space(Y[:2]), reduce=True).basis is None
+    shifted = embedded(X) + 1e4
+    assert units_of(shifted, shifted, reduce=True).n_directions == 3
+    assert units_of(shifted.astype(np.float32), shifted.astype(np.float32), reduce=True).n_directions == 3
+    assert units_of(embedded(X[:3]), embedded(Y[:2]), reduce=True).basis is None
 
 
-def test_the_directions_of_a_source_and_a_target_together():
+def test_basis_contains_directions_of_source_and_target():
     one, other = (np.outer(np.random.default_rng(seed).normal(size=50), np.eye(5)[k]) for seed, k in ((0, 1), (1, 3)))
     units = units_of(one, other, reduce=True)
     assert np.array_equal(np.flatnonzero(units.basis.any(axis=1)), [1, 3])
 
 
 @pytest.mark.parametrize("cost", ["lp", "callable"])
-def test_other_costs_are_not_reduced(cost):
-    assert units_of(*map(in_a_larger_space, samples()), COSTS[cost], reduce=True).basis is None
+def test_other_costs_have_no_basis(cost):
+    assert units_of(*map(embedded, samples()), COSTS[cost], reduce=True).basis is None
 
 
-def test_what_varies_little_is_not_left_out():
+def test_directions_of_small_variance_are_kept():
     X, Y = samples()
     assert units_of(X * [1.0, 1e-4, 1.0], Y * [1.0, 1e-4, 1.0], reduce=True).basis is None
     same = np.full((4, 3), 7.0)
     assert units_of(same, same, reduce=True).basis is None
-    # a few rows may lie in a plane that all rows leave
+    # most rows are in a plane, but not all rows
     flat = X * [1.0, 1.0, 0.0]
     assert units_of(np.vstack([*[flat] * 4, X[:1]]), np.vstack([*[flat] * 4, X[:1]]), reduce=True).basis is None
 
 
 @dtypes
-def test_a_basis_depends_on_neither_the_order_of_rows_nor_weights(dtype):
-    X, Y = (in_a_larger_space(A).astype(dtype) for A in samples())
+def test_basis_does_not_depend_on_order_or_weights(dtype):
+    X, Y = (embedded(A).astype(dtype) for A in samples())
     v = np.ones(50)
     v[:10], v[10:15] = 2, 0
     repeated = np.repeat(X, v.astype(int), axis=0)
@@ -197,10 +197,10 @@ def test_a_basis_depends_on_neither_the_order_of_rows_nor_weights(dtype):
     np.testing.assert_allclose(one.basis, other.basis, atol=1e-6)
 
 
-def test_units_know_which_rows_they_cover():
+def test_cover_detects_rows_outside_of_subspace():
     X, Y = samples()
-    units = units_of(in_a_larger_space(X), in_a_larger_space(Y), reduce=True)
-    assert units.cover(in_a_larger_space(3 * X), in_a_larger_space(Y))
-    assert not units.cover(in_a_larger_space(X, seed=1), in_a_larger_space(Y))
-    assert not units.cover(in_a_larger_space(X), in_a_larger_space(Y, seed=1))
+    units = units_of(embedded(X), embedded(Y), reduce=True)
+    assert units.cover(embedded(3 * X), embedded(Y))
+    assert not units.cover(embedded(X, seed=1), embedded(Y))
+    assert not units.cover(embedded(X), embedded(Y, seed=1))
     assert units_of(X, Y, reduce=True).cover(X, Y)

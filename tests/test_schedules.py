@@ -1,4 +1,4 @@
-"""Smoothing levels by their formulas, and the terminal level on sets of known dimension."""
+"""Smoothing levels, intrinsic dimension and terminal level."""
 
 import math
 
@@ -11,7 +11,7 @@ from neuralot.methods.smoothing import SCHEDULES, Smoothing, fills_its_span, int
 
 
 def cube(n, d, ambient=None, seed=0):
-    """Uniform rows on a d-dimensional cube, turned at random in the ambient space."""
+    """Return uniform rows on a randomly rotated d-dimensional cube in the ambient space."""
     ambient = ambient or d
     axes = torch.linalg.qr(torch.randn(ambient, ambient, generator=seeded(1)))[0]
     return torch.rand(n, d, generator=seeded(seed)) @ axes[:d]
@@ -19,7 +19,7 @@ def cube(n, d, ambient=None, seed=0):
 
 @pytest.mark.parametrize("kind", SCHEDULES)
 @pytest.mark.parametrize("fraction", [0.4, 1.0])
-def test_levels_fall_from_the_first_to_the_last_and_stay(kind, fraction):
+def test_levels_decrease_from_eps_max_to_eps_min(kind, fraction):
     smoothing = Smoothing(0.5, 0.02, kind, fraction)
     levels = [smoothing.level(progress / 100) for progress in range(101)]
     as_tensors = torch.stack([smoothing.level(torch.tensor(progress / 100)) for progress in range(101)])
@@ -31,12 +31,12 @@ def test_levels_fall_from_the_first_to_the_last_and_stay(kind, fraction):
 
 
 @pytest.mark.parametrize(("kind", "middle"), [("linear", 0.26), ("vp", 0.26), ("geometric", 0.1)])
-def test_level_in_the_middle(kind, middle):
+def test_level_at_half_of_annealing(kind, middle):
     assert Smoothing(0.5, 0.02, kind, 0.8).level(0.4) == pytest.approx(middle)
 
 
 @pytest.mark.parametrize("kind", SCHEDULES)
-def test_smoothing_adds_noise_of_the_stated_variance(kind):
+def test_smooth_adds_noise_of_current_level(kind):
     smoothing = Smoothing(0.5, 0.02, kind, 1.0)
     x, z = torch.tensor([[2.0, -1.0]]), torch.tensor([[0.5, 1.5]])
     eps = smoothing.level(0.3)
@@ -65,17 +65,17 @@ def test_vp_preserves_unit_variance():
     ],
     ids=str,
 )
-def test_values_out_of_range_are_named(parameters, name):
+def test_values_out_of_range_are_rejected(parameters, name):
     with pytest.raises(ValueError, match=name):
         Smoothing(**parameters)
 
 
 @pytest.mark.parametrize(("d", "ambient"), [(1, 1), (1, 3), (2, 2), (2, 3), (2, 10), (3, 3)])
-def test_intrinsic_dimension_of_a_cube(d, ambient):
+def test_intrinsic_dimension_of_cube(d, ambient):
     assert intrinsic_dimension(cube(2000, d, ambient)) == pytest.approx(d, abs=0.15 * d)
 
 
-def test_intrinsic_dimension_of_a_curve_in_space():
+def test_intrinsic_dimension_of_curve():
     t = 6 * torch.rand(2000, 1, generator=seeded())
     helix = torch.cat([t.cos(), t.sin(), t], dim=1)
     assert intrinsic_dimension(helix) == pytest.approx(1, abs=0.1)
@@ -91,20 +91,20 @@ def test_intrinsic_dimension_does_not_depend_on_units():
     [torch.zeros(1, 3), torch.zeros(2, 3), torch.zeros(50, 3), torch.tensor([[0.0, 0, 0]] * 20 + [[1.0, 1, 1]] * 20)],
     ids=["one row", "two rows", "equal rows", "two points"],
 )
-def test_rows_that_say_nothing_about_dimension_get_the_ambient_one(x):
+def test_degenerate_rows_give_valid_dimension_and_level(x):
     assert 1 <= intrinsic_dimension(x) <= 3
     assert 0 < terminal_level(x) < math.inf
     assert fills_its_span(x) in (True, False)
 
 
 @pytest.mark.parametrize(("d", "ambient"), [(1, 2), (2, 2), (2, 5), (8, 8), (40, 64)])
-def test_a_flat_law_fills_its_span_however_it_is_turned(d, ambient):
-    turn = torch.linalg.qr(torch.randn(ambient, ambient, generator=seeded()))[0]
+def test_flat_law_fills_its_span_in_any_rotation(d, ambient):
+    rotation = torch.linalg.qr(torch.randn(ambient, ambient, generator=seeded()))[0]
     assert fills_its_span(cube(2000, d, ambient))
-    assert fills_its_span(cube(2000, d, ambient) @ turn)
+    assert fills_its_span(cube(2000, d, ambient) @ rotation)
 
 
-def test_curves_spheres_and_several_segments_do_not():
+def test_curves_spheres_and_segments_do_not_fill_their_span():
     t = 6 * torch.rand(2000, 1, generator=seeded())
     side = torch.randint(2, (2000, 1), generator=seeded())
     direction = torch.randn(2000, 3, generator=seeded())
@@ -117,7 +117,7 @@ def test_curves_spheres_and_several_segments_do_not():
 
 
 @pytest.mark.parametrize("d", [1, 2, 6])
-def test_the_terminal_level_falls_with_the_sample_size_and_grows_with_the_dimension(d):
+def test_terminal_level_decreases_with_sample_size_and_increases_with_dimension(d):
     levels = [terminal_level(cube(n, d)) for n in (100, 400, 1600, 6400)]
     assert levels == sorted(levels, reverse=True)
     assert levels[0] > levels[-1]
@@ -125,7 +125,7 @@ def test_the_terminal_level_falls_with_the_sample_size_and_grows_with_the_dimens
 
 
 @pytest.mark.parametrize("n", [1, 2, 7, 16])
-def test_antithetic_noise_has_mean_zero_and_comes_in_pairs(n):
+def test_antithetic_noise_has_mean_zero_and_opposite_pairs(n):
     z = antithetic_noise(n, 3, seeded())
     assert z.shape == (n, 3)
     assert z.sum(0).abs().max() < 1e-5
@@ -134,7 +134,7 @@ def test_antithetic_noise_has_mean_zero_and_comes_in_pairs(n):
 
 
 @pytest.mark.parametrize("kind", ["linear", "geometric", "vp"])
-def test_the_last_level_is_eps_min_to_the_bit(kind):
+def test_last_level_equals_eps_min(kind):
     for eps_min in (0.003 + 0.0039 * step for step in range(50)):
         smoothing = Smoothing(0.3, eps_min, kind, 0.7)
         assert smoothing.level(0.7) == smoothing.level(1.0) == eps_min

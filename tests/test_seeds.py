@@ -8,7 +8,7 @@ import torch
 from neuralot import OTPTransport, SNOTTransport
 
 
-def test_the_same_seed_gives_the_same_bits(tiny, fitted, samples):
+def test_fit_is_reproducible_with_seed(tiny, fitted, samples):
     X, Y = samples
     torch.manual_seed(1)
     again = tiny().fit(X, Y)
@@ -16,20 +16,20 @@ def test_the_same_seed_gives_the_same_bits(tiny, fitted, samples):
     assert np.array_equal(again.sample(X, 2, random_state=0), fitted.sample(X, 2, random_state=0))
     drop = [{name: value for name, value in record.items() if name != "seconds"} for record in again.history_]
     assert drop == [{k: v for k, v in record.items() if k != "seconds"} for record in fitted.history_]
-    other = tiny(random_state=1).fit(X, Y)  # both may end with the affine map
+    other = tiny(random_state=1).fit(X, Y)  # both fits may return the affine map
     assert [record | {"seconds": 0} for record in other.history_] != [r | {"seconds": 0} for r in fitted.history_]
     drawn = [tiny(random_state=np.random.RandomState(5)).fit(X, Y).transform(X) for _ in range(2)]
     assert np.array_equal(*drawn)
 
 
-def test_without_a_seed_two_fits_differ(tiny, samples):
+def test_fits_without_seed_differ(tiny, samples):
     X, Y = samples
     one, other = (tiny(random_state=None).fit(X, Y) for _ in range(2))
     assert np.isfinite(one.transform(X)).all()
     assert one.history_[-1] | {"seconds": 0} != other.history_[-1] | {"seconds": 0}
 
 
-def test_the_global_generators_are_left_alone(tiny, samples):
+def test_global_generators_are_unchanged(tiny, samples):
     before, before_numpy = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
     transport = tiny().fit(*samples)
     transport.sample(samples[0], random_state=0)
@@ -39,7 +39,7 @@ def test_the_global_generators_are_left_alone(tiny, samples):
     assert np.array_equal(np.random.get_state()[1], before_numpy)  # noqa: NPY002
 
 
-def test_draws_follow_their_seed(fitted, samples):
+def test_draws_are_reproducible_with_seed(fitted, samples):
     X = samples[0]
     draws = fitted.sample(X, 4, random_state=0)
     assert np.array_equal(fitted.sample(X, 4, random_state=0), draws)
@@ -47,7 +47,7 @@ def test_draws_follow_their_seed(fitted, samples):
     assert np.array_equal(fitted.sample(X, 2, random_state=0), draws[:2])
 
 
-def test_draws_of_a_plan_differ_and_those_of_a_map_do_not(samples):
+def test_draws_differ_for_plans_and_are_equal_for_maps(samples):
     X, Y = samples
     tiny = {"max_iter": 3, "batch_size": 16, "random_state": 0}
     for transport in (OTPTransport(**tiny), SNOTTransport(**tiny, noise_dim=2)):

@@ -1,4 +1,4 @@
-"""Short fits and few rows against POT's exact plan."""
+"""Short fits and few rows, compared with POT's exact plan."""
 
 import numpy as np
 import ot
@@ -14,9 +14,9 @@ HARD = THIN | {"eight_gaussians"}
 
 
 @pytest.mark.parametrize("pair", [pytest.param(name, marks=pytest.mark.slow if name in HARD else ()) for name in PAIRS])
-def test_a_short_fit_recovers_the_plan(transport_class, pair):
+def test_short_fit_recovers_plan(transport_class, pair):
     if transport_class is not OTPTransport and pair in THIN:
-        pytest.skip("a map of a thin source splits no mass, and its game has spurious solutions: that is OTP's task")
+        pytest.skip("the source is thin: a map cannot split mass, and the max-min problem has spurious solutions")
     X, Y = PAIRS[pair].sample(1000, random_state=0)
     steps = 600 if pair in HARD else 400
     transport = make(transport_class, max_iter=steps, batch_size=128, random_state=0).fit(X, Y)
@@ -29,8 +29,8 @@ def test_a_short_fit_recovers_the_plan(transport_class, pair):
 
 
 @pytest.mark.parametrize(("cls", "n_features"), [(SNOTTransport, 8), (OTPTransport, 16)])
-def test_each_of_a_few_points_gets_its_share_of_many_rows(cls, n_features):
-    # with the decay of small samples the map is nearly affine, and the largest share is .28 or .32
+def test_few_target_points_get_their_shares_of_many_rows(cls, n_features):
+    # with the weight decay for small samples, the map is nearly affine, and the largest share is 0.28 or 0.32
     rng = np.random.default_rng(0)
     X, Y = rng.normal(size=(960, n_features)), rng.normal(size=(5, n_features))
     images = cls(max_iter=400, random_state=0).fit(X, Y).sample(X, random_state=0)[0]
@@ -39,14 +39,14 @@ def test_each_of_a_few_points_gets_its_share_of_many_rows(cls, n_features):
     assert shares.tolist() == pytest.approx([0.2] * 5, abs=0.04)
 
 
-def test_draws_of_few_rows_spread_over_many():
+def test_draws_of_few_rows_cover_large_target():
     rng = np.random.default_rng(0)
     X, Y = rng.normal(size=(5, 2)), rng.normal(size=(960, 2))
     transport = OTPTransport(max_iter=400, random_state=0).fit(X, Y)
     draws = transport.sample(X, n_draws=400, random_state=0)
     plan = ot.emd([], [], ot.dist(X, Y))
     barycentres = 5 * plan @ Y
-    within = np.sqrt((plan * ot.dist(barycentres, Y)).sum())
+    expected_deviation = np.sqrt((plan * ot.dist(barycentres, Y)).sum())
     np.testing.assert_allclose(draws.mean(axis=(0, 1)), Y.mean(axis=0), atol=0.1)
-    assert np.sqrt(draws.var(axis=0).sum(axis=-1).mean()) == pytest.approx(within, rel=0.15)
+    assert np.sqrt(draws.var(axis=0).sum(axis=-1).mean()) == pytest.approx(expected_deviation, rel=0.15)
     assert l2_uvp(transport.transform(X), barycentres, Y.var(axis=0).sum()) < 5

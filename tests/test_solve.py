@@ -1,4 +1,4 @@
-"""The loop: budgets, outcomes, history, averaging, and the guard."""
+"""Training loop: budgets, outcomes, history, averaging and guard."""
 
 import math
 
@@ -25,14 +25,14 @@ X = torch.randn(200, 2, generator=torch.Generator().manual_seed(0))
 Y = torch.randn(200, 2, generator=torch.Generator().manual_seed(1)) + 1
 
 
-def run(problem=None, **options):
+def run_fit(problem=None, **options):
     problem = problem or SNOT(2, make_form(2, hidden_layer_sizes=(8, 8, 8)))
     options = {"max_iter": 20, "batch_size": 32, **options}
     return solve(problem, as_sampler(X), as_sampler(Y), **options)
 
 
 class Mean(Problem):
-    """One player without a critic: T(x) = x + b with the target's mean; knows the laws before the start."""
+    """Problem with one player, the map T(x) = x + b with the target's mean, and without a critic."""
 
     def __init__(self, size=1.0):
         super().__init__()
@@ -40,28 +40,28 @@ class Mean(Problem):
         self.players = {"shift": 3}
         self.size = size
         self.prepared = []
-        self.played = 0
+        self.n_losses = 0
 
     def prepare(self, source, target, generator):
-        self.prepared.append((source(2, generator).shape, target(2, generator).shape, self.played))
+        self.prepared.append((source(2, generator).shape, target(2, generator).shape, self.n_losses))
 
     def loss(self, player, batch):
-        self.played += 1
+        self.n_losses += 1
         return self.size * (self.map(batch.x).mean(0) - batch.y.mean(0)).square().sum()
 
     def map(self, x):
         return x + self.networks["shift"](torch.ones(len(x), 1))
 
 
-def test_a_method_is_any_players_with_losses():
+def test_problem_without_critic_is_solved():
     problem = Mean()
-    solution = run(problem, max_iter=200, learning_rate=0.05, batch_size=256, averaging=0.9)
+    solution = run_fit(problem, max_iter=200, learning_rate=0.05, batch_size=256, averaging=0.9)
     torch.testing.assert_close(solution.problem.map(X).mean(0), Y.mean(0), atol=0.1, rtol=0)
-    assert problem.played == 3 * 200
+    assert problem.n_losses == 3 * 200
     assert problem.prepared == [((2, 2), (2, 2), 0)]
 
 
-def test_callbacks_see_the_buffers_of_their_step():
+def test_callbacks_receive_buffers_of_current_step():
     class Counting(Mean):
         def __init__(self):
             super().__init__()
@@ -71,66 +71,66 @@ def test_callbacks_see_the_buffers_of_their_step():
             self.count += 1
             return super().loss(player, batch)
 
-    seen = []
-    run(Counting(), callbacks=[lambda step, problem, record: seen.append((float(problem.count), 3.0 * step))])
-    assert len(seen) == 20
-    assert all(count == expected for count, expected in seen)
+    recorded = []
+    run_fit(Counting(), callbacks=[lambda step, problem, record: recorded.append((float(problem.count), 3.0 * step))])
+    assert len(recorded) == 20
+    assert all(count == expected for count, expected in recorded)
 
 
 # outcomes
 
 
-def test_all_steps_made():
-    solution = run(max_iter=7)
+def test_fit_makes_all_steps():
+    solution = run_fit(max_iter=7)
     assert solution.status is Status.MAX_ITER
     assert solution.n_iter == 7
     assert solution.status.message == "The fit made all of its max_iter steps."
 
 
-def test_the_time_is_up():
-    solution = run(max_iter=10**9, max_time=0.3)
+def test_fit_ends_at_time_limit():
+    solution = run_fit(max_iter=10**9, max_time=0.3)
     assert solution.status in (Status.MAX_TIME, Status.SHORT)
     assert 0 < solution.n_iter < 10**9
     assert solution.history[-1]["progress"] == 1
     assert 0.3 <= solution.history[-1]["seconds"] < 5
 
 
-def test_a_generous_time_changes_nothing():
-    timed, free = run(max_time=3600.0), run()
+def test_large_time_limit_has_no_influence():
+    timed, free = run_fit(max_time=3600.0), run_fit()
     assert timed.status is Status.MAX_ITER
     assert torch.equal(timed.problem.map(X), free.problem.map(X))
 
 
-def test_a_callback_ends_the_fit_and_all_hear_of_it():
-    heard = []
-    solution = run(
-        callbacks=[lambda step, problem, record: step >= 5, lambda step, problem, record: heard.append(step)]
+def test_callback_ends_fit_and_all_callbacks_are_called():
+    received = []
+    solution = run_fit(
+        callbacks=[lambda step, problem, record: step >= 5, lambda step, problem, record: received.append(step)]
     )
     assert solution.status is Status.STOPPED
-    assert solution.n_iter == heard[-1] == 5
+    assert solution.n_iter == received[-1] == 5
 
 
-def test_callbacks_see_the_averaged_problem_and_every_record():
-    seen = []
-    solution = run(callbacks=[lambda step, problem, record: seen.append((step, problem, record))])
-    assert [record for _, _, record in seen] == solution.history
-    assert [step for step, _, _ in seen] == [record["step"] for record in solution.history]
-    assert all(problem is solution.problem for _, problem, _ in seen)
+def test_callbacks_receive_averaged_problem_and_all_records():
+    recorded = []
+    solution = run_fit(callbacks=[lambda step, problem, record: recorded.append((step, problem, record))])
+    assert [record for _, _, record in recorded] == solution.history
+    assert [step for step, _, _ in recorded] == [record["step"] for record in solution.history]
+    assert all(problem is solution.problem for _, problem, _ in recorded)
 
 
-def test_an_error_in_a_callback_is_the_users_to_see():
+def test_error_in_callback_is_raised():
     def callback(step, problem, record):
         raise KeyError("mine")
 
     with pytest.raises(KeyError, match="mine"):
-        run(callbacks=[callback])
+        run_fit(callbacks=[callback])
 
 
 @pytest.mark.parametrize("method", [OTP, SNOT])
 @pytest.mark.parametrize("map_form", ["gradient", "network"])
-def test_an_absurd_learning_rate_diverges_and_the_best_weights_come_back(map_form, method):
+def test_diverging_fit_restores_best_weights(map_form, method):
     problem = method(2, make_form(2, map_form=map_form, hidden_layer_sizes=(8, 8, 8)))
-    solution = run(problem, learning_rate=1e3, max_iter=50, averaging=0.1)
+    solution = run_fit(problem, learning_rate=1e3, max_iter=50, averaging=0.1)
     assert solution.status is Status.DIVERGED
     assert not solution.status.ok
     image = solution.problem.map(X)
@@ -138,8 +138,8 @@ def test_an_absurd_learning_rate_diverges_and_the_best_weights_come_back(map_for
     assert energy_distance(image, Y) < energy_distance(X, Y) + 0.05
 
 
-def test_weights_that_become_nan_end_the_fit_at_once():
-    solution = run(Mean(size=math.nan), max_iter=1000)
+def test_nan_weights_end_fit_immediately():
+    solution = run_fit(Mean(size=math.nan), max_iter=1000)
     assert solution.status is Status.DIVERGED
     assert solution.n_iter == 1
     assert torch.isfinite(solution.problem.map(X)).all()
@@ -154,15 +154,15 @@ class NaN(nn.Module):
         return x * self.weight
 
 
-def test_a_network_that_never_was_finite_fails():
-    solution = run(SNOT(2, make_form(2, map_form=NaN)))
+def test_network_without_finite_weights_fails():
+    solution = run_fit(SNOT(2, make_form(2, map_form=NaN)))
     assert solution.status is Status.FAILED
     assert not solution.status.ok
     assert solution.n_iter == 1
 
 
 @pytest.mark.parametrize("status", Status)
-def test_every_outcome_is_a_sentence(status):
+def test_status_messages_are_sentences(status):
     assert status.message[0].isupper()
     assert status.message.endswith(".")
     assert status.ok == (status not in (Status.SHORT, Status.INTERRUPTED, Status.DIVERGED, Status.FAILED))
@@ -171,7 +171,7 @@ def test_every_outcome_is_a_sentence(status):
 @pytest.mark.parametrize("point", ["source", "target", "both"])
 @pytest.mark.parametrize("method", [OTP, SNOT])
 @pytest.mark.parametrize("map_form", ["gradient", "network"])
-def test_laws_without_spread_do_not_diverge(map_form, method, point):
+def test_fit_of_single_points_does_not_diverge(map_form, method, point):
     problem = method(2, make_form(2, map_form=map_form, hidden_layer_sizes=(8, 8, 8)))
     x, y = (torch.zeros(1, 2) if point in (side, "both") else X for side in ("source", "target"))
     assert solve(problem, as_sampler(x), as_sampler(y), max_iter=20, batch_size=32).status is Status.MAX_ITER
@@ -181,18 +181,18 @@ def test_laws_without_spread_do_not_diverge(map_form, method, point):
 
 
 @pytest.mark.parametrize("method", [OTP, SNOT, OTNet])
-def test_every_record_has_its_fields(method):
+def test_records_have_all_fields(method):
     problem = method(2) if method is OTNet else method(2, make_form(2, hidden_layer_sizes=(8, 8)))
     fields = {"step", "seconds", "progress", "discrepancy", *(f"{name}_loss" for name in problem.players)}
     fields |= set(problem.follow(0.0))
-    for record in run(problem).history:
+    for record in run_fit(problem).history:
         assert set(record) == fields
         assert all(isinstance(value, (int, float)) and math.isfinite(value) for value in record.values())
 
 
 @pytest.mark.parametrize("max_iter", [1, 7, 50, 333])
-def test_about_fifty_records_however_long_the_run(max_iter):
-    history = run(Mean(), max_iter=max_iter).history
+def test_history_has_about_fifty_records(max_iter):
+    history = run_fit(Mean(), max_iter=max_iter).history
     steps = [record["step"] for record in history]
     assert steps[0] == 1
     assert steps[-1] == max_iter
@@ -201,7 +201,7 @@ def test_about_fifty_records_however_long_the_run(max_iter):
     assert [record["progress"] for record in history] == [pytest.approx(step / max_iter) for step in steps]
 
 
-def test_the_discrepancy_is_the_energy_distance_of_the_images():
+def test_discrepancy_equals_energy_distance_of_images():
     def y(n, generator):
         return Y[:n].repeat(3, 1)[:n]
 
@@ -216,49 +216,49 @@ def test_the_discrepancy_is_the_energy_distance_of_the_images():
 # weights
 
 
-def flat(problem):
+def flat_weights(problem):
     return torch.cat([weight.detach().ravel() for weight in problem.parameters()])
 
 
-def test_without_averaging_the_solution_has_the_last_weights():
+def test_solution_without_averaging_has_last_weights():
     problem = SNOT(2, make_form(2, hidden_layer_sizes=(8, 8)))
-    assert torch.equal(flat(run(problem, averaging=0.0).problem), flat(problem))
+    assert torch.equal(flat_weights(run_fit(problem, averaging=0.0).problem), flat_weights(problem))
 
 
 def test_weights_are_averaged_exponentially():
     raw, decay = [], 0.9
     problem = Mean()
-    solution = run(problem, max_iter=20, averaging=decay, callbacks=[lambda *_: raw.append(flat(problem))])
+    solution = run_fit(problem, max_iter=20, averaging=decay, callbacks=[lambda *_: raw.append(flat_weights(problem))])
     expected = raw[0]
     for weights in raw[1:]:
         expected = decay * expected + (1 - decay) * weights
-    torch.testing.assert_close(flat(solution.problem), expected)
+    torch.testing.assert_close(flat_weights(solution.problem), expected)
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "muon"])
-def test_steps_shrink_to_nothing_at_the_end(optimizer):
+def test_step_size_decreases_to_zero(optimizer):
     problem = SNOT(2, make_form(2, hidden_layer_sizes=(8, 8, 8)))
     raw = []
-    run(problem, max_iter=40, optimizer=optimizer, callbacks=[lambda *_: raw.append(flat(problem))])
+    run_fit(problem, max_iter=40, optimizer=optimizer, callbacks=[lambda *_: raw.append(flat_weights(problem))])
     sizes = torch.stack(raw).diff(dim=0).norm(dim=1)
     assert len(raw) == 40
     assert sizes[-1] < 0.02 * sizes.max()
 
 
-def test_frozen_weights_stay():
+def test_frozen_weights_are_unchanged():
     problem = SNOT(2, make_form(2, hidden_layer_sizes=(8, 8, 8)))
     frozen = problem.networks["source_potential"].residual[0].weight.requires_grad_(False)
     before = frozen.clone()
-    run(problem)
+    run_fit(problem)
     assert torch.equal(frozen, before)
 
 
 # randomness and threads
 
 
-def test_the_generator_is_all_the_randomness_there_is():
+def test_fit_depends_only_on_given_generator():
     def images(seed):
-        return run(generator=torch.Generator().manual_seed(seed)).problem.map(X)
+        return run_fit(generator=torch.Generator().manual_seed(seed)).problem.map(X)
 
     torch.manual_seed(1)
     first = images(0)
@@ -270,22 +270,22 @@ def test_the_generator_is_all_the_randomness_there_is():
     assert np.array_equal(np.random.get_state()[1], before_numpy)  # noqa: NPY002
 
 
-def test_watching_does_not_change_what_is_learned():
+def test_callbacks_do_not_change_result():
     assert torch.equal(
-        run(callbacks=[lambda step, problem, record: problem.draw(X, torch.Generator()) is None]).problem.map(X),
-        run().problem.map(X),
+        run_fit(callbacks=[lambda step, problem, record: problem.draw(X, torch.Generator()) is None]).problem.map(X),
+        run_fit().problem.map(X),
     )
 
 
 @pytest.mark.parametrize("fails", [False, True])
-def test_the_number_of_threads_is_given_back(fails):
+def test_number_of_threads_is_restored(fails):
     def callback(step, problem, record):
         if fails:
             raise KeyError
 
     torch.set_num_threads(2)
     try:
-        run(callbacks=[callback])
+        run_fit(callbacks=[callback])
     except KeyError:
         assert fails
     finally:
@@ -297,13 +297,13 @@ def test_the_number_of_threads_is_given_back(fails):
 @pytest.mark.parametrize(
     "options", [{"max_iter": 0}, {"batch_size": 0}, {"max_time": -1.0}, {"optimizer": "sgd"}], ids=str
 )
-def test_bad_arguments(options):
+def test_bad_arguments_are_rejected(options):
     with pytest.raises(ValueError, match=next(iter(options))):
-        run(**options)
+        run_fit(**options)
 
 
 class OneDevice(TorchDispatchMode):
-    """Refuses what makes a host wait for its device: rows moved between them, and (torch itself does) values read."""
+    """Raises if tensors of different devices are used together; torch raises if values of meta tensors are read."""
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
         result = function(*args, **(kwargs or {}))
@@ -326,8 +326,8 @@ class OneDevice(TorchDispatchMode):
     ],
     ids=str,
 )
-def test_a_step_on_a_device_never_waits_for_the_host(monkeypatch, method, form, options):
-    # rows on the meta device have no values: no one can read them. It has no generator, and no fused Adam
+def test_step_does_not_synchronise_with_host(monkeypatch, method, form, options):
+    # tensors on the meta device have no values that could be read; it supports neither generators nor fused Adam
     for module in ("neuralot.forms.network", "neuralot.methods.otp"):
         monkeypatch.setattr(f"{module}.normal", lambda n, d, generator, like: torch.randn(n, d, device="meta"))
     monkeypatch.setattr("torch._fused_adamw_", lambda *_, **__: None)
@@ -340,7 +340,7 @@ def test_a_step_on_a_device_never_waits_for_the_host(monkeypatch, method, form, 
     assert all(loss.is_meta for loss in losses.values())
 
 
-def test_a_step_of_heights_on_a_device_never_waits_for_the_host(monkeypatch):
+def test_step_of_otnet_does_not_synchronise_with_host(monkeypatch):
     monkeypatch.setattr("torch._fused_adamw_", lambda *_, **__: None)
     monkeypatch.setitem(ENTRIES_PER_BLOCK, "meta", 2**10)
     problem = OTNet(2, Potential(2, (8, 8))).to("meta")

@@ -1,4 +1,4 @@
-"""The step of the gradient form that is written out: equal to autograd's, and taken where it holds."""
+"""Explicit gradients of the gradient form, compared with autograd, and the conditions for their use."""
 
 import pytest
 import torch
@@ -16,8 +16,8 @@ from neuralot.networks import ACTIVATIONS, BasedPotential, ConvexPotential, Pote
 SMOOTH = sorted(set(ACTIVATIONS) - {"relu"})
 
 
-def moved(module):
-    """A module in double precision whose weights and buffers have left their start."""
+def perturbed(module):
+    """Return a module in double precision with random changes of weights and buffers."""
     generator = seeded()
     with torch.no_grad():
         for weight in module.parameters():
@@ -28,7 +28,7 @@ def moved(module):
     return module.double()
 
 
-def by_autograd(form, x, y):
+def autograd_losses_and_gradients(form, x, y):
     losses = form.losses(list(form.players), x, y, seeded())
     weights = [weight for network in form.networks.values() for weight in network.parameters()]
     return losses, torch.autograd.grad(torch.stack(list(losses.values())).sum(), weights, materialize_grads=True)
@@ -45,7 +45,7 @@ LOSSES = [
 @pytest.mark.parametrize("affine_base", [False, True])
 @pytest.mark.parametrize("activation", SMOOTH)
 @pytest.mark.parametrize("sizes", [(7,), (16, 9, 12)], ids=str)
-def test_what_is_written_out_is_what_autograd_finds(activation, sizes, affine_base, critic, gap):
+def test_explicit_gradients_equal_autograd(activation, sizes, affine_base, critic, gap):
     form = make_form(
         5,
         hidden_layer_sizes=sizes,
@@ -54,16 +54,16 @@ def test_what_is_written_out_is_what_autograd_finds(activation, sizes, affine_ba
         critic_loss=CriticLoss(**critic, gap_weight=gap),
     )
     x, y = rows(40, 5), 2 * rows(40, 5, seed=1)
-    losses, gradients = moved(form).gradients(list(form.players), x, y, seeded())
-    expected, found = by_autograd(form, x, y)
+    losses, gradients = perturbed(form).gradients(list(form.players), x, y, seeded())
+    expected, found = autograd_losses_and_gradients(form, x, y)
     torch.testing.assert_close(losses, {name: loss.detach() for name, loss in expected.items()})
     flat = [gradient for each in gradients.values() for gradient in each]
     for got, want in zip(flat, found, strict=True):
         torch.testing.assert_close(got, want, rtol=1e-5, atol=1e-5)
 
 
-def test_it_is_the_same_in_pieces(monkeypatch):
-    form = moved(make_form(5, hidden_layer_sizes=(16, 9)))
+def test_gradients_in_pieces_equal_gradients_of_whole_batch(monkeypatch):
+    form = perturbed(make_form(5, hidden_layer_sizes=(16, 9)))
     x, y = rows(37, 5), rows(37, 5, seed=1)
     whole = form.gradients(list(form.players), x, y, seeded())
     monkeypatch.setattr(stacked, "PIECE", 2 * 16 * 10)
@@ -72,17 +72,17 @@ def test_it_is_the_same_in_pieces(monkeypatch):
     assert StackedPotentials(list(form.networks.values())).n_pieces(torch.stack([x, y])) == 4
 
 
-def test_a_potential_without_a_quadratic():
-    networks = [moved(Potential(5, (8, 8), quadratic=False)) for _ in range(2)]
+def test_potentials_without_quadratic_equal_autograd():
+    networks = [perturbed(Potential(5, (8, 8), quadratic=False)) for _ in range(2)]
     x = torch.stack([rows(40, 5), rows(40, 5, seed=1)])
     value, slope, _ = StackedPotentials(networks)(x)
     for i, network in enumerate(networks):
-        at = x[i].requires_grad_()
-        torch.testing.assert_close(value[i], network(at).detach())
-        torch.testing.assert_close(slope[i], torch.autograd.grad(network(at).sum(), at)[0])
+        x_i = x[i].requires_grad_()
+        torch.testing.assert_close(value[i], network(x_i).detach())
+        torch.testing.assert_close(slope[i], torch.autograd.grad(network(x_i).sum(), x_i)[0])
 
 
-def test_frozen_weights_get_no_gradient():
+def test_frozen_weights_have_no_gradient():
     form = make_form(5, hidden_layer_sizes=(8, 8))
     frozen = form.networks["target_potential"].residual[0].weight.requires_grad_(False)
     _, gradients = form.gradients(list(form.players), rows(40, 5).float(), rows(40, 5, seed=1).float(), seeded())
@@ -91,19 +91,19 @@ def test_frozen_weights_get_no_gradient():
     assert not any(weight is frozen for weight in learning)
 
 
-def altered(change):
-    """Two potentials that a change has made unlike those that the package builds."""
+def modified_potentials(change):
+    """Return two potentials that are modified by the function `change`."""
     networks = [Potential(3, (8, 8), "softplus") for _ in range(2)]
     for network in networks:
         change(network)
     return networks
 
 
-def replaced(index, module):
-    return altered(lambda network: network.residual.__setitem__(index, module))
+def potentials_with_layer(index, module):
+    return modified_potentials(lambda network: network.residual.__setitem__(index, module))
 
 
-class Own(Potential):
+class CustomPotential(Potential):
     def forward(self, x):
         return 2 * super().forward(x)
 
@@ -112,7 +112,7 @@ class Own(Potential):
     "networks",
     [
         [ConvexPotential(3, (8, 8))] * 2,
-        [Own(3, (8, 8))] * 2,
+        [CustomPotential(3, (8, 8))] * 2,
         [Potential(3, (8, 8)), Potential(3, (8, 9))],
         [Potential(3, (8, 8), "tanh"), Potential(3, (8, 8), "silu")],
         [Potential(3, (8, 8)), BasedPotential(3, (8, 8))],
@@ -120,43 +120,43 @@ class Own(Potential):
         [Potential(3, (8, 8), "relu")] * 2,
         [nn.Linear(3, 1)] * 2,
         [Potential(3, ())] * 2,
-        replaced(1, nn.Softplus(beta=5)),
-        replaced(3, nn.Tanh()),
-        replaced(2, nn.Linear(8, 8, bias=False)),
-        replaced(1, nn.Sequential(nn.Softplus(), nn.Dropout(0.5))),
-        altered(lambda network: network.residual.append(nn.Identity())),
-        altered(lambda network: network.residual[0].register_forward_hook(lambda *_: None)),
-        altered(lambda network: network.register_buffer("scale", torch.ones(()))),
-        altered(lambda network: nn.utils.parametrizations.weight_norm(network.residual[2])),
+        potentials_with_layer(1, nn.Softplus(beta=5)),
+        potentials_with_layer(3, nn.Tanh()),
+        potentials_with_layer(2, nn.Linear(8, 8, bias=False)),
+        potentials_with_layer(1, nn.Sequential(nn.Softplus(), nn.Dropout(0.5))),
+        modified_potentials(lambda network: network.residual.append(nn.Identity())),
+        modified_potentials(lambda network: network.residual[0].register_forward_hook(lambda *_: None)),
+        modified_potentials(lambda network: network.register_buffer("scale", torch.ones(()))),
+        modified_potentials(lambda network: nn.utils.parametrizations.weight_norm(network.residual[2])),
     ],
     ids=lambda networks: " and ".join(type(network).__name__ for network in networks),
 )
-def test_other_networks_are_left_to_autograd(networks):
+def test_other_networks_are_not_stacked(networks):
     assert not can_stack(networks)
 
 
-def test_only_what_is_written_out_is_compiled():
+def test_only_explicit_step_is_compiled():
     networks = [Potential(3, (8, 8)) for _ in range(2)]
     assert GradientForm(*networks, SquaredEuclidean()).compile_step()
     assert not GradientForm(*networks, SquaredEuclidean(), n_map_steps=2).compile_step()
     assert not GradientForm(*networks, SquaredEuclidean(), bidirectional=False).compile_step()
-    assert not GradientForm(*altered(lambda network: None), Lp(1.5)).compile_step()
+    assert not GradientForm(*modified_potentials(lambda network: None), Lp(1.5)).compile_step()
 
 
-def test_there_is_no_affine_map_without_a_quadratic():
-    there, back = (Affine(factor * torch.eye(3), torch.zeros(3)) for factor in (2.0, 0.5))
-    with_one, without = (
+def test_affine_map_requires_quadratic():
+    forward, backward = (Affine(factor * torch.eye(3), torch.zeros(3)) for factor in (2.0, 0.5))
+    with_quadratic, without = (
         GradientForm(*(Potential(3, (8,), quadratic=quadratic) for _ in range(2)), SquaredEuclidean())
         for quadratic in (True, False)
     )
-    with_one.load_state_dict(with_one.affine(there, back))
+    with_quadratic.load_state_dict(with_quadratic.affine(forward, backward))
     x = rows(40, 3).float()
-    torch.testing.assert_close(with_one.map(x), 2 * x)
-    torch.testing.assert_close(with_one.inverse(x), x / 2)
-    assert without.affine(there, back) is None
+    torch.testing.assert_close(with_quadratic.map(x), 2 * x)
+    torch.testing.assert_close(with_quadratic.inverse(x), x / 2)
+    assert without.affine(forward, backward) is None
 
 
-def test_other_costs_are_left_to_autograd(monkeypatch):
+def test_other_costs_use_autograd(monkeypatch):
     monkeypatch.delattr("neuralot.forms.gradient.game")
     form = GradientForm(Potential(3, (8, 8), quadratic=False), Potential(3, (8, 8), quadratic=False), Lp(1.5))
     losses, gradients = form.gradients(list(form.players), rows(40, 3).float(), rows(40, 3, seed=1).float(), seeded())

@@ -1,4 +1,4 @@
-"""Images: row by row, into given memory, and back."""
+"""Images: independent rows, output arrays, memory and inverse maps."""
 
 import copy
 import tracemalloc
@@ -13,23 +13,23 @@ from neuralot.costs import Lp
 from neuralot.estimators.game import GameTransport
 
 
-def test_transform_is_row_by_row_also_across_blocks(fitted):
+def test_transform_applies_to_each_row_independently(fitted):
     X = np.random.default_rng(0).normal(size=(40_000, 2))
     images = fitted.transform(X)
-    some = [0, 16_383, 16_384, 20_000, 39_999]
-    np.testing.assert_allclose(fitted.transform(X[some]), images[some], rtol=1e-12, atol=1e-12)
+    indices = [0, 16_383, 16_384, 20_000, 39_999]
+    np.testing.assert_allclose(fitted.transform(X[indices]), images[indices], rtol=1e-12, atol=1e-12)
     assert np.array_equal(fitted.transform(X), images)
 
 
-def test_out_may_be_the_rows_and_may_not_overlap_them(fitted, samples):
+def test_out_may_be_input_but_must_not_overlap_it(fitted, samples):
     images = fitted.transform(samples[0])
     rows = np.r_[samples[0], np.zeros((1, 2))]
-    with pytest.raises(ValueError, match="out must be X itself or an array of its own"):
+    with pytest.raises(ValueError, match="out must be X itself or share no memory with X"):
         fitted.transform(rows[:-1], out=rows[1:])
     assert np.array_equal(fitted.transform(rows[:-1], out=rows[:-1]), images)
 
 
-def test_out_takes_the_images(fitted, samples, tmp_path):
+def test_images_are_written_to_out(fitted, samples, tmp_path):
     X = samples[0].astype(np.float32)
     for name, shape, images in (("transform", X.shape, fitted.transform(X)), ("sample", (1, *X.shape), None)):
         images = fitted.sample(X, random_state=0) if images is None else images
@@ -42,13 +42,13 @@ def test_out_takes_the_images(fitted, samples, tmp_path):
                 getattr(fitted, name)(X, out=wrong)
 
 
-def test_memory_is_one_copy_for_a_fit_and_blocks_for_a_map(tiny, transport_class):
-    # of what numpy allocates: the standardised rows, and nothing else that grows with n but an index and weights
+def test_fit_stores_one_copy_and_transform_uses_blocks(tiny, transport_class):
+    # numpy allocates the standardised rows, and otherwise only indices and weights grow with n
     X = np.random.default_rng(0).normal(size=(200_000, 32)).astype(np.float32)
-    # where images are target rows, each row is compared with all of them; an index and weights then count for more
+    # if images are target rows, there are fewer of them, because each row is compared with all target rows
     n_target, share = (len(X), 1.5) if issubclass(transport_class, GameTransport) else (1000, 1.6)
     Y, out = X[:n_target] + 1, np.empty_like(X)
-    transport = tiny().fit(X[:99], Y[:99])  # a first fit imports modules, which are memory as well
+    transport = tiny().fit(X[:99], Y[:99])  # the first fit imports modules, which use memory
     tracemalloc.start()
     try:
         transport.fit(X, Y)
@@ -63,12 +63,12 @@ def test_memory_is_one_copy_for_a_fit_and_blocks_for_a_map(tiny, transport_class
     assert of_maps < 0.6 * X.nbytes  # blocks of 16 384 rows, half of them in float64
 
 
-def test_only_a_game_learns_the_way_back(fitted):
+def test_only_semi_dual_transports_have_inverse_transform(fitted):
     assert hasattr(fitted, "inverse_transform") == isinstance(fitted, GameTransport)
 
 
 @pytest.mark.parametrize("options", [{"map_form": "network"}, {"cost": Lp(3)}, {"output": "smooth"}], ids=str)
-def test_without_a_way_back_there_is_no_inverse_transform(tiny, transport_class, samples, options):
+def test_inverse_transform_is_missing_without_inverse_map(tiny, transport_class, samples, options):
     if not takes(transport_class, options):
         pytest.skip("not a parameter of this estimator")
     transport = tiny(**options).fit(*samples)
@@ -79,7 +79,7 @@ def test_without_a_way_back_there_is_no_inverse_transform(tiny, transport_class,
 
 @games
 @pytest.mark.parametrize("layer", [lambda: nn.Dropout(0.5), lambda: nn.BatchNorm1d(8)], ids=["dropout", "batch norm"])
-def test_layers_that_train_and_map_differently(tiny, samples, layer):
+def test_layers_with_training_mode_are_in_evaluation_mode(tiny, samples, layer):
     X = samples[0]
     before = torch.get_rng_state()
     first, second = (
@@ -95,7 +95,7 @@ def test_layers_that_train_and_map_differently(tiny, samples, layer):
 
 
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
-def test_the_callers_gradient_mode_does_not_matter(tiny, samples, mode):
+def test_gradient_mode_of_caller_has_no_influence(tiny, samples, mode):
     expected = tiny().fit(*samples).transform(samples[0])
     with mode():
         assert np.array_equal(tiny().fit(*samples).transform(samples[0]), expected)

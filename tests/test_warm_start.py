@@ -1,4 +1,4 @@
-"""A warm start goes on with what was learned."""
+"""Warm starts continue from the previous fit."""
 
 import numpy as np
 from conftest import games
@@ -7,9 +7,9 @@ from neuralot import SNOTTransport
 
 
 @games
-def test_a_warm_start_goes_on_from_the_last_weights_and_units(tiny, samples):
+def test_warm_start_continues_from_last_weights_and_units(tiny, samples):
     X, Y = samples
-    short = {"map_form": "network"}  # which has no affine map to fall back on
+    short = {"map_form": "network"}  # the network form does not fall back to the affine map
     transport = tiny(max_iter=200, learning_rate_init=0.01, warm_start=True, **short).fit(X, Y)
     units, before = transport.units_, transport.transform(X)
     transport.set_params(max_iter=1, learning_rate_init=1e-7).fit(X + 1, Y)
@@ -19,7 +19,7 @@ def test_a_warm_start_goes_on_from_the_last_weights_and_units(tiny, samples):
     assert np.abs(cold.transform(X) - before).max() > 1e-2
 
 
-def test_a_warm_start_keeps_the_networks_that_auto_chose():
+def test_warm_start_keeps_automatic_networks():
     rng = np.random.default_rng(0)
     transport = SNOTTransport(max_iter=2, warm_start=True).fit(rng.normal(size=(100, 2)), rng.normal(size=(100, 2)))
     transport.fit(rng.normal(size=(40_000, 2)), rng.normal(size=(40_000, 2)))
@@ -32,6 +32,6 @@ def test_a_warm_start_keeps_the_networks_that_auto_chose():
 
 
 @games
-def test_a_warm_start_of_an_unfitted_estimator_is_a_fit(tiny, fitted, samples):
+def test_warm_start_of_unfitted_estimator_equals_fit(tiny, fitted, samples):
     transport = tiny(warm_start=True).fit(*samples)
     assert np.array_equal(transport.transform(samples[0]), fitted.transform(samples[0]))

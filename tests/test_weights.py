@@ -1,4 +1,4 @@
-"""Weights of the source and target rows."""
+"""Weights of source and target rows."""
 
 import numpy as np
 import ot
@@ -10,7 +10,7 @@ from neuralot.metrics import mode_coverage
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_the_order_of_rows_changes_no_bit(tiny, samples, seed):
+def test_order_of_rows_has_no_influence(tiny, samples, seed):
     (X, Y), rng = samples, np.random.default_rng(seed)
     v, w = rng.random(30), rng.random(40)
     i, j = rng.permutation(30), rng.permutation(40)
@@ -21,7 +21,7 @@ def test_the_order_of_rows_changes_no_bit(tiny, samples, seed):
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_a_weight_of_two_is_a_row_that_stands_twice_bit_by_bit(tiny, samples, seed):
+def test_weights_are_equivalent_to_repetitions(tiny, samples, seed):
     (X, Y), rng = samples, np.random.default_rng(seed)
     v, w = rng.integers(0, 4, size=30), rng.integers(0, 4, size=40)
     weighted = tiny().fit(X, Y, sample_weight=v, sample_weight_target=w)
@@ -37,7 +37,7 @@ def test_weights_need_not_sum_to_one(tiny, fitted, samples, factor):
     assert np.array_equal(transport.transform(X), fitted.transform(X))
 
 
-def test_weights_of_the_target_decide_where_the_mass_goes(transport_class):
+def test_target_weights_determine_mass_of_images(transport_class):
     rng = np.random.default_rng(0)
     X = rng.normal(size=(300, 2))
     Y = np.concatenate([rng.normal(size=(150, 2)) - 8, rng.normal(size=(150, 2)) + 8])
@@ -47,7 +47,7 @@ def test_weights_of_the_target_decide_where_the_mass_goes(transport_class):
         assert shares[side] == 1
 
 
-def test_weights_of_the_source_decide_which_rows_are_centred(transport_class):
+def test_source_weights_determine_source_law(transport_class):
     rng = np.random.default_rng(0)
     X = np.concatenate([rng.normal(size=(150, 2)) - 8, rng.normal(size=(150, 2)) + 8])
     Y = rng.normal(size=(300, 2))
@@ -55,14 +55,14 @@ def test_weights_of_the_source_decide_which_rows_are_centred(transport_class):
     np.testing.assert_allclose(transport.transform(X[:150]).mean(0), Y.mean(0), atol=0.3)
 
 
-def test_weights_give_the_plan_that_pot_finds_with_them(transport_class):
+def test_weighted_fit_agrees_with_exact_plan(transport_class):
     X, Y = make_convex_potential(2).sample(800, random_state=0)
     v, w = np.exp(X[:, 0]), np.exp(-Y[:, 0])
     transport = make(transport_class, max_iter=600, batch_size=128, random_state=0)
     images = transport.fit(X, Y, sample_weight=v, sample_weight_target=w).transform(X)
 
     def error(a, b):
-        """Of the images, against the barycentres of the exact plan between samples of these weights, in %."""
+        """Return the error in %, with respect to the barycentres of the exact plan with these weights."""
         plan = ot.emd(a / a.sum(), b / b.sum(), ot.dist(X, Y), numItermax=10**6)
         barycentres = plan @ Y / plan.sum(axis=1, keepdims=True)
         deviation = np.average(((images - barycentres) ** 2).sum(axis=1), weights=v)

@@ -21,8 +21,8 @@ from neuralot.estimators.checks import (
     check_predicts,
     check_self_training,
     check_weights,
-    of_some,
     refuse_second_target,
+    select_labels,
     unchanged_on_error,
 )
 from neuralot.estimators.warn import warn_of_lost_domains
@@ -169,7 +169,7 @@ class DomainAdapter(MetaEstimatorMixin, Mover):
                 refuse_second_target(None, X_target, sample_weight_target)
                 is_source = check_domains(sample_domain, len(rows))
                 target, w = rows[~is_source], None if v is None else v[~is_source]
-                rows, labels, v = rows[is_source], of_some(labels, is_source), None if v is None else v[is_source]
+                rows, labels, v = rows[is_source], select_labels(labels, is_source), None if v is None else v[is_source]
             elif X_target is not None:
                 target, w = self._check_rows(X_target, "X_target"), sample_weight_target
             else:
@@ -310,9 +310,9 @@ class DomainAdapter(MetaEstimatorMixin, Mover):
             raise ValueError("sample_domain has no target rows; score requires at least one value below 0")
         rows = self._to_destination(rows[is_target], np.zeros(is_target.sum(), dtype=bool))
         if sample_weight is None:
-            return self.estimator_.score(rows, of_some(labels, is_target))
+            return self.estimator_.score(rows, select_labels(labels, is_target))
         weights = check_weights(sample_weight, "sample_weight", len(labels))[is_target]
-        return self.estimator_.score(rows, of_some(labels, is_target), sample_weight=weights)
+        return self.estimator_.score(rows, select_labels(labels, is_target), sample_weight=weights)
 
     @property
     def classes_(self) -> np.ndarray:

@@ -23,7 +23,7 @@ from neuralot.estimators.laws import Law, Laws
 from neuralot.estimators.samples import Samples
 from neuralot.estimators.setup import is_built_in, seeded_generator
 from neuralot.estimators.tasks import AVAILABLE, CallbackSupportMixin, Tasks, with_callbacks
-from neuralot.estimators.units import Image, bounds_of, map_rows
+from neuralot.estimators.units import MapFunction, map_rows, outlier_bounds
 from neuralot.estimators.warn import warn_of_outliers, warn_of_scales, warn_user
 from neuralot.solve.status import Status
 
@@ -37,14 +37,14 @@ def _has_inverse(estimator: BaseTransport) -> bool:
     check_is_fitted(estimator)
     if not estimator.problem_.invertible:
         raise AttributeError(
-            f"This {type(estimator).__name__} has no inverse_transform: only semi-dual transports with "
+            f"This {type(estimator).__name__} has no inverse_transform, because only semi-dual transports with "
             f"map_form='gradient' learn the inverse map"
         )
     return True
 
 
 class Documented:
-    """Links the HTML representation of an estimator to its page."""
+    """Mixin that links the HTML representation to the documentation."""
 
     _doc_link_module = "neuralot"
     _doc_link_template = "https://neuralot.readthedocs.io/en/latest/generated/neuralot.{name}.html"
@@ -56,7 +56,7 @@ class Documented:
 class BaseTransport(Documented, CallbackSupportMixin, OneToOneFeatureMixin, TransformerMixin, Samples, Fitter, ABC):
     """Base class of the transport estimators."""
 
-    # what a meta-estimator may pass on to fit without being asked, for Pipeline(transform_input=["X_target"])
+    # metadata requested by default, which Pipeline(transform_input=["X_target"]) requires
     __metadata_request__fit = METADATA
     __metadata_request__score = dict.fromkeys(["X_target", "sample_domain"], True)
 
@@ -76,18 +76,18 @@ class BaseTransport(Documented, CallbackSupportMixin, OneToOneFeatureMixin, Tran
         Parameters
         ----------
         X : array-like or Tensor of shape (n, n_features)
-            Source sample. The order of the rows does not matter.
+            Source sample, in any order. With `sample_domain`, both samples.
         y : array-like or Tensor of shape (m, n_features), optional
-            Target sample. A 1-D `y` is taken for labels and ignored; then `X_target` is needed.
+            Target sample. A 1-D `y` is treated as labels and ignored; the target is then `X_target`.
         X_target : array-like or Tensor of shape (m, n_features), optional
-            Target sample, by name; the form for pipelines.
+            Target sample as a keyword argument, for use in pipelines.
         sample_domain : array-like of shape (n,), optional
-            Says that `X` holds both samples: rows with a positive number are the source's, with a negative one the
-            target's. The form for cross-validation, whose folds then hold rows of both.
+            Domain of each row if `X` contains both samples: positive for source rows and negative for target rows.
+            Cross-validation requires this form, because each fold then contains rows of both samples.
         sample_weight : array-like of shape (n,), optional
-            Weights of the source rows, non-negative; they need not sum to one.
+            Non-negative weights of the rows of `X`. They need not sum to one.
         sample_weight_target : array-like of shape (m,), optional
-            Weights of the target rows.
+            Non-negative weights of the rows of the target sample.
 
         Returns
         -------
@@ -96,22 +96,21 @@ class BaseTransport(Documented, CallbackSupportMixin, OneToOneFeatureMixin, Tran
         Raises
         ------
         ValueError
-            If there is no target sample or two, if the feature counts differ, if a sample is empty, not
-            two-dimensional or not finite, or if a parameter is outside of its range. The estimator then stays as it
-            was.
+            If there is no target sample or more than one, if the numbers of features differ, if a sample is empty, not
+            two-dimensional or not finite, or if a parameter is invalid. The estimator is then unchanged.
         TypeError
-            If a sample is sparse or `device` is no device.
+            If a sample is sparse or `device` is not a device.
         FloatingPointError
-            If the weights were never finite.
+            If the weights of the networks were never finite.
 
         Warns
         -----
         ConvergenceWarning
-            If the fit diverged, and its best weights are restored, if its budget was too short, or if Ctrl-C ended it.
+            If the fit diverged and restored its best weights, if its budget was too short, or if Ctrl-C ended it.
         UserWarning
-            If source and target vary on scales that differ by more than a factor of 30, as when only one was scaled, if
-            a warm start gets rows that vary so much more or less than those before, or if a few rows lie so far
-            outside of the rest that the others are nearly one point beside them.
+            If the scales of source and target differ by more than a factor of 30, for example because only one of them
+            was scaled; if the scale of the rows differs that much from the previous fit of a warm start; or if a few
+            outliers are so far away that the other rows are nearly a single point in comparison.
         """
         start = time.perf_counter()
         metadata = {
@@ -124,40 +123,41 @@ class BaseTransport(Documented, CallbackSupportMixin, OneToOneFeatureMixin, Tran
         with unchanged_on_error(self):
             self._check_parameters()
             laws = self._check_laws(X, y, reset=True, **metadata)
-            self._take(self._fit(laws, self._generator(), start, tasks), laws)
+            self._set_fitted_attributes(self._fit(laws, self._generator(), start, tasks), laws)
         if tasks is not None:
             tasks.end()
         self._warn(laws)
         return self
 
     def transform(self, X: Any, out: np.ndarray | None = None) -> Any:
-        """Map source rows.
+        """Map source rows to the target.
 
-        The map is deterministic and works row by row, in float32 for float32 rows and else in float64.
+        The map is deterministic and applies to each row independently. The images are float32 for float32 rows and
+        float64 otherwise.
 
         Parameters
         ----------
         X : array-like or Tensor of shape (k, n_features)
         out : ndarray of shape (k, n_features), optional
-            Where the images are written and what is returned; a `numpy.memmap` for more rows than fit into memory.
+            Array for the images, which is returned; a `numpy.memmap` if they do not fit into memory.
 
         Returns
         -------
         ndarray or Tensor of shape (k, n_features)
-            A tensor, on the device of `X`, where `X` is one.
+            If `X` is a tensor, a tensor on the same device.
 
         Raises
         ------
         ValueError
-            If `X` is not finite, not two-dimensional, or has other columns than in `fit`, or if `out` has another
-            shape or dtype than the images.
+            If `X` is not finite or not two-dimensional, if its columns are not those of `fit`, or if the shape or dtype
+            of `out` is not that of the images.
         NotFittedError
-            Before `fit`.
+            If the transport is not fitted.
         """
         check_is_fitted(self)
         rows = self._check_source(X, reset=False)
         out = check_out(out, rows.shape, rows)
-        return _like(X, self._to_target(rows, lambda problem, x: problem.map(x), out))
+        return _as_type_of(X, self._to_target(rows, lambda problem, x: problem.map(x), out))
 
     def sample(self, X: Any, n_draws: int = 1, random_state: Any = None, out: np.ndarray | None = None) -> Any:
         """Draw images of rows from the plan pi(y | x).
@@ -166,10 +166,11 @@ class BaseTransport(Documented, CallbackSupportMixin, OneToOneFeatureMixin, Tran
         ----------
         X : array-like or Tensor of shape (k, n_features)
         n_draws : int
-            Independent draws per row. For a deterministic map all draws are equal.
+            Number of independent draws per row. For a deterministic map, all draws are equal.
         random_state : int, RandomState instance or None
+            Seed of the draws.
         out : ndarray of shape (n_draws, k, n_features), optional
-            Where the draws are written, as in `transform`.
+            Array for the draws, as in `transform`.
 
         Returns
         -------
@@ -178,13 +179,13 @@ class BaseTransport(Documented, CallbackSupportMixin, OneToOneFeatureMixin, Tran
         Raises
         ------
         ValueError
-            As `transform`, or if `n_draws` is less than 1.
+            As in `transform`, or if `n_draws` is less than 1.
         """
         check_is_fitted(self)
         check_n_draws(n_draws)
         rows = self._check_source(X, reset=False)
         out = check_out(out, (n_draws, *rows.shape), rows)
-        return _like(X, self._draws(rows, n_draws, random_state, out))
+        return _as_type_of(X, self._draws(rows, n_draws, random_state, out))
 
     @available_if(_has_inverse)
     def inverse_transform(self, X: Any, out: np.ndarray | None = None) -> Any:
@@ -193,7 +194,7 @@ class BaseTransport(Documented, CallbackSupportMixin, OneToOneFeatureMixin, Tran
         Parameters
         ----------
         X : array-like or Tensor of shape (k, n_features)
-            Rows of the target.
+            Target rows.
         out : ndarray of shape (k, n_features), optional
             As in `transform`.
 
@@ -204,14 +205,15 @@ class BaseTransport(Documented, CallbackSupportMixin, OneToOneFeatureMixin, Tran
         Raises
         ------
         AttributeError
-            If the fitted method has no inverse.
+            If the inverse map was not learned.
         """
         check_is_fitted(self)
         rows = self._check_source(X, reset=False)
         out = check_out(out, rows.shape, rows)
-        enter, leave = self.units_.from_target, self.units_.to_source
-        image: Image = lambda problem, y: problem.inverse(y)  # noqa: E731
-        return _like(X, map_rows(self.problem_, rows, image, enter, leave, out, exact=self._is_built_in))
+        units = self.units_
+        image: MapFunction = lambda problem, y: problem.inverse(y)  # noqa: E731
+        map_rows(self.problem_, rows, image, units.from_target, units.to_source, out, exact=self._is_built_in)
+        return _as_type_of(X, out)
 
     def score(
         self,
@@ -225,9 +227,9 @@ class BaseTransport(Documented, CallbackSupportMixin, OneToOneFeatureMixin, Tran
     ) -> float:
         """Return minus the debiased Sinkhorn divergence of images to target.
 
-        The images are draws from the plan; at most 2000 rows of each side are used, picked evenly. Higher is
-        better, 0 is a perfect match of the laws, and the unit is that of the data, squared. It says nothing about
-        the optimality of the map, only about its image.
+        The images are draws from the plan. From each sample, at most 2000 rows are used, evenly spaced in weight.
+        Higher is better, 0 means that the laws agree, and the unit is the square of the unit of the data. The score
+        measures the distance of the images from the target law, not the optimality of the map.
 
         Parameters
         ----------
@@ -236,7 +238,7 @@ class BaseTransport(Documented, CallbackSupportMixin, OneToOneFeatureMixin, Tran
         y, X_target : array-like or Tensor of shape (l, n_features)
             Held-out target rows, as in `fit`.
         sample_domain : array-like of shape (k,), optional
-            Which rows of `X` are whose, as in `fit`.
+            Domain of each row of `X`, as in `fit`.
         sample_weight, sample_weight_target : array-like, optional
             Weights, as in `fit`.
 
@@ -247,12 +249,12 @@ class BaseTransport(Documented, CallbackSupportMixin, OneToOneFeatureMixin, Tran
         Warns
         -----
         UserWarning
-            If images and target vary on scales that differ by more than a factor of 30: a Pipeline transforms
-            `X_target` in `fit` alone, and only stacked samples in `score`.
+            If the scales of images and target differ by more than a factor of 30. A Pipeline transforms `X_target` in
+            `fit` only; in `score` it transforms only samples stacked with `sample_domain`.
         """
         check_is_fitted(self)
         laws = self._check_laws(X, y, X_target, sample_domain, sample_weight, sample_weight_target, reset=False)
-        source, target = laws[0].few().repeated(), laws[1].few()
+        source, target = laws[0].reduced().repeated(), laws[1].reduced()
         draws = self._draws(source.rows, 1, random_state=0)[0]
         warn_of_scales(draws, target.rows, "images")
         return -sinkhorn_divergence(
@@ -265,12 +267,13 @@ class BaseTransport(Documented, CallbackSupportMixin, OneToOneFeatureMixin, Tran
         return tags
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the fitted transport to a safetensors file, for `neuralot.load`.
+        """Save the fitted transport to a safetensors file.
 
-        The file holds arrays, and parameters, history and versions as JSON; loading it runs no code. A cost or networks
-        of your own are not in it: pass them to `load` again. `callbacks`, a `random_state` that is a generator, and
-        what `set_output` and its like have set are left out, and so are the optimisers of a stream, which begins with
-        new ones after `load`. The file takes its place when it is complete: a crash leaves the old one.
+        `neuralot.load` reads the file. It contains arrays, and the parameters, history and versions as JSON; loading it
+        runs no code. Custom costs and networks are not saved: pass them to `load` again. Also omitted are `callbacks`,
+        a `random_state` that is a generator, settings of `set_output` and similar methods, and the optimisers of a
+        stream, which continues with new ones after `load`. An existing file is replaced only when the new one is
+        complete, so a crash leaves it intact.
 
         Parameters
         ----------
@@ -278,53 +281,53 @@ class BaseTransport(Documented, CallbackSupportMixin, OneToOneFeatureMixin, Tran
 
         Raises
         ------
+        FileNotFoundError
+            If the folder does not exist.
         NotFittedError
-            Before `fit`.
+            If the transport is not fitted.
         """
         check_is_fitted(self)
         write(path, self)
 
     def __getstate__(self) -> dict[str, Any]:
-        # arrays, numbers and names only: what is pickled loads anywhere, also a GPU fit on a CPU
+        # only arrays, numbers and names, so that a fit on a GPU can be unpickled on a CPU
         return plain(super().__getstate__())
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
         revive(self, self._build)
 
-    def _take(self, fitted: dict[str, Any], laws: Laws) -> None:
-        """Set the fitted attributes, and those that follow from them."""
+    def _set_fitted_attributes(self, fitted: dict[str, Any], laws: Laws) -> None:
+        """Set the fitted attributes, and those derived from them."""
         for name, value in fitted.items():
             setattr(self, name, value)
         self._certify()
-        self.transport_cost_ = self._transport_cost(laws[0].some(ROWS_FOR_COST))
+        self.transport_cost_ = self._transport_cost(laws[0].subsample(ROWS_FOR_COST))
 
     def _certify(self) -> None:
-        """Set the attributes that certify the fit."""
+        """Set the attributes with error estimates, if there are any."""
         return None
 
     def _warn(self, laws: Laws) -> None:
-        source, target = (law.some().rows for law in laws)
+        source, target = (law.subsample().rows for law in laws)
         warn_of_scales(source, target)
-        moved = self.units_.source_bounds, self.units_.target_bounds
-        for law, name, at in zip(laws, ("the source", "the target"), moved, strict=True):
-            bounds = bounds_of(law.rows, law.order, self.units_.scale) if at is None else at
+        clip_bounds = self.units_.source_bounds, self.units_.target_bounds
+        for law, name, clipped_to in zip(laws, ("source", "target"), clip_bounds, strict=True):
+            bounds = outlier_bounds(law.rows, law.order, self.units_.scale) if clipped_to is None else clipped_to
             if bounds is not None:
-                warn_of_outliers(law.rows, law.order, bounds, at is not None, name)
+                warn_of_outliers(law.rows, law.order, bounds, clipped_to is not None, name)
         if not self.status_.ok:
             advice = self._advice if self.status_ in (Status.SHORT, Status.DIVERGED) else ""
             warn_user(self.status_.message + advice, ConvergenceWarning)
 
     def _transport_cost(self, law: Law) -> float:
-        """Mean cost of the learned plan, in the user's units."""
+        """Return the learned plan's mean cost in the data's units."""
         images = self._draws(law.rows, 1, random_state=0)[0]
         cost = self._cost
-        # a user's own function is used in the precision in which it was trained
+        # a custom cost is evaluated in the precision of the fit
         dtype = torch.double if cost.homogeneous else torch.float
         values = cost(torch.from_numpy(law.rows).to(dtype), torch.from_numpy(images).to(dtype))
         return float(np.average(values.detach().numpy(), weights=law.weights))
-
-    # what maps rows
 
     def _draws(self, rows: np.ndarray, n_draws: int, random_state: Any, out: np.ndarray | None = None) -> np.ndarray:
         out = np.empty((n_draws, *rows.shape), dtype=rows.dtype) if out is None else out
@@ -333,15 +336,15 @@ class BaseTransport(Documented, CallbackSupportMixin, OneToOneFeatureMixin, Tran
             self._to_target(rows, lambda problem, x: problem.draw(x, generator), images)
         return out
 
-    def _to_target(self, rows: np.ndarray, image: Image, out: np.ndarray) -> np.ndarray:
-        enter, leave = self.units_.from_source, self.units_.to_target
-        return map_rows(self.problem_, rows, image, enter, leave, out, exact=self._is_built_in)
+    def _to_target(self, rows: np.ndarray, image: MapFunction, out: np.ndarray) -> np.ndarray:
+        units = self.units_
+        return map_rows(self.problem_, rows, image, units.from_source, units.to_target, out, exact=self._is_built_in)
 
     @property
     def _is_built_in(self) -> bool:
         return is_built_in(self._fitted_params)
 
 
-def _like(X: Any, rows: np.ndarray) -> Any:
-    """Return `rows` as the kind of thing that `X` is."""
+def _as_type_of(X: Any, rows: np.ndarray) -> Any:
+    """Return `rows` as a tensor if `X` is a tensor."""
     return torch.from_numpy(rows).to(X.device) if isinstance(X, Tensor) else rows

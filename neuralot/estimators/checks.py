@@ -1,6 +1,6 @@
-"""Checks without a public function in scikit-learn.
+"""Validation for which scikit-learn has no public function.
 
-They check parameters, weights, the target sample, domains, labels, networks, costs and devices.
+It covers parameters, weights, target samples, domains, labels, networks, costs and devices.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ def check_n_draws(n_draws: Any) -> None:
 def check_out(out: Any, shape: tuple[int, ...], rows: np.ndarray) -> np.ndarray:
     """Return the output array for the images of `rows`.
 
-    It is `out`, or a new array if `out` is None. `out` must be writeable, have this shape and the dtype of `rows`, and
-    be `rows` itself or share no memory with it.
+    This is `out`, or a new array if `out` is None. `out` must be writeable, must have the given shape and the dtype of
+    `rows`, and must be `rows` itself or share no memory with it.
     """
     dtype = rows.dtype
     if out is None:
@@ -43,80 +43,86 @@ def check_out(out: Any, shape: tuple[int, ...], rows: np.ndarray) -> np.ndarray:
         raise ValueError(f"out must be a writeable numpy array of {dtype} and shape {shape}, got {found}")
     in_place = out.ctypes.data == rows.ctypes.data and out.size == rows.size
     if np.may_share_memory(out, rows) and not in_place:
-        raise ValueError("out must be X itself or an array of its own, got one that overlaps X")
+        raise ValueError("out must be X itself or share no memory with X, got an array that overlaps X")
     return out
 
 
 def check_weights(weights: Any, name: str, n_rows: int) -> np.ndarray:
-    """Return float64 weights of shape (n_rows,), ones when None."""
+    """Return float64 weights of shape (n_rows,); ones when None."""
     if weights is None:
         return np.ones(n_rows)
-    weights = _plain(weights)
+    weights = _as_numpy(weights)
     if weights.dtype.kind not in "biuf":
-        raise ValueError(f"{name} must be numbers, got dtype {weights.dtype}")
+        raise ValueError(f"{name} must contain numbers, got dtype {weights.dtype}")
     if weights.shape != (n_rows,):
-        raise ValueError(f"{name} must have shape ({n_rows},), one weight per row, got {weights.shape}")
+        raise ValueError(f"{name} must have shape ({n_rows},), one weight per row, got shape {weights.shape}")
     weights = weights.astype(np.float64)
     with np.errstate(over="ignore", invalid="ignore"):
         total = weights.sum()
     if not (np.isfinite(total) and (weights >= 0).all() and total > 0):
-        raise ValueError(f"{name} must be non-negative and not all zero, with a finite sum")
+        raise ValueError(f"{name} must be finite, non-negative and not all zero, with a finite sum")
     return weights
 
 
 def pick_target(y: Any, X_target: Any) -> tuple[Any, str]:
-    """Return the target sample of a fit and its argument.
+    """Return the target sample and the name of the argument.
 
-    For ``fit(X, y, X_target=...)`` it is `X_target`, or a 2-D `y`; the second result is the name of the argument.
+    The target sample is `X_target`, or `y` if it is not 1-D.
     """
     with naming("y"):
         is_sample = y is not None and (y.ndim if hasattr(y, "ndim") else np.asarray(y).ndim) != 1
     if is_sample and X_target is not None:
-        raise ValueError("y and X_target both hold a target sample; pass one of them")
+        raise ValueError("y and X_target are both target samples; pass only one of them")
     if is_sample:
         return y, "y"
     if X_target is None:
-        found = "no target sample was given" if y is None else "y is 1-D, hence labels and no target sample"
+        reason = "no target sample was passed" if y is None else "y is 1-D and treated as labels"
         raise ValueError(
-            f"X_target is missing: {found}; pass X_target=Y with Y of shape (m, n_features), or sample_domain if X "
-            f"holds both samples (which cross-validation passes on only after "
+            f"X_target is missing: {reason}; pass X_target=Y with Y of shape (m, n_features), or pass sample_domain if "
+            f"X contains both samples (cross-validation passes sample_domain only after "
             f"sklearn.set_config(enable_metadata_routing=True))"
         )
     return X_target, "X_target"
 
 
 def check_domains(sample_domain: Any, n_rows: int, both: bool = True) -> np.ndarray:
-    """Return which rows of a stacked sample are source rows.
+    """Return the mask of source rows in a stacked sample.
 
-    Source rows have positive domains, target rows negative ones. With `both`, each domain must have rows.
+    The values of `sample_domain` are positive for source rows and negative for target rows. With `both`, there must be
+    rows of each.
     """
-    words = "positive for source rows and negative for target rows"
-    domains = _plain(sample_domain)
+    valid = "positive for source rows and negative for target rows"
+    domains = _as_numpy(sample_domain)
     if domains.dtype.kind not in "iuf" or domains.shape != (n_rows,):
         raise ValueError(
-            f"sample_domain must hold one number per row of X, {words}; got {domains.dtype} of shape {domains.shape} "
-            f"for {n_rows} rows"
+            f"sample_domain must contain one number per row of X, {valid}, got {domains.dtype} of shape "
+            f"{domains.shape} for {n_rows} rows"
         )
     if not (np.isfinite(domains) & (domains != 0)).all():
-        raise ValueError(f"sample_domain must be {words}, got 0 or numbers that are not finite")
+        raise ValueError(f"sample_domain must be {valid}, got values that are 0 or not finite")
     is_source = domains > 0
     if both and (is_source.all() or not is_source.any()):
-        raise ValueError(f"sample_domain must be {words}, and have both; all have the same sign (n_samples = {n_rows})")
+        raise ValueError(f"sample_domain must be {valid}, with rows of both, got one sign only (n_samples = {n_rows})")
     return is_source
 
 
 def refuse_second_target(y: Any, X_target: Any, sample_weight_target: Any = None) -> None:
     """Raise a ValueError for a second target sample.
 
-    A stacked sample, with `sample_domain`, holds one already. Weights for a second one are an error, too.
+    With `sample_domain`, `X` already contains the target sample. Separate target weights are an error, too.
     """
     with naming("y"):
         is_sample = y is not None and np.asarray(as_array(y)).ndim != 1
-    for name, given in (("y", is_sample), ("X_target", X_target is not None)):
-        if given:
-            raise ValueError(f"{name} is a target sample, and sample_domain says that X holds one; pass one of them")
+    for name, is_passed in (("y", is_sample), ("X_target", X_target is not None)):
+        if is_passed:
+            raise ValueError(
+                f"{name} is a target sample, but with sample_domain X already contains one; pass either {name} or "
+                f"sample_domain"
+            )
     if sample_weight_target is not None:
-        raise ValueError("sample_weight_target is for X_target; with sample_domain, sample_weight holds all weights")
+        raise ValueError(
+            "sample_weight_target must be None with sample_domain; pass the weights of all rows of X as sample_weight"
+        )
 
 
 def check_direction(direction: Any) -> None:
@@ -125,64 +131,68 @@ def check_direction(direction: Any) -> None:
         raise ValueError(f"direction must be {' or '.join(map(repr, DIRECTIONS))}, got {direction!r}")
 
 
-def check_class_reg(class_reg: Any, direction: str, of_classifier: bool) -> None:
+def check_class_reg(class_reg: Any, direction: str, is_classifier: bool) -> None:
     """Raise a ValueError unless `class_reg` is valid.
 
-    It is a number of at least 0; values above 0 are for a classifier with ``direction='source_to_target'``.
+    It must be a number of at least 0. Values above 0 require a classifier and ``direction='source_to_target'``.
     """
     if not (is_real(class_reg) and 0 <= class_reg < math.inf):
         raise ValueError(f"class_reg must be a number of at least 0, got {class_reg!r}")
-    if class_reg and not (of_classifier and direction == DIRECTIONS[0]):
+    if class_reg and not (is_classifier and direction == DIRECTIONS[0]):
         raise ValueError(
-            f"class_reg={class_reg} is for a classifier with direction='source_to_target'; pass class_reg=0"
+            f"class_reg={class_reg} requires a classifier and direction='source_to_target'; otherwise pass class_reg=0"
         )
 
 
 def check_predicts(estimator: Any) -> None:
     """Raise a TypeError unless `estimator` has `fit` and `predict`.
 
-    It must be an instance, not a class.
+    `estimator` must be an instance, not a class.
     """
     if isinstance(estimator, type) or not (hasattr(estimator, "fit") and hasattr(estimator, "predict")):
         raise TypeError(f"estimator must be a classifier or regressor, such as LogisticRegression(), got {estimator!r}")
 
 
-def check_self_training(self_training: Any, of_classifier: bool) -> None:
+def check_self_training(self_training: Any, is_classifier: bool) -> None:
     """Raise a ValueError unless `self_training` is a valid bool.
 
-    True is for a classifier only.
+    True requires a classifier.
     """
     if not is_bool(self_training):
         raise ValueError(f"self_training must be True or False, got {self_training!r}")
-    if self_training and not of_classifier:
-        raise ValueError("self_training=True is for a classifier; pass self_training=False")
+    if self_training and not is_classifier:
+        raise ValueError("self_training=True requires a classifier; otherwise pass self_training=False")
 
 
 def check_labels(y: Any, n_rows: int) -> np.ndarray:
     """Return labels as an array of shape (n_rows,)."""
     if y is None:
-        raise ValueError("y is missing: requires y to be passed, but the target y is None; pass labels as y")
-    labels = _plain(y)
+        raise ValueError(
+            "y is missing: this method requires y to be passed, but the target y is None; pass one label per row of X"
+        )
+    labels = _as_numpy(y)
     if labels.shape == (n_rows, 1):
         labels = column_or_1d(labels, warn=True)
     if labels.shape != (n_rows,):
         raise ValueError(
-            f"y must hold one label per row of X, shape ({n_rows},), got {labels.shape}; pass target rows as X_target"
+            f"y must contain one label per row of X and have shape ({n_rows},), got shape {labels.shape}; pass target "
+            f"rows as X_target"
         )
     return labels
 
 
-def of_some(labels: np.ndarray, chosen: np.ndarray) -> np.ndarray:
-    """Return the labels of some rows, with their own dtype.
+def select_labels(labels: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+    """Return the labels of the chosen rows.
 
-    The dtype of an object array is inferred again, without the other labels: integers without None, for example.
+    The dtype of an object array is inferred again from the chosen labels: if only other rows have None as label, for
+    example, the dtype may be integer.
     """
     return np.array(labels[chosen].tolist()) if labels.dtype == object else labels[chosen]
 
 
 @contextmanager
 def unchanged_on_error(estimator: Any) -> Iterator[None]:
-    """Restore the attributes of an estimator if the block fails."""
+    """Restore the attributes of an estimator if the block raises."""
     before = dict(vars(estimator))
     try:
         yield
@@ -193,9 +203,9 @@ def unchanged_on_error(estimator: Any) -> Iterator[None]:
 
 
 def as_array(X: Any) -> Any:
-    """Return tensors and lists as numpy arrays.
+    """Convert tensors and lists to numpy arrays.
 
-    Other objects are returned unchanged. Strings raise a ValueError, also strings of digits.
+    Other objects are returned unchanged. Strings, including strings of digits, raise a ValueError.
     """
     if isinstance(X, torch.Tensor):
         return (X.float() if X.dtype in (torch.float16, torch.bfloat16) else X).detach().cpu().numpy()
@@ -206,13 +216,13 @@ def as_array(X: Any) -> Any:
     return X
 
 
-def _plain(values: Any) -> np.ndarray:
+def _as_numpy(values: Any) -> np.ndarray:
     return values.detach().cpu().numpy() if isinstance(values, torch.Tensor) else np.asarray(values)
 
 
 @contextmanager
 def naming(argument: str) -> Iterator[None]:
-    """Name the argument in the errors of scikit-learn's checks.
+    """Add the argument's name to the errors of scikit-learn's checks.
 
     The messages also say what to pass.
     """
@@ -220,15 +230,16 @@ def naming(argument: str) -> Iterator[None]:
         yield
     except (TypeError, ValueError) as error:
         kind = TypeError if isinstance(error, TypeError) else ValueError
-        words = str(error).rstrip(". \n")
-        advice = "the columns of fit" if "feature names" in words else "finite numbers of shape (n_rows, n_features)"
-        raise kind(f"{argument}: {words}. Pass {advice} as {argument}.") from error
+        message = str(error).rstrip(". \n")
+        is_about_names = "feature names" in message
+        valid = "rows with the columns of the fit" if is_about_names else "finite numbers of shape (n_rows, n_features)"
+        raise kind(f"{argument}: {message}. Pass {valid} as {argument}.") from error
 
 
-def check_random_state_of(random_state: Any) -> np.random.RandomState:
-    """Return the numpy RandomState of a seed.
+def as_random_state(random_state: Any) -> np.random.RandomState:
+    """Convert a seed to a numpy RandomState.
 
-    This is scikit-learn's check, with the name of the argument in the message.
+    This is scikit-learn's `check_random_state` with the argument's name in the message.
     """
     try:
         return check_random_state(random_state)
@@ -239,34 +250,35 @@ def check_random_state_of(random_state: Any) -> np.random.RandomState:
 
 
 def check_cost(cost: Cost, source: np.ndarray, target: np.ndarray) -> None:
-    """Try a cost on rows of the data.
+    """Evaluate a cost on rows of the data.
 
-    Raises a ValueError unless the result is differentiable in torch, of the right shape and dtype, and finite with
+    Raises a ValueError unless the result is differentiable in torch, has the right shape and dtype, and is finite with
     a finite gradient.
     """
     x, y = (torch.from_numpy(rows[[0, -1]]).float().requires_grad_() for rows in (source, target))
-    # also at x = y, where maps start
-    for image, words in ((y, "at rows of X and of the target"), (x.detach().clone().requires_grad_(), "where x = y")):
+    # also at x = y, because maps are initialised close to the identity
+    for image, place in ((y, "rows of X and of the target"), (x.detach().clone().requires_grad_(), "equal rows x = y")):
         value = _try("cost", cost, (x, image), {(2,)})
         if not value.is_floating_point():
             raise ValueError(f"cost must return floating point numbers, got {value.dtype}")
-        found = {"value": value}
+        results = {"value": value}
         if value.requires_grad:
-            slope = torch.autograd.grad(value.sum(), image, allow_unused=True, materialize_grads=True)[0]
-            found["gradient"] = slope
-        for name, each in found.items():
-            # the fit evaluates homogeneous costs on standardised rows, others on rows in the user's units, as here
-            if not (cost.homogeneous or each.isfinite().all()):
+            gradient = torch.autograd.grad(value.sum(), image, allow_unused=True, materialize_grads=True)[0]
+            results["gradient"] = gradient
+        for name, result in results.items():
+            # the fit evaluates homogeneous costs on standardised rows, and other costs on rows in the data's units
+            if not (cost.homogeneous or result.isfinite().all()):
                 raise ValueError(
-                    f"cost must be finite and have a finite gradient in float32, got a {name} that is not {words}; a "
-                    f"root, for example, has none at 0: take (x - y).norm(dim=-1) for the distance"
+                    f"cost must be finite and have a finite gradient in float32, got a {name} that is not finite at "
+                    f"{place}; a square root, for example, has no finite gradient at 0: use (x - y).norm(dim=-1) for "
+                    f"the distance"
                 )
 
 
 def check_networks(form: Form, n_features: int) -> None:
-    """Try the networks of a form on two rows.
+    """Evaluate the networks of a form on two rows.
 
-    Raises a ValueError that names the network with a wrong result.
+    Raises a ValueError that names the network if its result is invalid.
     """
     x = torch.zeros(2, n_features, dtype=torch.float32)
     noise = () if form.noise_dim == 0 else (torch.zeros(2, form.noise_dim, dtype=torch.float32),)
@@ -278,18 +290,18 @@ def check_networks(form: Form, n_features: int) -> None:
 
 
 def check_height_network(network: torch.nn.Module, n_features: int) -> None:
-    """Try a network of heights on two rows.
+    """Evaluate a height network on two rows.
 
-    Raises a ValueError if its result is wrong or may depend on other rows.
+    Raises a ValueError if its result is invalid or may depend on other rows.
     """
     if any(isinstance(module, BATCH_NORMS) for module in network.modules()):
-        raise ValueError("height_network must see each row for itself, got one with batch normalisation; use LayerNorm")
+        raise ValueError("height_network must map rows independently, got one with batch normalisation; use LayerNorm")
     x = torch.stack([torch.zeros(n_features), torch.ones(n_features)])
     network = copy.deepcopy(network).eval()
     _try("height_network", network, (x,), {(2,), (2, 1)})
     with torch.no_grad():
         if not torch.allclose(network(x)[1], network(x[1:])[0], rtol=1e-3, atol=1e-5, equal_nan=True):
-            raise ValueError("height_network must see each row for itself: its value at a row depends on other rows")
+            raise ValueError("height_network must map rows independently, but a value depends on other rows")
 
 
 def check_refine_steps(refine_steps: Any) -> None:
@@ -300,15 +312,15 @@ def check_refine_steps(refine_steps: Any) -> None:
 
 def _try(argument: str, function: Callable[..., Any], rows: tuple[torch.Tensor, ...], shapes: set[Any]) -> torch.Tensor:
     try:
-        with torch.enable_grad():  # as in a fit: operations outside of torch fail here
+        with torch.enable_grad():  # as in a fit, so that operations outside of torch raise
             result = function(*rows)
     except Exception as error:
-        shapes_of = " and ".join(f"(n, {each.shape[1]})" for each in rows)
+        row_shapes = " and ".join(f"(n, {each.shape[1]})" for each in rows)
         raise ValueError(
-            f"{argument} must be made of torch operations on rows of shape {shapes_of}, but raised: {error}"
+            f"{argument} must consist of torch operations and accept rows of shape {row_shapes}, but raised: {error}"
         ) from error
     if not isinstance(result, torch.Tensor) or tuple(result.shape) not in shapes:
-        found = tuple(result.shape) if isinstance(result, torch.Tensor) else repr(result)
+        found = f"shape {tuple(result.shape)}" if isinstance(result, torch.Tensor) else repr(result)
         raise ValueError(f"{argument} must return a tensor of shape {min(shapes)} for 2 rows, got {found}")
     return result
 
@@ -316,20 +328,20 @@ def _try(argument: str, function: Callable[..., Any], rows: tuple[torch.Tensor, 
 def check_device(device: Any) -> torch.device:
     """Return the torch device of a parameter, if available.
 
-    `device` is ``'auto'``, a name or a `torch.device`. Raises a ValueError or TypeError for others.
+    `device` is ``'auto'``, a name or a `torch.device`. Other values raise a ValueError or TypeError.
     """
-    words = "'auto', 'cpu', 'cuda' or a torch.device"
+    valid = "'auto', 'cpu', 'cuda' or a torch.device"
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if not isinstance(device, (str, torch.device)):
-        raise TypeError(f"device must be {words}, got {device!r}")
+        raise TypeError(f"device must be {valid}, got {device!r}")
     try:
         found = torch.device(device)
     except RuntimeError:
-        raise ValueError(f"device must be {words}, got {device!r}") from None
+        raise ValueError(f"device must be {valid}, got {device!r}") from None
     if found.type not in ("cpu", "cuda"):
-        raise ValueError(f"device must be {words}, got {device!r}")
+        raise ValueError(f"device must be {valid}, got {device!r}")
     n_cuda = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if found.type == "cuda" and (found.index or 0) >= n_cuda:
-        raise ValueError(f"device={device!r} was asked for, but torch sees {n_cuda} CUDA devices; pass device='cpu'")
+        raise ValueError(f"device={device!r} is not available: torch found {n_cuda} CUDA devices; pass device='cpu'")
     return found

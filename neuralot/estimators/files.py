@@ -1,6 +1,6 @@
-"""Fitted transports as plain data and as safetensors files.
+"""Conversion of fitted transports to plain data and safetensors files.
 
-Plain data is for pickles. The files hold no code.
+Pickles contain the plain data. The files contain no code.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from neuralot.solve.status import Status
 FORMAT, READABLE = "2", ("1", "2")
 PACKAGES = {"neuralot": "neuralot", "numpy": "numpy", "scikit-learn": "sklearn", "torch": "torch"}
 # attributes of every fitted transport; column names are optional
-NEEDED = {
+REQUIRED = {
     "_fitted_params",
     "history_",
     "n_features_in_",
@@ -45,7 +45,7 @@ NEEDED = {
     "transport_cost_",
     "units_",
 }
-# parameters that may be functions of the user: they are not in the file but passed to `load`
+# parameters that accept custom functions, which are not in the file but passed to `load`
 FUNCTIONS = ("cost", *NETWORKS)
 BUILT_IN_COSTS = {cost.__name__: cost for cost in (SquaredEuclidean, Lp)}
 
@@ -67,32 +67,32 @@ def plain(state: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def revive(transport: Any, build: Callable[[Units, dict[str, Any], Generator], Problem]) -> None:
-    """Restore the networks, units and status of a transport.
+    """Restore networks, units and status from plain data.
 
-    Its attributes are those that `plain` returns.
+    The attributes of `transport` are those that `plain` returns.
     """
     state = vars(transport)
     if "problem_" not in state:
         return
-    # the first files of format 1 have an older name
+    # early files of format 1 use an older name
     weights = {
         name.replace("lens", "preconditioner"): torch.as_tensor(array) for name, array in state["problem_"].items()
     }
     transport.units_, transport.status_ = Units(**state["units_"]), Status[state["status_"]]
     try:
         device = check_device(transport.device)
-    except ValueError:  # fitted on a GPU, loaded where there is none
+    except ValueError:  # fitted on a GPU that is not available
         device = torch.device("cpu")
     problem = build(transport.units_, state["_fitted_params"], Generator(device).manual_seed(0))
-    found = {name: tuple(weight.shape) for name, weight in weights.items()}
-    with contextlib.suppress(RuntimeError):  # of shapes, which are compared below
+    saved_shapes = {name: tuple(weight.shape) for name, weight in weights.items()}
+    with contextlib.suppress(RuntimeError):  # shapes are compared below
         problem.load_state_dict(weights, strict=False)  # a weight with two names is saved once
     shapes = {name: tuple(weight.shape) for name, weight in _weights(problem).items()}
-    for name in sorted(shapes.keys() | found.keys()):
-        if shapes.get(name) != found.get(name):
+    for name in sorted(shapes.keys() | saved_shapes.keys()):
+        if shapes.get(name) != saved_shapes.get(name):
             raise ValueError(
-                f"the networks are not those of the fit: {name} has shape {shapes.get(name)}, the saved one has "
-                f"{found.get(name)}"
+                f"the networks must be those of the fit, but {name} has shape {shapes.get(name)} instead of "
+                f"{saved_shapes.get(name)}"
             )
     transport.problem_ = problem.requires_grad_(False).to(device)
 
@@ -102,115 +102,117 @@ def write(path: str | os.PathLike[str], transport: Any) -> None:
 
     If the process crashes, an existing file is unchanged.
     """
-    of_fit = NEEDED | attributes_of(type(transport)) | {"feature_names_in_"}
-    state = {name: value for name, value in transport.__getstate__().items() if name in of_fit}
+    names = REQUIRED | attributes_of(type(transport)) | {"feature_names_in_"}
+    state = {name: value for name, value in transport.__getstate__().items() if name in names}
     state["params"] = _encoded(transport.get_params(deep=False))
     state["_fitted_params"] = _encoded(state["_fitted_params"])
-    # as bytes: a long history would exceed the size limit of the header
+    # as bytes, because a long history would exceed the size limit of the header
     state["history_"] = np.frombuffer(json.dumps(state["history_"]).encode(), dtype=np.uint8)
     arrays: dict[str, np.ndarray] = {}
-    facts = json.dumps(_without_arrays(state, "", arrays))
+    state_json = json.dumps(_without_arrays(state, "", arrays))
     cls = type(transport)
     metadata = {
         "neuralot": FORMAT,
         "class": f"{cls.__module__}.{cls.__qualname__}",
         "versions": json.dumps({name: str(sys.modules[module].__version__) for name, module in PACKAGES.items()}),
-        "state": facts,
+        "state": state_json,
     }
     content = save({name: np.asarray(array, order="C") for name, array in arrays.items()}, metadata)
     path = Path(path)
     if not path.parent.is_dir():
-        raise FileNotFoundError(f"there is no folder {path.parent} to save {path.name} in; make it first")
-    unfinished = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+        raise FileNotFoundError(
+            f"path must be in an existing folder, got {path}; create the folder {path.parent} first"
+        )
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
-        with unfinished.open("xb") as file:
+        with temporary.open("xb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        unfinished.replace(path)
+        temporary.replace(path)
     finally:
-        unfinished.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
 
 
 def read(path: str | os.PathLike[str], classes: Iterable[type[Any]], functions: Mapping[str, Any]) -> Any:
-    """Read a transport that `write` saved.
+    """Read a transport from a file written by `write`.
 
-    It is an instance of one of `classes`. `functions` are the user's own functions by parameter name.
+    The class must be one of `classes`. `functions` has the custom functions by parameter name.
     """
     metadata, arrays = _content(Path(path))
     known = {f"{cls.__module__}.{cls.__qualname__}": cls for cls in classes}
     name = metadata.get("class")
     if name not in known:
-        raise ValueError(f"{path} holds a {name}, which is no transport that was imported; import its module first")
+        raise ValueError(f"{path} contains a {name}, which is not an imported transport class; import its module first")
     try:
         state = _with_arrays(json.loads(metadata["state"]), arrays)
-        if missing := (NEEDED | attributes_of(known[name]) | {"params"}) - state.keys():
-            raise ValueError(f"it lacks {', '.join(sorted(missing))}")
+        if missing := (REQUIRED | attributes_of(known[name]) | {"params"}) - state.keys():
+            raise ValueError(f"missing entries {', '.join(sorted(missing))}")
         params, fitted_params = state.pop("params"), state["_fitted_params"]
         if metadata["neuralot"] == "1":
-            params, fitted_params = _of_format_2(params, known[name]), _flat_of_format_2(fitted_params)
+            params, fitted_params = _convert_params(params, known[name]), _convert_names(fitted_params)
         params, state["_fitted_params"] = _decoded(params, functions), _decoded(fitted_params, functions)
         state["history_"] = json.loads(state["history_"].tobytes())
-        _check_needed(functions, state["_fitted_params"])
-        valid = parameters_of(known[name])
-        for each, value in params.items():
-            valid[each].check(each, value)
+        _check_unused(functions, state["_fitted_params"])
+        declared = parameters_of(known[name])
+        for param, value in params.items():
+            declared[param].check(param, value)
         transport = known[name](**params)
         transport.__setstate__({**vars(transport), **state, "_solution": None, "_sklearn_version": sklearn.__version__})
     except KeyError as error:
-        raise ValueError(f"{path} cannot be loaded: it lacks {error}") from error
+        raise ValueError(f"{path} cannot be loaded: missing entry {error}") from error
     except (AttributeError, TypeError, ValueError) as error:
         raise ValueError(f"{path} cannot be loaded: {error}") from error
     return transport
 
 
-def _flat_of_format_2(params: Mapping[str, Any]) -> dict[str, Any]:
-    """Return parameters of format 1 by their later names.
+def _convert_names(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Convert the names of parameters from format 1.
 
-    Those that have no parameter any more, such as `anneal_fraction`, stay what they were in the fit.
+    Former parameters without a successor, such as `anneal_fraction`, keep the values of the fit.
     """
     params = dict(params)
-    own_map = params.pop("map_network", None)
-    if own_map is not None:
-        params["map_form"] = own_map
+    map_network = params.pop("map_network", None)
+    if map_network is not None:
+        params["map_form"] = map_network
     return params | ({"optimizer": "muon"} if params["optimizer"] == "auto" else {})
 
 
-def _of_format_2(params: Mapping[str, Any], cls: type[Any]) -> dict[str, Any]:
-    """Return the constructor's parameters of a file of format 1."""
-    params, valid = _flat_of_format_2(params), parameters_of(cls)
-    kept = {name: value for name, value in params.items() if name in valid}
-    for name, group in ((name, each.group) for name, each in valid.items() if each.group is not None):
+def _convert_params(params: Mapping[str, Any], cls: type[Any]) -> dict[str, Any]:
+    """Convert the constructor's parameters from format 1."""
+    params, declared = _convert_names(params), parameters_of(cls)
+    converted = {name: value for name, value in params.items() if name in declared}
+    for name, group in ((name, each.group) for name, each in declared.items() if each.group is not None):
         flat = {each: name if each == "name" else each for each in parameters_of(group)}
         settings, short = group(**{each: params[flat[each]] for each in flat}), params.get(name)
-        kept[name] = short if settings == group.of(short) else settings
-    return kept
+        converted[name] = short if settings == group.of(short) else settings
+    return converted
 
 
-def _check_needed(functions: Mapping[str, Any], params: Mapping[str, Any]) -> None:
-    """Refuse functions for parameters that had none in the fit."""
+def _check_unused(functions: Mapping[str, Any], params: Mapping[str, Any]) -> None:
+    """Raise a ValueError for functions not used in the fit."""
     for name, function in functions.items():
         if function is not None and params.get(name) is not function:
-            raise ValueError(f"it was saved with {name}={params.get(name)!r}, which is in the file; leave {name} out")
+            raise ValueError(f"{name} must be omitted, because the file contains {name}={params.get(name)!r}")
 
 
 def _content(path: Path) -> tuple[dict[str, str], dict[str, np.ndarray]]:
     """Return the metadata and arrays of a saved transport."""
     if not path.is_file():
-        raise FileNotFoundError(f"{path} is no file")
+        raise FileNotFoundError(f"{path} does not exist or is not a file")
     try:
         with safe_open(path, framework="np") as file:
             metadata = file.metadata() or {}
             if "neuralot" not in metadata:
-                raise ValueError(f"{path} is a safetensors file, but none that a transport saved")
+                raise ValueError(f"{path} is a safetensors file, but was not saved by a transport")
             if metadata["neuralot"] not in READABLE:
                 raise ValueError(
-                    f"{path} has format {metadata['neuralot']}, this version of neuralot reads "
+                    f"{path} has format {metadata['neuralot']}, but this version of neuralot reads formats "
                     f"{' and '.join(READABLE)}; load it with the version that saved it"
                 )
             return metadata, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
     except SafetensorError as error:
-        raise ValueError(f"{path} is truncated or no safetensors file: {error}") from error
+        raise ValueError(f"{path} is truncated or not a safetensors file: {error}") from error
 
 
 def _weights(problem: Problem) -> dict[str, torch.Tensor]:
@@ -223,7 +225,7 @@ def _weights(problem: Problem) -> dict[str, torch.Tensor]:
 def _encoded(params: Mapping[str, Any]) -> dict[str, Any]:
     """Return parameters as JSON values.
 
-    Functions of the user are replaced by a description.
+    Custom functions are replaced by a description.
     """
     return {name: _encoded_value(name, value) for name, value in params.items()}
 
@@ -251,7 +253,7 @@ def _decoded(params: Mapping[str, Any], functions: Mapping[str, Any]) -> dict[st
     for name, value in params.items():
         if isinstance(value, dict) and "function" in value:
             if functions.get(name) is None:
-                raise ValueError(f"it was saved with a {name} of its own, {value['function']}; pass it as {name}")
+                raise ValueError(f"the fit used the custom function {value['function']}; pass it as {name}")
             value = functions[name]
         elif isinstance(value, dict):
             kind, *options = value.values()
@@ -297,7 +299,7 @@ def load(
 ) -> Any:
     """Load a transport from a file written by `save`.
 
-    No code of the file is executed.
+    No code from the file is executed.
 
     Parameters
     ----------
@@ -305,20 +307,20 @@ def load(
     cost : Cost or callable, optional
         The cost of the fit, if it is not a cost of this package.
     map_form, potential_network, height_network : callable ``n_features -> torch.nn.Module``, optional
-        The networks of the fit, if it had its own. Their weights come from the file.
+        The custom networks of the fit, if any. Their weights are read from the file.
 
     Returns
     -------
     estimator
-        Fitted transport of the saved class, on its `device` if available, else on the CPU.
+        Fitted transport of the saved class, on its `device` if available, and otherwise on the CPU.
 
     Raises
     ------
     FileNotFoundError
         If the file does not exist.
     ValueError
-        If the file is truncated or not that of a transport, if a function is missing or was not used in the fit, or if
-        the networks have other shapes. A cost that differs from that of the fit is not detected.
+        If the file is truncated or was not saved by a transport, if a custom function is missing or was not used in the
+        fit, or if the shapes of the networks differ. A cost that differs from that of the fit is not detected.
 
     Examples
     --------

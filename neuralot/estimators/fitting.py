@@ -1,4 +1,4 @@
-"""Fits: from parameters and two laws to fitted attributes."""
+"""Base class that fits a method to two laws."""
 
 from __future__ import annotations
 
@@ -28,25 +28,25 @@ from neuralot.solve.pace import LARGEST, batch_for, step_timer
 from neuralot.solve.problem import Problem
 from neuralot.solve.status import Record, Status
 
-# seconds of a fit from which on a compiled step has made good for its compilation
-WORTH_COMPILING = 300.0
-# decay of the weight average per step, where a transport has no other
+# seconds of a fit from which compilation of the step saves time
+MIN_COMPILED_TIME = 300.0
+# default decay of the weight average per step
 AVERAGING = 0.99
 
 
-Given = ParamSpec("Given")
-Result = TypeVar("Result")
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
-def learning(function: Callable[Given, Result]) -> Callable[Given, Result]:
-    """Enable gradients in a function, also in inference mode."""
+def with_gradients(function: Callable[P, R]) -> Callable[P, R]:
+    """Enable gradients in a function, even in inference mode."""
 
     @wraps(function)
-    def with_gradients(*args: Given.args, **kwargs: Given.kwargs) -> Result:
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
         with torch.inference_mode(False), torch.enable_grad():
             return function(*args, **kwargs)
 
-    return with_gradients
+    return wrapper
 
 
 class Watch(Protocol):
@@ -55,17 +55,16 @@ class Watch(Protocol):
     def __call__(self, step: int, problem: Problem, record: Record) -> bool: ...
 
     def finish(self, problem: Problem, is_affine: bool = False) -> bool:
-        """Load better weights, if any; return whether it did."""
+        """Load better weights, if any; return whether weights were loaded."""
 
 
 Watched = tuple[Standardised, Standardised, Watch | None]
 
 
 class Fitter(Preparation, ABC):
-    """Fit of a problem to two laws, with hooks.
+    """Base class that fits a problem to two laws.
 
-    A subclass stores its parameters, builds its method in `_method`, says in `_resolved` what ``'auto'`` means, and in
-    `_watch` what a fit learns from.
+    A subclass builds its method in `_method`, resolves ``'auto'`` in `_resolved`, and holds out rows in `_watch`.
     """
 
     @abstractmethod
@@ -74,25 +73,25 @@ class Fitter(Preparation, ABC):
 
     @abstractmethod
     def _watch(self, problem: Problem, source: Standardised, target: Standardised, generator: Generator) -> Watched:
-        """Hold rows out; return the rest, and a watch."""
+        """Hold out rows; return the training samples and a watch."""
 
     def _sizes_of_long_fits(self, n_features: int, n_rows: int, n_draws: float) -> tuple[int, ...] | None:
-        """Return layer sizes for a number of draws, or None.
+        """Return hidden layer sizes for a number of drawn rows.
 
-        None where the sizes do not depend on `max_time`.
+        The result is None if the sizes do not depend on `max_time`.
         """
         return None
 
-    def _of_target(self, law: Law, target: Standardised) -> dict[str, Any]:
-        """Attributes that the target alone sets; most transports have none."""
+    def _target_attributes(self, law: Law, target: Standardised) -> dict[str, Any]:
+        """Return fitted attributes that depend on the target only."""
         return {}
 
-    @learning
+    @with_gradients
     def _fit(self, laws: Laws, generator: Generator, start: float, tasks: Tasks | None = None) -> dict[str, Any]:
         """Return the fitted attributes.
 
-        A warm start continues from the last weights. `start` is when the budget began, and `tasks` is called at every
-        record.
+        A warm start continues from the previous weights. `start` is the start time of the budget, and `tasks` is called
+        at every record.
         """
         warm = self._continues
         setup = self._set_up(laws, generator, warm=warm)
@@ -100,15 +99,15 @@ class Fitter(Preparation, ABC):
         end = math.inf if params["max_time"] is None else start + params["max_time"]
         problem = self._build(setup.units, params, generator)
         if warm:
-            _load(problem, self.problem_)
-        fitted = self._of_target(laws[1], setup.target)
+            _load_weights(problem, self.problem_)
+        fitted = self._target_attributes(laws[1], setup.target)
         source, target, watch = self._watch(problem, setup.source, setup.target, generator)
         samplers = source.sampler(self._stratified_from), target.sampler(self._stratified_from)
-        if self._follows_the_budget():
+        if self._adapts_to_budget():
             n_rows = min(len(source.distinct), len(target.distinct))
-            problem = self._within(end, problem, samplers, setup, n_rows, generator, warm=warm)
+            problem = self._adapt_to_budget(end, problem, samplers, setup, n_rows, generator, warm=warm)
         if _compiles(params, generator) and problem.compile_step():
-            # here it is compiled
+            # the first call compiles the step
             step_timer(problem, *samplers, params["optimizer"], generator, is_built_in(params))(params["batch_size"])
         callbacks: list[Callback] = [*([] if watch is None else [watch]), *(self.callbacks or ())]
         if tasks is not None:
@@ -116,25 +115,25 @@ class Fitter(Preparation, ABC):
         with contextlib.ExitStack() as stack:
             if self.verbose:
                 callbacks.insert(0 if watch is None else 1, stack.enter_context(ProgressBar()))
-            left = end - time.perf_counter()
+            remaining = end - time.perf_counter()
             solution = solve(
                 problem,
                 *samplers,
-                max_time=None if math.isinf(left) else max(left, 1e-3),
+                max_time=None if math.isinf(remaining) else max(remaining, 1e-3),
                 capture=is_built_in(params),
                 fallback=None if warm else problem.affine,
                 callbacks=callbacks,
-                **settings(params, generator),
+                **training_options(params, generator),
             )
         if watch is not None:
             _finish(watch, solution)
-        return setup.attributes | fitted | _learned(solution) | {"_solution": None}
+        return setup.attributes | fitted | _solution_attributes(solution) | {"_solution": None}
 
-    def _follows_the_budget(self) -> bool:
-        """Return whether the budget of seconds determines the batch size."""
+    def _adapts_to_budget(self) -> bool:
+        """Return whether `max_time` determines the batch size."""
         return getattr(self, "batch_size", None) == "auto" and self.max_time is not None
 
-    def _within(
+    def _adapt_to_budget(
         self,
         end: float,
         problem: Problem,
@@ -145,9 +144,9 @@ class Fitter(Preparation, ABC):
         *,
         warm: bool,
     ) -> Problem:
-        """Choose batch, rate and layer sizes by the remaining time.
+        """Choose batch size, learning rate and layer sizes.
 
-        Returns the problem, or one with wider layers.
+        They depend on the time until `end`. Returns the problem, or a new problem with wider layers.
         """
         params, n_features = setup.params, setup.source.rows.shape[1]
         n_steps = _choose_batch(problem, samplers, params, n_rows, end, generator)
@@ -160,29 +159,30 @@ class Fitter(Preparation, ABC):
             params["learning_rate_init"] = default_rate(n_features, n_steps)
         return problem
 
-    @learning
+    @with_gradients
     def _fit_part(self, laws: Laws, generator: Generator) -> dict[str, Any]:
-        """Make one pass over two samples; return the fitted attributes."""
+        """Train for one pass over the rows; return fitted attributes."""
         warm = hasattr(self, "problem_")
-        setup = self._set_up(laws, generator, warm=warm, of_stream=True)
+        setup = self._set_up(laws, generator, warm=warm, in_stream=True)
         source, target, params = setup.source, setup.target, setup.params
         n_steps = math.ceil(max(len(source.distinct), len(target.distinct)) / params["batch_size"])
         samplers = source.sampler(self._stratified_from), target.sampler(self._stratified_from)
-        given = settings(params, generator) | {"n_steps": n_steps, "callbacks": self.callbacks or ()}
+        options = training_options(params, generator) | {"n_steps": n_steps, "callbacks": self.callbacks or ()}
         if warm and params["max_time"] is not None and self.history_:
-            # the schedules of a fit by the clock followed the time: as many steps as that would have been
-            given["max_iter"] = max(1, round(self.n_iter_ / self.history_[-1]["progress"]))
+            # the schedules of a fit with max_time follow the time; this is the equivalent number of steps
+            options["max_iter"] = max(1, round(self.n_iter_ / self.history_[-1]["progress"]))
         if not warm:
-            solution = solve(self._build(setup.units, params, generator), *samplers, **given)
+            solution = solve(self._build(setup.units, params, generator), *samplers, **options)
         else:
-            last = self._solution
-            if last is None:
+            previous = self._solution
+            if previous is None:
                 problem = self._build(setup.units, params, generator)
-                _load(problem, self.problem_)
-                last = Solution(problem, self.status_, [], self.n_iter_)
-            solution = resume(last, *samplers, **given)
-        before = self.history_ if warm else []
-        return setup.attributes | _learned(solution, before) | {"_solution": solution if solution.training else None}
+                _load_weights(problem, self.problem_)
+                previous = Solution(problem, self.status_, [], self.n_iter_)
+            solution = resume(previous, *samplers, **options)
+        history = self.history_ if warm else []
+        continuation = {"_solution": solution if solution.training else None}
+        return setup.attributes | _solution_attributes(solution, history) | continuation
 
     def _build(self, units: Units, params: Mapping[str, Any], generator: Generator) -> Problem:
         """Build the problem on the device of `generator`."""
@@ -201,7 +201,7 @@ def _choose_batch(
 ) -> float:
     """Set the batch size; return the expected number of steps.
 
-    A few steps are timed for it.
+    A few steps are timed to estimate their duration.
     """
     timer = step_timer(problem, *samplers, params["optimizer"], generator, is_built_in(params))
     largest = max(BATCH, min(LARGEST, n_rows))
@@ -212,17 +212,17 @@ def _choose_batch(
 def _compiles(params: Mapping[str, Any], generator: Generator) -> bool:
     """Return whether to compile the step.
 
-    ``'auto'`` never compiles on a GPU, where a captured step of many rows gains little.
+    ``'auto'`` never compiles on a GPU, where compilation hardly speeds up a captured step of many rows.
     """
-    asked = params.get("compile", False)
-    if asked == "auto":
-        is_long = (params["max_time"] or 0.0) >= WORTH_COMPILING
-        asked = is_long and generator.device.type == "cpu" and has_compiler()
-    return bool(asked)
+    value = params.get("compile", False)
+    if value == "auto":
+        is_long = (params["max_time"] or 0.0) >= MIN_COMPILED_TIME
+        value = is_long and generator.device.type == "cpu" and has_compiler()
+    return bool(value)
 
 
-def settings(params: Mapping[str, Any], generator: Generator) -> dict[str, Any]:
-    """What `solve` and `resume` take alike."""
+def training_options(params: Mapping[str, Any], generator: Generator) -> dict[str, Any]:
+    """Return the options that `solve` and `resume` have in common."""
     return {
         "max_iter": params["max_iter"],
         "batch_size": params["batch_size"],
@@ -235,30 +235,32 @@ def settings(params: Mapping[str, Any], generator: Generator) -> dict[str, Any]:
 
 
 def _finish(watch: Watch, solution: Solution) -> None:
-    """Give the watch of a fit its last word."""
+    """Load the weights that the watch of a fit prefers."""
     if solution.status is Status.INTERRUPTED and solution.history:
-        watch(solution.n_iter, solution.problem, dict(solution.history[-1]))  # the last weights count, too
+        watch(solution.n_iter, solution.problem, dict(solution.history[-1]))  # includes the current weights
     if solution.status not in (Status.DIVERGED, Status.FAILED):
         last = solution.history[-1] if solution.history else {}
         if watch.finish(solution.problem, "affine" in last):
             last.pop("affine", None)
 
 
-def _learned(solution: Solution, before: list[Any] | None = None) -> dict[str, Any]:
+def _solution_attributes(solution: Solution, history: list[Any] | None = None) -> dict[str, Any]:
+    """Return the fitted attributes of a solution that continues `history`."""
     if solution.status is Status.FAILED:
         raise FloatingPointError(solution.status.message)
     return {
         "problem_": solution.problem.requires_grad_(False),
         "status_": solution.status,
-        "history_": [*(before or []), *solution.history],
+        "history_": [*(history or []), *solution.history],
         "n_iter_": solution.n_iter,
     }
 
 
-def _load(problem: Problem, previous: Problem) -> None:
+def _load_weights(problem: Problem, previous: Problem) -> None:
     try:
         problem.load_state_dict(previous.state_dict())
     except RuntimeError as error:
         raise ValueError(
-            "warm_start=True needs the networks of the previous fit; pass warm_start=False, or its sizes and form"
+            "warm_start=True requires the networks of the previous fit; pass warm_start=False, or the same "
+            "hidden_layer_sizes and map_form"
         ) from error

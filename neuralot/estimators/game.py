@@ -53,27 +53,28 @@ Self = TypeVar("Self", bound="GameTransport")
 
 @dataclass(repr=False)
 class Optimizer(Settings):
-    """How the weights of a semi-dual transport are updated.
+    """Optimiser of a semi-dual transport, and its parameters.
 
     Parameters
     ----------
     name : {'muon', 'adam'}
-        ``'muon'``: Muon on the matrices of the layers before the last, those with fewer than 8 inputs excepted, and
-        Adam on the other weights. ``'adam'``: Adam on all.
+        ``'muon'`` uses Muon for the weight matrices of all layers except the last, if they have at least 8 inputs, and
+        Adam for the other weights. ``'adam'`` uses Adam for all weights.
     weight_decay : float or 'auto'
-        Decoupled decay of the matrices that Muon would move, against overfitting. Too much bends the map. ``'auto'`` is
-        proportional to 1 / n, within the bounds of `neuralot.defaults.default_decay`. For 4096 rows it is 0.3 for SNOT
-        (0.15 in the network form with another cost than the squared Euclidean) and 0.02 for OTP (0.5 with thin noise
-        from 16 features on). To a target of fewer than 64 points with 8 source rows each or more it is less, but not
-        below 0.02.
+        Decoupled weight decay, against overfitting. It applies to the matrices that ``'muon'`` assigns to Muon, also
+        with ``'adam'``. A value that is too large biases the map. ``'auto'`` is proportional to 1 / n, where n is the
+        number of rows of the smaller sample, within the bounds of `neuralot.defaults.default_decay`. For 4096 rows it
+        is 0.3 for SNOT (0.15 in the network form with a cost other than the squared Euclidean) and 0.02 for OTP (0.5
+        with thin noise from 16 features on). For a target of fewer than 64 points with at least 8 source rows per point
+        it is smaller, but at least 0.02.
     n_map_steps : int or 'auto'
-        K_T, the updates of the map per update of the potential. ``'auto'`` is 1 in the gradient form, 4 in the network
-        form.
+        K_T, the number of updates of the map per update of the potential. ``'auto'`` is 1 in the gradient form and 4 in
+        the network form.
     compile : bool or 'auto'
-        Whether torch compiles the step, which takes 5 to 60 seconds and then saves a fifth to a half of each step. It
-        applies to the gradient form with the squared Euclidean cost and the package's own networks, on a CPU.
-        ``'auto'`` compiles for a `max_time` of at least 300 where there is a C++ compiler. A step that cannot be
-        compiled runs uncompiled; the records of `history_` say in ``compiled`` which it was.
+        Whether to compile the training step with torch. This takes 5 to 60 seconds and then shortens each step by a
+        fifth to a half. It requires the gradient form, the squared Euclidean cost and the built-in networks. ``'auto'``
+        compiles on a CPU if `max_time` is at least 300 and a C++ compiler is available. A step that cannot be compiled
+        runs uncompiled; the entry ``compiled`` of the records in `history_` says whether it was compiled.
 
     References
     ----------
@@ -86,10 +87,10 @@ class Optimizer(Settings):
     0
     """
 
-    name: str = parameter(one_of(*OPTIMIZERS).of_training(), default="muon")
-    weight_decay: float | str = parameter(auto_or(number(0, closed=True)).of_training(), default="auto")
+    name: str = parameter(one_of(*OPTIMIZERS).changeable_in_streams(), default="muon")
+    weight_decay: float | str = parameter(auto_or(number(0, closed=True)).changeable_in_streams(), default="auto")
     n_map_steps: int | str = parameter(auto_or(integer(1)), default="auto")
-    compile: bool | str = parameter(COMPILE.not_in_streams(), default="auto")
+    compile: bool | str = parameter(COMPILE.unused_in_streams(), default="auto")
 
 
 @estimator
@@ -104,11 +105,11 @@ class GameTransport(BaseTransport, ABC):
     cost: str | Cost | PairedCost = parameter(ANYTHING, default="sqeuclidean")
     critic_loss: CriticLoss | None = parameter(NONE.or_settings(CriticLoss), default=None)
     optimizer: str | Optimizer = parameter(one_of(*OPTIMIZERS).or_settings(Optimizer), default="muon")
-    batch_size: int | str = parameter(auto_or(integer(1)).of_training(), default="auto")
-    early_stopping: bool = parameter(BOOL.not_in_streams(), default=False)
-    n_iter_no_change: int = parameter(integer(1).not_in_streams(), default=500)
-    tol: float = parameter(number(0, closed=True).not_in_streams(), default=1e-4)
-    warm_start: bool = parameter(BOOL.not_in_streams(), default=False)
+    batch_size: int | str = parameter(auto_or(integer(1)).changeable_in_streams(), default="auto")
+    early_stopping: bool = parameter(BOOL.unused_in_streams(), default=False)
+    n_iter_no_change: int = parameter(integer(1).unused_in_streams(), default=500)
+    tol: float = parameter(number(0, closed=True).unused_in_streams(), default=1e-4)
+    warm_start: bool = parameter(BOOL.unused_in_streams(), default=False)
 
     def partial_fit(
         self: Self,
@@ -120,15 +121,14 @@ class GameTransport(BaseTransport, ABC):
         sample_weight: Any = None,
         sample_weight_target: Any = None,
     ) -> Self:
-        """Make one pass over the next part of a stream.
+        """Train on the next part of a stream.
 
-        Earlier rows are not kept.
-
-        A pass makes ``ceil(max(n, m) / batch_size)`` steps. Units, networks and optimisers are those of the first
-        call, whose rows should be typical (some hundred of them). Smoothing levels and learning rates fall over the
-        first `max_iter` steps of all calls and stay at the last level, and at a tenth of the first rates, after that:
-        the transport then follows a slow drift (97 % of a shift by one standard deviation in 800 steps). Show the rows
-        several times if there are few. A fitted estimator goes on from its fit.
+        Each call makes one pass over its rows, in ``ceil(max(n, m) / batch_size)`` steps, and does not store them.
+        Units, networks and optimisers are those of the first call, whose rows should be representative (a few hundred
+        rows). Smoothing levels and learning rates decrease over the first `max_iter` steps of all calls together. After
+        that, the smoothing stays at its last level, and the learning rates stay at a tenth of their initial values, so
+        the transport can follow a slow drift (97 % of a shift by one standard deviation in 800 steps). If there are few
+        rows, pass them several times. A transport that is already fitted continues from its weights.
 
         Parameters
         ----------
@@ -142,22 +142,22 @@ class GameTransport(BaseTransport, ABC):
         Raises
         ------
         ValueError
-            As `fit`; also with ``early_stopping=True``, or if the columns or the networks' parameters are not those of
-            the first call.
+            As in `fit`. Also with ``early_stopping=True``, or if the columns or the parameters of the networks differ
+            from those of the first call.
 
         Warns
         -----
         ConvergenceWarning, UserWarning
-            As `fit`.
+            As in `fit`.
         """
         first = not hasattr(self, "problem_")
         steps_before = 0 if first else self.n_iter_
         with unchanged_on_error(self):
             self._check_parameters()
             if self.early_stopping:
-                raise ValueError("early_stopping must be False for partial_fit, which holds no rows out")
+                raise ValueError("early_stopping must be False for partial_fit, which does not hold out rows")
             laws = self._check_laws(X, y, X_target, sample_domain, sample_weight, sample_weight_target, reset=first)
-            self._take(self._fit_part(laws, self._generator(steps_before)), laws)
+            self._set_fitted_attributes(self._fit_part(laws, self._generator(steps_before)), laws)
         self._warn(laws)
         return self
 
@@ -176,7 +176,7 @@ class GameTransport(BaseTransport, ABC):
             affine_base=getattr(params, "affine_base", False),
             potential_network=params.potential_network,
             generator=generator,
-            **of_old_files(params, "n_transform_draws", "bidirectional"),
+            **former_parameters(params, "n_transform_draws", "bidirectional"),
         ).to(torch.float32)
         check_networks(form, n_features)
         return form
@@ -184,14 +184,14 @@ class GameTransport(BaseTransport, ABC):
     def _watch(self, problem: Problem, source: Standardised, target: Standardised, generator: Generator) -> Watched:
         if not self.early_stopping:
             return source, target, None
-        source, x_held = source.hold_out(self.validation_fraction, generator)
-        target, y_held = target.hold_out(self.validation_fraction, generator)
+        source, x = source.hold_out(self.validation_fraction, generator)
+        target, y = target.hold_out(self.validation_fraction, generator)
         return (
             source,
             target,
             EarlyStopping(
-                x_held,
-                y_held,
+                x,
+                y,
                 tol=self.tol,
                 n_iter_no_change=self.n_iter_no_change,
                 settled=cast(SemiDual, problem).settled,
@@ -212,9 +212,9 @@ class GameTransport(BaseTransport, ABC):
             "weight_decay": default_decay(n_features, n_rows, usual_decay, form),
             "batch_size": default_batch(n_features, n_rows),
         }
-        return self._given_or(auto)
+        return self._resolve_auto(auto)
 
 
-def of_old_files(params: Any, *names: str) -> dict[str, Any]:
-    """Return parameters that only fits of older versions have."""
+def former_parameters(params: Any, *names: str) -> dict[str, Any]:
+    """Return former parameters, which only files of older versions have."""
     return {name: getattr(params, name) for name in names if hasattr(params, name)}

@@ -1,4 +1,4 @@
-"""Weighted samples, in the user's units and standardised."""
+"""Weighted samples, in the units of the data and standardised."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ import torch
 from sklearn.utils import gen_batches
 from torch import Generator, Tensor
 
-from neuralot.estimators.units import NUMBERS_PER_BLOCK, Change
+from neuralot.estimators.units import NUMBERS_PER_BLOCK, RowTransform
 from neuralot.sampling import ArraySampler, canonical_order, distinct, hold_out, spaced
 
-SOME_ROWS = 2_000
+SUBSAMPLE_ROWS = 2_000
 
 
 @dataclass(frozen=True)
 class Law:
-    """Weighted sample.
+    """Weighted sample in the units of the data.
 
-    Rows of shape (n, n_features) and their weights, float64 of shape (n,).
+    The rows have shape (n, n_features). The weights are float64 and have shape (n,).
     """
 
     rows: np.ndarray
@@ -32,105 +32,106 @@ class Law:
         """Indices of rows of positive weight, in canonical order."""
         return canonical_order(self.rows, self.weights)
 
-    def some(self, n_rows: int = SOME_ROWS) -> Law:
+    def subsample(self, n_rows: int = SUBSAMPLE_ROWS) -> Law:
         """Return at most `n_rows` rows, evenly spaced in canonical order."""
-        some = self.order[evenly(len(self.order), n_rows)]
-        return Law(self.rows[some], self.weights[some])
+        indices = self.order[evenly_spaced(len(self.order), n_rows)]
+        return Law(self.rows[indices], self.weights[indices])
 
-    def few(self, n_rows: int = SOME_ROWS) -> Law:
-        """Return the law, or an equally weighted sample of it.
+    def reduced(self, n_rows: int = SUBSAMPLE_ROWS) -> Law:
+        """Return at most `n_rows` rows that represent the law.
 
-        The sample has `n_rows` rows, if the law has more.
+        If the law has more rows, the result is a sample of `n_rows` equally weighted rows.
         """
         if len(self.rows) <= n_rows:
             return self
         return Law(self.rows[spaced(self.weights, n_rows)], np.ones(n_rows))
 
     def repeated(self) -> Law:
-        """Return the law with repeated rows of nearly equal weights.
+        """Return the same law with nearly equal weights.
 
-        Heavy rows are repeated; the number of rows is about the same.
+        Rows of large weight are repeated. The number of rows is approximately the same.
         """
-        times = np.rint(self.weights / self.weights.mean()).astype(int)
-        times = np.maximum(times, self.weights > 0)
-        return Law(self.rows.repeat(times, axis=0), (self.weights / np.maximum(times, 1)).repeat(times))
+        counts = np.rint(self.weights / self.weights.mean()).astype(int)
+        counts = np.maximum(counts, self.weights > 0)
+        return Law(self.rows.repeat(counts, axis=0), (self.weights / np.maximum(counts, 1)).repeat(counts))
 
 
 @dataclass(frozen=True)
 class Standardised:
-    """Standardised law.
+    """Standardised weighted sample.
 
-    It has float32 rows on the device, in canonical order, and their weights.
+    The rows are float32, on the device of the fit, and in canonical order.
     """
 
     rows: Tensor
     weights: np.ndarray
 
     @classmethod
-    def of(cls, law: Law, enter: Change, n_columns: int, generator: Generator) -> Standardised:
+    def of(cls, law: Law, standardise: RowTransform, n_columns: int, generator: Generator) -> Standardised:
         """Standardise a law.
 
-        The result is the only copy of the rows that a fit keeps.
+        The result is the only copy of the rows that a fit stores.
         """
         x = np.empty((len(law.order), n_columns), dtype=np.float32)
         for block in gen_batches(len(x), max(1, NUMBERS_PER_BLOCK // law.rows.shape[1])):
-            x[block] = enter(law.rows[law.order[block]])
+            x[block] = standardise(law.rows[law.order[block]])
         return cls(torch.from_numpy(x).to(generator.device), law.weights[law.order])
 
     @cached_property
     def distinct(self) -> Tensor:
-        """Indices of rows without repetitions."""
+        """Indices of the distinct rows."""
         return distinct(self.rows)
 
     def sampler(self, stratified_from: float = math.inf) -> ArraySampler:
-        """Return a sampler of rows in proportion to their weights.
+        """Return a sampler of rows.
 
-        Its batches are stratified if there are at least `stratified_from` distinct rows.
+        The probability of a row is proportional to its weight. Batches are stratified if there are at least
+        `stratified_from` distinct rows.
         """
         uniform = bool((self.weights == self.weights[0]).all())
         weights = None if uniform else torch.as_tensor(self.weights)
         return ArraySampler(self.rows, weights, stratified=len(self.distinct) >= stratified_from)
 
-    def alike(self, n_rows: int) -> Tensor:
+    def equally_weighted(self, n_rows: int) -> Tensor:
         """Return a sample of at most `n_rows` equally weighted rows."""
         return self.rows[torch.from_numpy(spaced(self.weights, min(int(np.count_nonzero(self.weights)), n_rows)))]
 
     def distinct_rows(self, n_rows: int) -> tuple[Tensor, Tensor]:
         """Return distinct rows and their shares of the weight.
 
-        If there are more than `n_rows` distinct rows, it returns an equally weighted sample of at most `n_rows` rows.
+        If there are more than `n_rows` distinct rows, the result is a sample of at most `n_rows` equally weighted rows.
         """
         chosen, shares = self.sampler().distinct()
         if len(chosen) <= n_rows:
             return self.rows[chosen], shares.to(self.rows)
-        rows = self.alike(n_rows)
+        rows = self.equally_weighted(n_rows)
         return rows, rows.new_full((len(rows),), 1 / len(rows))
 
     def hold_out(self, fraction: float, generator: Generator) -> tuple[Standardised, Tensor]:
-        """Split off a fraction of the weight as rows.
+        """Hold out a fraction of the weight for validation.
 
-        Returns the rest, and equally weighted rows of that fraction.
+        Returns the sample for training, and equally weighted rows for validation.
         """
-        left, held = self.split(fraction, generator)
-        return left, held.alike(SOME_ROWS)
+        training, held_out = self.split(fraction, generator)
+        return training, held_out.equally_weighted(SUBSAMPLE_ROWS)
 
     def split(self, fraction: float, generator: Generator) -> tuple[Standardised, Standardised]:
-        """Split off a fraction of the weight as a law.
+        """Split the sample by weight.
 
-        Returns the rest, and that fraction.
+        Returns the sample for training, and the sample with the given fraction of the weight.
         """
-        weights, held = hold_out(self.weights, len(self.distinct), fraction, generator)
+        weights, held_out_weights = hold_out(self.weights, len(self.distinct), fraction, generator)
         if not weights.any():
             raise ValueError(
-                f"early_stopping=True needs at least 2 rows in each sample and a validation_fraction that leaves "
-                f"some, got {len(self.rows)} rows and {fraction}"
+                f"validation_fraction={fraction} leaves no rows for training in a sample of {len(self.rows)} rows; "
+                f"pass a smaller validation_fraction or samples of at least 2 distinct rows"
             )
-        return Standardised(self.rows, weights), Standardised(self.rows, held)
+        return Standardised(self.rows, weights), Standardised(self.rows, held_out_weights)
 
 
-def evenly(n_rows: int, at_most: int) -> np.ndarray:
-    """Return at most `at_most` row indices at equal distances."""
-    return np.linspace(0, n_rows - 1, min(n_rows, at_most)).astype(int)
+def evenly_spaced(n_rows: int, max_rows: int) -> np.ndarray:
+    """Return at most `max_rows` evenly spaced row indices."""
+    return np.linspace(0, n_rows - 1, min(n_rows, max_rows)).astype(int)
 
 
 Laws = tuple[Law, Law]

@@ -31,94 +31,103 @@ class OTNetTransport(SemiDiscreteTransport):
     .. math:: u(x) = \max_i \; \langle x, y_i \rangle + h_i, \quad T(x) = y_{i(x)}
 
     Every target row has a plane, and the image of x is the target row whose plane is the highest at x. A network learns
-    the heights as a function of the target row, and corrections of single rows then bring the mass of each cell to the
-    row's weight. Images are target rows themselves: nothing is blurred, and where the target consists of separate parts
-    the map jumps. `retarget` gives new target rows their heights by a pass through the network, without a new fit.
+    the heights as a function of the target row. Then a correction of each height is learned, so that the mass of each
+    cell matches the weight of its row. Images are target rows, so the map jumps between separate parts of the target
+    and has no images between them. `retarget` computes the heights of new target rows with the network, without a fit.
 
-    The source must have a density, as for `SNOTTransport`: on a thin set planes tie, and mass does not split.
+    The source must have a density, as for `SNOTTransport`. On a low-dimensional set, several planes have the same
+    value, and mass that must split goes to one target row.
 
-    Whatever the heights are, T is the optimal map from the source to the law that it arrives at. How far that is from
-    the target's law is known: see `mass_error_` and `dual_gap_`.
+    For any heights, T is the optimal map from the source to the law of its images. `mass_error_` and `dual_gap_`
+    measure how far this law is from the target law.
 
     Parameters
     ----------
     height_network : callable ``n_features -> torch.nn.Module`` or None, default=None
-        Your own network, (m, d) to (m,) or (m, 1): the Kantorovich potential g on the target's side, with heights
-        ``(g(y) - |y|^2) / 2`` in standardised units. Batch normalisation is refused: a height must not depend on which
-        rows are asked together.
+        Function that returns a custom network, (m, d) to (m,) or (m, 1). None uses a built-in network. It represents
+        the Kantorovich potential g of the target: the heights are ``(g(y) - |y|^2) / 2`` in standardised units. The
+        value at a row must not depend on other rows, so batch normalisation raises an error.
     n_monte_carlo : int or 'auto', default='auto'
-        Source rows per step, from which the masses are estimated; doubled on a plateau, up to eight times. ``'auto'``
-        is 1024.
+        Number of source rows per step from which the masses of the cells are estimated. When the mass error stops
+        decreasing, it is doubled, up to eight times its initial value. ``'auto'`` is 1024.
     optimizer : {'muon', 'adam'}, default='muon'
-        ``'muon'``: Muon on the matrices of the network's layers before the last, and Adam on the other weights.
+        Optimiser of the network. ``'muon'`` uses Muon for the weight matrices of all layers except the last, if they
+        have at least 8 inputs, and Adam for the other weights. ``'adam'`` uses Adam for all weights.
     output : {'hard', 'smooth'}, default='hard'
-        What `transform` and `sample` return, also after a fit: target rows, or a blend of the nearest few, which is
-        continuous wherever the target hangs together. It does not blend across a crease of u, where the planes that
-        compete belong to distant target rows.
+        Images returned by `transform` and `sample`. ``'hard'``: target rows. ``'smooth'``: weighted means of the target
+        rows of the few highest planes, a map that is continuous wherever the target is connected. It does not blend
+        rows across a crease of u, where the highest planes belong to distant target rows. `output` can be changed after
+        the fit.
     crease_distance : float or 'auto', default='auto'
-        Target rows are blended that hang together in steps of at most this, in the data's units; a longer step leads
-        across a crease. ``'auto'`` is the distance within which nine in ten target rows have six neighbours, ``inf``
-        blends across everything. It may be set after a fit, as `output`.
+        Distance in the units of the data that defines a crease for ``'smooth'``: target rows are blended if they are
+        linked by steps of at most this length. ``'auto'`` is the distance within which nine in ten target rows have six
+        neighbours; with ``inf`` there are no creases. `crease_distance` can be changed after the fit.
     mass_tol : float, default=4e-3
-        The fit ends when the square of `mass_error_` is below that of `mass_tol` by two standard errors. That takes
-        many held-out rows, 12 500 of them for 200 targets; with fewer the fit makes all of its steps.
+        The fit ends when the square of `mass_error_` plus two standard errors is below the square of `mass_tol`. This
+        requires many held-out rows, for example 12 500 for 200 target rows. With fewer, the fit makes all of its steps.
     hidden_layer_sizes : tuple of int or 'auto', default='auto'
-        ``'auto'`` is (64, 64, 64) below 16 features, else (128, 128, 128).
+        Sizes of the hidden layers of the network. ``'auto'`` is (64, 64, 64) below 16 features, and (128, 128, 128)
+        otherwise.
     activation : {'auto', 'celu', 'gelu', 'relu', 'silu', 'softplus', 'tanh'}, default='auto'
-        ``'auto'`` is ``'tanh'`` for two features and at least 32 768 rows, else ``'silu'``.
+        Activation function of the network. ``'auto'`` is ``'tanh'`` for at most two features and at least 32 768 rows
+        in each sample, and ``'silu'`` otherwise.
     max_iter : int or 'auto', default='auto'
-        Steps; ``'auto'`` is 1200, or no limit beside `max_time`. Four tenths of them, or of the time, are for the
-        network, the others for the corrections.
+        Number of steps. ``'auto'`` is 1200, or unlimited if `max_time` is given. The first 40 % of the steps, or of the
+        time, train the network. The other steps train the corrections.
     max_time : float or None, default=None
-        Seconds after which the fit ends; its schedules follow the budget that is used up first.
+        Time limit of the fit in seconds. If `max_iter` is given too, the schedules follow the budget that is used up
+        first.
     learning_rate_init : float or 'auto', default='auto'
-        Adam's first rate for the network; Muon's is 10 times that. ``'auto'`` is 0.008 below 16 features, 0.006 up to
-        64, and then falls as 1 / n_features.
+        Initial learning rate of Adam for the network. That of Muon is 10 times as large. ``'auto'`` is 0.008 below 16
+        features, 0.006 up to 64 features, and then proportional to 1 / n_features.
     validation_fraction : float, default=0.1
-        Share of the source held out, for the masses and the gap, which look at 16 384 of these rows at most. Of fewer
-        than 20 distinct rows none is held out.
+        Fraction of the source that is held out to estimate `mass_error_` and `dual_gap_`, which use at most 16 384 of
+        these rows. If the source has fewer than 20 distinct rows, none are held out, and the estimates use all rows.
     device : 'auto', 'cpu', 'cuda' or torch.device, default='auto'
-        ``'auto'`` is a GPU where torch sees one.
+        Device of the fit. ``'auto'`` is a GPU if torch finds one, and otherwise the CPU.
     random_state : int, RandomState instance or None, default=None
-        Seeds weights and batches; the same int gives the same bits.
+        Seed of the initial weights and the batches. The same int gives identical results, bit by bit.
     verbose : bool or int, default=False
-        Show time left, loss and mass error in a progress bar (with rich, where installed).
+        Whether to show a progress bar with the remaining time, the loss and the mass error. The bar uses rich if
+        installed.
     callbacks : list of callable ``(step, problem, record) -> bool`` or None, default=None
-        Called at every record, about fifty times per fit; True ends it.
+        Functions that are called at every record, about fifty times per fit. If one returns True, the fit ends.
 
     Attributes
     ----------
     target_points_ : ndarray of shape (m, n_features)
-        The distinct target rows of positive weight, cell by cell of a k-d tree.
+        The distinct target rows of positive weight, ordered by the cells of a k-d tree.
     target_indices_ : ndarray of shape (m,)
-        Where each of them stands in the target sample: ``X_target[target_indices_]`` are the points.
+        Indices of these rows in the target sample: `target_points_` is ``X_target[target_indices_]``.
     heights_ : ndarray of shape (m,)
-        h, in the data's units: the image of x is ``target_points_[argmax(target_points_ @ x + heights_)]``, up to the
-        rounding of these products, which `assign` avoids by centred rows.
+        Heights h in the data's units. The image of x is ``target_points_[argmax(target_points_ @ x + heights_)]``, up
+        to rounding errors of this product. `assign` avoids these errors, because it centres the rows.
     mass_error_ : float
-        :math:`|w - \nu|_2`, the distance between the masses w of the cells and the target's weights, on held-out source
-        rows: the root of an estimate without bias, or of that estimate's standard error if this is larger, which is
-        about ``(2 / m)^(1/2) / n`` with n held-out rows. It is that of the hard map.
+        Distance :math:`|w - \nu|_2` between the masses w of the cells of the hard map and the weights of the target,
+        estimated on held-out source rows. It is the square root of an unbiased estimate of the squared distance, or of
+        the standard error of this estimate if that is larger. The standard error is about ``(2 / m)^(1/2) / n`` for n
+        held-out rows.
     dual_gap_ : float
-        Cost of the hard map minus value of the dual, on held-out source rows and in the data's units, for laws moved to
-        a common centre. It is :math:`\sum_i (w_i - \nu_i) g_i`, may have either sign, and is 0 for the optimal heights
-        up to the noise of these rows.
+        Cost of the hard map minus value of the dual, on held-out source rows and in the data's units, for laws shifted
+        to a common centre. It is :math:`\sum_i (w_i - \nu_i) g_i` and may have either sign. For optimal heights it is 0
+        up to the sampling error of these rows.
     problem_ : neuralot.methods.OTNet
-        The fitted method, for torch users; it sees standardised rows.
+        The fitted method, for use with torch. Its inputs and outputs are standardised rows.
     units_ : neuralot.estimators.units.Units
-        The centres, the common scale and the directions that standardise source and target.
+        Centres, common scale and directions that standardise source and target.
     history_ : list of dict
-        About fifty records: ``step``, ``seconds``, ``progress``, ``heights_loss``, ``n_monte_carlo``, ``mass_error``,
-        and ``discrepancy``, the energy distance between images and target rows, in standardised units.
+        About fifty records with ``step``, ``seconds``, ``progress``, ``heights_loss``, ``n_monte_carlo``,
+        ``mass_error``, and ``discrepancy``, the energy distance between images and target rows in standardised units.
     n_iter_ : int
-        Steps made.
+        Number of steps made.
     status_ : neuralot.solve.status.Status
-        How the fit ended, a value with a ``message``.
+        How the fit ended, with a ``message``.
     transport_cost_ : float
         Mean squared distance between source rows and their images, in the data's units.
     n_features_in_ : int
+        Number of features.
     feature_names_in_ : ndarray of shape (n_features,)
-        Where the source has column names.
+        Column names of the source, if it has any.
 
     References
     ----------
@@ -135,7 +144,7 @@ class OTNetTransport(SemiDiscreteTransport):
     >>> bool((images[:, None] == Y).all(axis=2).any(axis=1).all())  # each is a row of Y
     True
 
-    Other target rows, without a fit:
+    A transport to other target rows, without another fit:
 
     >>> other = transport.retarget(rng.normal(size=(30, 2)) + 5)
     >>> other.transform(X).shape
@@ -144,11 +153,11 @@ class OTNetTransport(SemiDiscreteTransport):
 
     height_network: NetworkFactory | None = parameter(none_or(FACTORY), default=None)
     n_monte_carlo: int | str = parameter(auto_or(integer(1)), default="auto")
-    optimizer: str = parameter(one_of(*OPTIMIZERS).of_training(), default="muon")
+    optimizer: str = parameter(one_of(*OPTIMIZERS).changeable_in_streams(), default="muon")
 
     def _resolved(self, rows: Tensor, n_source: int, n_target: int) -> dict[str, Any]:
         n_features = rows.shape[1]
-        chosen = self._given_or(
+        resolved = self._resolve_auto(
             {
                 "hidden_layer_sizes": default_sizes(n_features),
                 "activation": default_activation(n_features, min(n_source, n_target)),
@@ -157,8 +166,8 @@ class OTNetTransport(SemiDiscreteTransport):
             }
         )
         n_steps = default_steps(self.max_iter, self.max_time)
-        of_every_fit = {"batch_size": chosen["n_monte_carlo"], "weight_decay": WEIGHT_DECAY}
-        return {**chosen, **of_every_fit, "averaging": averaging_over((1 - NETWORK_SHARE) * n_steps)}
+        constants = {"batch_size": resolved["n_monte_carlo"], "weight_decay": WEIGHT_DECAY}
+        return {**resolved, **constants, "averaging": averaging_over((1 - NETWORK_SHARE) * n_steps)}
 
     def _method(self, n_features: int, params: Any, cost: Cost, generator: Generator) -> Problem:
         with seeded(generator):

@@ -9,8 +9,8 @@ from torch import Generator, Tensor
 
 from neuralot.costs import Cost
 from neuralot.defaults import MANY_FEATURES
-from neuralot.estimators.game import GameTransport, of_old_files
-from neuralot.estimators.units import MOST_FEATURES
+from neuralot.estimators.game import GameTransport, former_parameters
+from neuralot.estimators.units import MAX_FEATURES
 from neuralot.methods import OTP
 from neuralot.methods.smoothing import NOISE_SHAPES, SCHEDULES, Smoothing, fills_its_span, terminal_level
 from neuralot.parameters import auto_or, estimator, number, one_of, parameter
@@ -24,105 +24,120 @@ class OTPTransport(GameTransport):
     .. math:: \sup_V \inf_T \; E_{\mu, z}[c(\tilde x, T(\tilde x)) - V(T(\tilde x))] + E_\nu[V(y)],
               \quad \tilde x = x + \sqrt{\epsilon_k} z, \; z \sim N(0, I)
 
-    The level falls from `eps_max` to `eps_min` and stays there: `sample` draws :math:`T(x + \sqrt{\epsilon_{min}} z)`
-    from the plan pi(y | x). It is right where `SNOTTransport` is not, when the source lives on a low-dimensional set,
-    and where no map exists because mass must split. Its price is the bias of the terminal noise.
+    The noise level decreases from `eps_max` to `eps_min` during the fit. The fitted map still takes noise: `sample`
+    draws :math:`T(x + \sqrt{\epsilon_{min}} z)` from the plan pi(y | x). Unlike `SNOTTransport`, OTP is also correct
+    for a source on a low-dimensional set, and where mass must split so that no map exists. The price is a bias, because
+    noise of level `eps_min` remains.
 
-    `transform` is the conditional mean of the plan over 16 noise vectors, in antithetic pairs, shared by all rows.
-    Where the plan splits mass that is the barycentre of the branches, which may lie off the target: call `sample`
-    there. ``sample(X, n_draws).mean(axis=0)`` averages over more draws.
+    `transform` returns the conditional mean of the plan over 16 noise vectors, in antithetic pairs, which all rows
+    share. Where the plan splits mass, this is the barycentre of the branches, which may not lie on the target: use
+    `sample` there. ``sample(X, n_draws).mean(axis=0)`` averages over more draws.
 
-    `inverse_transform` leads back to the *smoothed* source, and is determined only where the target has a density.
+    `inverse_transform` maps to the *smoothed* source, and is determined only where the target has a density.
 
     Parameters
     ----------
     noise_shape : {'auto', 'isotropic', 'covariance', 'thin'}, default='auto'
-        The noise's covariance: that of the papers, eps I; eps S, with the mean S of the covariances of source and
-        target; or what the source lacks of eps S (see `neuralot.methods.OTP`). ``'auto'`` is ``'thin'`` from 16
-        features on where the source fills the span of its covariance (`neuralot.methods.smoothing.fills_its_span`),
-        else ``'covariance'``, and ``'isotropic'`` above 2048 features.
+        Covariance of the noise at level eps: ``'isotropic'`` is eps I, as in the papers; ``'covariance'`` is eps S,
+        where S is the mean of the covariances of source and target; ``'thin'`` is the least noise that raises the
+        covariance of the source to eps S (see `neuralot.methods.OTP`). From 16 features on, ``'auto'`` is ``'thin'`` if
+        the source fills the span of its covariance (`neuralot.methods.smoothing.fills_its_span`). Otherwise it is
+        ``'covariance'``, and above 2048 features ``'isotropic'``.
     eps_max : float, default=0.25
-        First variance of the noise, as a share of S, or of the mean variance per direction if ``'isotropic'``.
+        First noise level: the variance of the noise as a fraction of S, or of the mean variance per direction with
+        ``'isotropic'``.
     eps_min : float or 'auto', default='auto'
-        Last variance, above 0. ``'auto'`` follows the sample size n and an estimate m of the source's intrinsic
-        dimension, see `neuralot.methods.smoothing.terminal_level`; at most `eps_max`, and `eps_max` itself with thin
-        noise, which leaves directions of more variance alone.
+        Last noise level, above 0. ``'auto'`` depends on the sample size and on an estimate of the intrinsic dimension
+        of the source, see `neuralot.methods.smoothing.terminal_level`; it is at most `eps_max`. With thin noise, which
+        does not affect directions of larger variance, it is equal to `eps_max`.
     schedule : {'geometric', 'linear', 'vp'}, default='geometric'
-        How the level falls in the first 70 % of the fit; it then stays at `eps_min`. ``'vp'`` (variance preserving)
-        also shrinks x by sqrt(1 - eps).
+        How the noise level decreases in the first 70 % of the fit, after which it is `eps_min`. ``'vp'`` (variance
+        preserving) also multiplies x by sqrt(1 - eps).
     map_form : {'auto', 'gradient', 'network'} or callable ``n_features -> torch.nn.Module``, default='auto'
-        ``'gradient'``: the map comes from a potential's gradient, both directions are learned, and `inverse_transform`
-        exists. ``'network'``: a free network, the papers' form, for any cost. A callable: your own network as the map,
-        (n, d) to (n, d). ``'auto'`` is the gradient form for the squared Euclidean cost,
-        else the network form.
+        Form of the map. ``'gradient'``: the map is derived from the gradient of a potential, both directions are
+        learned, and `inverse_transform` is available. ``'network'``: the map is an unconstrained network, as in the
+        papers, and any cost is possible. A function that returns a custom network for the map, (n, d) to (n, d), also
+        selects the network form. ``'auto'`` is the gradient form for the squared Euclidean cost, and otherwise the
+        network form.
     potential_network : callable ``n_features -> torch.nn.Module`` or None, default=None
-        Your own network as the potential, (n, d) to (n,) or (n, 1). Potentials are Kantorovich's: in the gradient form
-        the map is ``x - grad f(x) / 2``.
+        Function that returns a custom network for the potential, (n, d) to (n,) or (n, 1). None uses a built-in
+        network. Potentials are Kantorovich potentials: in the gradient form with the squared Euclidean cost, the map is
+        ``x - grad f(x) / 2``.
     cost : 'sqeuclidean', `neuralot.costs.Cost` or callable, default='sqeuclidean'
-        ``Lp(1.5)``, or a function of paired rows (n, d), (n, d) -> (n,) in torch and in the data's units.
+        Transport cost: squared Euclidean, a cost such as ``Lp(1.5)``, or a torch function of paired rows in the units
+        of the data, (n, d) and (n, d) to (n,).
     critic_loss : CriticLoss or None, default=None
-        The regularisers of the potentials' loss; None is ``CriticLoss()``.
+        Regularisers in the loss of the potentials. None is ``CriticLoss()``.
     optimizer : {'muon', 'adam'} or Optimizer, default='muon'
-        What updates the weights. `Optimizer` also sets the weight decay, the number of updates of the map per update of
-        the potential, and whether torch compiles the step.
+        Optimiser of the weights. An `Optimizer` also sets the weight decay, the number of updates of the map per update
+        of the potential, and whether torch compiles the training step.
     batch_size : int or 'auto', default='auto'
-        Rows of each side per update, a stratified sample. ``'auto'`` is 256, and from 32 768 rows on 1024, or 512 from
-        64 features on. With `max_time` on a CPU a few steps are timed, and it is the largest power of two from 64 to
-        4096 for which there is time for 1000 steps, and for 2.5 steps per row.
+        Number of rows of each sample per step. A batch is a stratified sample. ``'auto'`` is 256; if both samples have
+        at least 32 768 rows, it is 1024, or 512 from 64 features on. With `max_time`, a few steps are timed, and the
+        batch size is the largest power of two from 64 to 4096 that leaves time for 1000 steps and for 2.5 steps per row
+        of the batch.
     early_stopping : bool, default=False
-        End the fit when the energy distance between held-out images and held-out target rows stops falling, and
-        keep the best weights; it counts from where eps has reached `eps_min`.
+        Whether to end the fit when the energy distance between held-out target rows and the images of held-out source
+        rows stops decreasing. The weights with the smallest distance are restored. Distances count once the noise level
+        is `eps_min`.
     n_iter_no_change : int, default=500
-        Steps without an improvement of at least `tol` after which the fit ends early; looked at in every record.
+        Number of steps without an improvement of at least `tol` after which early stopping ends the fit. The distance
+        is computed at every record.
     tol : float, default=1e-4
-        In standardised units.
+        Smallest decrease of the distance, in standardised units, that counts as an improvement.
     warm_start : bool, default=False
-        Begin from the weights and the scaling of the previous fit; its networks must be the same.
+        Whether `fit` continues from the weights and the units of the previous fit, which must have the same networks.
     hidden_layer_sizes : tuple of int or 'auto', default='auto'
-        Of every network; ``'auto'`` is (64, 64, 64) below 16 features, else (128, 128, 128).
+        Sizes of the hidden layers of each network. ``'auto'`` is (64, 64, 64) below 16 features, and (128, 128, 128)
+        otherwise.
     activation : {'auto', 'celu', 'gelu', 'relu', 'silu', 'softplus', 'tanh'}, default='auto'
-        ``'auto'`` is ``'tanh'`` for two features and at least 32 768 rows, else ``'silu'``.
+        Activation function of the networks. ``'auto'`` is ``'tanh'`` for at most two features and at least 32 768 rows
+        in each sample, and ``'silu'`` otherwise.
     max_iter : int or 'auto', default='auto'
-        Updates of the potential; ``'auto'`` is 1200, or no limit beside `max_time`.
+        Number of steps, that is, updates of the potential. ``'auto'`` is 1200, or unlimited if `max_time` is given.
     max_time : float or None, default=None
-        Seconds after which the fit ends; its schedules follow the budget that is used up first. Two fits that it ends
-        are not bit-equal.
+        Time limit of the fit in seconds. If `max_iter` is given too, the schedules follow the budget that is used up
+        first. Fits that end at the time limit are not reproducible bit by bit.
     learning_rate_init : float or 'auto', default='auto'
-        Adam's first rate; Muon's is 10 times that. Both follow a cosine to zero. ``'auto'`` is 0.008 below 16
-        features, 0.006 up to 64, and then falls as 1 / n_features. From 3 to 63 features it also falls with the root of
-        the steps beyond 1200, to a half at 4800, where `max_iter` tells them, or `max_time` and a batch of our own.
+        Initial learning rate of Adam. That of Muon is 10 times as large. Both follow a cosine schedule to zero.
+        ``'auto'`` is 0.008 below 16 features, 0.006 up to 64 features, and then proportional to 1 / n_features. From 3
+        to 63 features, it is multiplied by the square root of 1200 / n_steps for more than 1200 steps, and by 0.5 for
+        more than 4800. This requires that the number of steps is known, from `max_iter` or from `max_time` with
+        ``batch_size='auto'``.
     validation_fraction : float, default=0.1
-        Share of each sample held out for early stopping.
+        Fraction of each sample that early stopping holds out.
     device : 'auto', 'cpu', 'cuda' or torch.device, default='auto'
-        ``'auto'`` is a GPU where torch sees one.
+        Device of the fit. ``'auto'`` is a GPU if torch finds one, and otherwise the CPU.
     random_state : int, RandomState instance or None, default=None
-        Seeds weights, batches and noise; the same int gives the same bits.
+        Seed of the initial weights, the batches and the noise. The same int gives identical results, bit by bit.
     verbose : bool or int, default=False
-        Show time left, losses, smoothing level and discrepancy in a progress bar (with rich, where installed).
+        Whether to show a progress bar with the remaining time, the losses, the noise level and the discrepancy. The bar
+        uses rich if installed.
     callbacks : list of callable ``(step, problem, record) -> bool`` or None, default=None
-        Called at every record, about fifty times per fit; True ends it.
+        Functions that are called at every record, about fifty times per fit. If one returns True, the fit ends.
 
     Attributes
     ----------
     problem_ : neuralot.solve.problem.Problem
-        The fitted method, for torch users; it sees standardised rows.
+        The fitted method, for use with torch. Its inputs and outputs are standardised rows.
     units_ : neuralot.estimators.units.Units
-        The centres, the common scale and the directions that standardise source and target.
+        Centres, common scale and directions that standardise source and target.
     history_ : list of dict
-        About fifty records: ``step``, ``seconds``, ``progress``, the players' losses, ``eps``, and ``discrepancy``, the
-        energy distance between images and target rows, in standardised units. Where the affine map was taken
-        instead of what was learned, the last one has its discrepancy as ``affine``.
+        About fifty records with ``step``, ``seconds``, ``progress``, the loss of each player, ``eps``, and
+        ``discrepancy``, the energy distance between images and target rows in standardised units. If the affine map
+        replaced the learned map, the last record also has ``affine``, the discrepancy of the affine map.
     n_iter_ : int
-        Steps made.
+        Number of steps made.
     status_ : neuralot.solve.status.Status
-        How the fit ended, a value with a ``message``.
+        How the fit ended, with a ``message``.
     transport_cost_ : float
         Mean cost between source rows and their images, in the data's units.
     eps_min_ : float
-        The last level used.
+        Last noise level of the fit.
     n_features_in_ : int
+        Number of features.
     feature_names_in_ : ndarray of shape (n_features,)
-        Where the source has column names.
+        Column names of the source, if it has any.
 
     References
     ----------
@@ -131,7 +146,7 @@ class OTPTransport(GameTransport):
 
     Examples
     --------
-    A segment to two parallel segments: every point must split its mass.
+    In the transport from one segment to two parallel segments, every point must split its mass.
 
     >>> from neuralot import CriticLoss, OTPTransport, Optimizer
     >>> from neuralot.datasets import make_one_to_many
@@ -140,7 +155,7 @@ class OTPTransport(GameTransport):
     >>> transport.sample(X, n_draws=8).shape
     (8, 500, 2)
 
-    The papers' plain settings:
+    The settings of the papers, without regularisation:
 
     >>> plain = OTPTransport(
     ...     map_form="network",
@@ -153,7 +168,7 @@ class OTPTransport(GameTransport):
     ... )
     """
 
-    noise_shape: str = parameter(one_of("auto", *NOISE_SHAPES).kept_when_warm(), default="auto")
+    noise_shape: str = parameter(one_of("auto", *NOISE_SHAPES).kept_by_warm_start(), default="auto")
     eps_max: float = parameter(number(0), default=0.25)
     eps_min: float | str = parameter(auto_or(number(0)), default="auto")
     schedule: str = parameter(one_of(*SCHEDULES), default="geometric")
@@ -163,23 +178,23 @@ class OTPTransport(GameTransport):
 
     @property
     def eps_min_(self) -> float:
-        """The last smoothing level of the fit."""
+        """Last noise level of the fit."""
         check_is_fitted(self)
         return self._fitted_params["eps_min"]
 
     def _resolved(self, rows: Tensor, n_source: int, n_target: int) -> dict[str, Any]:
         n_features = rows.shape[1]
-        many = MANY_FEATURES <= n_features <= MOST_FEATURES
+        has_many_features = MANY_FEATURES <= n_features <= MAX_FEATURES
         shape, level = self.noise_shape, self.eps_min
-        if shape == "auto" and n_features > MOST_FEATURES:
+        if shape == "auto" and n_features > MAX_FEATURES:
             shape = "isotropic"
         elif shape == "auto":
-            shape = "thin" if many and fills_its_span(rows) else "covariance"
+            shape = "thin" if has_many_features and fills_its_span(rows) else "covariance"
         if level == "auto":
             level = self.eps_max if shape == "thin" else min(terminal_level(rows, n_source), self.eps_max)
-        chosen = {"noise_shape": shape, "eps_min": level, "affine_base": many}
-        # where mass splits the map must be steep, which decay forbids; not so for enlarged thin directions
-        usual_decay = 0.5 if many and shape == "thin" else 0.02
+        chosen = {"noise_shape": shape, "eps_min": level, "affine_base": has_many_features}
+        # where mass splits, the map must be steep, which decay prevents, except in the enlarged thin directions
+        usual_decay = 0.5 if has_many_features and shape == "thin" else 0.02
         return {**chosen, **self._training(n_features, n_source, n_target, usual_decay)}
 
     def _method(self, n_features: int, params: Any, cost: Cost, generator: Generator) -> Problem:
@@ -187,9 +202,9 @@ class OTPTransport(GameTransport):
             n_features,
             self._form(n_features, params, cost, generator),
             smoothing=Smoothing(
-                params.eps_max, params.eps_min, params.schedule, **of_old_files(params, "anneal_fraction")
+                params.eps_max, params.eps_min, params.schedule, **former_parameters(params, "anneal_fraction")
             ),
             noise_shape=params.noise_shape,
             generator=generator,
-            **of_old_files(params, "n_transform_draws"),
+            **former_parameters(params, "n_transform_draws"),
         )

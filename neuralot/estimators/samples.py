@@ -1,4 +1,4 @@
-"""Checks of the samples of a call."""
+"""Validation of samples."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ DTYPES = (np.float64, np.float32)
 
 
 class Samples(BaseEstimator):
-    """Mixin that checks samples and turns them into laws."""
+    """Mixin that validates samples and converts them to laws."""
 
     def _check_laws(
         self,
@@ -29,7 +29,7 @@ class Samples(BaseEstimator):
         *,
         reset: bool,
     ) -> Laws:
-        """Return the weighted samples of source and target."""
+        """Return the weighted source and target samples."""
         v, w = sample_weight, sample_weight_target
         if sample_domain is None:
             target, name = pick_target(y, X_target)
@@ -61,9 +61,9 @@ class Samples(BaseEstimator):
         if rows.shape[1] != self.n_features_in_:
             raise ValueError(
                 f"{name} has {rows.shape[1]} features, but the source has {self.n_features_in_}; pass target rows with "
-                f"the columns of X"
+                f"the same columns as X"
             )
         if hasattr(self, "feature_names_in_") and hasattr(target, "columns"):
             with naming(name):
-                validate_data(self, target, reset=False, skip_check_array=True)  # the same column names
+                validate_data(self, target, reset=False, skip_check_array=True)  # checks the column names
         return rows

@@ -1,4 +1,4 @@
-"""What a fit starts from."""
+"""Preparation of a fit: standardised samples and resolved parameters."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from torch import Generator, Tensor
 
 from neuralot.costs import Cost, as_cost
 from neuralot.defaults import default_steps
-from neuralot.estimators.checks import check_cost, check_device, check_random_state_of
-from neuralot.estimators.laws import SOME_ROWS, Laws, Standardised, evenly
-from neuralot.estimators.units import Units, bounds_of, clipped
+from neuralot.estimators.checks import as_random_state, check_cost, check_device
+from neuralot.estimators.laws import SUBSAMPLE_ROWS, Laws, Standardised, evenly_spaced
+from neuralot.estimators.units import Units, clipped, outlier_bounds
 from neuralot.estimators.warn import warn_of_other_units
 from neuralot.networks import ACTIVATIONS
 from neuralot.parameters import (
@@ -44,21 +44,21 @@ from neuralot.solve.status import Record, Status
 
 T = TypeVar("T")
 
-# a stream is taken for at least so many rows, however few come first
-ROWS_OF_A_STREAM = 4_096
-# parameters that are networks of the user's own
+# minimum number of rows assumed for a stream, because its first part may be small
+MIN_STREAM_ROWS = 4_096
+# parameters that accept custom networks
 NETWORKS = ("map_form", "potential_network", "height_network")
 
 
 @dataclass(frozen=True)
 class Setup:
-    """What a fit starts from.
+    """Standardised samples and resolved parameters of a fit.
 
     Attributes
     ----------
     units : Units
     params : dict
-        The constructor's parameters, with values in place of ``'auto'``; a budget of seconds changes some of them.
+        The constructor's parameters, with values in place of ``'auto'``. With `max_time`, the fit changes some of them.
     source, target : Standardised
     """
 
@@ -87,33 +87,33 @@ class Fitted:
 
 @estimator
 class Preparation(Fitted, BaseEstimator, ABC):
-    """Standardises the laws of a fit, and resolves its parameters."""
+    """Prepares a fit: standardises the samples and resolves the parameters."""
 
-    hidden_layer_sizes: Sequence[int] | str = parameter(auto_or(SIZES).kept_when_warm(), default="auto")
-    activation: str = parameter(one_of("auto", *ACTIVATIONS).kept_when_warm(), default="auto")
-    max_iter: int | str = parameter(auto_or(integer(1)).of_training(), default="auto")
-    max_time: float | None = parameter(none_or(number(0)).not_in_streams(), default=None)
-    learning_rate_init: float | str = parameter(auto_or(number(0)).of_training(), default="auto")
-    validation_fraction: float = parameter(number(0, 1).not_in_streams(), default=0.1)
-    device: str | torch.device = parameter(ANYTHING.not_in_streams(), default="auto")
-    random_state: int | np.random.RandomState | None = parameter(ANYTHING.not_in_streams(), default=None)
-    verbose: bool | int = parameter(VERBOSE.not_in_streams(), default=False)
-    callbacks: Sequence[Callback] | None = parameter(CALLBACKS.not_in_streams(), default=None)
+    hidden_layer_sizes: Sequence[int] | str = parameter(auto_or(SIZES).kept_by_warm_start(), default="auto")
+    activation: str = parameter(one_of("auto", *ACTIVATIONS).kept_by_warm_start(), default="auto")
+    max_iter: int | str = parameter(auto_or(integer(1)).changeable_in_streams(), default="auto")
+    max_time: float | None = parameter(none_or(number(0)).unused_in_streams(), default=None)
+    learning_rate_init: float | str = parameter(auto_or(number(0)).changeable_in_streams(), default="auto")
+    validation_fraction: float = parameter(number(0, 1).unused_in_streams(), default=0.1)
+    device: str | torch.device = parameter(ANYTHING.unused_in_streams(), default="auto")
+    random_state: int | np.random.RandomState | None = parameter(ANYTHING.unused_in_streams(), default=None)
+    verbose: bool | int = parameter(VERBOSE.unused_in_streams(), default=False)
+    callbacks: Sequence[Callback] | None = parameter(CALLBACKS.unused_in_streams(), default=None)
 
-    # fitted attributes that a class has beside those of all
+    # fitted attributes that only this class has
     _own_attributes: ClassVar[frozenset[str]] = frozenset()
-    # what `_resolved` adds, and a warm start keeps
+    # values returned by `_resolved` that are not parameters and that a warm start keeps
     _kept: ClassVar[frozenset[str]] = frozenset()
-    # what else to do where the budget was too short or the fit diverged
+    # further advice in the warning about a short budget or a divergence
     _advice: ClassVar[str] = ""
-    # whether rows very far outside are moved in; a target that images must be rows of stays as it is
+    # whether outliers are clipped; not possible if images must be target rows
     _clips: ClassVar[bool] = False
-    # of so many distinct rows on its batches are stratified samples
+    # number of distinct rows from which batches are stratified
     _stratified_from: ClassVar[float] = math.inf
 
     @property
     def _cost(self) -> Cost:
-        """Cost of the fit, squared Euclidean without a parameter `cost`."""
+        """Cost of the fit; squared Euclidean without a parameter `cost`."""
         return as_cost(getattr(self, "cost", "sqeuclidean"))
 
     @property
@@ -123,12 +123,10 @@ class Preparation(Fitted, BaseEstimator, ABC):
 
     @abstractmethod
     def _resolved(self, rows: Tensor, n_source: int, n_target: int) -> dict[str, Any]:
-        """Return values for the parameters given as ``'auto'``.
+        """Return values for the parameters that are ``'auto'``.
 
-        And for those that every fit needs.
-
-        `rows` are at most 2000 distinct standardised rows of the source, which has `n_source` of them, and the target
-        has `n_target`.
+        The result also contains values that are not parameters but are needed by every fit. `rows` are at most 2000
+        distinct standardised rows of the source. `n_source` and `n_target` are the numbers of distinct rows.
         """
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
@@ -137,47 +135,48 @@ class Preparation(Fitted, BaseEstimator, ABC):
         Parameters
         ----------
         deep : bool
-            Whether parameters of groups are returned, too: ``critic_loss__expectile``.
+            Whether to include the parameters of groups, such as ``critic_loss__expectile``.
         """
         params = super().get_params(deep)
         for name, group in self._groups().items() if deep else ():
             values = group.of(params[name]).get_params()
-            params |= {f"{name}__{each}": value for each, value in values.items()}
+            params |= {f"{name}__{key}": value for key, value in values.items()}
         return params
 
     def set_params(self, **params: Any) -> Self:
         """Set parameters by name.
 
-        Those of groups have names such as ``critic_loss__expectile``.
+        Parameters of groups have names such as ``critic_loss__expectile``.
         """
         for name, group in self._groups().items():
-            if any(each.startswith(f"{name}__") for each in params):
+            if any(key.startswith(f"{name}__") for key in params):
                 params[name] = group.of(params.get(name, getattr(self, name)))
         return super().set_params(**params)
 
     @classmethod
     def _groups(cls) -> dict[str, type[Settings]]:
-        """The class of each parameter that groups others."""
-        return {name: each.group for name, each in parameters_of(cls).items() if each.group is not None}
+        """Return the parameters that accept groups, with the groups' classes."""
+        declared = parameters_of(cls).items()
+        return {name: parameter.group for name, parameter in declared if parameter.group is not None}
 
-    def _values(self) -> dict[str, Any]:
-        """Return all parameters, those of groups by flat names."""
+    def _flat_values(self) -> dict[str, Any]:
+        """Return the values of all parameters by flat names."""
         params = self.get_params(deep=False)
         for name, group in self._groups().items():
-            params |= named(name, group.of(params.pop(name)).get_params())
+            params |= flat_names(name, group.of(params.pop(name)).get_params())
         return params
 
     @classmethod
-    def _valid(cls) -> dict[str, Parameter]:
-        """What each of `_values` may be."""
-        valid = parameters_of(cls)
+    def _flat_parameters(cls) -> dict[str, Parameter]:
+        """Return the declarations of all parameters by flat names."""
+        declared = parameters_of(cls)
         for name, group in cls._groups().items():
-            valid |= named(name, parameters_of(group))
-        return valid
+            declared |= flat_names(name, parameters_of(group))
+        return declared
 
-    def _given_or(self, auto: dict[str, Any]) -> dict[str, Any]:
+    def _resolve_auto(self, auto: dict[str, Any]) -> dict[str, Any]:
         """Return parameters, with values of `auto` in place of ``'auto'``."""
-        values = self._values()
+        values = self._flat_values()
         is_auto = {name: isinstance(values[name], str) and values[name] == "auto" for name in auto}
         return {name: auto[name] if is_auto[name] else values[name] for name in auto}
 
@@ -186,49 +185,49 @@ class Preparation(Fitted, BaseEstimator, ABC):
         return seeded_generator(self.random_state, check_device(self.device), steps_before)
 
     def _check_parameters(self, *names: str) -> None:
-        """Check some parameters, or all."""
-        params, valid = self.get_params(deep=False), parameters_of(type(self))
+        """Check the parameters `names`, or all parameters."""
+        params, declared = self.get_params(deep=False), parameters_of(type(self))
         for name in names or params:
-            if name not in valid:
+            if name not in declared:
                 raise TypeError(
-                    f"{type(self).__name__} does not say what {name} may be; declare it as a parameter(...) of a class "
-                    f"with the decorator estimator"
+                    f"{type(self).__name__} does not declare its parameter {name}; declare it with parameter(...) in a "
+                    f"class with the decorator estimator"
                 )
-            valid[name].check(name, params[name])
+            declared[name].check(name, params[name])
 
-    def _set_up(self, laws: Laws, generator: Generator, *, warm: bool, of_stream: bool = False) -> Setup:
+    def _set_up(self, laws: Laws, generator: Generator, *, warm: bool, in_stream: bool = False) -> Setup:
         """Standardise both laws and resolve the parameters."""
-        units = self._units_of_the_last_fit(laws) if warm else self._units_of(laws)
+        units = self._units_of_last_fit(laws) if warm else self._units_of(laws)
         source, target = (
-            Standardised.of(law, enter, units.n_directions, generator)
-            for law, enter in zip(laws, (units.from_source, units.from_target), strict=True)
+            Standardised.of(law, standardise, units.n_directions, generator)
+            for law, standardise in zip(laws, (units.from_source, units.from_target), strict=True)
         )
-        some = source.rows[source.distinct[evenly(len(source.distinct), SOME_ROWS)]]
-        n_source, n_target = (max(len(law.distinct), ROWS_OF_A_STREAM * of_stream) for law in (source, target))
-        chosen = self._resolved(some, n_source, n_target)
-        # what the networks of this fit are made from; a later set_params must not change them
-        params = {**self._values(), **chosen, "random_state": None, "callbacks": None}
-        params["max_iter"] = default_steps(params["max_iter"], None if of_stream else params["max_time"])
-        if warm and of_stream:  # its networks and laws stay what they were
-            params = self._of_next_part()
+        rows = source.rows[source.distinct[evenly_spaced(len(source.distinct), SUBSAMPLE_ROWS)]]
+        n_source, n_target = (max(len(law.distinct), MIN_STREAM_ROWS * in_stream) for law in (source, target))
+        resolved = self._resolved(rows, n_source, n_target)
+        # a copy of the parameters that define the networks, so that a later set_params does not change them
+        params = {**self._flat_values(), **resolved, "random_state": None, "callbacks": None}
+        params["max_iter"] = default_steps(params["max_iter"], None if in_stream else params["max_time"])
+        if warm and in_stream:  # the networks are those of the first part
+            params = self._parameters_of_next_part()
         elif warm:  # the weights belong to the networks of the first fit
-            is_kept = {name for name, valid in self._valid().items() if valid.kept} | self._kept
-            kept = [name for name in is_kept & chosen.keys() if getattr(self, name, "auto") == "auto"]
+            names = {name for name, declared in self._flat_parameters().items() if declared.kept} | self._kept
+            kept = [name for name in names & resolved.keys() if getattr(self, name, "auto") == "auto"]
             params |= {name: self._fitted_params[name] for name in kept}
         return Setup(units, params, source, target)
 
-    def _of_next_part(self) -> dict[str, Any]:
+    def _parameters_of_next_part(self) -> dict[str, Any]:
         """Return the parameters of the next part of a stream."""
-        params, valid = dict(self._fitted_params), self._valid()
-        for name, value in self._values().items():
-            in_streams = valid[name].in_streams
+        params, declared = dict(self._fitted_params), self._flat_parameters()
+        for name, value in self._flat_values().items():
+            in_streams = declared[name].in_streams
             is_auto = isinstance(value, str) and value == "auto"
             if in_streams is InStreams.UNUSED or is_auto or repr(value) == repr(params[name]):
                 continue
             if in_streams is InStreams.FIXED:
                 raise ValueError(
-                    f"{name} must stay {params[name]!r}, as in the first part of the stream, got {value!r}; begin anew "
-                    f"with fit"
+                    f"{name} must remain {params[name]!r}, its value in the first call of partial_fit, got {value!r}; "
+                    f"call fit to train with another value"
                 )
             params[name] = value
         return params
@@ -236,29 +235,29 @@ class Preparation(Fitted, BaseEstimator, ABC):
     def _units_of(self, laws: Laws) -> Units:
         source, target = laws
         check_cost(self._cost, source.rows, target.rows)
-        reduce = not _has_networks(self.get_params(deep=False))
-        of = partial(Units.of, v=source.weights, w=target.weights, cost=self._cost, reduce=reduce)
-        units = of(source.rows, target.rows)
-        bounds = [bounds_of(law.rows, law.order, units.scale) for law in laws]
-        if not self._clips or all(each is None for each in bounds):
+        reduce = not _has_custom_networks(self.get_params(deep=False))
+        units_of = partial(Units.of, v=source.weights, w=target.weights, cost=self._cost, reduce=reduce)
+        units = units_of(source.rows, target.rows)
+        source_bounds, target_bounds = (outlier_bounds(law.rows, law.order, units.scale) for law in laws)
+        if not self._clips or (source_bounds is None and target_bounds is None):
             return units
-        units = of(*(clipped(law.rows, each) for law, each in zip(laws, bounds, strict=True)))
-        return replace(units, source_bounds=bounds[0], target_bounds=bounds[1])
+        units = units_of(clipped(source.rows, source_bounds), clipped(target.rows, target_bounds))
+        return replace(units, source_bounds=source_bounds, target_bounds=target_bounds)
 
-    def _units_of_the_last_fit(self, laws: Laws) -> Units:
+    def _units_of_last_fit(self, laws: Laws) -> Units:
         units, n_features = self.units_, laws[0].rows.shape[1]
         if len(units.source_centre) != n_features:
             raise ValueError(
-                f"warm_start=True needs the {len(units.source_centre)} columns of the previous fit, got {n_features}; "
-                f"pass warm_start=False"
+                f"warm_start=True requires the {len(units.source_centre)} columns of the previous fit, got "
+                f"{n_features} columns; pass warm_start=False"
             )
         check_cost(self._cost, *(law.rows for law in laws))
-        if not units.cover(*(law.some().rows for law in laws)):
+        source, target = (law.subsample().rows for law in laws)
+        if not units.cover(source, target):
             raise ValueError(
-                "warm_start=True and partial_fit need rows in the directions in which those of the previous fit "
-                "varied, and the same centre beside them; pass warm_start=False and call fit"
+                "warm_start=True and partial_fit require rows that vary only in the directions of the previous fit and "
+                "are unchanged in all other directions; pass warm_start=False and call fit"
             )
-        source, target = (law.some().rows for law in laws)
         warn_of_other_units(units.from_source(source), units.from_target(target))
         return units
 
@@ -268,31 +267,31 @@ def attributes_of(cls: type[Preparation]) -> frozenset[str]:
     return cls._own_attributes
 
 
-def named(name: str, group: Mapping[str, T]) -> dict[str, T]:
+def flat_names(name: str, group: Mapping[str, T]) -> dict[str, T]:
     """Return the entries of a group by flat names.
 
-    What a group calls ``name`` has the name of the group's parameter.
+    The entry ``name`` of a group takes the name of the grouping parameter; the other entries keep their names.
     """
-    return {name if each == "name" else each: value for each, value in group.items()}
+    return {name if key == "name" else key: value for key, value in group.items()}
 
 
-def _has_networks(params: Mapping[str, Any]) -> bool:
-    """Whether any network is the user's own."""
+def _has_custom_networks(params: Mapping[str, Any]) -> bool:
+    """Return whether any network is custom."""
     return any(callable(params.get(name)) for name in NETWORKS)
 
 
 def is_built_in(params: Mapping[str, Any]) -> bool:
-    """Return whether networks and cost are this package's.
+    """Return whether networks and cost are built in.
 
-    These work in double precision, and compute nothing on the host.
+    These support double precision and do not synchronise with the host.
     """
-    return not _has_networks(params) and as_cost(params.get("cost", "sqeuclidean")).homogeneous
+    return not _has_custom_networks(params) and as_cost(params.get("cost", "sqeuclidean")).homogeneous
 
 
 def seeded_generator(random_state: Any, device: torch.device, steps_before: int = 0) -> Generator:
     """Return a seeded generator on a device.
 
-    Each part of a stream gets another one.
+    The seed of each part of a stream is different, because it depends on `steps_before`.
     """
-    seed = int(check_random_state_of(random_state).randint(np.iinfo(np.int32).max))
+    seed = int(as_random_state(random_state).randint(np.iinfo(np.int32).max))
     return Generator(device).manual_seed(seed + steps_before)

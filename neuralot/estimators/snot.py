@@ -18,91 +18,101 @@ from neuralot.solve.problem import Problem
 class SNOTTransport(GameTransport):
     r"""Semi-dual neural optimal transport (SNOT): OTM and OTM-s.
 
-    A deterministic map, or a stochastic map with a noise input.
+    The transport is a deterministic map, or a stochastic map with a noise input.
 
     .. math:: \sup_V \inf_T \; E_\mu[c(x, T(x)) - V(T(x))] + E_\nu[V(y)]
 
-    Fast and accurate for sources with a density. Where the source lives on a low-dimensional set the game has
-    spurious solutions, which are no transport: use `OTPTransport` there.
+    SNOT is fast and accurate for sources with a density. For a source on a low-dimensional set, the max-min problem may
+    have spurious solutions whose map is not a transport map: use `OTPTransport` for such a source.
 
     Parameters
     ----------
     noise_dim : int, default=0
-        Width of the map's noise input. Above 0 the method is OTM-s, in the network form, and `transform` averages over
-        16 noise vectors.
+        Dimension of the noise input of the map. With 0, the map is deterministic. With a larger value, the method is
+        OTM-s, the map has the network form, and `transform` averages over 16 noise vectors.
     map_form : {'auto', 'gradient', 'network'} or callable ``n_features -> torch.nn.Module``, default='auto'
-        ``'gradient'``: the map comes from a potential's gradient, both directions are learned, and `inverse_transform`
-        exists. ``'network'``: a free network, the papers' form, for any cost. A callable: your own network as the map,
-        (n, d) to (n, d), or with noise (n, d), (n, noise_dim) to (n, d). ``'auto'`` is the gradient form for the
-        squared Euclidean cost without noise input, else the network form.
+        Form of the map. ``'gradient'``: the map is derived from the gradient of a potential, both directions are
+        learned, and `inverse_transform` is available. ``'network'``: the map is an unconstrained network, as in the
+        papers, and any cost is possible. A function that returns a custom network for the map, (n, d) to (n, d), or
+        with noise (n, d) and (n, noise_dim) to (n, d), also selects the network form. ``'auto'`` is the gradient form
+        for the squared Euclidean cost without noise input, and otherwise the network form.
     potential_network : callable ``n_features -> torch.nn.Module`` or None, default=None
-        Your own network as the potential, (n, d) to (n,) or (n, 1). Potentials are Kantorovich's: in the gradient form
-        the map is ``x - grad f(x) / 2``.
+        Function that returns a custom network for the potential, (n, d) to (n,) or (n, 1). None uses a built-in
+        network. Potentials are Kantorovich potentials: in the gradient form with the squared Euclidean cost, the map is
+        ``x - grad f(x) / 2``.
     cost : 'sqeuclidean', `neuralot.costs.Cost` or callable, default='sqeuclidean'
-        ``Lp(1.5)``, or a function of paired rows (n, d), (n, d) -> (n,) in torch and in the data's units.
+        Transport cost: squared Euclidean, a cost such as ``Lp(1.5)``, or a torch function of paired rows in the units
+        of the data, (n, d) and (n, d) to (n,).
     critic_loss : CriticLoss or None, default=None
-        The regularisers of the potentials' loss; None is ``CriticLoss()``.
+        Regularisers in the loss of the potentials. None is ``CriticLoss()``.
     optimizer : {'muon', 'adam'} or Optimizer, default='muon'
-        What updates the weights. `Optimizer` also sets the weight decay, the number of updates of the map per update of
-        the potential, and whether torch compiles the step.
+        Optimiser of the weights. An `Optimizer` also sets the weight decay, the number of updates of the map per update
+        of the potential, and whether torch compiles the training step.
     batch_size : int or 'auto', default='auto'
-        Rows of each side per update, a stratified sample from 32 768 rows on. ``'auto'`` is 256, and from so many rows
-        on 1024, or 512 from 64 features on. With `max_time` on a CPU a few steps are timed, and it is the largest power
-        of two from 64 to 4096 for which there is time for 1000 steps, and for 2.5 steps per row.
+        Number of rows of each sample per step. From 32 768 rows on, a batch is a stratified sample. ``'auto'`` is 256;
+        if both samples have at least 32 768 rows, it is 1024, or 512 from 64 features on. With `max_time`, a few steps
+        are timed, and the batch size is the largest power of two from 64 to 4096 that leaves time for 1000 steps and
+        for 2.5 steps per row of the batch.
     early_stopping : bool, default=False
-        End the fit when the energy distance between held-out images and held-out target rows stops falling, and
-        keep the best weights.
+        Whether to end the fit when the energy distance between held-out target rows and the images of held-out source
+        rows stops decreasing. The weights with the smallest distance are restored.
     n_iter_no_change : int, default=500
-        Steps without an improvement of at least `tol` after which the fit ends early; looked at in every record.
+        Number of steps without an improvement of at least `tol` after which early stopping ends the fit. The distance
+        is computed at every record.
     tol : float, default=1e-4
-        In standardised units.
+        Smallest decrease of the distance, in standardised units, that counts as an improvement.
     warm_start : bool, default=False
-        Begin from the weights and the scaling of the previous fit; its networks must be the same.
+        Whether `fit` continues from the weights and the units of the previous fit, which must have the same networks.
     hidden_layer_sizes : tuple of int or 'auto', default='auto'
-        Of every network; ``'auto'`` is (64, 64, 64) below 16 features, else (128, 128, 128). On a CPU, in the
-        gradient form and with ``batch_size='auto'``, it is (256, 256, 256) from 64 features and 262 144 rows on where
-        `max_time` allows 6000 steps of 1024 rows.
+        Sizes of the hidden layers of each network. ``'auto'`` is (64, 64, 64) below 16 features, and (128, 128, 128)
+        otherwise. In the gradient form with ``batch_size='auto'``, it is (256, 256, 256) from 64 features and 262 144
+        rows on if `max_time` allows 6000 steps of 1024 rows.
     activation : {'auto', 'celu', 'gelu', 'relu', 'silu', 'softplus', 'tanh'}, default='auto'
-        ``'auto'`` is ``'tanh'`` for two features and at least 32 768 rows, else ``'silu'``.
+        Activation function of the networks. ``'auto'`` is ``'tanh'`` for at most two features and at least 32 768 rows
+        in each sample, and ``'silu'`` otherwise.
     max_iter : int or 'auto', default='auto'
-        Updates of the potential; ``'auto'`` is 1200, or no limit beside `max_time`.
+        Number of steps, that is, updates of the potential. ``'auto'`` is 1200, or unlimited if `max_time` is given.
     max_time : float or None, default=None
-        Seconds after which the fit ends; its schedules follow the budget that is used up first. Two fits that it ends
-        are not bit-equal.
+        Time limit of the fit in seconds. If `max_iter` is given too, the schedules follow the budget that is used up
+        first. Fits that end at the time limit are not reproducible bit by bit.
     learning_rate_init : float or 'auto', default='auto'
-        Adam's first rate; Muon's is 10 times that. Both follow a cosine to zero. ``'auto'`` is 0.008 below 16
-        features, 0.006 up to 64, and then falls as 1 / n_features. From 3 to 63 features it also falls with the root of
-        the steps beyond 1200, to a half at 4800, where `max_iter` tells them, or `max_time` and a batch of our own.
+        Initial learning rate of Adam. That of Muon is 10 times as large. Both follow a cosine schedule to zero.
+        ``'auto'`` is 0.008 below 16 features, 0.006 up to 64 features, and then proportional to 1 / n_features. From 3
+        to 63 features, it is multiplied by the square root of 1200 / n_steps for more than 1200 steps, and by 0.5 for
+        more than 4800. This requires that the number of steps is known, from `max_iter` or from `max_time` with
+        ``batch_size='auto'``.
     validation_fraction : float, default=0.1
-        Share of each sample held out for early stopping.
+        Fraction of each sample that early stopping holds out.
     device : 'auto', 'cpu', 'cuda' or torch.device, default='auto'
-        ``'auto'`` is a GPU where torch sees one.
+        Device of the fit. ``'auto'`` is a GPU if torch finds one, and otherwise the CPU.
     random_state : int, RandomState instance or None, default=None
-        Seeds weights, batches and noise; the same int gives the same bits.
+        Seed of the initial weights, the batches and the noise. The same int gives identical results, bit by bit.
     verbose : bool or int, default=False
-        Show time left, losses, smoothing level and discrepancy in a progress bar (with rich, where installed).
+        Whether to show a progress bar with the remaining time, the losses, and the discrepancy. The bar uses rich if
+        installed.
     callbacks : list of callable ``(step, problem, record) -> bool`` or None, default=None
-        Called at every record, about fifty times per fit; True ends it.
+        Functions that are called at every record, about fifty times per fit. If one returns True, the fit ends.
 
     Attributes
     ----------
     problem_ : neuralot.solve.problem.Problem
-        The fitted method, for torch users; it sees standardised rows.
+        The fitted method, for use with torch. Its inputs and outputs are standardised rows.
     units_ : neuralot.estimators.units.Units
-        The centres, the common scale and the directions that standardise source and target.
+        Centres, common scale and directions that standardise source and target.
     history_ : list of dict
-        About fifty records: ``step``, ``seconds``, ``progress``, the players' losses, and ``discrepancy``, the
-        energy distance between images and target rows, in standardised units. Where the affine map was taken
-        instead of what was learned, the last one has its discrepancy as ``affine``.
+        About fifty records with ``step``, ``seconds``, ``progress``, the loss of each player, and ``discrepancy``, the
+        energy distance between images and target rows in standardised units. If the affine map replaced the learned
+        map, the last record also has ``affine``, the discrepancy of the affine map.
     n_iter_ : int
-        Steps made.
+        Number of steps made.
     status_ : neuralot.solve.status.Status
-        How the fit ended, a value with a ``message``.
+        How the fit ended, with a ``message``.
     transport_cost_ : float
         Mean cost between source rows and their images, in the data's units.
     n_features_in_ : int
+        Number of features.
     feature_names_in_ : ndarray of shape (n_features,)
-        Where the source has column names.
+        Column names of the source, if it has any.
 
     References
     ----------
@@ -123,7 +133,7 @@ class SNOTTransport(GameTransport):
     >>> bool(np.abs(transport.transform(X).mean(axis=0) - Y.mean(axis=0)).max() < 0.5)
     True
 
-    The papers' plain settings:
+    The settings of the papers, without regularisation:
 
     >>> plain = SNOTTransport(
     ...     map_form="network",
@@ -136,9 +146,9 @@ class SNOTTransport(GameTransport):
 
     noise_dim: int = parameter(integer(0), default=0)
 
-    # of few rows a fit learns their noise, and that of batches keeps it from it
+    # with few rows, the noise of independent batches reduces overfitting
     _stratified_from: ClassVar = MANY_ROWS
-    _advice: ClassVar = " If the source lies on a thin set, SNOT has spurious solutions: use OTPTransport."
+    _advice: ClassVar = " If the source lies on a low-dimensional set, SNOT has spurious solutions: use OTPTransport."
 
     def _resolved(self, rows: Tensor, n_source: int, n_target: int) -> dict[str, Any]:
         squared = isinstance(self._cost, SquaredEuclidean)
@@ -146,8 +156,8 @@ class SNOTTransport(GameTransport):
         return self._training(rows.shape[1], n_source, n_target, usual_decay)
 
     def _sizes_of_long_fits(self, n_features: int, n_rows: int, n_draws: float) -> tuple[int, ...] | None:
-        is_chosen_here = self.hidden_layer_sizes == "auto" and self.potential_network is None
-        return sizes_of_long_fits(n_features, n_rows, n_draws) if is_chosen_here else None
+        is_auto = self.hidden_layer_sizes == "auto" and self.potential_network is None
+        return sizes_of_long_fits(n_features, n_rows, n_draws) if is_auto else None
 
     def _method(self, n_features: int, params: Any, cost: Cost, generator: Generator) -> Problem:
         return SNOT(n_features, self._form(n_features, params, cost, generator))

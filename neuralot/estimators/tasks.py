@@ -1,6 +1,6 @@
-"""Support of scikit-learn's callbacks, `sklearn.callback`.
+"""Support for scikit-learn's callbacks, `sklearn.callback`.
 
-They exist from scikit-learn 1.9 on. Each record of a fit is a task of theirs.
+They require scikit-learn 1.9 or later. Each record of a fit is one task.
 """
 
 from __future__ import annotations
@@ -30,27 +30,29 @@ except ImportError:  # scikit-learn before 1.9
 
 
 class Tasks:
-    """Callback of the loop that calls scikit-learn's callbacks.
+    """Callback of the training loop that calls scikit-learn's callbacks.
 
-    It calls those set on a transport at the beginning and end of its fit, and at each record.
+    These are the callbacks that are set on the transport. They are called at the beginning and end of the fit, and at
+    each record.
 
     Parameters
     ----------
     transport : estimator
-    X, y : the samples, as given to `fit`
+    X, y : array-like
+        The samples, as passed to `fit`.
     metadata : dict
-        Other arguments of `fit`, for callbacks that score.
+        The other arguments of `fit`, for callbacks that score.
     """
 
     def __init__(self, transport: Any, X: Any, y: Any, metadata: dict[str, Any]) -> None:
         self.transport = transport
         metadata = {name: value for name, value in metadata.items() if value is not None}
-        if y is None:  # callbacks score only with a y; the target sample can take its place
+        if y is None:  # callbacks only score if there is a y
             y = metadata.pop("X_target", None)
-        self.given = {"X": X, "y": y, "metadata": metadata}
-        # one task per record, and one for the rest of the fit after the last record
+        self.arguments = {"X": X, "y": y, "metadata": metadata}
+        # one task per record, and one for the remaining fit after the last record
         self.fit = transport._init_callback_context(max_subtasks=N_RECORDS + 2)
-        self.fit.call_on_fit_task_begin(estimator=transport, **self.given)
+        self.fit.call_on_fit_task_begin(estimator=transport, **self.arguments)
         self.fitted: dict[str, Any] = {}
 
     def begin(self, fitted: dict[str, Any]) -> Tasks:
@@ -60,20 +62,20 @@ class Tasks:
         """
         self.fitted = fitted
         self.task = self.fit.subcontext(task_name="record")
-        self.task.call_on_fit_task_begin(estimator=self.transport, **self.given)
+        self.task.call_on_fit_task_begin(estimator=self.transport, **self.arguments)
         return self
 
     def __call__(self, step: int, problem: Problem, record: Record) -> bool:
-        # a copy, as the training of this problem continues
+        # a copy, because training continues to change the problem
         stop = self._end(self.task, lambda: self.fitted | {"problem_": copy.deepcopy(problem).requires_grad_(False)})
         self.begin(self.fitted)
         return stop
 
     def end(self) -> None:
-        """End the fit, once the transport has its fitted attributes."""
+        """End the fit, after the fitted attributes have been set."""
         self.task.call_on_fit_task_end(estimator=self.transport)
         self._end(self.fit, lambda: dict(vars(self.transport)))
 
     def _end(self, task: Any, attributes: Callable[[], dict[str, Any]]) -> bool:
         hook = task.call_on_fit_task_end
-        return bool(hook(estimator=self.transport, reconstruction_attributes=attributes, **self.given))
+        return bool(hook(estimator=self.transport, reconstruction_attributes=attributes, **self.arguments))

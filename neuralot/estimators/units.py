@@ -1,4 +1,4 @@
-"""Standardised coordinates, and images of rows under a fitted problem."""
+"""Standardised coordinates, and the mapping of rows in blocks."""
 
 from __future__ import annotations
 
@@ -19,41 +19,46 @@ from neuralot.solve.problem import Problem
 
 # centres and scales are rounded to this many binary digits, so that the order of summation does not change the units
 BITS = 12
-# a direction varies if its variance is above this share of the largest and above the rounding errors of distant rows
-NEGLIGIBLE = 1e-12
+# a direction varies if its variance is above this share of the largest one and above the rounding errors
+MIN_VARIANCE = 1e-12
 ROUNDING = 4.0
-MOST_FEATURES = 2048
-# sums are taken in blocks: a float64 copy of a large sample would exceed the sample and the cache in size
+MAX_FEATURES = 2048
+# sums are computed in blocks, because a float64 copy of a large sample needs much memory and does not fit in the cache
 NUMBERS_PER_BLOCK = 2**16
-# a sample has outliers if some rows are FAR_OUTSIDE interquartile ranges from the medians, less than a share FEW
-# more than AT_MOST, and its scale is above LARGE_SHARE times these ranges; rows are then clipped to AT_MOST ranges
-FAR_OUTSIDE, LARGE_SHARE, AT_MOST = 100, 10.0, 10
-FEW, FEW_ROWS = 0.05, 2000
+# a sample has outliers if some rows are farther than OUTLIER_RANGES interquartile ranges from the medians, fewer than
+# the share MAX_CLIPPED are farther than CLIP_RANGES, and its scale is above SCALE_RANGES times these ranges; rows are
+# then clipped to CLIP_RANGES
+OUTLIER_RANGES, SCALE_RANGES, CLIP_RANGES = 100, 10.0, 10
+MAX_CLIPPED, QUANTILE_ROWS = 0.05, 2000
+
+MapFunction = Callable[[Problem, Tensor], Tensor]
+RowTransform = Callable[[np.ndarray], np.ndarray]
+ImageTransform = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True)
 class Units:
     """Standardised coordinates of source and target.
 
-    They are x -> B'(x - source_centre) / scale and y -> B'(y - target_centre) / scale. A common scale and, for the
-    squared Euclidean cost, two centres do not change the optimal plan. Smoothing levels, learning rates and networks
-    are then independent of units. Other costs have one common centre.
+    They are x -> B'(x - source_centre) / scale and y -> B'(y - target_centre) / scale. For the squared Euclidean cost,
+    separate centres and a common scale do not change the optimal plan. For other costs, source and target have one
+    common centre. Smoothing levels, learning rates and networks are then independent of the units of the data.
 
-    B is a basis of the directions in which the laws vary. If these are not all directions (constant columns, a plane in
-    a large space), the problem has fewer dimensions, for the squared Euclidean cost: the other directions contribute
-    only the displacement between the centres, and the component of a row outside of B is moved by this displacement.
+    B is a basis of the directions in which the laws vary. For the squared Euclidean cost, the problem is restricted to
+    these directions, which are not all directions if columns are constant or if the laws lie in a subspace. In the
+    other directions, a row is shifted by the difference of the centres.
 
     Attributes
     ----------
     source_centre, target_centre : ndarray of shape (n_features,)
     scale : float
-        About the root of the mean variance per direction, over source and target.
+        Approximately the root of the mean variance per direction, over source and target.
     cost_level : float
         Mean cost of random pairs; 1 for a homogeneous cost, whose size follows from `scale`.
     basis : ndarray of shape (n_features, n_directions) or None
         B, with orthonormal columns; None for the identity.
     source_bounds, target_bounds : ndarray of shape (2, n_features) or None
-        Rows are clipped to these bounds if a few rows are far outliers; see `bounds_of`.
+        Bounds to which rows are clipped if the sample has outliers; see `outlier_bounds`.
     """
 
     source_centre: np.ndarray
@@ -76,14 +81,14 @@ class Units:
         centres = _mean(X, v), _mean(Y, w)
         if not cost.shift_invariant_plan:
             centres = ((centres[0] + centres[1]) / 2,) * 2
-        laws = [(X, v, centres[0]), (Y, w, centres[1])]
-        spread = _spread(laws)
-        basis = _span(laws, spread) if reduce and cost.shift_invariant_plan else None
+        samples = [(X, v, centres[0]), (Y, w, centres[1])]
+        deviation = _deviation(samples)
+        basis = _varying_directions(samples, deviation) if reduce and cost.shift_invariant_plan else None
         if basis is not None:
-            spread *= np.sqrt(basis.shape[0] / basis.shape[1])
-        scale = _rounded(spread)
-        source_centre, target_centre = (_on_grid(centre, scale * 2.0**-BITS, basis) for centre in centres)
-        level = 1.0 if cost.homogeneous else _level(cost, X, Y, v, w)
+            deviation *= np.sqrt(basis.shape[0] / basis.shape[1])
+        scale = _rounded(deviation)
+        source_centre, target_centre = (_rounded_centre(centre, scale * 2.0**-BITS, basis) for centre in centres)
+        level = 1.0 if cost.homogeneous else _mean_cost(cost, X, Y, v, w)
         return cls(source_centre, target_centre, scale, level, basis)
 
     @property
@@ -103,8 +108,8 @@ class Units:
         return self._covers(Y, self.target_centre)
 
     def _covers(self, rows: np.ndarray, centre: np.ndarray) -> bool:
-        beside = np.abs(self._residual(rows, centre)).max()
-        return bool(beside <= 1e-3 * max(self.scale, np.abs(rows - centre).max()))
+        residual = np.abs(self._residual(rows, centre)).max()
+        return bool(residual <= 1e-3 * max(self.scale, np.abs(rows - centre).max()))
 
     def cost(self, cost: Cost, device: torch.device) -> Cost:
         """Return the cost as a function of standardised rows."""
@@ -113,48 +118,49 @@ class Units:
 
     def from_source(self, X: np.ndarray) -> np.ndarray:
         """Return standardised source rows, float64 or float32 like `X`."""
-        return self._enter(clipped(X, self.source_bounds), self.source_centre)
+        return self._standardise(clipped(X, self.source_bounds), self.source_centre)
 
     def from_target(self, Y: np.ndarray) -> np.ndarray:
         """Return standardised target rows, float64 or float32 like `Y`."""
-        return self._enter(clipped(Y, self.target_bounds), self.target_centre)
+        return self._standardise(clipped(Y, self.target_bounds), self.target_centre)
 
     def to_source(self, X: np.ndarray, Y: np.ndarray | None = None) -> np.ndarray:
-        """Return standardised source rows in the user's coordinates.
+        """Return standardised source rows in the coordinates of the data.
 
-        The result has the dtype of `X`. If `X` are images of target rows `Y`, components of `Y` outside of the basis
-        are added.
+        The result has the dtype of `X`. If `X` are images of target rows `Y`, the components of `Y` outside of the
+        basis are added.
         """
-        return self._leave(X, self.source_centre) + self._residual(Y, self.target_centre)
+        return self._restore(X, self.source_centre) + self._residual(Y, self.target_centre)
 
     def to_target(self, Y: np.ndarray, X: np.ndarray | None = None) -> np.ndarray:
-        """Return standardised target rows in the user's coordinates.
+        """Return standardised target rows in the coordinates of the data.
 
-        The result has the dtype of `Y`. If `Y` are images of source rows `X`, components of `X` outside of the basis
-        are added.
+        The result has the dtype of `Y`. If `Y` are images of source rows `X`, the components of `X` outside of the
+        basis are added.
         """
-        return self._leave(Y, self.target_centre) + self._residual(X, self.source_centre)
+        return self._restore(Y, self.target_centre) + self._residual(X, self.source_centre)
 
-    def _enter(self, rows: np.ndarray, centre: np.ndarray) -> np.ndarray:
-        moved = (rows - centre) / self.scale  # (n, n_features)
-        return (moved if self.basis is None else moved @ self.basis).astype(rows.dtype, copy=False)
+    def _standardise(self, rows: np.ndarray, centre: np.ndarray) -> np.ndarray:
+        scaled = (rows - centre) / self.scale  # (n, n_features)
+        return (scaled if self.basis is None else scaled @ self.basis).astype(rows.dtype, copy=False)
 
-    def _leave(self, rows: np.ndarray, centre: np.ndarray) -> np.ndarray:
-        back = rows if self.basis is None else rows @ self.basis.T  # (n, n_features)
-        return (back * self.scale + centre).astype(rows.dtype, copy=False)
+    def _restore(self, rows: np.ndarray, centre: np.ndarray) -> np.ndarray:
+        scaled = rows if self.basis is None else rows @ self.basis.T  # (n, n_features)
+        return (scaled * self.scale + centre).astype(rows.dtype, copy=False)
 
     def _residual(self, rows: np.ndarray | None, centre: np.ndarray) -> Any:
         """Return components of rows outside of the basis, or 0."""
         if rows is None or self.basis is None:
             return 0
-        moved = rows - centre
-        return (moved - (moved @ self.basis) @ self.basis.T).astype(rows.dtype, copy=False)
+        centred = rows - centre
+        return (centred - (centred @ self.basis) @ self.basis.T).astype(rows.dtype, copy=False)
 
 
-def bounds_of(rows: np.ndarray, indices: np.ndarray, scale: float) -> np.ndarray | None:
+def outlier_bounds(rows: np.ndarray, indices: np.ndarray, scale: float) -> np.ndarray | None:
     """Return bounds for the columns of a sample with outliers.
 
-    A sample has outliers if a few rows are far outside and dominate its scale. The result is None for other samples.
+    A sample has outliers if a few rows are far from all others and dominate its scale. The result is None for other
+    samples.
 
     Parameters
     ----------
@@ -163,53 +169,53 @@ def bounds_of(rows: np.ndarray, indices: np.ndarray, scale: float) -> np.ndarray
     indices : ndarray of shape (k,)
         Indices of the rows to use.
     scale : float
-        About the root of the mean variance per column.
+        Approximately the root of the mean variance per column.
 
     Returns
     -------
     ndarray of shape (2, n_features)
-        `AT_MOST` interquartile ranges below and above the medians, if some rows are more than `FAR_OUTSIDE` ranges
-        away.
+        `CLIP_RANGES` interquartile ranges below and above the medians, if some rows are more than `OUTLIER_RANGES`
+        ranges away.
     """
-    few = rows[indices[np.linspace(0, len(indices) - 1, min(len(indices), FEW_ROWS)).astype(int)]]
-    low, middle, high = np.percentile(few, [25, 50, 75], axis=0)
-    spread = high - low
-    varies = spread > 0
-    if not varies.any() or scale <= LARGE_SHARE * float(np.sqrt(np.mean(spread**2))):
+    subsample = rows[indices[np.linspace(0, len(indices) - 1, min(len(indices), QUANTILE_ROWS)).astype(int)]]
+    lower, median, upper = np.percentile(subsample, [25, 50, 75], axis=0)
+    ranges = upper - lower
+    varies = ranges > 0
+    if not varies.any() or scale <= SCALE_RANGES * float(np.sqrt(np.mean(ranges**2))):
         return None
-    distances = (np.abs(rows[:, varies] - middle[varies]) / spread[varies])[indices].max(axis=1)
-    if not ((distances > FAR_OUTSIDE).any() and np.mean(distances > AT_MOST) < FEW):
+    distances = (np.abs(rows[:, varies] - median[varies]) / ranges[varies])[indices].max(axis=1)
+    if not ((distances > OUTLIER_RANGES).any() and np.mean(distances > CLIP_RANGES) < MAX_CLIPPED):
         return None
-    reach = np.where(varies, AT_MOST * spread, np.inf)
-    return np.stack([middle - reach, middle + reach])
+    margin = np.where(varies, CLIP_RANGES * ranges, np.inf)
+    return np.stack([median - margin, median + margin])
 
 
 def clipped(rows: np.ndarray, bounds: np.ndarray | None) -> np.ndarray:
-    """Clip rows to the bounds of the columns, if any."""
+    """Return rows, clipped to the bounds of their columns."""
     return rows if bounds is None else rows.clip(*bounds).astype(rows.dtype, copy=False)
 
 
 def _blocks(X: np.ndarray, weights: np.ndarray, centre: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield blocks of centred rows with their weights.
 
-    The rows are float64; rows without weight are left out.
+    The rows are float64; rows of weight 0 are omitted.
     """
     for block in gen_batches(len(X), max(1, NUMBERS_PER_BLOCK // X.shape[1])):
-        rows, some = X[block], weights[block]
-        kept = some > 0
-        if not kept.all():
-            rows, some = rows[kept], some[kept]
-        yield rows - centre, some
+        rows, w = X[block], weights[block]
+        is_positive = w > 0
+        if not is_positive.all():
+            rows, w = rows[is_positive], w[is_positive]
+        yield rows - centre, w
 
 
 def _mean(X: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    # a first row is subtracted, so that a large common offset does not cost digits
+    # one row is subtracted first, so that a large common offset does not cause rounding errors
     first = X[np.argmax(weights > 0)].astype(np.float64)
     total = sum(w @ rows for rows, w in _blocks(X, weights, first))
     return first + total / weights.sum()
 
 
-def _on_grid(centre: np.ndarray, grid: float, basis: np.ndarray | None) -> np.ndarray:
+def _rounded_centre(centre: np.ndarray, grid: float, basis: np.ndarray | None) -> np.ndarray:
     """Round the coordinates of a centre to multiples of `grid`.
 
     Components outside of the basis are not rounded.
@@ -220,10 +226,10 @@ def _on_grid(centre: np.ndarray, grid: float, basis: np.ndarray | None) -> np.nd
     return basis @ (np.round(inside / grid) * grid) + (centre - basis @ inside)
 
 
-def _spread(samples: list[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> float:
+def _deviation(samples: list[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> float:
     """Return the root of the mean variance per column.
 
-    The mean is over all samples; the result is 1 if nothing varies.
+    The mean is over all samples. The result is 1 if all rows are equal.
     """
     largest = max(float(np.abs(rows).max(initial=0.0)) for sample in samples for rows, _ in _blocks(*sample))
     if largest == 0:
@@ -232,52 +238,54 @@ def _spread(samples: list[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> float:
         sum(float(w @ ((rows / largest) ** 2).mean(axis=1)) for rows, w in _blocks(*sample)) / sample[1].sum()
         for sample in samples
     ]
-    spread = largest * float(np.sqrt(np.mean(squares)))
-    return spread if spread > 0 else 1.0
+    deviation = largest * float(np.sqrt(np.mean(squares)))
+    return deviation if deviation > 0 else 1.0
 
 
-def _span(samples: list[tuple[np.ndarray, np.ndarray, np.ndarray]], scale: float) -> np.ndarray | None:
+def _varying_directions(samples: list[tuple[np.ndarray, np.ndarray, np.ndarray]], scale: float) -> np.ndarray | None:
     """Return an orthonormal basis of the directions of variation.
 
-    These are the directions in which any of the samples varies. The result is None if all directions vary, if none
-    does, if there are too few rows to tell, or if there are more than `MOST_FEATURES` features. The basis depends on
-    the directions only, not on their variances. A column that is orthogonal to all others is kept as a basis vector.
+    These are the directions in which any of the samples varies. The result is None if the samples vary in all
+    directions or in none, if there are too few rows to decide, or if there are more than `MAX_FEATURES` features. The
+    basis depends on the directions only, not on their variances. A column that is orthogonal to all others is a basis
+    vector.
     """
     n_features = samples[0][0].shape[1]
-    if n_features > MOST_FEATURES:
+    if n_features > MAX_FEATURES:
         return None
     rounding = ROUNDING * max(float(np.abs(centre).max() * np.finfo(X.dtype).eps) for X, _, centre in samples) / scale
-    few = [(X[some], w[some], centre) for X, w, centre in samples for some in [spaced(w, min(4 * n_features, len(w)))]]
-    for each in (few, samples):  # if a few rows vary in all directions, all rows do
-        variances, vectors = np.linalg.eigh(_gram(each, scale))
-        varying = variances > max(NEGLIGIBLE * variances[-1], rounding**2)
+    n_rows = 4 * n_features
+    subsamples = [(X[i], w[i], centre) for X, w, centre in samples for i in [spaced(w, min(n_rows, len(w)))]]
+    for each in (subsamples, samples):  # if the subsamples vary in all directions, so do the samples
+        variances, vectors = np.linalg.eigh(_covariance(each, scale))
+        varying = variances > max(MIN_VARIANCE * variances[-1], rounding**2)
         if varying.all() or not varying.any():
             return None
     if 2 * varying.sum() > min(len(np.unique(projection(X)[w > 0])) for X, w, _ in samples):
-        return None  # too few rows to tell: other rows of the same law may vary there
-    onto = (vectors[:, varying] @ vectors[:, varying].T).round(9) + 0.0
-    basis, triangle, _ = scipy.linalg.qr(onto, pivoting=True)
+        return None  # too few rows: other rows of the same law may vary in other directions
+    projector = (vectors[:, varying] @ vectors[:, varying].T).round(9) + 0.0
+    basis, triangle, _ = scipy.linalg.qr(projector, pivoting=True)
     basis = (basis * np.sign(np.diag(triangle)))[:, : varying.sum()]
     return np.where(np.abs(basis) < 1e-8, 0.0, basis)
 
 
-def _gram(samples: list[tuple[np.ndarray, np.ndarray, np.ndarray]], scale: float) -> np.ndarray:
-    """Return the summed covariances of the samples divided by `scale`."""
-    gram = np.zeros((samples[0][0].shape[1],) * 2)
+def _covariance(samples: list[tuple[np.ndarray, np.ndarray, np.ndarray]], scale: float) -> np.ndarray:
+    """Return the sum of the samples' covariances, divided by `scale^2`."""
+    covariance = np.zeros((samples[0][0].shape[1],) * 2)
     for sample in samples:
         for rows, w in _blocks(*sample):
             rows = rows / scale
-            gram += rows.T @ (rows * (w / sample[1].sum())[:, None])
-    return gram
+            covariance += rows.T @ (rows * (w / sample[1].sum())[:, None])
+    return covariance
 
 
-def _level(cost: Cost, X: np.ndarray, Y: np.ndarray, v: np.ndarray, w: np.ndarray) -> float:
-    x, y = (torch.from_numpy(rows).float() for rows in _some([(X, v), (Y, w)]))
+def _mean_cost(cost: Cost, X: np.ndarray, Y: np.ndarray, v: np.ndarray, w: np.ndarray) -> float:
+    x, y = (torch.from_numpy(rows).float() for rows in _random_rows([(X, v), (Y, w)]))
     level = float(cost(x, y).abs().mean())
     return level if level > 0 else 1.0
 
 
-def _some(samples: list[tuple[np.ndarray, np.ndarray]]) -> Iterator[np.ndarray]:
+def _random_rows(samples: list[tuple[np.ndarray, np.ndarray]]) -> Iterator[np.ndarray]:
     """Yield 1000 random rows per sample, independent of their order."""
     rng = np.random.default_rng(0)
     for rows, weights in samples:
@@ -293,24 +301,27 @@ def _rounded(value: float) -> float:
 
 ROWS_PER_BLOCK = 16_384
 
-Image = Callable[[Problem, Tensor], Tensor]
-Change = Callable[[np.ndarray], np.ndarray]
-Return = Callable[[np.ndarray, np.ndarray], np.ndarray]
-
 
 def map_rows(
-    problem: Problem, rows: np.ndarray, image: Image, enter: Change, leave: Return, out: np.ndarray, *, exact: bool
+    problem: Problem,
+    rows: np.ndarray,
+    image: MapFunction,
+    standardise: RowTransform,
+    restore: ImageTransform,
+    out: np.ndarray,
+    *,
+    exact: bool,
 ) -> np.ndarray:
-    """Map rows through a problem, block by block.
+    """Map rows with a fitted problem, block by block.
 
-    Fills `out` with `leave(image(problem, enter(rows)), rows)` and returns it. If `exact`, float64 rows on a CPU are
-    mapped in float64, others in float32.
+    Fills `out` with `restore(image(problem, standardise(rows)), rows)` and returns it. If `exact`, float64 rows are
+    mapped in float64 on a CPU. Otherwise rows are mapped in float32.
     """
     device = next(problem.parameters()).device
     dtype = torch.float64 if exact and rows.dtype == np.float64 and device.type == "cpu" else torch.float32
     with torch.inference_mode(False), torch.no_grad():
         problem = copy.deepcopy(problem).to(dtype)
         for block in gen_batches(len(rows), ROWS_PER_BLOCK):
-            moved = image(problem, torch.from_numpy(enter(rows[block])).to(device, dtype))
-            out[block] = leave(moved.cpu().numpy().astype(rows.dtype, copy=False), rows[block])
+            images = image(problem, torch.from_numpy(standardise(rows[block])).to(device, dtype))
+            out[block] = restore(images.cpu().numpy().astype(rows.dtype, copy=False), rows[block])
     return out

@@ -1,4 +1,4 @@
-"""Losses of the max-min game, and derivatives of potentials."""
+"""Losses of the max-min problem, and gradients of potentials."""
 
 from __future__ import annotations
 
@@ -12,20 +12,21 @@ from neuralot.costs import Cost
 from neuralot.defaults import default_gap_weight
 from neuralot.parameters import Settings, auto_or, number, parameter
 
-# the losses of the players, and the gradient of each in the player's trainable weights
+# the loss of each player, and its gradient with respect to the trainable weights of the player
 Gradients = tuple[dict[str, Tensor], dict[str, list[Tensor | None]]]
 
 
 def gradients_of(losses: dict[str, Tensor], networks: nn.ModuleDict) -> dict[str, list[Tensor | None]]:
-    """Gradient of each loss in its own network's weights.
+    """Gradient of each loss with respect to its network's weights.
 
-    The names of the losses are those of their networks. The sum of the losses is differentiated once, so no other loss
-    may have a gradient in these weights.
+    Only trainable weights count. Losses and networks have the same names. The sum of the losses is differentiated once,
+    so a loss must not have a gradient with respect to the weights of another network.
     """
     weights = {name: [weight for weight in networks[name].parameters() if weight.requires_grad] for name in losses}
     total = torch.stack(list(losses.values())).sum()
-    found = iter(torch.autograd.grad(total, [each for some in weights.values() for each in some], allow_unused=True))
-    return {name: list(islice(found, len(some))) for name, some in weights.items()}
+    all_weights = [weight for of_network in weights.values() for weight in of_network]
+    gradients = iter(torch.autograd.grad(total, all_weights, allow_unused=True))
+    return {name: list(islice(gradients, len(of_network))) for name, of_network in weights.items()}
 
 
 def map_loss(cost: Cost, x: Tensor, image: Tensor, V: nn.Module) -> Tensor:
@@ -42,21 +43,21 @@ class CriticLoss(Settings):
 
     .. math:: E[V(T(x))] - E[V(y)] + \lambda E[L_\tau(u)] + \gamma E|\nabla V(y)|^2 + \kappa E[\mathrm{gap}^2]
 
-    The images T(x) are fixed. With :math:`\lambda = \gamma = \kappa = 0` it is the plain loss of the papers.
+    The images T(x) are constants in this loss. With :math:`\lambda = \gamma = \kappa = 0` it is the loss of the papers.
 
     Parameters
     ----------
     expectile, expectile_weight : float
-        tau and lambda of ``lambda E L_tau(u)``, with ``L_tau(u) = |tau - 1[u <= 0]| u^2`` and u = c(x, T(x)) - V(T(x))
-        - c(x, y) + V(y). Here u > 0 means that y would be a better image of x than T(x), which is impossible for an
-        optimal pair. The term keeps V close to its c-transform. With lambda = 0, the objective is the plain one. Where
-        nothing is violated, u <= 0, the weight 1 - tau is a bias, so tau is close to 1.
+        tau and lambda of the expectile penalty ``lambda E L_tau(u)``, with ``L_tau(u) = |tau - 1[u <= 0]| u^2`` and
+        u = c(x, T(x)) - V(T(x)) - c(x, y) + V(y). If u > 0, then y is a better image of x than T(x), which is
+        impossible for optimal T and V. The penalty keeps V close to its c-transform; with lambda = 0 there is no
+        penalty. If u <= 0, nothing is violated, and the weight 1 - tau only adds bias, so tau should be close to 1.
     gradient_penalty : float
         gamma, the weight of E|grad V(y)|^2.
     gap_weight : float or 'auto'
-        kappa, the weight of the squared duality gap c(x, T(x)) - f(x) - g(T(x)), which is 0 for optimal potentials f
-        and g, and of that of the inverse map. Only where both directions are learned, in the gradient form. ``'auto'``
-        is 2 / n_features, at most 1, below 16 features, else 0.1.
+        kappa, the weight of the squared duality gap c(x, T(x)) - f(x) - g(T(x)) and of the squared gap of the inverse
+        map. The gaps are 0 for optimal potentials f and g. The weight is only used in the gradient form when both
+        directions are learned. ``'auto'`` is 2 / n_features, at most 1, below 16 features, and 0.1 otherwise.
 
     References
     ----------
@@ -69,7 +70,7 @@ class CriticLoss(Settings):
     >>> make_form(2, critic_loss=CriticLoss(expectile_weight=0.0)).critic_loss
     CriticLoss(expectile_weight=0.0)
 
-    The parameters of an estimator's loss are searched over by the names of scikit-learn:
+    The parameters of an estimator's loss have nested names, as in scikit-learn:
 
     >>> from neuralot import SNOTTransport
     >>> SNOTTransport().set_params(critic_loss__expectile=0.99).critic_loss.expectile
@@ -82,7 +83,7 @@ class CriticLoss(Settings):
     gap_weight: float | str = parameter(auto_or(number(0, closed=True)), default="auto")
 
     def gap_weight_for(self, n_features: int) -> float:
-        """Return the weight of the gap."""
+        """Return the weight of the squared duality gap."""
         return default_gap_weight(n_features) if isinstance(self.gap_weight, str) else self.gap_weight
 
     def __call__(self, cost: Cost, V: nn.Module, x: Tensor, image: Tensor, y: Tensor) -> Tensor:
@@ -99,8 +100,8 @@ class CriticLoss(Settings):
     ) -> Tensor:
         """Return the loss from values, costs and gradients.
 
-        The values V(T(x)) and V(y) and the costs c(x, T(x)) and c(x, y) have shape (n,), grad V(y) has shape (n, d). If
-        all have one more leading dimension, there is one loss per entry of it.
+        The values V(T(x)) and V(y) and the costs c(x, T(x)) and c(x, y) have shape (n,), grad V(y) has shape (n, d).
+        All may have an additional leading dimension; the result then has one loss for each of its entries.
         """
         loss = V_image.mean(-1) - V_y.mean(-1)
         if self.expectile_weight:
@@ -123,7 +124,7 @@ def evaluate(potential: nn.Module, x: Tensor) -> Tensor:
 def gradient(potential: nn.Module, x: Tensor, create_graph: bool = False) -> Tensor:
     """Gradient of a potential at each row, shape (n, d).
 
-    With `create_graph`, the result can be differentiated.
+    With `create_graph`, the gradient can be differentiated again.
     """
     with torch.enable_grad():
         if not x.requires_grad:
@@ -132,9 +133,9 @@ def gradient(potential: nn.Module, x: Tensor, create_graph: bool = False) -> Ten
 
 
 def value_and_gradient(potential: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
-    """Values and gradients of a potential at fixed rows.
+    """Values and gradients of a potential at constant rows.
 
-    They have shapes (n,) and (n, d), and are differentiable in the weights.
+    They have shapes (n,) and (n, d), and are differentiable with respect to the weights.
     """
     x = x.detach().requires_grad_()
     value = evaluate(potential, x)
