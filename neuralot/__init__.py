@@ -2,6 +2,7 @@
 
 from neuralot import datasets, metrics
 from neuralot.adaptation import DomainAdapter, TransportAdapter
+from neuralot.diagnostics import TransportReport, Verdict, diagnose
 from neuralot.estimators import Optimizer, OTNetTransport, OTPTransport, SNOTTransport
 from neuralot.estimators.files import load
 from neuralot.forms import CriticLoss
@@ -16,8 +17,11 @@ __all__ = [
     "Optimizer",
     "SNOTTransport",
     "TransportAdapter",
+    "TransportReport",
+    "Verdict",
     "__version__",
     "datasets",
+    "diagnose",
     "load",
     "metrics",
 ]

@@ -1,0 +1,338 @@
+"""Diagnosis of a transport from held-out rows, without a ground truth."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from sklearn.cluster import KMeans
+
+from neuralot.costs import Cost, SquaredEuclidean, as_cost
+from neuralot.diagnostics.report import Baseline, Marginal, Optimality, TransportReport, Verdict
+from neuralot.diagnostics.statistics import (
+    Estimate,
+    Sample,
+    conditional_spread,
+    energy_p_value,
+    exact_cost,
+    marginal_distance,
+    monotonicity_gap,
+    paired_cost,
+    spread,
+    violated_pairs,
+)
+from neuralot.divergences import Samples, as_masses, as_points, check_features, sinkhorn_divergence
+from neuralot.methods.smoothing import fills_its_span, intrinsic_dimension
+from neuralot.parameters import integer
+from neuralot.solve.status import Status
+
+# shares of the target's variance: what is right, and what a sample can decide
+TOLERANCE, RESOLUTION = 0.01, 0.02
+SPREAD_TOLERANCE = 0.1  # of the standard deviation
+SIGNIFICANT = 0.01
+MIN_ROWS = 40
+N_CELLS = 10
+ROWS_FOR_SINKHORN = 1000
+LARGE_RATIO = 100.0  # of the standard deviations of columns
+ROUNDING, FLAT = 1e-10, 1e-6
+SPLIT = 0.05  # conditional variance from which on mass splits
+
+
+def diagnose(
+    transport: Any,
+    X: Samples,
+    X_target: Samples,
+    *,
+    sample_weight: ArrayLike | None = None,
+    sample_weight_target: ArrayLike | None = None,
+    n_draws: int = 8,
+    max_rows: int = 2000,
+    random_state: int = 0,
+) -> TransportReport:
+    r"""Say whether a transport is right, without a ground truth.
+
+    A plan is optimal if its images have the law of the target and its support is c-cyclically monotone. Both are tested
+    on rows that the fit has not seen, with exact optimal transport between samples. The images are draws from the plan.
+
+    Parameters
+    ----------
+    transport : fitted transport, or callable
+        An estimator with `transform`, and with `sample` if it draws from a plan; or a function of rows, (n, d) to
+        (n, d). A `DomainAdapter` is diagnosed by its `transport_`.
+    X : array-like or Tensor of shape (n, d)
+        Held-out source rows. On rows of the fit the report is too favourable.
+    X_target : array-like or Tensor of shape (m, d)
+        Held-out target rows.
+    sample_weight, sample_weight_target : array-like of shape (n,) and (m,), optional
+        Masses of the rows.
+    n_draws : int, default=8
+        Draws of each row, for the conditional spread.
+    max_rows : int, default=2000
+        Rows of each side that are used, drawn at random. The time grows with their square.
+    random_state : int, default=0
+        Seeds the choice of rows, the draws and the permutations.
+
+    Returns
+    -------
+    TransportReport
+
+    Raises
+    ------
+    ValueError
+        If a sample is not finite and two-dimensional, the numbers of features differ, or weights are not valid.
+
+    References
+    ----------
+    Nietert and Goldfeld, "Estimation of optimal transport maps without regularity", arXiv 2512.09499.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from neuralot import diagnose
+    >>> rng = np.random.default_rng(0)
+    >>> X, Y = rng.normal(size=(500, 2)), rng.normal(size=(500, 2)) + 3
+    >>> diagnose(lambda rows: rows + 3, X, Y).verdict.name
+    'OPTIMAL'
+    >>> diagnose(lambda rows: 3 - rows, X, Y).verdict.name
+    'SPURIOUS'
+    """
+    for name, value in (("n_draws", n_draws), ("max_rows", max_rows)):
+        integer(1).check(name, value)
+    rng = np.random.default_rng(random_state)
+    source = _sample(X, sample_weight, "X", "sample_weight", max_rows, rng)
+    target = _sample(X_target, sample_weight_target, "X_target", "sample_weight_target", max_rows, rng)
+    check_features(X=source.rows, X_target=target.rows)
+    draws = _draws(transport, source.rows, n_draws, random_state)
+    cost = as_cost(getattr(transport, "cost", "sqeuclidean"))
+    unit = _unit(source, target)
+    marginal = _marginal(Sample(draws[0], source.masses), target, unit, rng)
+    optimality = _optimality(source, draws[0], target, cost, unit, marginal, rng)
+    baselines = {name: _baseline(source, images, target, cost, unit) for name, images in _free_maps(source, target)}
+    split = conditional_spread(draws, source.masses) / unit
+    is_thin = _is_thin(source, target)
+    early = _ended_early(transport)
+    verdict, reasons = _decide(marginal, optimality, min(len(source.rows), len(target.rows)), early, is_thin)
+    findings = [*_findings_of_data(X, source, target), *_findings_of_source(source, is_thin)]
+    findings += _findings_of_fit(marginal, baselines, split, early)
+    return TransportReport(
+        verdict,
+        tuple(reasons),
+        marginal,
+        optimality,
+        split,
+        baselines,
+        tuple(findings),
+        len(source.rows),
+        len(target.rows),
+        {"source": source.rows, "images": draws[0], "target": target.rows},
+        tuple(getattr(transport, "history_", ())),
+    )
+
+
+def _sample(
+    rows: Samples, weights: ArrayLike | None, name: str, weights_name: str, max_rows: int, rng: np.random.Generator
+) -> Sample:
+    """Check a sample, and draw at most `max_rows` of its rows."""
+    points = as_points(rows, name)
+    masses = as_masses(weights, weights_name, len(points))
+    chosen = rng.permutation(np.flatnonzero(masses > 0))[:max_rows]
+    return Sample(points[chosen], masses[chosen] / masses[chosen].sum())
+
+
+def _unit(source: Sample, target: Sample) -> float:
+    """The target's variance, or the source's if the target is constant up to rounding."""
+    for sample in (target, source):
+        if sample.variance > (ROUNDING * np.abs(sample.rows).max()) ** 2:
+            return sample.variance
+    return 1.0
+
+
+def _is_thin(source: Sample, target: Sample) -> bool:
+    """Whether the source has no density in the span of both samples."""
+    covariance = source.covariance + target.covariance
+    variances, axes = np.linalg.eigh(covariance)
+    if not variances.max() > 0:
+        return False
+    spanned = variances > FLAT * variances.max()
+    white = axes[:, spanned] / np.sqrt(variances[spanned])  # both covariances sum to the identity
+    if np.linalg.eigvalsh(white.T @ source.covariance @ white).min() < FLAT:
+        return True
+    return not fills_its_span(torch.from_numpy(source.rows @ axes[:, spanned]))
+
+
+def _draws(transport: Any, rows: np.ndarray, n_draws: int, random_state: int) -> np.ndarray:
+    """Draw images of rows, shape (n_draws, n, d)."""
+    transport = getattr(transport, "transport_", transport)
+    if hasattr(transport, "sample"):
+        draws = transport.sample(rows, n_draws, random_state)
+    else:
+        draws = (transport.transform if hasattr(transport, "transform") else transport)(rows)[None]
+    draws = np.asarray(draws, dtype=np.float64)
+    if draws.shape[1:] != rows.shape or not np.isfinite(draws).all():
+        raise ValueError(f"transport must return finite images of shape {rows.shape}, got shape {draws.shape[1:]}")
+    return draws
+
+
+def _marginal(images: Sample, target: Sample, unit: float, rng: np.random.Generator) -> Marginal:
+    root = np.sqrt(unit)
+    T, Y = (Sample((each.rows - target.mean) / root, each.masses) for each in (images, target))
+    distance = marginal_distance(T, Y)
+    few = [Sample(each.rows[:ROWS_FOR_SINKHORN], each.masses[:ROWS_FOR_SINKHORN]) for each in (T, Y)]
+    divergence = sinkhorn_divergence(
+        few[0].rows, few[1].rows, sample_weight=few[0].masses, sample_weight_target=few[1].masses
+    )
+    by_column = [np.sqrt(each.masses @ (each.rows - each.mean) ** 2) for each in (T, Y)]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratios = np.where(by_column[1] > 0, by_column[0] / by_column[1], np.nan)
+    return Marginal(
+        distance.w2,
+        distance.floor,
+        distance.excess,
+        divergence,
+        energy_p_value(T, Y, rng),
+        spread(T, Y),
+        ratios,
+        _coverage(T, Y),
+    )
+
+
+def _coverage(images: Sample, target: Sample) -> np.ndarray:
+    """Masses of the images in cells of the target, relative to its own."""
+    n_cells = min(N_CELLS, len(np.unique(target.rows, axis=0)))
+    cells = KMeans(n_cells, n_init=1, random_state=0).fit(target.rows, sample_weight=target.masses)
+    own, reached = (np.bincount(cells.predict(each.rows), each.masses, n_cells) for each in (target, images))
+    return reached[own > 0] / own[own > 0]
+
+
+def _optimality(
+    source: Sample,
+    images: np.ndarray,
+    target: Sample,
+    cost: Cost,
+    unit: float,
+    marginal: Marginal,
+    rng: np.random.Generator,
+) -> Optimality:
+    mean_cost = float(source.masses @ paired_cost(cost, source.rows, images))
+    exact = exact_cost(source, target, cost)
+    squared = isinstance(cost, SquaredEuclidean)
+    gap = _gap(source, images, cost)
+    error = max(np.sqrt(mean_cost) - np.sqrt(exact), 0.0) + np.sqrt(marginal.w2 * unit) if squared else np.nan
+    return Optimality(
+        mean_cost,
+        exact,
+        gap,
+        gap / unit if squared else gap / max(abs(exact), np.finfo(float).tiny),
+        violated_pairs(source, images, cost, rng),
+        float(error),
+        float(np.sqrt(marginal.floor * unit)) if squared else np.nan,
+    )
+
+
+def _gap(source: Sample, images: np.ndarray, cost: Cost) -> float:
+    """Monotonicity gap, of centred samples where the cost permits."""
+    if not isinstance(cost, SquaredEuclidean):
+        return monotonicity_gap(source, images, cost)
+    centred = Sample(source.rows - source.mean, source.masses)
+    return monotonicity_gap(centred, images - source.masses @ images, cost)
+
+
+def _free_maps(source: Sample, target: Sample) -> Iterator[tuple[str, np.ndarray]]:
+    """Maps that need no fit, with their names."""
+    import ot
+
+    yield "identity", source.rows
+    yield "mean shift", source.rows - source.mean + target.mean
+    a, b = (each.covariance for each in (source, target))
+    level = 1e-9 * max(np.trace(a), np.trace(b), np.finfo(float).tiny) / len(a)
+    A, _ = ot.gaussian.bures_wasserstein_mapping(
+        source.mean, target.mean, a + level * np.eye(len(a)), b + level * np.eye(len(a))
+    )
+    yield "affine map", (source.rows - source.mean) @ A + target.mean
+
+
+def _baseline(source: Sample, images: np.ndarray, target: Sample, cost: Cost, unit: float) -> Baseline:
+    root = np.sqrt(unit)
+    T, Y = (
+        Sample((images - target.mean) / root, source.masses),
+        Sample((target.rows - target.mean) / root, target.masses),
+    )
+    mean_cost = float(source.masses @ paired_cost(cost, source.rows, images))
+    return Baseline(mean_cost, marginal_distance(T, Y).excess)
+
+
+def _ended_early(transport: Any) -> bool:
+    """Whether the fit says itself that it ended too early."""
+    return getattr(transport, "status_", Status.MAX_ITER) in (Status.SHORT, Status.INTERRUPTED, Status.DIVERGED)
+
+
+def _decide(
+    marginal: Marginal, optimality: Optimality, n_rows: int, early: bool, is_thin: bool
+) -> tuple[Verdict, list[str]]:
+    """Return the verdict and its reasons."""
+    excess, log_spread = marginal.excess, marginal.log_spread
+    differs = marginal.p_value <= SIGNIFICANT
+    reasons = []
+    if optimality.relative_gap > TOLERANCE:
+        reasons.append(
+            f"another pairing of rows and images saves {100 * optimality.relative_gap:.1f} % of the variance"
+        )
+        return Verdict.SPURIOUS, reasons
+    if n_rows < MIN_ROWS:
+        return Verdict.UNDECIDED, [f"{n_rows} rows are fewer than {MIN_ROWS}"]
+    if excess.low > TOLERANCE or (differs and excess.value > TOLERANCE):
+        reasons.append(f"the images are {100 * excess.value:.1f} % of the variance away from the target")
+    if abs(log_spread.value) - 2 * log_spread.standard_error > SPREAD_TOLERANCE:
+        reasons.append(f"the images have {np.exp(log_spread.value):.2f} of the target's spread")
+    if reasons:
+        if early:
+            return Verdict.NOT_CONVERGED, reasons
+        return (Verdict.SPURIOUS if is_thin else Verdict.MARGINAL_NOT_MET), reasons
+    if excess.value > TOLERANCE and excess.standard_error > RESOLUTION:
+        return Verdict.UNDECIDED, [
+            f"the distance to the target is known to +- {200 * excess.standard_error:.0f} % only"
+        ]
+    return Verdict.OPTIMAL, [f"within {100 * TOLERANCE:.0f} % of the target's variance"]
+
+
+def _findings_of_data(X: Any, source: Sample, target: Sample) -> list[str]:
+    """Columns that the transport ignores."""
+    names = list(getattr(X, "columns", range(source.rows.shape[1])))
+    spreads = np.sqrt(
+        source.masses @ (source.rows - source.mean) ** 2 + target.masses @ (target.rows - target.mean) ** 2
+    )
+    small = (spreads > 0) & (spreads * LARGE_RATIO < spreads.max())
+    if not small.any():
+        return []
+    ignored = ", ".join(str(name) for name, is_small in zip(names, small, strict=True) if is_small)
+    return [
+        f"Columns {ignored} vary less than a hundredth of column {names[int(spreads.argmax())]}, and have next to no "
+        f"part in the cost. If they matter, scale both samples alike first, for example with StandardScaler."
+    ]
+
+
+def _findings_of_source(source: Sample, is_thin: bool) -> list[str]:
+    dimension = intrinsic_dimension(torch.from_numpy(source.rows))
+    if not is_thin:
+        return []
+    return [
+        f"The source lies on a thin set, of dimension about {dimension:.1f} in {source.rows.shape[1]} features. SNOT "
+        f"and OT-Net can be wrong there; use OTPTransport."
+    ]
+
+
+def _findings_of_fit(marginal: Marginal, baselines: dict[str, Baseline], split: float, early: bool) -> list[str]:
+    found = []
+    affine: Estimate = baselines["affine map"].excess
+    if affine.value <= max(marginal.excess.value, TOLERANCE):
+        found.append("The affine map between the moments is at least as close to the target.")
+    if split > SPLIT:
+        found.append(
+            "The plan splits mass: transform returns barycentres, call sample for images with the target's law."
+        )
+    if early:
+        found.append("The fit ended early: give it more steps or time.")
+    return found

@@ -1,0 +1,280 @@
+"""What a diagnosis says about a transport."""
+
+from __future__ import annotations
+
+import html
+from dataclasses import asdict, dataclass, field
+from enum import Enum
+from typing import Any
+
+import numpy as np
+
+from neuralot.diagnostics.statistics import Estimate
+
+N_SEGMENTS = 100
+
+
+class Verdict(Enum):
+    """Whether a transport is right, as far as the samples can tell."""
+
+    OPTIMAL = "The images have the law of the target, and no other pairing of rows and images is cheaper."
+    MARGINAL_NOT_MET = "The images do not have the law of the target."
+    SPURIOUS = "The plan is not optimal: the images belong to other rows, or a thin source has led the fit astray."
+    NOT_CONVERGED = "The images do not have the law of the target, and the fit ended too early."
+    UNDECIDED = "The samples are too small to decide."
+
+    @property
+    def message(self) -> str:
+        """Message for the user."""
+        return self.value
+
+
+@dataclass(frozen=True)
+class Marginal:
+    """Distance between the laws of images and target.
+
+    Distances are shares of the target's total variance.
+
+    Attributes
+    ----------
+    w2, floor : float
+        Mean squared W2 distance between blocks of images and of target rows, and that between blocks of target rows.
+    excess : Estimate
+        The distance beyond sampling error, see `neuralot.diagnostics.statistics.marginal_distance`.
+    sinkhorn_divergence : float
+        Debiased, on at most 1000 rows of each side.
+    p_value : float
+        Of the permutation test with the energy distance. A small value shows a difference, not that it matters.
+    log_spread : Estimate
+        Logarithm of the standard deviation of the images relative to the target's.
+    spread : ndarray of shape (d,)
+        Standard deviation of each column of the images, relative to the target's; nan for a constant target.
+    coverage : ndarray of shape (n_cells,)
+        Mass of the images in each of ten cells of the target (k-means), relative to the target's mass there.
+    """
+
+    w2: float
+    floor: float
+    excess: Estimate
+    sinkhorn_divergence: float
+    p_value: float
+    log_spread: Estimate
+    spread: np.ndarray
+    coverage: np.ndarray
+
+
+@dataclass(frozen=True)
+class Optimality:
+    """Cost of the plan, beside that of the best plan.
+
+    Attributes
+    ----------
+    cost : float
+        Mean cost of rows and their images, in units of the cost.
+    exact_cost : float
+        Exact cost between the samples of source and target, which sampling makes too large in high dimension.
+    gap : float
+        Cost that another pairing of the same rows and images saves, in units of the cost; 0 for an optimal plan.
+    relative_gap : float
+        The same as a share of the target's total variance.
+    violated_pairs : float
+        Share of pairs of rows whose images are better exchanged.
+    error : float
+        ``max(sqrt(cost) - W2(source, target), 0) + W2(images, target)``, for the squared Euclidean cost; else nan. It
+        is 0 for optimal maps only, and at most twice the root mean square distance to one (Nietert and Goldfeld).
+    error_floor : float
+        W2 between two samples of the target, the value of an optimal map on these samples.
+    """
+
+    cost: float
+    exact_cost: float
+    gap: float
+    relative_gap: float
+    violated_pairs: float
+    error: float
+    error_floor: float
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """A map that needs no fit, on the same rows.
+
+    Attributes
+    ----------
+    cost : float
+        Mean cost of rows and their images.
+    excess : Estimate
+        As that of `Marginal`.
+    """
+
+    cost: float
+    excess: Estimate
+
+
+@dataclass(frozen=True)
+class TransportReport:
+    """Diagnosis of a transport on held-out rows.
+
+    Attributes
+    ----------
+    verdict : Verdict
+    reasons : tuple of str
+        What decided the verdict, with numbers.
+    marginal : Marginal
+    optimality : Optimality
+    conditional_spread : float
+        Mean variance of the draws of one row, as a share of the target's variance. Where it is not small, mass splits,
+        and `transform` returns barycentres and not a map.
+    baselines : dict of str to Baseline
+        The identity, the shift by the difference of the means, and the affine map between the moments.
+    findings : tuple of str
+        What is notable about the data and the fit, and what to do.
+    n_source, n_target : int
+        Rows that were used.
+    """
+
+    verdict: Verdict
+    reasons: tuple[str, ...]
+    marginal: Marginal
+    optimality: Optimality
+    conditional_spread: float
+    baselines: dict[str, Baseline]
+    findings: tuple[str, ...]
+    n_source: int
+    n_target: int
+    samples: dict[str, np.ndarray] = field(repr=False)
+    history: tuple[dict[str, float], ...] = field(repr=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report as plain data, for JSON.
+
+        The samples and the history are left out.
+        """
+        kept = {name: value for name, value in vars(self).items() if name not in ("samples", "history", "verdict")}
+        content = {name: _plain(value) for name, value in kept.items()}
+        return {"verdict": self.verdict.name, "message": self.verdict.message, **content}
+
+    def lines(self) -> list[tuple[str, str]]:
+        """Return the report as pairs of a label and a text."""
+        marginal, optimality = self.marginal, self.optimality
+        rows = [("verdict", f"{self.verdict.name}. {self.verdict.message}")]
+        rows += [("", reason) for reason in self.reasons]
+        rows += [
+            ("rows", f"{self.n_source} of the source, {self.n_target} of the target"),
+            (
+                "images to target",
+                f"W2^2 {_share(marginal.w2)} of the target's variance, of which sampling explains "
+                f"{_share(marginal.floor)}; beyond it {_share(marginal.excess.value)} +- "
+                f"{_share(2 * marginal.excess.standard_error)}",
+            ),
+            (
+                "",
+                f"Sinkhorn divergence {_share(marginal.sinkhorn_divergence)}; permutation p-value "
+                f"{marginal.p_value:.2g}",
+            ),
+            (
+                "spread",
+                f"{np.exp(marginal.log_spread.value):.2f} of the target's; by column "
+                f"{np.nanmin(marginal.spread):.2f} to {np.nanmax(marginal.spread):.2f}"
+                if np.isfinite(marginal.spread).any()
+                else "the target is constant",
+            ),
+            (
+                "modes",
+                f"mass in ten cells of the target {marginal.coverage.min():.2f} to "
+                f"{marginal.coverage.max():.2f} of the target's",
+            ),
+            ("cost", f"{optimality.cost:.4g}; exact between the samples {optimality.exact_cost:.4g}"),
+            (
+                "optimality",
+                f"another pairing saves {optimality.gap:.2g} ({_share(optimality.relative_gap)} of the "
+                f"variance); {_share(optimality.violated_pairs)} of pairs are better exchanged",
+            ),
+            (
+                "error",
+                f"{optimality.error:.3g} with a floor of {optimality.error_floor:.3g}"
+                if np.isfinite(optimality.error)
+                else "not defined for this cost",
+            ),
+            ("draws of one row", f"variance {_share(self.conditional_spread)} of the target's"),
+        ]
+        rows += [
+            (
+                name,
+                f"cost {base.cost:.4g}; W2^2 beyond sampling {_share(base.excess.value)} +- "
+                f"{_share(2 * base.excess.standard_error)}",
+            )
+            for name, base in self.baselines.items()
+        ]
+        return rows + [("note", finding) for finding in self.findings]
+
+    def plot(self) -> Any:
+        """Plot the images beside the target, and the discrepancy along the fit.
+
+        Rows are projected onto two principal components of source and target.
+
+        Returns
+        -------
+        list of matplotlib Axes
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
+        """
+        try:
+            import matplotlib.pyplot as plt
+        except ImportError as error:
+            raise ImportError("plot requires matplotlib; install it with pip install matplotlib") from error
+
+        axes = plt.subplots(1, 2, figsize=(10, 4.5), layout="constrained")[1]
+        projected = _project(self.samples)
+        for name, colour, size in (("target", "#c9c9c9", 14), ("source", "#3b6ea8", 4), ("images", "#d1495b", 4)):
+            axes[0].scatter(*projected[name].T, s=size, color=colour, linewidths=0, label=name)
+        segments = np.stack([projected["source"][:N_SEGMENTS], projected["images"][:N_SEGMENTS]])  # (2, n, 2)
+        axes[0].plot(segments[..., 0], segments[..., 1], color="black", linewidth=0.4, alpha=0.35)
+        axes[0].set(title=self.verdict.name, aspect="equal", xlabel="first component", ylabel="second component")
+        axes[0].legend(frameon=False)
+        axes[1].set(title="fit", xlabel="step", ylabel="discrepancy")
+        if self.history:
+            steps, values = zip(*((each["step"], each["discrepancy"]) for each in self.history), strict=True)
+            axes[1].semilogy(steps, values, color="#3b6ea8")
+        return list(axes)
+
+    def __str__(self) -> str:
+        lines = self.lines()
+        width = max(len(label) for label, _ in lines) + 2
+        return "\n".join(f"{label:{width}}{text}" for label, text in lines)
+
+    def _repr_html_(self) -> str:
+        cells = (f"<tr><th>{html.escape(label)}</th><td>{html.escape(text)}</td></tr>" for label, text in self.lines())
+        return f"<table><caption>Transport report</caption>{''.join(cells)}</table>"
+
+
+def _project(samples: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Project samples onto two principal components of source and target."""
+    d = samples["source"].shape[1]
+    if d == 1:
+        return {name: np.column_stack([rows[:, 0], np.zeros(len(rows))]) for name, rows in samples.items()}
+    mean = np.concatenate([samples["source"], samples["target"]]).mean(axis=0)
+    centred = np.concatenate([samples["source"], samples["target"]]) - mean
+    directions = np.eye(2) if d == 2 else np.linalg.svd(centred, full_matrices=False)[2][:2].T  # (d, 2)
+    return {name: (rows - (0 if d == 2 else mean)) @ directions for name, rows in samples.items()}
+
+
+def _share(value: float) -> str:
+    """Format a share as a percentage."""
+    return f"{100 * value:.2g} %" if abs(value) < 1 else f"{100 * value:.0f} %"
+
+
+def _plain(value: Any) -> Any:
+    """Return nested dataclasses and arrays as dicts, lists and numbers."""
+    if hasattr(value, "__dataclass_fields__"):
+        return {name: _plain(each) for name, each in asdict(value).items()}
+    if isinstance(value, dict):
+        return {name: _plain(each) for name, each in value.items()}
+    if isinstance(value, tuple):
+        return [_plain(each) for each in value]
+    if isinstance(value, np.ndarray):
+        return [None if np.isnan(each) else float(each) for each in value]
+    return None if isinstance(value, float) and np.isnan(value) else value

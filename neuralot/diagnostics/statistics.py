@@ -1,0 +1,225 @@
+"""Statistics of images and target rows, from exact optimal transport on samples."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from neuralot.costs import Cost, SquaredEuclidean
+from neuralot.divergences import MAX_PIVOTS
+
+MIN_BLOCK, MIN_BLOCKS, MAX_BLOCKS = 250, 4, 8
+N_PERMUTATIONS = 200
+N_PAIRS = 20
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Estimate of a quantity, with its standard error."""
+
+    value: float
+    standard_error: float
+
+    @property
+    def low(self) -> float:
+        """Lower end of the interval of two standard errors."""
+        return self.value - 2 * self.standard_error
+
+    @property
+    def high(self) -> float:
+        """Upper end of the interval of two standard errors."""
+        return self.value + 2 * self.standard_error
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Weighted rows in a random order.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (n, d)
+    masses : ndarray of shape (n,)
+        Positive, with sum 1.
+    """
+
+    rows: np.ndarray
+    masses: np.ndarray
+
+    @property
+    def mean(self) -> np.ndarray:
+        """Mean of the rows, shape (d,)."""
+        return self.masses @ self.rows
+
+    @property
+    def variance(self) -> float:
+        """Total variance, the trace of the covariance."""
+        return float(self.masses @ ((self.rows - self.mean) ** 2).sum(axis=1))
+
+    @property
+    def covariance(self) -> np.ndarray:
+        """Covariance of the rows, shape (d, d)."""
+        centred = self.rows - self.mean
+        return (centred * self.masses[:, None]).T @ centred
+
+    def blocks(self, n_blocks: int) -> list[Sample]:
+        """Return disjoint parts of nearly equal size."""
+        parts = np.array_split(np.arange(len(self.rows)), n_blocks)
+        return [Sample(self.rows[part], self.masses[part] / self.masses[part].sum()) for part in parts]
+
+
+def exact_cost(a: Sample, b: Sample, cost: Cost | None = None) -> float:
+    """Return the exact transport cost between two samples."""
+    import ot
+
+    if cost is None or isinstance(cost, SquaredEuclidean):
+        matrix = ot.dist(a.rows, b.rows)  # (n, m)
+    else:
+        matrix = cost_matrix(cost, a.rows, b.rows)
+    return float(ot.emd2(a.masses, b.masses, matrix, numItermax=MAX_PIVOTS))
+
+
+def cost_matrix(cost: Cost, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Return the costs of all pairs of rows, shape (n, m)."""
+    b = torch.from_numpy(np.ascontiguousarray(y, dtype=np.float64))
+    rows = (torch.from_numpy(np.ascontiguousarray(x, dtype=np.float64))[:, None].expand(-1, len(b), -1)).unbind()
+    return np.stack([cost(each, b).detach().numpy() for each in rows])
+
+
+def paired_cost(cost: Cost, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Return the costs of paired rows, shape (n,)."""
+    a, b = (torch.from_numpy(np.ascontiguousarray(rows, dtype=np.float64)) for rows in (x, y))
+    return cost(a, b).detach().numpy()
+
+
+@dataclass(frozen=True)
+class MarginalDistance:
+    r"""Squared W2 distance of images to the target.
+
+    Attributes
+    ----------
+    w2 : float
+        Mean squared W2 distance between a block of images and a block of target rows.
+    floor : float
+        The same between two blocks of target rows: the value of a perfect map.
+    excess : Estimate
+        ``w2`` minus the mean distance between two blocks of one sample, images or target. It is an estimate without
+        bias of 0 for equal laws, and in high dimension less than the distance of the laws otherwise.
+    """
+
+    w2: float
+    floor: float
+    excess: Estimate
+
+
+def marginal_distance(images: Sample, target: Sample) -> MarginalDistance:
+    r"""Estimate the squared W2 distance between two laws from samples.
+
+    Both samples are cut into blocks, and W2 is computed for all pairs of blocks:
+
+    .. math:: \mathrm{excess} = \overline{W_2^2(T_i, Y_j)} - \tfrac12 \overline{W_2^2(T_i, T_j)}
+              - \tfrac12 \overline{W_2^2(Y_i, Y_j)}, \quad i \ne j \text{ in the last two}
+
+    The bias of the sampled distances, which is large in high dimension, cancels between the three means. The standard
+    error is that of the jackknife over pairs of blocks.
+    """
+    n_rows = min(len(images.rows), len(target.rows))
+    if n_rows < MIN_BLOCKS:
+        w2 = exact_cost(images, target)
+        return MarginalDistance(w2, 0.0, Estimate(w2, np.inf))
+    n_blocks = int(np.clip(n_rows // MIN_BLOCK, MIN_BLOCKS, MAX_BLOCKS))
+    T, Y = images.blocks(n_blocks), target.blocks(n_blocks)
+    between = np.array([[exact_cost(t, y) for y in Y] for t in T])  # (n_blocks, n_blocks)
+    within_images, within_target = _within(T), _within(Y)
+
+    def excess(kept: np.ndarray) -> float:
+        different = ~np.eye(len(kept), dtype=bool)
+        table = np.ix_(kept, kept)
+        within = (within_images[table][different].mean() + within_target[table][different].mean()) / 2
+        return float(between[table].mean() - within)
+
+    every = np.arange(n_blocks)
+    left_out = np.array([excess(np.delete(every, i)) for i in every])
+    error = np.sqrt((n_blocks - 1) * left_out.var())
+    floor = within_target[~np.eye(n_blocks, dtype=bool)].mean()
+    return MarginalDistance(float(between.mean()), float(floor), Estimate(excess(every), float(error)))
+
+
+def _within(blocks: list[Sample]) -> np.ndarray:
+    """Costs between the blocks of one sample, 0 on the diagonal."""
+    costs = np.zeros((len(blocks), len(blocks)))
+    for i, j in itertools.combinations(range(len(blocks)), 2):
+        costs[i, j] = costs[j, i] = exact_cost(blocks[i], blocks[j])
+    return costs
+
+
+def spread(images: Sample, target: Sample) -> Estimate:
+    """Return the logarithm of the ratio of standard deviations.
+
+    The standard deviations are the roots of the total variances. The standard error is that of a mean over blocks.
+    """
+    if images.variance == target.variance == 0:
+        return Estimate(0.0, 0.0)
+    if min(len(images.rows), len(target.rows)) < 2 * MAX_BLOCKS:
+        return Estimate(_log_ratio(images, target), np.inf)
+    pairs = zip(images.blocks(MAX_BLOCKS), target.blocks(MAX_BLOCKS), strict=True)
+    logs = np.array([_log_ratio(*pair) for pair in pairs])
+    error = logs.std(ddof=1) / np.sqrt(len(logs)) if np.isfinite(logs).all() else 0.0
+    return Estimate(_log_ratio(images, target), float(error))
+
+
+def _log_ratio(a: Sample, b: Sample) -> float:
+    tiny = np.finfo(float).tiny
+    return float(np.log(max(a.variance, tiny) / max(b.variance, tiny)) / 2)
+
+
+def energy_p_value(images: Sample, target: Sample, rng: np.random.Generator) -> float:
+    """Return the permutation p-value of the energy distance.
+
+    The null hypothesis is that images and target rows have one law.
+    """
+    import ot
+
+    rows = np.concatenate([images.rows, target.rows])
+    signed = np.concatenate([images.masses, -target.masses])
+    distances = ot.dist(rows, rows, metric="euclidean")
+    permuted = np.stack([signed[rng.permutation(len(signed))] for _ in range(N_PERMUTATIONS)], axis=1)
+    # a permutation of unequal masses no longer sums to 0 on each side
+    permuted = permuted - permuted.mean(axis=0)
+    null = -(permuted * (distances @ permuted)).sum(axis=0)
+    return float((1 + (null >= -signed @ distances @ signed).sum()) / (1 + N_PERMUTATIONS))
+
+
+def monotonicity_gap(source: Sample, images: np.ndarray, cost: Cost) -> float:
+    r"""Return the cost that another pairing of rows and images saves.
+
+    .. math:: \sum_i v_i c(x_i, T_i) - \min_{\pi} \sum_{ij} \pi_{ij} c(x_i, T_j) \ge 0
+
+    The minimum is over the plans between the source sample and the sample of images. It is 0 for each optimal map or
+    plan, on every sample, because the support of an optimal plan is c-cyclically monotone.
+    """
+    paired = float(source.masses @ paired_cost(cost, source.rows, images))
+    return max(paired - exact_cost(source, Sample(images, source.masses), cost), 0.0)
+
+
+def violated_pairs(source: Sample, images: np.ndarray, cost: Cost, rng: np.random.Generator) -> float:
+    """Return the share of pairs of rows that an exchange makes cheaper."""
+    share, kept = 0.0, paired_cost(cost, source.rows, images)
+    for _ in range(N_PAIRS):
+        other = rng.permutation(len(kept))
+        exchanged = paired_cost(cost, source.rows, images[other]) + paired_cost(cost, source.rows[other], images)
+        together = kept + kept[other]
+        share += float(np.mean(exchanged < together * (1 - 1e-9))) / N_PAIRS
+    return share
+
+
+def conditional_spread(draws: np.ndarray, masses: np.ndarray) -> float:
+    """Return the mean variance of the draws of one row.
+
+    `draws` has shape (n_draws, n, d).
+    """
+    if len(draws) < 2:
+        return 0.0
+    return float(masses @ draws.var(axis=0, ddof=1).sum(axis=1))

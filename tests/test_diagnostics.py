@@ -1,0 +1,321 @@
+"""The diagnosis of a transport: quantities known in closed form, and verdicts on right and wrong maps."""
+
+import json
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from sklearn.linear_model import LogisticRegression
+
+from neuralot import DomainAdapter, OTNetTransport, OTPTransport, SNOTTransport, Verdict, diagnose
+from neuralot.costs import Lp, SquaredEuclidean
+from neuralot.datasets import make_convex_potential, make_gaussians, make_moons, make_one_to_many, make_parallel
+from neuralot.diagnostics.statistics import (
+    Sample,
+    conditional_spread,
+    energy_p_value,
+    exact_cost,
+    marginal_distance,
+    monotonicity_gap,
+    spread,
+    violated_pairs,
+)
+from neuralot.divergences import sinkhorn_divergence
+
+
+def equal(rows):
+    return Sample(np.asarray(rows, dtype=float), np.full(len(rows), 1 / len(rows)))
+
+
+def normal(n, d, seed=0, scale=1.0):
+    return scale * np.random.default_rng(seed).normal(size=(n, d))
+
+
+# quantities
+
+
+@pytest.mark.parametrize("d", [1, 2, 8, 32])
+def test_the_excess_of_equal_laws_is_zero_within_its_error(d):
+    distances = [
+        marginal_distance(equal(normal(600, d, seed)), equal(normal(600, d, 100 + seed))).excess for seed in range(10)
+    ]
+    z = np.mean([each.value for each in distances]) / np.mean([each.standard_error for each in distances])
+    assert abs(z) < 3 / np.sqrt(10) + 0.3  # three standard errors of the mean, and what is left of the bias
+
+
+def test_the_standard_error_of_the_excess_is_the_spread_of_its_values():
+    found = [
+        marginal_distance(equal(normal(400, 2, seed)), equal(normal(400, 2, 100 + seed))).excess for seed in range(30)
+    ]
+    ratio = np.mean([each.standard_error for each in found]) / np.std([each.value for each in found], ddof=1)
+    assert 0.5 < ratio < 2
+
+
+@pytest.mark.parametrize("shift", [0.3, 1.0])
+def test_the_excess_of_a_translation_is_its_square(shift):
+    excess = marginal_distance(equal(normal(1000, 2)), equal(normal(1000, 2, 1) + np.array([shift, 0]))).excess
+    assert excess.low < shift**2 < excess.high
+
+
+def test_the_excess_of_a_contraction_is_that_of_two_gaussians():
+    # W2^2 between N(0, I) and N(0, s^2 I) is d (1 - s)^2
+    excess = marginal_distance(equal(normal(2000, 2, scale=0.7)), equal(normal(2000, 2, 1))).excess
+    assert excess.value == pytest.approx(2 * 0.3**2, abs=4 * excess.standard_error)
+
+
+def test_the_floor_is_the_distance_between_samples_of_the_target():
+    distance = marginal_distance(equal(normal(1000, 8)), equal(normal(1000, 8, 1)))
+    assert distance.w2 == pytest.approx(distance.floor, rel=0.05)
+    assert exact_cost(equal(normal(250, 8, 2)), equal(normal(250, 8, 3))) == pytest.approx(distance.floor, rel=0.1)
+
+
+def test_the_spread_is_the_logarithm_of_the_ratio_of_standard_deviations():
+    found = spread(equal(normal(4000, 3, scale=0.5)), equal(normal(4000, 3, 1)))
+    assert found.value == pytest.approx(np.log(0.5), abs=4 * found.standard_error)
+    assert found.standard_error < 0.02
+
+
+def test_p_values_are_uniform_for_equal_laws_and_small_for_others():
+    rng = np.random.default_rng(0)
+    p = [energy_p_value(equal(normal(60, 2, seed)), equal(normal(60, 2, 100 + seed)), rng) for seed in range(60)]
+    assert 0.4 < np.mean(p) < 0.6
+    assert np.mean(np.array(p) < 0.2) == pytest.approx(0.2, abs=0.15)
+    assert energy_p_value(equal(normal(300, 2, scale=0.7)), equal(normal(300, 2, 1)), rng) < 0.01
+
+
+@pytest.mark.parametrize("cost", [SquaredEuclidean(), Lp(1.5)], ids=str)
+def test_the_gap_of_a_monotone_map_is_zero(cost):
+    x = normal(300, 2)
+    assert monotonicity_gap(equal(x), x + np.array([2.0, 1.0]), cost) < 1e-9
+    assert violated_pairs(equal(x), x + np.array([2.0, 1.0]), cost, np.random.default_rng(0)) == 0
+
+
+def test_the_gap_of_a_reflection_is_its_whole_cost():
+    # x -> -x is the worst pairing of a law with its reflection; the best has no cost for a symmetric sample
+    half = normal(200, 1)
+    x = np.concatenate([half, -half])
+    gap = monotonicity_gap(equal(x), -x, SquaredEuclidean())
+    assert gap == pytest.approx(4 * (x**2).mean())
+    assert violated_pairs(equal(x), -x, SquaredEuclidean(), np.random.default_rng(0)) > 0.99
+
+
+def test_weights_are_the_same_as_repeated_rows():
+    x, images = normal(40, 2), normal(40, 2, 1)
+    counts = np.random.default_rng(2).integers(1, 4, size=40)
+    weighted = Sample(x, counts / counts.sum())
+    repeated = equal(np.repeat(x, counts, axis=0))
+    cost = SquaredEuclidean()
+    expected = monotonicity_gap(repeated, np.repeat(images, counts, axis=0), cost)
+    assert monotonicity_gap(weighted, images, cost) == pytest.approx(expected)
+    assert weighted.variance == pytest.approx(repeated.variance)
+    draws = normal(120, 2, 3).reshape(3, 40, 2)
+    expected = conditional_spread(np.repeat(draws, counts, axis=1), repeated.masses)
+    assert conditional_spread(draws, weighted.masses) == pytest.approx(expected)
+
+
+def test_the_conditional_spread_is_the_variance_of_the_draws():
+    draws = normal(50_000, 2, scale=0.5).reshape(100, 500, 2)
+    assert conditional_spread(draws, np.full(500, 1 / 500)) == pytest.approx(2 * 0.25, rel=0.02)
+    assert conditional_spread(draws[:1], np.full(500, 1 / 500)) == 0
+
+
+# reports
+
+
+def report_of(transport, pair, n=1000, seed=0, **options):
+    X, Y = pair.sample(n, random_state=seed)
+    return diagnose(transport, X, Y, **options)
+
+
+def test_the_report_of_a_translation():
+    shift = np.array([3.0, -1.0])
+    X, Y = normal(1000, 2), normal(1000, 2, 1) + shift
+    report = diagnose(lambda x: x + shift, X, Y)
+    assert report.verdict is Verdict.OPTIMAL
+    assert report.optimality.cost == pytest.approx(10.0)
+    assert report.optimality.gap < 1e-9
+    assert report.baselines["identity"].cost == 0
+    assert report.baselines["mean shift"].cost == pytest.approx(((Y.mean(0) - X.mean(0)) ** 2).sum())
+    assert report.conditional_spread == 0
+    np.testing.assert_allclose(report.marginal.spread, 1, atol=0.1)
+    expected = sinkhorn_divergence(X + shift, Y) / Y.var(axis=0).sum()
+    assert report.marginal.sinkhorn_divergence == pytest.approx(expected, rel=1e-6)
+    assert any("affine map" in finding for finding in report.findings)
+
+
+@pytest.mark.parametrize("d", [2, 8, 32])
+@pytest.mark.parametrize("make", [make_gaussians, make_convex_potential])
+def test_right_and_wrong_maps_of_a_dense_source(make, d):
+    pair = make(d)
+    mean = pair.sample(4000, random_state=9)[1].mean(axis=0)
+    exact, rng = pair.exact_map, np.random.default_rng(0)
+    assert report_of(exact, pair).verdict is Verdict.OPTIMAL
+    assert report_of(lambda x: mean + 0.8 * (exact(x) - mean), pair).verdict is Verdict.MARGINAL_NOT_MET
+    assert report_of(lambda x: rng.permutation(exact(x)), pair).verdict is Verdict.SPURIOUS
+    assert report_of(lambda x: x, pair).verdict is not Verdict.OPTIMAL
+
+
+def test_a_plan_that_splits_mass():
+    pair = make_one_to_many()
+
+    class Plan:
+        def sample(self, X, n_draws, random_state):
+            rng = np.random.default_rng(random_state)
+            return np.stack([pair.exact_plan(X, rng) for _ in range(n_draws)])
+
+    report = report_of(Plan(), pair, 2000)
+    assert report.verdict is Verdict.OPTIMAL
+    assert report.conditional_spread > 0.5
+    assert any("barycentres" in finding for finding in report.findings)
+    # its barycentre is the source itself, which is no transport
+    assert report_of(lambda x: x, pair, 2000).verdict is Verdict.SPURIOUS
+
+
+def test_units_do_not_matter():
+    pair = make_moons()
+    X, Y = pair.sample(400, random_state=0)
+    report = diagnose(lambda x: x, X, Y)
+    for scale, offset in ((1e-6, 0.0), (1e6, 0.0), (1.0, 1e7)):
+        other = diagnose(lambda x: x, scale * X + offset, scale * Y + offset)
+        assert other.verdict is report.verdict
+        assert other.marginal.excess.value == pytest.approx(report.marginal.excess.value, rel=1e-4)
+        assert other.optimality.error / scale == pytest.approx(report.optimality.error, rel=1e-4)
+
+
+def test_weighted_rows_count_as_often_as_their_weight():
+    X, Y = normal(1500, 2), normal(1500, 2, 1)
+    # half of the weight on rows with a positive first column, in both samples
+    v, w = (np.where(rows[:, 0] > 0, 3.0, 1.0) for rows in (X, Y))
+    assert diagnose(lambda x: x, X, Y, sample_weight=v, sample_weight_target=w).verdict is Verdict.OPTIMAL
+    report = diagnose(lambda x: x, X, Y, sample_weight=v)
+    assert report.verdict is Verdict.MARGINAL_NOT_MET
+    assert report.baselines["mean shift"].cost == pytest.approx(
+        (np.average(X[:, 0], weights=v) - Y[:, 0].mean()) ** 2, rel=0.1
+    )
+
+
+def test_rows_of_weight_zero_are_left_out():
+    X, Y = normal(300, 2), normal(300, 2, 1)
+    X_more = np.concatenate([X, np.full((50, 2), 1e3)])
+    weights = np.r_[np.ones(300), np.zeros(50)]
+    report = diagnose(lambda x: x, X_more, Y, sample_weight=weights)
+    assert report.n_source == 300
+    assert report.verdict is diagnose(lambda x: x, X, Y).verdict
+
+
+@pytest.mark.parametrize("cls", [SNOTTransport, OTPTransport, OTNetTransport])
+def test_every_estimator_is_diagnosed(cls, samples):
+    X, Y = samples
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        transport = cls(max_iter=3, hidden_layer_sizes=(4,), random_state=0).fit(X, Y)
+    report = diagnose(transport, X, Y)
+    assert isinstance(report.verdict, Verdict)
+    assert len(report.history) == len(transport.history_)
+
+
+def test_an_early_end_is_named():
+    X, Y = make_one_to_many().sample(500, random_state=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        transport = SNOTTransport(max_iter=200, random_state=0).fit(X, Y)
+    assert not transport.status_.ok
+    assert diagnose(transport, X, Y).verdict is Verdict.NOT_CONVERGED
+
+
+def test_the_transport_of_an_adapter_is_diagnosed(samples):
+    X, Y = samples
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        adapter = DomainAdapter(SNOTTransport(max_iter=3, random_state=0), LogisticRegression())
+        adapter.fit(X, (X[:, 0] > 0).astype(int), X_target=Y)
+    assert diagnose(adapter, X, Y).to_dict() == diagnose(adapter.transport_, X, Y).to_dict()
+
+
+def test_another_cost():
+    X = normal(300, 2)
+
+    class Shift:
+        cost = Lp(1.5)
+
+        def transform(self, rows):
+            return rows + 2.0
+
+    report = diagnose(Shift(), X, normal(300, 2, 1) + 2.0)
+    assert report.verdict is Verdict.OPTIMAL
+    assert report.optimality.cost == pytest.approx(2 * 2**1.5, rel=1e-6)
+    assert np.isnan(report.optimality.error)
+
+
+def test_a_report_is_plain_data_text_and_html():
+    report = report_of(lambda x: x, make_parallel(), 200)
+    content = json.loads(json.dumps(report.to_dict()))
+    assert content["verdict"] == report.verdict.name
+    assert content["marginal"]["excess"]["value"] == report.marginal.excess.value
+    assert str(report).startswith("verdict")
+    assert "<table>" in report._repr_html_()
+    assert report.verdict.message in report._repr_html_()
+
+
+def test_tensors_and_dataframes():
+    X, Y = normal(200, 2), normal(200, 2, 1)
+    expected = diagnose(lambda x: x, X, Y).to_dict()
+    assert diagnose(lambda x: x, torch.from_numpy(X), torch.from_numpy(Y)).to_dict() == expected
+    assert diagnose(lambda x: x, pd.DataFrame(X), pd.DataFrame(Y)).to_dict() == expected
+
+
+def test_small_columns_are_named():
+    X = pd.DataFrame({"income": 1e4 * normal(200, 1)[:, 0], "rate": normal(200, 1, 1)[:, 0]})
+    report = diagnose(lambda x: x, X, X)
+    assert any("Columns rate" in finding and "income" in finding for finding in report.findings)
+
+
+@pytest.mark.parametrize("n", [1, 2, 5, 39])
+def test_few_rows_decide_nothing(n):
+    assert diagnose(lambda x: x, normal(n, 2), normal(n, 2, 1)).verdict is Verdict.UNDECIDED
+
+
+def test_awkward_samples_give_finite_reports():
+    X = normal(100, 2)
+    for source, target in ((X, np.zeros((100, 2))), (np.zeros((100, 2)), X), (X, np.repeat(X[:10], 10, axis=0))):
+        report = diagnose(lambda x: x, source, target)
+        assert np.isfinite(report.marginal.excess.value)
+        assert np.isfinite(report.optimality.relative_gap)
+        assert str(report)
+
+
+def test_a_constant_target_is_met_by_its_point():
+    report = diagnose(lambda x: np.full_like(x, 5.0), normal(100, 2), np.full((100, 2), 5.0))
+    assert report.verdict is Verdict.OPTIMAL
+
+
+BAD = {
+    "X": ({"X": np.full((5, 2), np.nan)}, "X must be finite"),
+    "X_target": ({"X_target": np.ones(5)}, "X_target must be a non-empty sample"),
+    "columns": ({"X_target": np.ones((5, 3))}, "same number of features"),
+    "weights": ({"sample_weight": [-1.0] * 50}, "sample_weight must be"),
+    "target weights": ({"sample_weight_target": [1.0]}, "sample_weight_target must be"),
+    "transport": ({"transport": lambda x: x[:, :1]}, "transport must return finite images"),
+    "infinite images": ({"transport": lambda x: x / 0 * 0}, "transport must return finite images"),
+    "max_rows": ({"max_rows": 0}, "max_rows must be an integer of at least 1"),
+    "n_draws": ({"n_draws": 0}, "n_draws must be an integer of at least 1"),
+}
+
+
+@pytest.mark.parametrize(("options", "says"), BAD.values(), ids=BAD)
+@pytest.mark.filterwarnings("ignore:divide by zero", "ignore:invalid value")
+def test_bad_input_is_named(options, says):
+    given = {"transport": lambda x: x, "X": normal(50, 2), "X_target": normal(50, 2, 1), **options}
+    with pytest.raises(ValueError, match=says):
+        diagnose(**given)
+
+
+def test_a_report_is_drawn():
+    import matplotlib.pyplot as plt
+
+    report = report_of(lambda x: x, make_gaussians(8), 100)
+    axes = report.plot()
+    assert len(axes) == 2
+    plt.close("all")
