@@ -1,4 +1,4 @@
-"""Diagnosis of a transport from held-out rows, without a ground truth."""
+"""Diagnosis of a transport from held-out rows."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from neuralot.parameters import integer
 from neuralot.solve.status import Status
 
 # shares of the target's variance: what is right, and what a sample can decide
-TOLERANCE, RESOLUTION = 0.01, 0.02
+TOLERANCE, GAP_TOLERANCE, RESOLUTION = 0.01, 0.02, 0.02
 SPREAD_TOLERANCE = 0.1  # of the standard deviation
 SIGNIFICANT = 0.01
 MIN_ROWS = 40
@@ -135,7 +135,7 @@ def diagnose(
 def _sample(
     rows: Samples, weights: ArrayLike | None, name: str, weights_name: str, max_rows: int, rng: np.random.Generator
 ) -> Sample:
-    """Check a sample, and draw at most `max_rows` of its rows."""
+    """Check a sample, and draw at most `max_rows` rows."""
     points = as_points(rows, name)
     masses = as_masses(weights, weights_name, len(points))
     chosen = rng.permutation(np.flatnonzero(masses > 0))[:max_rows]
@@ -143,7 +143,7 @@ def _sample(
 
 
 def _unit(source: Sample, target: Sample) -> float:
-    """The target's variance, or the source's if the target is constant up to rounding."""
+    """The target's variance, or the source's for a constant target."""
     for sample in (target, source):
         if sample.variance > (ROUNDING * np.abs(sample.rows).max()) ** 2:
             return sample.variance
@@ -151,7 +151,7 @@ def _unit(source: Sample, target: Sample) -> float:
 
 
 def _is_thin(source: Sample, target: Sample) -> bool:
-    """Whether the source has no density in the span of both samples."""
+    """Whether the source has no density in their common span."""
     covariance = source.covariance + target.covariance
     variances, axes = np.linalg.eigh(covariance)
     if not variances.max() > 0:
@@ -200,7 +200,7 @@ def _marginal(images: Sample, target: Sample, unit: float, rng: np.random.Genera
 
 
 def _coverage(images: Sample, target: Sample) -> np.ndarray:
-    """Masses of the images in cells of the target, relative to its own."""
+    """Relative masses of the images in cells of the target."""
     n_cells = min(N_CELLS, len(np.unique(target.rows, axis=0)))
     cells = KMeans(n_cells, n_init=1, random_state=0).fit(target.rows, sample_weight=target.masses)
     own, reached = (np.bincount(cells.predict(each.rows), each.masses, n_cells) for each in (target, images))
@@ -276,7 +276,7 @@ def _decide(
     excess, log_spread = marginal.excess, marginal.log_spread
     differs = marginal.p_value <= SIGNIFICANT
     reasons = []
-    if optimality.relative_gap > TOLERANCE:
+    if optimality.relative_gap > GAP_TOLERANCE:
         reasons.append(
             f"another pairing of rows and images saves {100 * optimality.relative_gap:.1f} % of the variance"
         )

@@ -62,6 +62,21 @@ class Marginal:
     spread: np.ndarray
     coverage: np.ndarray
 
+    def lines(self) -> list[tuple[str, str]]:
+        """Return pairs of a label and a text."""
+        by_column = self.spread[np.isfinite(self.spread)]
+        columns = f"; by column {by_column.min():.2f} to {by_column.max():.2f}" if len(by_column) else ""
+        return [
+            (
+                "images to target",
+                f"W2^2 {_share(self.w2)} of the target's variance, sampling floor {_share(self.floor)}",
+            ),
+            ("", _excess_text(self.excess)),
+            ("", f"Sinkhorn divergence {_share(self.sinkhorn_divergence)}; permutation p-value {self.p_value:.2g}"),
+            ("spread", f"{np.exp(self.log_spread.value):.2f} of the target's{columns}"),
+            ("modes", f"mass in cells of the target {self.coverage.min():.2f} to {self.coverage.max():.2f} of its own"),
+        ]
+
 
 @dataclass(frozen=True)
 class Optimality:
@@ -94,6 +109,16 @@ class Optimality:
     error: float
     error_floor: float
 
+    def lines(self) -> list[tuple[str, str]]:
+        """Return pairs of a label and a text."""
+        saved = f"another pairing saves {self.gap:.2g}, {_share(self.relative_gap)} of the variance"
+        defined = np.isfinite(self.error)
+        return [
+            ("cost", f"{self.cost:.4g}; exact between the samples {self.exact_cost:.4g}"),
+            ("optimality", f"{saved}; {_share(self.violated_pairs)} of pairs are better exchanged"),
+            ("error", f"{self.error:.3g}, floor {self.error_floor:.3g}" if defined else "not defined for this cost"),
+        ]
+
 
 @dataclass(frozen=True)
 class Baseline:
@@ -109,6 +134,11 @@ class Baseline:
 
     cost: float
     excess: Estimate
+
+    @property
+    def excess_text(self) -> str:
+        """The excess in words."""
+        return _excess_text(self.excess)
 
 
 @dataclass(frozen=True)
@@ -156,60 +186,19 @@ class TransportReport:
 
     def lines(self) -> list[tuple[str, str]]:
         """Return the report as pairs of a label and a text."""
-        marginal, optimality = self.marginal, self.optimality
-        rows = [("verdict", f"{self.verdict.name}. {self.verdict.message}")]
-        rows += [("", reason) for reason in self.reasons]
-        rows += [
+        return [
+            ("verdict", f"{self.verdict.name}. {self.verdict.message}"),
+            *(("", reason) for reason in self.reasons),
             ("rows", f"{self.n_source} of the source, {self.n_target} of the target"),
-            (
-                "images to target",
-                f"W2^2 {_share(marginal.w2)} of the target's variance, of which sampling explains "
-                f"{_share(marginal.floor)}; beyond it {_share(marginal.excess.value)} +- "
-                f"{_share(2 * marginal.excess.standard_error)}",
-            ),
-            (
-                "",
-                f"Sinkhorn divergence {_share(marginal.sinkhorn_divergence)}; permutation p-value "
-                f"{marginal.p_value:.2g}",
-            ),
-            (
-                "spread",
-                f"{np.exp(marginal.log_spread.value):.2f} of the target's; by column "
-                f"{np.nanmin(marginal.spread):.2f} to {np.nanmax(marginal.spread):.2f}"
-                if np.isfinite(marginal.spread).any()
-                else "the target is constant",
-            ),
-            (
-                "modes",
-                f"mass in ten cells of the target {marginal.coverage.min():.2f} to "
-                f"{marginal.coverage.max():.2f} of the target's",
-            ),
-            ("cost", f"{optimality.cost:.4g}; exact between the samples {optimality.exact_cost:.4g}"),
-            (
-                "optimality",
-                f"another pairing saves {optimality.gap:.2g} ({_share(optimality.relative_gap)} of the "
-                f"variance); {_share(optimality.violated_pairs)} of pairs are better exchanged",
-            ),
-            (
-                "error",
-                f"{optimality.error:.3g} with a floor of {optimality.error_floor:.3g}"
-                if np.isfinite(optimality.error)
-                else "not defined for this cost",
-            ),
+            *self.marginal.lines(),
+            *self.optimality.lines(),
             ("draws of one row", f"variance {_share(self.conditional_spread)} of the target's"),
+            *((name, f"cost {base.cost:.4g}; {base.excess_text}") for name, base in self.baselines.items()),
+            *(("note", finding) for finding in self.findings),
         ]
-        rows += [
-            (
-                name,
-                f"cost {base.cost:.4g}; W2^2 beyond sampling {_share(base.excess.value)} +- "
-                f"{_share(2 * base.excess.standard_error)}",
-            )
-            for name, base in self.baselines.items()
-        ]
-        return rows + [("note", finding) for finding in self.findings]
 
     def plot(self) -> Any:
-        """Plot the images beside the target, and the discrepancy along the fit.
+        """Plot images, target and the discrepancy along the fit.
 
         Rows are projected onto two principal components of source and target.
 
@@ -260,6 +249,10 @@ def _project(samples: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     centred = np.concatenate([samples["source"], samples["target"]]) - mean
     directions = np.eye(2) if d == 2 else np.linalg.svd(centred, full_matrices=False)[2][:2].T  # (d, 2)
     return {name: (rows - (0 if d == 2 else mean)) @ directions for name, rows in samples.items()}
+
+
+def _excess_text(excess: Estimate) -> str:
+    return f"beyond sampling {_share(excess.value)} +- {_share(2 * excess.standard_error)}"
 
 
 def _share(value: float) -> str:
