@@ -15,7 +15,7 @@ N_SEGMENTS = 100
 
 
 class Verdict(Enum):
-    """Whether a transport is right, as far as the samples can tell."""
+    """Whether a transport is right, as far as samples tell."""
 
     OPTIMAL = "The images have the law of the target, and no other pairing of rows and images is cheaper."
     MARGINAL_NOT_MET = "The images do not have the law of the target."
@@ -69,7 +69,7 @@ class Marginal:
         return [
             (
                 "images to target",
-                f"W2^2 {_share(self.w2)} of the target's variance, sampling floor {_share(self.floor)}",
+                f"W2^2 {_share(self.w2)} of the target's variance, floor {_share(self.floor)}",
             ),
             ("", _excess_text(self.excess)),
             ("", f"Sinkhorn divergence {_share(self.sinkhorn_divergence)}; permutation p-value {self.p_value:.2g}"),
@@ -185,7 +185,7 @@ class TransportReport:
         return {"verdict": self.verdict.name, "message": self.verdict.message, **content}
 
     def lines(self) -> list[tuple[str, str]]:
-        """Return the report as pairs of a label and a text."""
+        """Return pairs of a label and a text."""
         return [
             ("verdict", f"{self.verdict.name}. {self.verdict.message}"),
             *(("", reason) for reason in self.reasons),

@@ -1,4 +1,4 @@
-"""Statistics of images and target rows, from exact optimal transport on samples."""
+"""Statistics of images and target rows, from exact transport."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def exact_cost(a: Sample, b: Sample, cost: Cost | None = None) -> float:
 
 
 def cost_matrix(cost: Cost, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Return the costs of all pairs of rows, shape (n, m)."""
+    """Return the cost of each pair of rows, shape (n, m)."""
     b = torch.from_numpy(np.ascontiguousarray(y, dtype=np.float64))
     rows = (torch.from_numpy(np.ascontiguousarray(x, dtype=np.float64))[:, None].expand(-1, len(b), -1)).unbind()
     return np.stack([cost(each, b).detach().numpy() for each in rows])
@@ -148,7 +148,7 @@ def marginal_distance(images: Sample, target: Sample) -> MarginalDistance:
 
 
 def _within(blocks: list[Sample]) -> np.ndarray:
-    """Costs between the blocks of one sample, 0 on the diagonal."""
+    """Costs between the blocks of one sample."""
     costs = np.zeros((len(blocks), len(blocks)))
     for i, j in itertools.combinations(range(len(blocks)), 2):
         costs[i, j] = costs[j, i] = exact_cost(blocks[i], blocks[j])
@@ -193,7 +193,7 @@ def energy_p_value(images: Sample, target: Sample, rng: np.random.Generator) -> 
 
 
 def monotonicity_gap(source: Sample, images: np.ndarray, cost: Cost) -> float:
-    r"""Return the cost that another pairing of rows and images saves.
+    r"""Return the cost that another pairing of rows saves.
 
     .. math:: \sum_i v_i c(x_i, T_i) - \min_{\pi} \sum_{ij} \pi_{ij} c(x_i, T_j) \ge 0
 
@@ -205,7 +205,7 @@ def monotonicity_gap(source: Sample, images: np.ndarray, cost: Cost) -> float:
 
 
 def violated_pairs(source: Sample, images: np.ndarray, cost: Cost, rng: np.random.Generator) -> float:
-    """Return the share of pairs of rows that an exchange makes cheaper."""
+    """Return the share of pairs that an exchange makes cheaper."""
     share, kept = 0.0, paired_cost(cost, source.rows, images)
     for _ in range(N_PAIRS):
         other = rng.permutation(len(kept))
