@@ -266,6 +266,18 @@ def test_tensors_and_dataframes():
     assert diagnose(lambda x: x, pd.DataFrame(X), pd.DataFrame(Y)).to_dict() == expected
 
 
+def test_column_names_reach_the_transport():
+    X, Y = (pd.DataFrame(normal(100, 2, seed), columns=["a", "b"]) for seed in (0, 1))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        transport = SNOTTransport(max_iter=3, hidden_layer_sizes=(4,), random_state=0).fit(X, Y)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        diagnose(transport, X, Y)
+        with pytest.raises(ValueError, match="feature names"):
+            diagnose(transport, X.rename(columns={"a": "z"}), Y)
+
+
 def test_small_columns_are_named():
     X = pd.DataFrame({"income": 1e4 * normal(200, 1)[:, 0], "rate": normal(200, 1, 1)[:, 0]})
     report = diagnose(lambda x: x, X, X)
@@ -297,8 +309,8 @@ BAD = {
     "columns": ({"X_target": np.ones((5, 3))}, "same number of features"),
     "weights": ({"sample_weight": [-1.0] * 50}, "sample_weight must be"),
     "target weights": ({"sample_weight_target": [1.0]}, "sample_weight_target must be"),
-    "transport": ({"transport": lambda x: x[:, :1]}, "transport must return finite images"),
-    "infinite images": ({"transport": lambda x: x / 0 * 0}, "transport must return finite images"),
+    "transport": ({"transport": lambda x: x[:, :1]}, "transport must return images of shape"),
+    "infinite images": ({"transport": lambda x: x / 0 * 0}, "images of the transport must be finite"),
     "max_rows": ({"max_rows": 0}, "max_rows must be an integer of at least 1"),
     "n_draws": ({"n_draws": 0}, "n_draws must be an integer of at least 1"),
 }

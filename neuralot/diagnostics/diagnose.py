@@ -101,11 +101,13 @@ def diagnose(
     """
     for name, value in (("n_draws", n_draws), ("max_rows", max_rows)):
         integer(1).check(name, value)
+    transport = getattr(transport, "transport_", transport)
     rng = np.random.default_rng(random_state)
-    source = _sample(X, sample_weight, "X", "sample_weight", max_rows, rng)
-    target = _sample(X_target, sample_weight_target, "X_target", "sample_weight_target", max_rows, rng)
+    source, chosen = _sample(X, sample_weight, "X", "sample_weight", max_rows, rng)
+    target, _ = _sample(X_target, sample_weight_target, "X_target", "sample_weight_target", max_rows, rng)
     check_features(X=source.rows, X_target=target.rows)
-    draws = _draws(transport, source.rows, n_draws, random_state)
+    # a dataframe keeps its column names, which the fit may have seen
+    draws = _draws(transport, X.iloc[chosen] if hasattr(X, "iloc") else source.rows, n_draws, random_state)
     cost = as_cost(getattr(transport, "cost", "sqeuclidean"))
     unit = _unit(source, target)
     marginal = _marginal(Sample(draws[0], source.masses), target, unit, rng)
@@ -134,12 +136,12 @@ def diagnose(
 
 def _sample(
     rows: Samples, weights: ArrayLike | None, name: str, weights_name: str, max_rows: int, rng: np.random.Generator
-) -> Sample:
-    """Check a sample, and draw at most `max_rows` rows."""
+) -> tuple[Sample, np.ndarray]:
+    """Check a sample; return at most `max_rows` rows, and their indices."""
     points = as_points(rows, name)
     masses = as_masses(weights, weights_name, len(points))
     chosen = rng.permutation(np.flatnonzero(masses > 0))[:max_rows]
-    return Sample(points[chosen], masses[chosen] / masses[chosen].sum())
+    return Sample(np.ascontiguousarray(points[chosen]), masses[chosen] / masses[chosen].sum()), chosen
 
 
 def _unit(source: Sample, target: Sample) -> float:
@@ -163,16 +165,15 @@ def _is_thin(source: Sample, target: Sample) -> bool:
     return not fills_its_span(torch.from_numpy(source.rows @ axes[:, spanned]))
 
 
-def _draws(transport: Any, rows: np.ndarray, n_draws: int, random_state: int) -> np.ndarray:
+def _draws(transport: Any, rows: Any, n_draws: int, random_state: int) -> np.ndarray:
     """Draw images of rows, shape (n_draws, n, d)."""
-    transport = getattr(transport, "transport_", transport)
     if hasattr(transport, "sample"):
         draws = transport.sample(rows, n_draws, random_state)
     else:
-        draws = (transport.transform if hasattr(transport, "transform") else transport)(rows)[None]
-    draws = np.asarray(draws, dtype=np.float64)
-    if draws.shape[1:] != rows.shape or not np.isfinite(draws).all():
-        raise ValueError(f"transport must return finite images of shape {rows.shape}, got shape {draws.shape[1:]}")
+        draws = [(transport.transform if hasattr(transport, "transform") else transport)(rows)]
+    draws = np.stack([as_points(images, "images of the transport") for images in draws])
+    if draws.shape[1:] != rows.shape:
+        raise ValueError(f"transport must return images of shape {rows.shape}, got shape {draws.shape[1:]}")
     return draws
 
 
