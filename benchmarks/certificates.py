@@ -156,15 +156,24 @@ def main() -> None:
     args = parser.parse_args()
     if args.quick:
         args.dims, args.seeds, args.fits = [2], [0], []
-    tasks = itertools.product(PAIRS, args.dims, args.seeds)
-    runs = Parallel(args.jobs, verbose=1)(delayed(examine)(make, d, seed, args.fits) for make, d, seed in tasks)
-    found = [each for run in runs for each in run]
-    if args.csv:
-        with args.csv.open("w", newline="") as file:
-            writer = csv.DictWriter(file, list(found[0]))
-            writer.writeheader()
-            writer.writerows(found)
+    tasks = itertools.product(args.seeds, args.dims, PAIRS)
+    calls = (delayed(examine)(make, d, seed, args.fits) for seed, d, make in tasks)
+    found: list[dict[str, object]] = []
+    for run in Parallel(args.jobs, return_as="generator")(calls):
+        found += run
+        if args.csv:
+            append(args.csv, run)
     print(table(found))
+
+
+def append(path: Path, results: list[dict[str, object]]) -> None:
+    """Append results to a CSV file, so that an interrupted run keeps them."""
+    is_new = not path.exists()
+    with path.open("a", newline="") as file:
+        writer = csv.DictWriter(file, list(results[0]))
+        if is_new:
+            writer.writeheader()
+        writer.writerows(results)
 
 
 if __name__ == "__main__":

@@ -171,7 +171,7 @@ def _draws(transport: Any, rows: Any, n_draws: int, random_state: int) -> np.nda
         draws = transport.sample(rows, n_draws, random_state)
     else:
         draws = [(transport.transform if hasattr(transport, "transform") else transport)(rows)]
-    draws = np.stack([as_points(images, "images of the transport") for images in draws])
+    draws = np.ascontiguousarray([as_points(images, "images of the transport") for images in draws])
     if draws.shape[1:] != rows.shape:
         raise ValueError(f"transport must return images of shape {rows.shape}, got shape {draws.shape[1:]}")
     return draws
