@@ -8,8 +8,9 @@ import numpy as np
 from sklearn.base import BaseEstimator, clone
 from sklearn.utils.validation import validate_data
 
-from neuralot.estimators.base import BaseTransport, Documented
+from neuralot.estimators.base import BaseTransport
 from neuralot.estimators.checks import as_array, check_domains, naming
+from neuralot.estimators.mixins import Documented
 from neuralot.estimators.samples import DTYPES
 
 # metadata requested by default from a meta-estimator

@@ -137,7 +137,7 @@ def diagnose(
 def _sample(
     rows: Samples, weights: ArrayLike | None, name: str, weights_name: str, max_rows: int, rng: np.random.Generator
 ) -> tuple[Sample, np.ndarray]:
-    """Check a sample; return at most `max_rows` rows, and their indices."""
+    """Check a sample; return some rows and their indices."""
     points = as_points(rows, name)
     masses = as_masses(weights, weights_name, len(points))
     chosen = rng.permutation(np.flatnonzero(masses > 0))[:max_rows]

@@ -82,7 +82,7 @@ def exact_cost(a: Sample, b: Sample, cost: Cost | None = None) -> float:
 
 
 def cost_matrix(cost: Cost, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Return the cost of each pair of rows, shape (n, m)."""
+    """Return the cost matrix of two samples, shape (n, m)."""
     b = torch.from_numpy(np.ascontiguousarray(y, dtype=np.float64))
     rows = (torch.from_numpy(np.ascontiguousarray(x, dtype=np.float64))[:, None].expand(-1, len(b), -1)).unbind()
     return np.stack([cost(each, b).detach().numpy() for each in rows])

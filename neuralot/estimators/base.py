@@ -20,6 +20,7 @@ from neuralot.estimators.checks import check_n_draws, check_out, unchanged_on_er
 from neuralot.estimators.files import plain, revive, write
 from neuralot.estimators.fitting import Fitter
 from neuralot.estimators.laws import Law, Laws
+from neuralot.estimators.mixins import Certified, Documented
 from neuralot.estimators.samples import Samples
 from neuralot.estimators.setup import is_built_in, seeded_generator
 from neuralot.estimators.tasks import AVAILABLE, CallbackSupportMixin, Tasks, with_callbacks
@@ -43,17 +44,9 @@ def _has_inverse(estimator: BaseTransport) -> bool:
     return True
 
 
-class Documented:
-    """Mixin that links the HTML representation to the documentation."""
-
-    _doc_link_module = "neuralot"
-    _doc_link_template = "https://neuralot.readthedocs.io/en/latest/generated/neuralot.{name}.html"
-
-    def _doc_link_url_param_generator(self) -> dict[str, str]:
-        return {"name": type(self).__name__}
-
-
-class BaseTransport(Documented, CallbackSupportMixin, OneToOneFeatureMixin, TransformerMixin, Samples, Fitter, ABC):
+class BaseTransport(
+    Documented, Certified, CallbackSupportMixin, OneToOneFeatureMixin, TransformerMixin, Samples, Fitter, ABC
+):
     """Base class of the transport estimators."""
 
     # metadata requested by default, which Pipeline(transform_input=["X_target"]) requires
