@@ -118,7 +118,7 @@ def diagnose(
     early = _ended_early(transport)
     verdict, reasons = _decide(marginal, optimality, min(len(source.rows), len(target.rows)), early, is_thin)
     findings = [*_findings_of_data(X, source, target), *_findings_of_source(source, is_thin)]
-    findings += _findings_of_fit(marginal, baselines, split, early)
+    findings += _findings_of_fit(marginal, optimality, baselines, split, early)
     return TransportReport(
         verdict,
         tuple(reasons),
@@ -291,6 +291,8 @@ def _decide(
     if reasons:
         if early:
             return Verdict.NOT_CONVERGED, reasons
+        if is_thin:
+            reasons.append("the source is thin, and the fit has ended: this is a spurious solution")
         return (Verdict.SPURIOUS if is_thin else Verdict.MARGINAL_NOT_MET), reasons
     if excess.value > TOLERANCE and excess.standard_error > RESOLUTION:
         return Verdict.UNDECIDED, [
@@ -325,8 +327,15 @@ def _findings_of_source(source: Sample, is_thin: bool) -> list[str]:
     ]
 
 
-def _findings_of_fit(marginal: Marginal, baselines: dict[str, Baseline], split: float, early: bool) -> list[str]:
+def _findings_of_fit(
+    marginal: Marginal, optimality: Optimality, baselines: dict[str, Baseline], split: float, early: bool
+) -> list[str]:
     found = []
+    if GAP_TOLERANCE < optimality.relative_gap < split:
+        found.append(
+            "Noise blurs the plan: the draws of one row vary more than those of an optimal plan. If the source has a "
+            "density, use SNOTTransport, or lower eps_min."
+        )
     affine: Estimate = baselines["affine map"].excess
     if affine.value <= max(marginal.excess.value, TOLERANCE):
         found.append("The affine map between the moments is at least as close to the target.")

@@ -19,7 +19,7 @@ class Verdict(Enum):
 
     OPTIMAL = "The images have the law of the target, and no other pairing of rows and images is cheaper."
     MARGINAL_NOT_MET = "The images do not have the law of the target."
-    SPURIOUS = "The plan is not optimal: the images belong to other rows, or a thin source has led the fit astray."
+    SPURIOUS = "The plan is not optimal."
     NOT_CONVERGED = "The images do not have the law of the target, and the fit ended too early."
     UNDECIDED = "The samples are too small to decide."
 
