@@ -85,7 +85,7 @@ def test_p_values_are_uniform_for_equal_laws_and_small_for_others():
     assert energy_p_value(equal(normal(300, 2, scale=0.7)), equal(normal(300, 2, 1)), rng) < 0.01
 
 
-@pytest.mark.parametrize("cost", [SquaredEuclidean(), Lp(1.5)], ids=str)
+@pytest.mark.parametrize("cost", [SquaredEuclidean(), Lp(1.5)], ids=["squared", "1.5"])
 def test_the_gap_of_a_monotone_map_is_zero(cost):
     x = normal(300, 2)
     assert monotonicity_gap(equal(x), x + np.array([2.0, 1.0]), cost) < 1e-9

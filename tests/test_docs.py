@@ -1,6 +1,7 @@
 """Docstrings agree with signatures, and the code of the README runs."""
 
 import ast
+import enum
 import importlib
 import inspect
 import pkgutil
@@ -57,6 +58,8 @@ def documented(value, section="Parameters"):
 
 
 def parameters(value):
+    if inspect.isclass(value) and issubclass(value, enum.Enum):
+        return list(value.__members__)
     names = inspect.signature(value).parameters
     return [name for name in names if name not in ("self", "cls")]
 

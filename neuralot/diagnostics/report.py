@@ -15,7 +15,27 @@ N_SEGMENTS = 100
 
 
 class Verdict(Enum):
-    """Whether a transport is right, as far as samples tell."""
+    """Whether a transport is right, as far as samples tell.
+
+    Attributes
+    ----------
+    OPTIMAL
+        The images have the law of the target, and no other pairing of rows and images is cheaper.
+    MARGINAL_NOT_MET
+        The images do not have the law of the target, and the fit has ended.
+    SPURIOUS
+        The plan is not optimal, or the images of a thin source miss the target although the fit has ended.
+    NOT_CONVERGED
+        The images do not have the law of the target, and the fit says that it ended too early.
+    UNDECIDED
+        The samples are too small to decide.
+
+    Examples
+    --------
+    >>> from neuralot import Verdict
+    >>> Verdict.UNDECIDED.message
+    'The samples are too small to decide.'
+    """
 
     OPTIMAL = "The images have the law of the target, and no other pairing of rows and images is cheaper."
     MARGINAL_NOT_MET = "The images do not have the law of the target."
@@ -145,7 +165,7 @@ class Baseline:
 class TransportReport:
     """Diagnosis of a transport on held-out rows.
 
-    Attributes
+    Parameters
     ----------
     verdict : Verdict
     reasons : tuple of str
@@ -161,6 +181,19 @@ class TransportReport:
         What is notable about the data and the fit, and what to do.
     n_source, n_target : int
         Rows that were used.
+    samples : dict of str to ndarray
+        The rows: ``source``, ``images`` and ``target``.
+    history : tuple of dict
+        The records of the fit, where the transport has some.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from neuralot import diagnose
+    >>> rng = np.random.default_rng(0)
+    >>> report = diagnose(lambda rows: rows + 3, rng.normal(size=(500, 2)), rng.normal(size=(500, 2)) + 3)
+    >>> report.verdict.name, report.optimality.cost
+    ('OPTIMAL', 18.0)
     """
 
     verdict: Verdict
