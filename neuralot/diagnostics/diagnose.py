@@ -30,7 +30,7 @@ from neuralot.parameters import integer
 from neuralot.solve.status import Status
 
 # shares of the target's variance: what is right, and what a sample can decide
-TOLERANCE, GAP_TOLERANCE, RESOLUTION = 0.01, 0.02, 0.02
+TOLERANCE, GAP_TOLERANCE, RESOLUTION = 0.01, 0.02, 0.06
 SPREAD_TOLERANCE = 0.1  # of the standard deviation
 SIGNIFICANT = 0.01
 MIN_ROWS = 40
@@ -294,11 +294,13 @@ def _decide(
         if is_thin:
             reasons.append("the source is thin, and the fit has ended: this is a spurious solution")
         return (Verdict.SPURIOUS if is_thin else Verdict.MARGINAL_NOT_MET), reasons
-    if excess.value > TOLERANCE and excess.standard_error > RESOLUTION:
-        return Verdict.UNDECIDED, [
-            f"the distance to the target is known to +- {200 * excess.standard_error:.0f} % only"
-        ]
-    return Verdict.OPTIMAL, [f"within {100 * TOLERANCE:.0f} % of the target's variance"]
+    at_most = f"{100 * max(excess.high, 0):.1f} % of the target's variance"
+    if excess.high > RESOLUTION:
+        return Verdict.UNDECIDED, [f"the distance to the target may be as large as {at_most}"]
+    return Verdict.OPTIMAL, [
+        f"the distance to the target is at most {at_most}, and that to the best pairing "
+        f"{100 * optimality.relative_gap:.1f} %"
+    ]
 
 
 def _findings_of_data(X: Any, source: Sample, target: Sample) -> list[str]:
