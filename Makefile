@@ -57,6 +57,7 @@ bench: $(INSTALLED_BENCH)  ## run the short forms of the benchmarks
 	$(BIN)/python benchmarks/adaptation.py --quick
 	$(BIN)/python benchmarks/step.py --quick
 	$(BIN)/python benchmarks/gpu.py --quick
+	$(BIN)/python benchmarks/certificates.py --quick
 
 check: lint test docs  ## lint, test and docs
 
