@@ -255,12 +255,15 @@ class TransportReport:
             axes[0].scatter(*projected[name].T, s=size, color=colour, linewidths=0, label=name)
         segments = np.stack([projected["source"][:N_SEGMENTS], projected["images"][:N_SEGMENTS]])  # (2, n, 2)
         axes[0].plot(segments[..., 0], segments[..., 1], color="black", linewidth=0.4, alpha=0.35)
-        axes[0].set(title=self.verdict.name, aspect="equal", xlabel="first component", ylabel="second component")
-        axes[0].legend(frameon=False)
-        axes[1].set(title="fit", xlabel="step", ylabel="discrepancy")
+        kind = "column" if self.samples["source"].shape[1] <= 2 else "component"
+        axes[0].set(aspect="equal", xlabel=f"first {kind}", ylabel=f"second {kind}")
+        axes[0].set_title(self.verdict.name, pad=24)
+        axes[0].legend(frameon=False, ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1.0), markerscale=3)
+        axes[1].set(title="discrepancy along the fit", xlabel="step", ylabel="energy distance to the target")
         if self.history:
-            steps, values = zip(*((each["step"], each["discrepancy"]) for each in self.history), strict=True)
-            axes[1].semilogy(steps, values, color="#3b6ea8")
+            steps = np.array([each["step"] for each in self.history])
+            values = np.array([each["discrepancy"] for each in self.history])
+            axes[1].semilogy(steps[values > 0], values[values > 0], ".-", color="#3b6ea8")
         return list(axes)
 
     def __str__(self) -> str:
