@@ -124,6 +124,7 @@ def examine(make: Callable[[int], TransportPair], d: int, seed: int, fits: list[
                 "spread": report.marginal.log_spread.value,
                 "gap": report.optimality.relative_gap,
                 "violated": report.optimality.violated_pairs,
+                "split": report.conditional_spread,
                 "seconds": seconds,
             }
         )

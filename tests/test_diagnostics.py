@@ -173,6 +173,22 @@ def test_a_plan_that_splits_mass():
     assert report_of(lambda x: x, pair, 2000).verdict is Verdict.SPURIOUS
 
 
+@pytest.mark.parametrize("d", [2, 8])
+def test_noise_on_the_map_of_a_dense_source(d):
+    pair = make_gaussians(d)
+    sd = np.sqrt(0.1 * pair.target_variance / d)
+
+    class Noisy:
+        def sample(self, X, n_draws, random_state):
+            rng = np.random.default_rng(random_state)
+            return np.stack([pair.exact_map(X) + sd * rng.normal(size=X.shape) for _ in range(n_draws)])
+
+    report = report_of(Noisy(), pair)
+    assert report.conditional_spread == pytest.approx(0.1, rel=0.1)
+    assert report.verdict is not Verdict.OPTIMAL
+    assert any("Noise blurs the plan" in finding for finding in report.findings)
+
+
 def test_units_do_not_matter():
     pair = make_moons()
     X, Y = pair.sample(400, random_state=0)

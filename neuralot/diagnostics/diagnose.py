@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from sklearn.cluster import KMeans
 
 from neuralot.costs import Cost, SquaredEuclidean, as_cost
-from neuralot.diagnostics.report import Baseline, Marginal, Optimality, TransportReport, Verdict
+from neuralot.diagnostics.report import Baseline, Marginal, Optimality, TransportReport
 from neuralot.diagnostics.statistics import (
     Estimate,
     Sample,
@@ -24,16 +24,12 @@ from neuralot.diagnostics.statistics import (
     spread,
     violated_pairs,
 )
+from neuralot.diagnostics.verdict import GAP_TOLERANCE, TOLERANCE, decide
 from neuralot.divergences import Samples, as_masses, as_points, check_features, sinkhorn_divergence
 from neuralot.methods.smoothing import fills_its_span, intrinsic_dimension
 from neuralot.parameters import integer
 from neuralot.solve.status import Status
 
-# shares of the target's variance: what is right, and what a sample can decide
-TOLERANCE, GAP_TOLERANCE, RESOLUTION = 0.01, 0.02, 0.06
-SPREAD_TOLERANCE = 0.1  # of the standard deviation
-SIGNIFICANT = 0.01
-MIN_ROWS = 40
 N_CELLS = 10
 ROWS_FOR_SINKHORN = 1000
 LARGE_RATIO = 100.0  # of the standard deviations of columns
@@ -116,9 +112,12 @@ def diagnose(
     split = conditional_spread(draws, source.masses) / unit
     is_thin = _is_thin(source, target)
     early = _ended_early(transport)
-    verdict, reasons = _decide(marginal, optimality, min(len(source.rows), len(target.rows)), early, is_thin)
+    n_rows = min(len(source.rows), len(target.rows))
+    # a source with a density has an optimal map, whose draws do not vary
+    blur = 0.0 if is_thin else split
+    verdict, reasons = decide(marginal, optimality, blur, n_rows, early, is_thin)
     findings = [*_findings_of_data(X, source, target), *_findings_of_source(source, is_thin)]
-    findings += _findings_of_fit(marginal, optimality, baselines, split, early)
+    findings += _findings_of_fit(marginal, optimality, baselines, split, early, is_thin)
     return TransportReport(
         verdict,
         tuple(reasons),
@@ -270,39 +269,6 @@ def _ended_early(transport: Any) -> bool:
     return getattr(transport, "status_", Status.MAX_ITER) in (Status.SHORT, Status.INTERRUPTED, Status.DIVERGED)
 
 
-def _decide(
-    marginal: Marginal, optimality: Optimality, n_rows: int, early: bool, is_thin: bool
-) -> tuple[Verdict, list[str]]:
-    """Return the verdict and its reasons."""
-    excess, log_spread = marginal.excess, marginal.log_spread
-    differs = marginal.p_value <= SIGNIFICANT
-    reasons = []
-    if optimality.relative_gap > GAP_TOLERANCE:
-        reasons.append(
-            f"another pairing of rows and images saves {100 * optimality.relative_gap:.1f} % of the variance"
-        )
-        return Verdict.SPURIOUS, reasons
-    if n_rows < MIN_ROWS:
-        return Verdict.UNDECIDED, [f"{n_rows} rows are fewer than {MIN_ROWS}"]
-    if excess.low > TOLERANCE or (differs and excess.value > TOLERANCE):
-        reasons.append(f"the images are {100 * excess.value:.1f} % of the variance away from the target")
-    if abs(log_spread.value) - 2 * log_spread.standard_error > SPREAD_TOLERANCE:
-        reasons.append(f"the images have {np.exp(log_spread.value):.2f} of the target's spread")
-    if reasons:
-        if early:
-            return Verdict.NOT_CONVERGED, reasons
-        if is_thin:
-            reasons.append("the source is thin, and the fit has ended: this is a spurious solution")
-        return (Verdict.SPURIOUS if is_thin else Verdict.MARGINAL_NOT_MET), reasons
-    at_most = f"{100 * max(excess.high, 0):.1f} % of the target's variance"
-    if excess.high > RESOLUTION:
-        return Verdict.UNDECIDED, [f"the distance to the target may be as large as {at_most}"]
-    return Verdict.OPTIMAL, [
-        f"the distance to the target is at most {at_most}, and that to the best pairing "
-        f"{100 * optimality.relative_gap:.1f} %"
-    ]
-
-
 def _findings_of_data(X: Any, source: Sample, target: Sample) -> list[str]:
     """Columns that the transport ignores."""
     names = list(getattr(X, "columns", range(source.rows.shape[1])))
@@ -330,18 +296,20 @@ def _findings_of_source(source: Sample, is_thin: bool) -> list[str]:
 
 
 def _findings_of_fit(
-    marginal: Marginal, optimality: Optimality, baselines: dict[str, Baseline], split: float, early: bool
+    marginal: Marginal,
+    optimality: Optimality,
+    baselines: dict[str, Baseline],
+    split: float,
+    early: bool,
+    is_thin: bool,
 ) -> list[str]:
     found = []
-    if GAP_TOLERANCE < optimality.relative_gap < split:
-        found.append(
-            "Noise blurs the plan: the draws of one row vary more than those of an optimal plan. If the source has a "
-            "density, use SNOTTransport, or lower eps_min."
-        )
+    if split > GAP_TOLERANCE and (not is_thin or optimality.relative_gap > GAP_TOLERANCE):
+        found.append("Noise blurs the plan: for a source with a density use SNOTTransport, or lower eps_min.")
     affine: Estimate = baselines["affine map"].excess
     if affine.value <= max(marginal.excess.value, TOLERANCE):
         found.append("The affine map between the moments is at least as close to the target.")
-    if split > SPLIT:
+    if split > SPLIT and is_thin:
         found.append(
             "The plan splits mass: transform returns barycentres, call sample for images with the target's law."
         )

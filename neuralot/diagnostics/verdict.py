@@ -1,0 +1,49 @@
+"""The verdict on a transport, and its reasons."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from neuralot.diagnostics.report import Marginal, Optimality, Verdict
+
+# shares of the target's variance: what is right, and what a sample can decide
+TOLERANCE, GAP_TOLERANCE, RESOLUTION = 0.01, 0.02, 0.06
+SPREAD_TOLERANCE = 0.1  # of the standard deviation
+SIGNIFICANT = 0.01
+MIN_ROWS = 40
+
+
+def decide(
+    marginal: Marginal, optimality: Optimality, blur: float, n_rows: int, early: bool, is_thin: bool
+) -> tuple[Verdict, list[str]]:
+    """Return the verdict and its reasons."""
+    excess, log_spread = marginal.excess, marginal.log_spread
+    differs = marginal.p_value <= SIGNIFICANT
+    reasons = []
+    if optimality.relative_gap > GAP_TOLERANCE:
+        reasons.append(
+            f"another pairing of rows and images saves {100 * optimality.relative_gap:.1f} % of the variance"
+        )
+        return Verdict.SPURIOUS, reasons
+    if blur > GAP_TOLERANCE and n_rows >= MIN_ROWS:
+        reasons.append(f"the draws of one row vary by {100 * blur:.1f} % of the variance, but the source has a density")
+        return Verdict.SPURIOUS, reasons
+    if n_rows < MIN_ROWS:
+        return Verdict.UNDECIDED, [f"{n_rows} rows are fewer than {MIN_ROWS}"]
+    if excess.low > TOLERANCE or (differs and excess.value > TOLERANCE):
+        reasons.append(f"the images are {100 * excess.value:.1f} % of the variance away from the target")
+    if abs(log_spread.value) - 2 * log_spread.standard_error > SPREAD_TOLERANCE:
+        reasons.append(f"the images have {np.exp(log_spread.value):.2f} of the target's spread")
+    if reasons:
+        if early:
+            return Verdict.NOT_CONVERGED, reasons
+        if is_thin:
+            reasons.append("the source is thin, and the fit has ended: this is a spurious solution")
+        return (Verdict.SPURIOUS if is_thin else Verdict.MARGINAL_NOT_MET), reasons
+    at_most = f"{100 * max(excess.high, 0):.1f} % of the target's variance"
+    if excess.high > RESOLUTION:
+        return Verdict.UNDECIDED, [f"the distance to the target may be as large as {at_most}"]
+    return Verdict.OPTIMAL, [
+        f"the distance to the target is at most {at_most}, and that to the best pairing "
+        f"{100 * optimality.relative_gap:.1f} %"
+    ]
