@@ -53,7 +53,14 @@ class SemiDual(Problem):
         is_critic = self.form.critics.issuperset(names)
         return make_optimizers(networks, kind, learning_rate, weight_decay, critic=is_critic)
 
+    @property
+    def _has_other_loss(self) -> bool:
+        """Whether a subclass overrides `loss`, which the form's gradients ignore."""
+        return type(self).loss is not SemiDual.loss
+
     def gradients(self, names: Sequence[str], batches: Batches) -> Gradients:
+        if self._has_other_loss:
+            return super().gradients(names, batches)
         batch = batches(1)
         x = self.perturb(batch.x, batch.generator, batch.progress)  # (n, d)
         return self.form.gradients(names, x, batch.y, batch.generator)
@@ -72,7 +79,7 @@ class SemiDual(Problem):
         return self.form.inverse(y)
 
     def compile_step(self) -> bool:
-        return self.form.compile_step()
+        return not self._has_other_loss and self.form.compile_step()
 
     def settled(self, progress: float) -> bool:
         """Return whether the problem at `progress` is the final one.

@@ -101,7 +101,7 @@ def test_the_gap_of_a_reflection_is_its_whole_cost():
     assert violated_pairs(equal(x), -x, SquaredEuclidean(), np.random.default_rng(0)) > 0.99
 
 
-def test_weights_are_the_same_as_repeated_rows():
+def test_weights_equal_repeated_rows():
     x, images = normal(40, 2), normal(40, 2, 1)
     counts = np.random.default_rng(2).integers(1, 4, size=40)
     weighted = Sample(x, counts / counts.sum())
@@ -147,7 +147,7 @@ def test_the_report_of_a_translation():
 
 @pytest.mark.parametrize("d", [2, 8, 32])
 @pytest.mark.parametrize("make", [make_gaussians, make_convex_potential])
-def test_right_and_wrong_maps_of_a_dense_source(make, d):
+def test_verdicts_on_right_and_wrong_maps(make, d):
     pair = make(d)
     mean = pair.sample(4000, random_state=9)[1].mean(axis=0)
     exact, rng = pair.exact_map, np.random.default_rng(0)
@@ -157,7 +157,7 @@ def test_right_and_wrong_maps_of_a_dense_source(make, d):
     assert report_of(lambda x: x, pair).verdict is not Verdict.OPTIMAL
 
 
-def test_a_plan_that_splits_mass():
+def test_plan_that_splits_mass_is_optimal():
     pair = make_one_to_many()
 
     class Plan:
@@ -174,7 +174,7 @@ def test_a_plan_that_splits_mass():
 
 
 @pytest.mark.parametrize("d", [2, 8])
-def test_noise_on_the_map_of_a_dense_source(d):
+def test_noisy_map_of_dense_source_is_not_optimal(d):
     pair = make_gaussians(d)
     sd = np.sqrt(0.1 * pair.target_variance / d)
 
@@ -189,7 +189,7 @@ def test_noise_on_the_map_of_a_dense_source(d):
     assert any("Noise blurs the plan" in finding for finding in report.findings)
 
 
-def test_units_do_not_matter():
+def test_report_is_invariant_to_units():
     pair = make_moons()
     X, Y = pair.sample(400, random_state=0)
     report = diagnose(lambda x: x, X, Y)
@@ -200,7 +200,7 @@ def test_units_do_not_matter():
         assert other.optimality.error / scale == pytest.approx(report.optimality.error, rel=1e-4)
 
 
-def test_weighted_rows_count_as_often_as_their_weight():
+def test_report_uses_weights_of_both_samples():
     X, Y = normal(1500, 2), normal(1500, 2, 1)
     # half of the weight on rows with a positive first column, in both samples
     v, w = (np.where(rows[:, 0] > 0, 3.0, 1.0) for rows in (X, Y))
@@ -212,7 +212,7 @@ def test_weighted_rows_count_as_often_as_their_weight():
     )
 
 
-def test_rows_of_weight_zero_are_left_out():
+def test_rows_of_weight_zero_have_no_effect():
     X, Y = normal(300, 2), normal(300, 2, 1)
     X_more = np.concatenate([X, np.full((50, 2), 1e3)])
     weights = np.r_[np.ones(300), np.zeros(50)]
@@ -222,7 +222,7 @@ def test_rows_of_weight_zero_are_left_out():
 
 
 @pytest.mark.parametrize("cls", [SNOTTransport, OTPTransport, OTNetTransport])
-def test_every_estimator_is_diagnosed(cls, samples):
+def test_report_of_every_estimator(cls, samples):
     X, Y = samples
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -232,7 +232,7 @@ def test_every_estimator_is_diagnosed(cls, samples):
     assert len(report.history) == len(transport.history_)
 
 
-def test_an_early_end_is_named():
+def test_short_fit_has_not_converged():
     X, Y = make_one_to_many().sample(500, random_state=0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -241,7 +241,7 @@ def test_an_early_end_is_named():
     assert diagnose(transport, X, Y).verdict is Verdict.NOT_CONVERGED
 
 
-def test_the_transport_of_an_adapter_is_diagnosed(samples):
+def test_report_of_adapter_is_that_of_its_transport(samples):
     X, Y = samples
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -250,7 +250,7 @@ def test_the_transport_of_an_adapter_is_diagnosed(samples):
     assert diagnose(adapter, X, Y).to_dict() == diagnose(adapter.transport_, X, Y).to_dict()
 
 
-def test_another_cost():
+def test_report_with_lp_cost():
     X = normal(300, 2)
 
     class Shift:
@@ -282,7 +282,7 @@ def test_tensors_and_dataframes():
     assert diagnose(lambda x: x, pd.DataFrame(X), pd.DataFrame(Y)).to_dict() == expected
 
 
-def test_column_names_reach_the_transport():
+def test_transport_receives_column_names():
     X, Y = (pd.DataFrame(normal(100, 2, seed), columns=["a", "b"]) for seed in (0, 1))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -294,18 +294,18 @@ def test_column_names_reach_the_transport():
             diagnose(transport, X.rename(columns={"a": "z"}), Y)
 
 
-def test_small_columns_are_named():
+def test_findings_name_small_columns():
     X = pd.DataFrame({"income": 1e4 * normal(200, 1)[:, 0], "rate": normal(200, 1, 1)[:, 0]})
     report = diagnose(lambda x: x, X, X)
     assert any("Columns rate" in finding and "income" in finding for finding in report.findings)
 
 
 @pytest.mark.parametrize("n", [1, 2, 5, 39])
-def test_few_rows_decide_nothing(n):
+def test_few_rows_are_undecided(n):
     assert diagnose(lambda x: x, normal(n, 2), normal(n, 2, 1)).verdict is Verdict.UNDECIDED
 
 
-def test_awkward_samples_give_finite_reports():
+def test_report_of_degenerate_samples_is_finite():
     X = normal(100, 2)
     for source, target in ((X, np.zeros((100, 2))), (np.zeros((100, 2)), X), (X, np.repeat(X[:10], 10, axis=0))):
         report = diagnose(lambda x: x, source, target)
@@ -314,7 +314,7 @@ def test_awkward_samples_give_finite_reports():
         assert str(report)
 
 
-def test_a_constant_target_is_met_by_its_point():
+def test_map_to_constant_target_is_optimal():
     report = diagnose(lambda x: np.full_like(x, 5.0), normal(100, 2), np.full((100, 2), 5.0))
     assert report.verdict is Verdict.OPTIMAL
 
@@ -334,13 +334,13 @@ BAD = {
 
 @pytest.mark.parametrize(("options", "says"), BAD.values(), ids=BAD)
 @pytest.mark.filterwarnings("ignore:divide by zero", "ignore:invalid value")
-def test_bad_input_is_named(options, says):
+def test_bad_input_raises_error_with_argument_name(options, says):
     given = {"transport": lambda x: x, "X": normal(50, 2), "X_target": normal(50, 2, 1), **options}
     with pytest.raises(ValueError, match=says):
         diagnose(**given)
 
 
-def test_a_report_is_drawn():
+def test_report_plot_has_two_axes():
     import matplotlib.pyplot as plt
 
     report = report_of(lambda x: x, make_gaussians(8), 100)

@@ -48,7 +48,7 @@ def diagnose(
     max_rows: int = 2000,
     random_state: int = 0,
 ) -> TransportReport:
-    r"""Say whether a transport is right, without a ground truth.
+    r"""Diagnose a transport on held-out rows, without a ground truth.
 
     A plan is optimal if its images have the law of the target and its support is c-cyclically monotone. Both are tested
     on rows that the fit has not seen, with exact optimal transport between samples. The images are draws from the plan.

@@ -1,4 +1,4 @@
-"""What a diagnosis says about a transport."""
+"""Report and verdict of a diagnosis."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ class Marginal:
 
 @dataclass(frozen=True)
 class Optimality:
-    """Cost of the plan, beside that of the best plan.
+    """Cost of the plan compared with the best plan.
 
     Attributes
     ----------
@@ -142,7 +142,7 @@ class Optimality:
 
 @dataclass(frozen=True)
 class Baseline:
-    """A map that needs no fit, on the same rows.
+    """Result of a map without a fit.
 
     Attributes
     ----------
@@ -157,7 +157,7 @@ class Baseline:
 
     @property
     def excess_text(self) -> str:
-        """The excess in words."""
+        """The excess as text."""
         return _excess_text(self.excess)
 
 

@@ -32,7 +32,7 @@ class Certified:
         sample_weight_target: ArrayLike | None = None,
         max_rows: int = 2000,
     ) -> TransportReport:
-        """Say whether the transport is right, without a ground truth.
+        """Diagnose the transport on held-out rows, without ground truth.
 
         Parameters
         ----------

@@ -18,10 +18,9 @@ from neuralot.solve.environment import training_context
 from neuralot.solve.guard import Guard
 from neuralot.solve.optimizers import OPTIMIZERS
 from neuralot.solve.problem import Batch, Problem
-from neuralot.solve.status import Status
+from neuralot.solve.status import Record, Status
 from neuralot.solve.training import Training
 
-Record = dict[str, float]
 Callback = Callable[[int, Problem, Record], bool]
 Fallback = Callable[[Sampler, Sampler, Generator], dict[str, Tensor] | None]
 
