@@ -332,6 +332,25 @@ BAD = {
 }
 
 
+def test_transport_of_wrong_type_raises_error():
+    with pytest.raises(TypeError, match="transport must be a fitted transport or a function of rows, got 3"):
+        diagnose(3, normal(50, 2), normal(50, 2, 1))
+
+
+def test_draws_may_vary_where_no_map_is_optimal():
+    # for |x - y|_1 in one dimension, every pairing of a law with its distant translate has the same cost
+    class Shuffle:
+        cost = staticmethod(lambda x, y: (x - y).abs().sum(-1))
+
+        def sample(self, X, n_draws, random_state):
+            rng = np.random.default_rng(random_state)
+            return np.stack([rng.permutation(X) + 20 for _ in range(n_draws)])
+
+    report = diagnose(Shuffle(), normal(500, 1), normal(500, 1, 1) + 20)
+    assert report.conditional_spread > 0.5
+    assert report.verdict is Verdict.OPTIMAL
+
+
 @pytest.mark.parametrize(("options", "says"), BAD.values(), ids=BAD)
 @pytest.mark.filterwarnings("ignore:divide by zero", "ignore:invalid value")
 def test_bad_input_raises_error_with_argument_name(options, says):

@@ -212,3 +212,9 @@ assert solve(OTP(2), as_sampler(x), as_sampler(x), max_iter=2).n_iter == 2
 """
     done = subprocess.run([sys.executable, "-c", code % str(ROOT)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_only_report_uses_diagnostics():
+    """No fit knows how it will be judged: of the estimators, only the mixin with `report` imports the diagnosis."""
+    users = {file for file, path in FILES.items() if "neuralot.diagnostics" in path.read_text()}
+    assert {file for file in users if not file.startswith("diagnostics/")} == {"__init__.py", "estimators/mixins.py"}

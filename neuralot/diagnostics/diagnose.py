@@ -13,7 +13,6 @@ from sklearn.cluster import KMeans
 from neuralot.costs import Cost, SquaredEuclidean, as_cost
 from neuralot.diagnostics.report import Baseline, Marginal, Optimality, TransportReport
 from neuralot.diagnostics.statistics import (
-    Estimate,
     Sample,
     conditional_spread,
     energy_p_value,
@@ -79,6 +78,8 @@ def diagnose(
     ------
     ValueError
         If a sample is not finite and two-dimensional, the numbers of features differ, or weights are not valid.
+    TypeError
+        If `transport` is neither a transport nor a function.
 
     References
     ----------
@@ -113,8 +114,8 @@ def diagnose(
     is_thin = _is_thin(source, target)
     early = _ended_early(transport)
     n_rows = min(len(source.rows), len(target.rows))
-    # a source with a density has an optimal map, whose draws do not vary
-    blur = 0.0 if is_thin else split
+    # for a strictly convex cost, a source with a density has an optimal map, whose draws do not vary
+    blur = split if cost.has_map_from_gradient and not is_thin else 0.0
     verdict, reasons = decide(marginal, optimality, blur, n_rows, early, is_thin)
     findings = [*_findings_of_data(X, source, target), *_findings_of_source(source, is_thin)]
     findings += _findings_of_fit(marginal, optimality, baselines, split, early, is_thin)
@@ -169,7 +170,10 @@ def _draws(transport: Any, rows: Any, n_draws: int, random_state: int) -> np.nda
     if hasattr(transport, "sample"):
         draws = transport.sample(rows, n_draws, random_state)
     else:
-        draws = [(transport.transform if hasattr(transport, "transform") else transport)(rows)]
+        function = getattr(transport, "transform", transport)
+        if not callable(function):
+            raise TypeError(f"transport must be a fitted transport or a function of rows, got {transport!r}")
+        draws = [function(rows)]
     draws = np.ascontiguousarray([as_points(images, "images of the transport") for images in draws])
     if draws.shape[1:] != rows.shape:
         raise ValueError(f"transport must return images of shape {rows.shape}, got shape {draws.shape[1:]}")
@@ -286,9 +290,9 @@ def _findings_of_data(X: Any, source: Sample, target: Sample) -> list[str]:
 
 
 def _findings_of_source(source: Sample, is_thin: bool) -> list[str]:
-    dimension = intrinsic_dimension(torch.from_numpy(source.rows))
     if not is_thin:
         return []
+    dimension = intrinsic_dimension(torch.from_numpy(source.rows))
     return [
         f"The source lies on a thin set, of dimension about {dimension:.1f} in {source.rows.shape[1]} features. SNOT "
         f"and OT-Net can be wrong there; use OTPTransport."
@@ -306,7 +310,7 @@ def _findings_of_fit(
     found = []
     if split > GAP_TOLERANCE and (not is_thin or optimality.relative_gap > GAP_TOLERANCE):
         found.append("Noise blurs the plan: for a source with a density use SNOTTransport, or lower eps_min.")
-    affine: Estimate = baselines["affine map"].excess
+    affine = baselines["affine map"].excess
     if affine.value <= max(marginal.excess.value, TOLERANCE):
         found.append("The affine map between the moments is at least as close to the target.")
     if split > SPLIT and is_thin:

@@ -111,7 +111,7 @@ class Optimality:
     gap : float
         Cost that another pairing of the same rows and images saves, in units of the cost; 0 for an optimal plan.
     relative_gap : float
-        The same as a share of the target's total variance.
+        The same as a share of the target's total variance, or of the exact cost if the cost is another one.
     violated_pairs : float
         Share of pairs of rows whose images are better exchanged.
     error : float
@@ -129,13 +129,18 @@ class Optimality:
     error: float
     error_floor: float
 
+    @property
+    def gap_text(self) -> str:
+        """The relative gap as text."""
+        unit = "variance" if np.isfinite(self.error) else "exact cost"
+        return f"another pairing of rows and images saves {100 * self.relative_gap:.1f} % of the {unit}"
+
     def lines(self) -> list[tuple[str, str]]:
         """Return pairs of a label and a text."""
-        saved = f"another pairing saves {self.gap:.2g}, {_share(self.relative_gap)} of the variance"
         defined = np.isfinite(self.error)
         return [
             ("cost", f"{self.cost:.4g}; exact between the samples {self.exact_cost:.4g}"),
-            ("optimality", f"{saved}; {_share(self.violated_pairs)} of pairs are better exchanged"),
+            ("optimality", f"{self.gap_text}; {_share(self.violated_pairs)} of pairs are better exchanged"),
             ("error", f"{self.error:.3g}, floor {self.error_floor:.3g}" if defined else "not defined for this cost"),
         ]
 

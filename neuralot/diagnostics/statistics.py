@@ -186,8 +186,6 @@ def energy_p_value(images: Sample, target: Sample, rng: np.random.Generator) -> 
     signed = np.concatenate([images.masses, -target.masses])
     distances = ot.dist(rows, rows, metric="euclidean")
     permuted = np.stack([signed[rng.permutation(len(signed))] for _ in range(N_PERMUTATIONS)], axis=1)
-    # a permutation of unequal masses no longer sums to 0 on each side
-    permuted = permuted - permuted.mean(axis=0)
     null = -(permuted * (distances @ permuted)).sum(axis=0)
     return float((1 + (null >= -signed @ distances @ signed).sum()) / (1 + N_PERMUTATIONS))
 

@@ -19,17 +19,14 @@ def decide(
     """Return the verdict and its reasons."""
     excess, log_spread = marginal.excess, marginal.log_spread
     differs = marginal.p_value <= SIGNIFICANT
-    reasons = []
     if optimality.relative_gap > GAP_TOLERANCE:
-        reasons.append(
-            f"another pairing of rows and images saves {100 * optimality.relative_gap:.1f} % of the variance"
-        )
-        return Verdict.SPURIOUS, reasons
+        return Verdict.SPURIOUS, [optimality.gap_text]
     if blur > GAP_TOLERANCE and n_rows >= MIN_ROWS:
-        reasons.append(f"the draws of one row vary by {100 * blur:.1f} % of the variance, but the source has a density")
-        return Verdict.SPURIOUS, reasons
+        reason = f"the draws of one row vary by {100 * blur:.1f} % of the variance, but the source has a density"
+        return Verdict.SPURIOUS, [reason]
     if n_rows < MIN_ROWS:
         return Verdict.UNDECIDED, [f"{n_rows} rows are fewer than {MIN_ROWS}"]
+    reasons = []
     if excess.low > TOLERANCE or (differs and excess.value > TOLERANCE):
         reasons.append(f"the images are {100 * excess.value:.1f} % of the variance away from the target")
     if abs(log_spread.value) - 2 * log_spread.standard_error > SPREAD_TOLERANCE:
