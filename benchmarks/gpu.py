@@ -89,7 +89,7 @@ def main() -> None:
                 transport.fit(rows["X"], rows["Y"])
                 uvp.append(l2_uvp(transport.transform(rows["X_test"]), rows["exact"], float(d)))
                 n_steps.append(transport.n_iter_)
-                batch_sizes.append(transport._fitted_params["batch_size"])
+                batch_sizes.append(transport._fitted_params.batch_size)
             medians = map(statistics.median_low, (n_steps, batch_sizes))
             print(row([d, f"{budget:g}", median_and_range(uvp, ".3g"), *medians]), flush=True)
 

@@ -1,6 +1,6 @@
-"""Sinkhorn divergence between two samples, and checks of samples.
+"""Exact cost and Sinkhorn divergence of two samples.
 
-`score` and the other metrics use both.
+`score`, `diagnose` and the metrics use them.
 """
 
 from __future__ import annotations
@@ -11,6 +11,9 @@ from typing import TypeAlias
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
+
+from neuralot.costs import Cost, SquaredEuclidean
+from neuralot.sampling import check_weights
 
 Samples: TypeAlias = ArrayLike | torch.Tensor
 
@@ -60,15 +63,30 @@ def as_masses(weights: ArrayLike | None, name: str, n: int) -> np.ndarray:
 
     None gives equal masses. Raises a ValueError that names the argument `name`.
     """
-    if weights is None:
-        return np.full(n, 1 / n)
-    try:
-        array = np.asarray(weights, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{name} must be {n} numbers, one per row: {error}") from error
-    if array.shape != (n,) or not np.isfinite(array).all() or (array < 0).any() or not array.sum() > 0:
-        raise ValueError(f"{name} must be {n} finite non-negative numbers, one per row and not all zero.")
-    return array / array.sum()
+    checked = check_weights(weights, name, n)
+    return checked / checked.sum()
+
+
+def optimal_cost(x: np.ndarray, a: np.ndarray, y: np.ndarray, b: np.ndarray, cost: Cost | None = None) -> float:
+    """Return the exact transport cost between two samples.
+
+    The rows x, y have the masses a, b. The default cost is the squared Euclidean one.
+    """
+    import ot
+
+    if cost is not None and not isinstance(cost, SquaredEuclidean):
+        return float(ot.emd2(a, b, cost_matrix(cost, x, y), numItermax=MAX_PIVOTS))
+    # every plan's cost contains the distance of the means; it is added separately, for accuracy with distant samples
+    mean_x, mean_y = a @ x, b @ y
+    between_means = float(((mean_x - mean_y) ** 2).sum())
+    return between_means + float(ot.emd2(a, b, ot.dist(x - mean_x, y - mean_y), numItermax=MAX_PIVOTS))
+
+
+def cost_matrix(cost: Cost, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Return the cost matrix of two samples, shape (n, m)."""
+    a, b = (torch.from_numpy(np.ascontiguousarray(rows, dtype=np.float64)) for rows in (x, y))
+    rows = a[:, None].expand(-1, len(b), -1)  # (n, m, d)
+    return np.stack([cost(each, b).detach().numpy() for each in rows.unbind()])
 
 
 def sinkhorn_divergence(
@@ -138,7 +156,7 @@ def sinkhorn_divergence(
         as_masses(sample_weight_target, "sample_weight_target", len(b)),
     )
     a, v, b, w = a[v > 0], v[v > 0], b[w > 0], w[w > 0]
-    # centred as in exact_cost; the default level then does not depend on the distance of the means
+    # centred as in optimal_cost; the default level then does not depend on the distance of the means
     mean_a, mean_b = v @ a, w @ b
     between_means = float(((mean_a - mean_b) ** 2).sum())
     a, b = a - mean_a, b - mean_b

@@ -21,6 +21,26 @@ Sampler = Callable[[int, Generator], Tensor]
 ROWS_FOR_CELLS = 2_048
 
 
+def check_weights(weights: Any, name: str, n_rows: int) -> np.ndarray:
+    """Return float64 weights of shape (n_rows,); ones when None.
+
+    Raises a ValueError that names the argument.
+    """
+    if weights is None:
+        return np.ones(n_rows)
+    weights = weights.detach().cpu().numpy() if isinstance(weights, Tensor) else np.asarray(weights)
+    if weights.dtype.kind not in "biuf":
+        raise ValueError(f"{name} must contain numbers, got dtype {weights.dtype}")
+    if weights.shape != (n_rows,):
+        raise ValueError(f"{name} must have shape ({n_rows},), one weight per row, got shape {weights.shape}")
+    weights = weights.astype(np.float64)
+    with np.errstate(over="ignore", invalid="ignore"):
+        total = weights.sum()
+    if not (np.isfinite(total) and (weights >= 0).all() and total > 0):
+        raise ValueError(f"{name} must be finite, non-negative and not all zero, with a finite sum")
+    return weights
+
+
 class ArraySampler:
     """Draw rows of `data` with replacement.
 
@@ -54,12 +74,11 @@ class ArraySampler:
         if data.ndim != 2 or not len(data):
             shape = tuple(data.shape)
             raise ValueError(f"data must be rows of shape (n_rows, n_features), at least one, got shape {shape}")
-        if weights is not None and weights.shape != (len(data),):
-            raise ValueError(f"weights must have shape ({len(data)},), one per row, got shape {tuple(weights.shape)}")
-        if weights is not None and not (weights.isfinite().all() and (weights >= 0).all() and weights.sum() > 0):
-            raise ValueError("weights must be finite, non-negative and not all zero")
         self.data, self.stratified = data, stratified
-        self._cumulative = None if weights is None else torch.cumsum(weights.double(), 0).to(data.device)
+        self._cumulative = None
+        if weights is not None:
+            masses = torch.from_numpy(check_weights(weights, "weights", len(data)))
+            self._cumulative = torch.cumsum(masses, 0).to(data.device)
 
     def __call__(self, n: int, generator: Generator) -> Tensor:
         if not self.stratified:

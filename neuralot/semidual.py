@@ -10,7 +10,7 @@ from neuralot.affine import Moments, affine_transport
 from neuralot.forms import Form, make_form
 from neuralot.forms.losses import Gradients
 from neuralot.sampling import Sampler
-from neuralot.solve.optimizers import Optimizer, make_optimizers
+from neuralot.solve.optimizers import UpdateRule, make_optimizers
 from neuralot.solve.problem import Batch, Batches, Problem
 
 
@@ -48,7 +48,7 @@ class SemiDual(Problem):
 
     def optimizers(
         self, names: Sequence[str], kind: str, learning_rate: float | None, weight_decay: float
-    ) -> list[Optimizer]:
+    ) -> list[UpdateRule]:
         networks = [self.networks[name] for name in names]
         is_critic = self.form.critics.issuperset(names)
         return make_optimizers(networks, kind, learning_rate, weight_decay, critic=is_critic)

@@ -109,7 +109,7 @@ def without_rich(monkeypatch):
 def test_plain_bar_writes_one_line():
     stream = io.StringIO()
     assert show_bar(RECORD, stream).bar is None
-    assert "25%  12 s left  step 3  loss 1.5/2  eps 0.5  discrepancy 0.125" in stream.getvalue()
+    assert "25%  12 s left  step 3  loss 1.5/2  discrepancy 0.125  eps 0.5" in stream.getvalue()
     assert stream.getvalue().endswith("\n")
 
 

@@ -107,9 +107,9 @@ def test_exact_cost_of_distant_samples_is_accurate(rng, scale):
 @pytest.mark.parametrize("weights", [[1.0], [1.0, -1.0], [0.0, 0.0], [1.0, np.nan], ["a", "b"]])
 def test_bad_weights_are_rejected(metric, weights):
     X = [[0.0], [1.0]]
-    with pytest.raises(ValueError, match=r"sample_weight must be"):
+    with pytest.raises(ValueError, match="sample_weight must"):
         metric(X, X, sample_weight=weights)
-    with pytest.raises(ValueError, match=r"sample_weight_target must be"):
+    with pytest.raises(ValueError, match="sample_weight_target must"):
         metric(X, X, sample_weight_target=weights)
 
 

@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from neuralot.methods import OTNet
+from neuralot.methods.otnet import Descent
 from neuralot.networks import ConvexPotential, Heights, MLPMap, NoiseMap, Potential
 from neuralot.sampling import as_sampler
 from neuralot.solve import optimizers
@@ -13,7 +14,6 @@ from neuralot.solve.optimizers import (
     MUON_FACTOR,
     OPTIMIZERS,
     Adam,
-    Descent,
     Muon,
     hidden_matrices,
     make_optimizers,
@@ -33,7 +33,7 @@ NETWORKS = {
 each_network = pytest.mark.parametrize("name", NETWORKS)
 
 
-def weights_updated_by(created, kind=optimizers.Optimizer):
+def weights_updated_by(created, kind=optimizers.UpdateRule):
     return [weight for each in created if isinstance(each, kind) for weight in each.weights]
 
 

@@ -182,7 +182,7 @@ def test_max_time_removes_limit_of_steps(samples):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         many.fit(*samples)
-    assert many._fitted_params["max_iter"] > 1e6
+    assert many._fitted_params.max_iter > 1e6
     assert many.max_iter == "auto"
 
 

@@ -23,11 +23,10 @@ def test_warm_start_keeps_automatic_networks():
     rng = np.random.default_rng(0)
     transport = SNOTTransport(max_iter=2, warm_start=True).fit(rng.normal(size=(100, 2)), rng.normal(size=(100, 2)))
     transport.fit(rng.normal(size=(40_000, 2)), rng.normal(size=(40_000, 2)))
-    assert transport._fitted_params["activation"] == "silu"
-    assert transport._fitted_params["batch_size"] == 1024
+    assert transport._fitted_params.activation == "silu"
+    assert transport._fitted_params.batch_size == 1024
     assert (
-        transport.set_params(warm_start=False).fit(*rng.normal(size=(2, 40_000, 2)))._fitted_params["activation"]
-        == "tanh"
+        transport.set_params(warm_start=False).fit(*rng.normal(size=(2, 40_000, 2)))._fitted_params.activation == "tanh"
     )
 
 

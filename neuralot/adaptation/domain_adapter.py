@@ -20,12 +20,12 @@ from neuralot.estimators.checks import (
     check_labels,
     check_predicts,
     check_self_training,
-    check_weights,
     refuse_second_target,
     select_labels,
     unchanged_on_error,
 )
 from neuralot.estimators.warn import warn_of_lost_domains
+from neuralot.sampling import check_weights
 
 N_ROUNDS = 2
 

@@ -10,7 +10,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from neuralot.adaptation.moving import DOMAIN, Mover
 from neuralot.estimators.base import BaseTransport
-from neuralot.estimators.checks import check_direction, check_domains, check_weights, unchanged_on_error
+from neuralot.estimators.checks import check_direction, check_domains, unchanged_on_error
+from neuralot.sampling import check_weights
 
 
 class TransportAdapter(OneToOneFeatureMixin, TransformerMixin, Mover):

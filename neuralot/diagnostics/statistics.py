@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from neuralot.costs import Cost, SquaredEuclidean
-from neuralot.divergences import MAX_PIVOTS
+from neuralot.costs import Cost
+from neuralot.divergences import optimal_cost
 
 MIN_BLOCK, MIN_BLOCKS, MAX_BLOCKS = 250, 4, 8
 N_PERMUTATIONS = 200
@@ -72,20 +72,7 @@ class Sample:
 
 def exact_cost(a: Sample, b: Sample, cost: Cost | None = None) -> float:
     """Return the exact transport cost between two samples."""
-    import ot
-
-    if cost is None or isinstance(cost, SquaredEuclidean):
-        matrix = ot.dist(a.rows, b.rows)  # (n, m)
-    else:
-        matrix = cost_matrix(cost, a.rows, b.rows)
-    return float(ot.emd2(a.masses, b.masses, matrix, numItermax=MAX_PIVOTS))
-
-
-def cost_matrix(cost: Cost, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Return the cost matrix of two samples, shape (n, m)."""
-    b = torch.from_numpy(np.ascontiguousarray(y, dtype=np.float64))
-    rows = (torch.from_numpy(np.ascontiguousarray(x, dtype=np.float64))[:, None].expand(-1, len(b), -1)).unbind()
-    return np.stack([cost(each, b).detach().numpy() for each in rows])
+    return optimal_cost(a.rows, a.masses, b.rows, b.masses, cost)
 
 
 def paired_cost(cost: Cost, x: np.ndarray, y: np.ndarray) -> np.ndarray:

@@ -18,9 +18,9 @@ from torch import Tensor
 from neuralot.divergences import sinkhorn_divergence
 from neuralot.estimators.checks import check_n_draws, check_out, unchanged_on_error
 from neuralot.estimators.files import plain, revive, write
-from neuralot.estimators.fitting import Fitter
+from neuralot.estimators.fitting import Fitter, Outcome
 from neuralot.estimators.laws import Law, Laws
-from neuralot.estimators.mixins import Certified, Documented
+from neuralot.estimators.mixins import Documented, Reporting
 from neuralot.estimators.samples import Samples
 from neuralot.estimators.setup import is_built_in, seeded_generator
 from neuralot.estimators.tasks import AVAILABLE, CallbackSupportMixin, Tasks, with_callbacks
@@ -45,7 +45,7 @@ def _has_inverse(estimator: BaseTransport) -> bool:
 
 
 class BaseTransport(
-    Documented, Certified, CallbackSupportMixin, OneToOneFeatureMixin, TransformerMixin, Samples, Fitter, ABC
+    Documented, Reporting, CallbackSupportMixin, OneToOneFeatureMixin, TransformerMixin, Samples, Fitter, ABC
 ):
     """Base class of the transport estimators."""
 
@@ -290,9 +290,9 @@ class BaseTransport(
         super().__setstate__(state)
         revive(self, self._build)
 
-    def _set_fitted_attributes(self, fitted: dict[str, Any], laws: Laws) -> None:
+    def _set_fitted_attributes(self, outcome: Outcome, laws: Laws) -> None:
         """Set the fitted attributes, and those derived from them."""
-        for name, value in fitted.items():
+        for name, value in outcome.attributes.items():
             setattr(self, name, value)
         self._certify()
         self.transport_cost_ = self._transport_cost(laws[0].subsample(ROWS_FOR_COST))

@@ -47,23 +47,6 @@ def check_out(out: Any, shape: tuple[int, ...], rows: np.ndarray) -> np.ndarray:
     return out
 
 
-def check_weights(weights: Any, name: str, n_rows: int) -> np.ndarray:
-    """Return float64 weights of shape (n_rows,); ones when None."""
-    if weights is None:
-        return np.ones(n_rows)
-    weights = _as_numpy(weights)
-    if weights.dtype.kind not in "biuf":
-        raise ValueError(f"{name} must contain numbers, got dtype {weights.dtype}")
-    if weights.shape != (n_rows,):
-        raise ValueError(f"{name} must have shape ({n_rows},), one weight per row, got shape {weights.shape}")
-    weights = weights.astype(np.float64)
-    with np.errstate(over="ignore", invalid="ignore"):
-        total = weights.sum()
-    if not (np.isfinite(total) and (weights >= 0).all() and total > 0):
-        raise ValueError(f"{name} must be finite, non-negative and not all zero, with a finite sum")
-    return weights
-
-
 def pick_target(y: Any, X_target: Any) -> tuple[Any, str]:
     """Return the target sample and the name of the argument.
 

@@ -22,13 +22,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 from torch import Generator
 
-from neuralot.costs import Lp, SquaredEuclidean
 from neuralot.estimators.checks import check_device
+from neuralot.estimators.encoding import decoded, encoded, with_arrays, without_arrays
 from neuralot.estimators.fitting import Fitter
-from neuralot.estimators.setup import NETWORKS, attributes_of
+from neuralot.estimators.setup import FitParams, attributes_of
 from neuralot.estimators.units import Units
 from neuralot.forms import NetworkFactory
-from neuralot.parameters import Settings, parameters_of
+from neuralot.parameters import parameters_of
 from neuralot.solve.problem import Problem
 from neuralot.solve.status import Status
 
@@ -45,9 +45,6 @@ REQUIRED = {
     "transport_cost_",
     "units_",
 }
-# parameters that accept custom functions, which are not in the file but passed to `load`
-FUNCTIONS = ("cost", *NETWORKS)
-BUILT_IN_COSTS = {cost.__name__: cost for cost in (SquaredEuclidean, Lp)}
 
 
 def plain(state: Mapping[str, Any]) -> dict[str, Any]:
@@ -62,11 +59,12 @@ def plain(state: Mapping[str, Any]) -> dict[str, Any]:
         "problem_": {name: weight.cpu().numpy() for name, weight in _weights(state["problem_"]).items()},
         "units_": asdict(state["units_"]),
         "status_": state["status_"].name,
+        "_fitted_params": vars(state["_fitted_params"]),
         "_solution": None,
     }
 
 
-def revive(transport: Any, build: Callable[[Units, dict[str, Any], Generator], Problem]) -> None:
+def revive(transport: Any, build: Callable[[Units, FitParams, Generator], Problem]) -> None:
     """Restore networks, units and status from plain data.
 
     The attributes of `transport` are those that `plain` returns.
@@ -74,16 +72,14 @@ def revive(transport: Any, build: Callable[[Units, dict[str, Any], Generator], P
     state = vars(transport)
     if "problem_" not in state:
         return
-    # early files of format 1 use an older name
-    weights = {
-        name.replace("lens", "preconditioner"): torch.as_tensor(array) for name, array in state["problem_"].items()
-    }
-    transport.units_, transport.status_ = Units(**state["units_"]), Status[state["status_"]]
+    weights = {_current_name(name): torch.as_tensor(array) for name, array in state["problem_"].items()}
+    params = FitParams(**state["_fitted_params"])
+    state |= {"units_": Units(**state["units_"]), "status_": Status[state["status_"]], "_fitted_params": params}
     try:
         device = check_device(transport.device)
     except ValueError:  # fitted on a GPU that is not available
         device = torch.device("cpu")
-    problem = build(transport.units_, state["_fitted_params"], Generator(device).manual_seed(0))
+    problem = build(transport.units_, params, Generator(device).manual_seed(0))
     saved_shapes = {name: tuple(weight.shape) for name, weight in weights.items()}
     with contextlib.suppress(RuntimeError):  # shapes are compared below
         problem.load_state_dict(weights, strict=False)  # a weight with two names is saved once
@@ -97,6 +93,11 @@ def revive(transport: Any, build: Callable[[Units, dict[str, Any], Generator], P
     transport.problem_ = problem.requires_grad_(False).to(device)
 
 
+def _current_name(name: str) -> str:
+    """Convert the name of a weight in an early file."""
+    return name.replace("lens", "preconditioner")
+
+
 def write(path: str | os.PathLike[str], transport: Any) -> None:
     """Write a fitted transport to a file.
 
@@ -104,12 +105,12 @@ def write(path: str | os.PathLike[str], transport: Any) -> None:
     """
     names = REQUIRED | attributes_of(type(transport)) | {"feature_names_in_"}
     state = {name: value for name, value in transport.__getstate__().items() if name in names}
-    state["params"] = _encoded(transport.get_params(deep=False))
-    state["_fitted_params"] = _encoded(state["_fitted_params"])
+    state["params"] = encoded(transport.get_params(deep=False))
+    state["_fitted_params"] = encoded(state["_fitted_params"])
     # as bytes, because a long history would exceed the size limit of the header
     state["history_"] = np.frombuffer(json.dumps(state["history_"]).encode(), dtype=np.uint8)
     arrays: dict[str, np.ndarray] = {}
-    state_json = json.dumps(_without_arrays(state, "", arrays))
+    state_json = json.dumps(without_arrays(state, "", arrays))
     cls = type(transport)
     metadata = {
         "neuralot": FORMAT,
@@ -145,13 +146,13 @@ def read(path: str | os.PathLike[str], classes: Iterable[type[Any]], functions: 
     if name not in known:
         raise ValueError(f"{path} contains a {name}, which is not an imported transport class; import its module first")
     try:
-        state = _with_arrays(json.loads(metadata["state"]), arrays)
+        state = with_arrays(json.loads(metadata["state"]), arrays)
         if missing := (REQUIRED | attributes_of(known[name]) | {"params"}) - state.keys():
             raise ValueError(f"missing entries {', '.join(sorted(missing))}")
         params, fitted_params = state.pop("params"), state["_fitted_params"]
         if metadata["neuralot"] == "1":
             params, fitted_params = _convert_params(params, known[name]), _convert_names(fitted_params)
-        params, state["_fitted_params"] = _decoded(params, functions), _decoded(fitted_params, functions)
+        params, state["_fitted_params"] = decoded(params, functions), decoded(fitted_params, functions)
         state["history_"] = json.loads(state["history_"].tobytes())
         _check_unused(functions, state["_fitted_params"])
         declared = parameters_of(known[name])
@@ -220,73 +221,6 @@ def _weights(problem: Problem) -> dict[str, torch.Tensor]:
     state = problem.state_dict()
     named = dict([*problem.named_parameters(), *problem.named_buffers()])
     return {name: weight.detach() for name, weight in named.items() if name in state}
-
-
-def _encoded(params: Mapping[str, Any]) -> dict[str, Any]:
-    """Return parameters as JSON values.
-
-    Custom functions are replaced by a description.
-    """
-    return {name: _encoded_value(name, value) for name, value in params.items()}
-
-
-def _encoded_value(name: str, value: Any) -> Any:
-    if name == "callbacks" or isinstance(value, np.random.RandomState):
-        return None
-    if isinstance(value, torch.device):
-        return str(value)
-    if isinstance(value, np.generic):
-        return value.item()
-    if isinstance(value, (list, tuple)):
-        return [_encoded_value("", each) for each in value]
-    if type(value) in BUILT_IN_COSTS.values():
-        return {"cost": type(value).__name__, **vars(value)}
-    if isinstance(value, Settings):
-        return {"settings": type(value).__name__, **_encoded(value.get_params())}
-    if name in FUNCTIONS and not isinstance(value, str) and value is not None:
-        return {"function": repr(value)}
-    return value
-
-
-def _decoded(params: Mapping[str, Any], functions: Mapping[str, Any]) -> dict[str, Any]:
-    decoded = {}
-    for name, value in params.items():
-        if isinstance(value, dict) and "function" in value:
-            if functions.get(name) is None:
-                raise ValueError(f"the fit used the custom function {value['function']}; pass it as {name}")
-            value = functions[name]
-        elif isinstance(value, dict):
-            kind, *options = value.values()
-            value = (BUILT_IN_COSTS | {each.__name__: each for each in Settings.__subclasses__()})[kind](*options)
-        elif isinstance(value, list):
-            value = tuple(value)
-        decoded[name] = value
-    return decoded
-
-
-def _without_arrays(state: Any, prefix: str, arrays: dict[str, np.ndarray]) -> Any:
-    """Return a tree of dicts as JSON values, without arrays.
-
-    Numeric arrays are stored in `arrays`, by their path in the tree.
-    """
-    if isinstance(state, np.ndarray) and state.dtype == object:
-        return {"names": state.tolist()}
-    if isinstance(state, np.ndarray):
-        arrays[prefix] = state
-        return {"array": prefix}
-    if isinstance(state, Mapping):
-        return {name: _without_arrays(value, f"{prefix}/{name}", arrays) for name, value in state.items()}
-    return state.item() if isinstance(state, np.generic) else state
-
-
-def _with_arrays(state: Any, arrays: Mapping[str, np.ndarray]) -> Any:
-    if not isinstance(state, dict):
-        return state
-    if state.keys() == {"array"}:
-        return arrays[state["array"]]
-    if state.keys() == {"names"}:
-        return np.array(state["names"], dtype=object)
-    return {name: _with_arrays(value, arrays) for name, value in state.items()}
 
 
 def load(

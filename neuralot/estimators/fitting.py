@@ -6,9 +6,9 @@ import contextlib
 import math
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import wraps
-from types import SimpleNamespace
 from typing import Any, ParamSpec, Protocol, TypeVar
 
 import torch
@@ -17,7 +17,7 @@ from torch import Generator
 from neuralot.costs import Cost, as_cost
 from neuralot.defaults import BATCH, default_rate
 from neuralot.estimators.laws import Law, Laws, Standardised
-from neuralot.estimators.setup import Preparation, Setup, is_built_in
+from neuralot.estimators.setup import FitParams, Preparation, Setup, is_built_in
 from neuralot.estimators.tasks import Tasks
 from neuralot.estimators.units import Units
 from neuralot.forms.compiled import has_compiler
@@ -30,9 +30,6 @@ from neuralot.solve.status import Record, Status
 
 # seconds of a fit from which compilation of the step saves time
 MIN_COMPILED_TIME = 300.0
-# default decay of the weight average per step
-AVERAGING = 0.99
-
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -61,6 +58,42 @@ class Watch(Protocol):
 Watched = tuple[Standardised, Standardised, Watch | None]
 
 
+@dataclass(frozen=True)
+class Outcome:
+    """Result of a fit or of part of a stream.
+
+    Attributes
+    ----------
+    setup : Setup
+    solution : Solution
+    own : dict
+        Fitted attributes that only the class of the estimator has.
+    history : list of Record
+        Records of earlier parts of the stream.
+    continuation : Solution, optional
+        State from which the next part of the stream continues.
+    """
+
+    setup: Setup
+    solution: Solution
+    own: dict[str, Any] = field(default_factory=dict)
+    history: list[Record] = field(default_factory=list)
+    continuation: Solution | None = None
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """Fitted attributes by name."""
+        return {
+            **self.setup.attributes,
+            **self.own,
+            "problem_": self.solution.problem.requires_grad_(False),
+            "status_": self.solution.status,
+            "history_": [*self.history, *self.solution.history],
+            "n_iter_": self.solution.n_iter,
+            "_solution": self.continuation,
+        }
+
+
 class Fitter(Preparation, ABC):
     """Base class that fits a problem to two laws.
 
@@ -68,7 +101,7 @@ class Fitter(Preparation, ABC):
     """
 
     @abstractmethod
-    def _method(self, n_features: int, params: Any, cost: Cost, generator: Generator) -> Problem:
+    def _method(self, n_features: int, params: FitParams, cost: Cost, generator: Generator) -> Problem:
         """Build the method from the attributes of `params`."""
 
     @abstractmethod
@@ -87,8 +120,8 @@ class Fitter(Preparation, ABC):
         return {}
 
     @with_gradients
-    def _fit(self, laws: Laws, generator: Generator, start: float, tasks: Tasks | None = None) -> dict[str, Any]:
-        """Return the fitted attributes.
+    def _fit(self, laws: Laws, generator: Generator, start: float, tasks: Tasks | None = None) -> Outcome:
+        """Fit the problem to two laws.
 
         A warm start continues from the previous weights. `start` is the start time of the budget, and `tasks` is called
         at every record.
@@ -96,11 +129,11 @@ class Fitter(Preparation, ABC):
         warm = self._continues
         setup = self._set_up(laws, generator, warm=warm)
         params = setup.params
-        end = math.inf if params["max_time"] is None else start + params["max_time"]
+        end = math.inf if params.max_time is None else start + params.max_time
         problem = self._build(setup.units, params, generator)
         if warm:
             _load_weights(problem, self.problem_)
-        fitted = self._target_attributes(laws[1], setup.target)
+        own = self._target_attributes(laws[1], setup.target)
         source, target, watch = self._watch(problem, setup.source, setup.target, generator)
         samplers = source.sampler(self._stratified_from), target.sampler(self._stratified_from)
         if self._adapts_to_budget():
@@ -108,10 +141,10 @@ class Fitter(Preparation, ABC):
             problem = self._adapt_to_budget(end, problem, samplers, setup, n_rows, generator, warm=warm)
         if _compiles(params, generator) and problem.compile_step():
             # the first call compiles the step
-            step_timer(problem, *samplers, params["optimizer"], generator, is_built_in(params))(params["batch_size"])
+            step_timer(problem, *samplers, params.optimizer, generator, is_built_in(params))(params.batch_size)
         callbacks: list[Callback] = [*([] if watch is None else [watch]), *(self.callbacks or ())]
         if tasks is not None:
-            callbacks.append(tasks.begin(setup.attributes | fitted))
+            callbacks.append(tasks.begin(setup.attributes | own))
         with contextlib.ExitStack() as stack:
             if self.verbose:
                 callbacks.insert(0 if watch is None else 1, stack.enter_context(ProgressBar()))
@@ -127,7 +160,7 @@ class Fitter(Preparation, ABC):
             )
         if watch is not None:
             _finish(watch, solution)
-        return setup.attributes | fitted | _solution_attributes(solution) | {"_solution": None}
+        return Outcome(setup, _checked(solution), own)
 
     def _adapts_to_budget(self) -> bool:
         """Return whether `max_time` determines the batch size."""
@@ -150,25 +183,25 @@ class Fitter(Preparation, ABC):
         """
         params, n_features = setup.params, setup.source.rows.shape[1]
         n_steps = _choose_batch(problem, samplers, params, n_rows, end, generator)
-        sizes = self._sizes_of_long_fits(n_features, n_rows, n_steps * params["batch_size"])
-        if not warm and problem.invertible and sizes not in (None, params["hidden_layer_sizes"]):
-            params["hidden_layer_sizes"] = sizes
+        sizes = self._sizes_of_long_fits(n_features, n_rows, n_steps * params.batch_size)
+        if not warm and problem.invertible and sizes is not None and sizes != params.hidden_layer_sizes:
+            params.hidden_layer_sizes = sizes
             problem = self._build(setup.units, params, generator)
             n_steps = _choose_batch(problem, samplers, params, n_rows, end, generator)
         if self.learning_rate_init == "auto":
-            params["learning_rate_init"] = default_rate(n_features, n_steps)
+            params.learning_rate_init = default_rate(n_features, n_steps)
         return problem
 
     @with_gradients
-    def _fit_part(self, laws: Laws, generator: Generator) -> dict[str, Any]:
-        """Train for one pass over the rows; return fitted attributes."""
+    def _fit_part(self, laws: Laws, generator: Generator) -> Outcome:
+        """Train for one pass over the rows."""
         warm = hasattr(self, "problem_")
         setup = self._set_up(laws, generator, warm=warm, in_stream=True)
         source, target, params = setup.source, setup.target, setup.params
-        n_steps = math.ceil(max(len(source.distinct), len(target.distinct)) / params["batch_size"])
+        n_steps = math.ceil(max(len(source.distinct), len(target.distinct)) / params.batch_size)
         samplers = source.sampler(self._stratified_from), target.sampler(self._stratified_from)
         options = training_options(params, generator) | {"n_steps": n_steps, "callbacks": self.callbacks or ()}
-        if warm and params["max_time"] is not None and self.history_:
+        if warm and params.max_time is not None and self.history_:
             # the schedules of a fit with max_time follow the time; this is the equivalent number of steps
             options["max_iter"] = max(1, round(self.n_iter_ / self.history_[-1]["progress"]))
         if not warm:
@@ -180,21 +213,20 @@ class Fitter(Preparation, ABC):
                 _load_weights(problem, self.problem_)
                 previous = Solution(problem, self.status_, [], self.n_iter_)
             solution = resume(previous, *samplers, **options)
-        history = self.history_ if warm else []
-        continuation = {"_solution": solution if solution.training else None}
-        return setup.attributes | _solution_attributes(solution, history) | continuation
+        continuation = solution if solution.training else None
+        return Outcome(setup, _checked(solution), history=self.history_ if warm else [], continuation=continuation)
 
-    def _build(self, units: Units, params: Mapping[str, Any], generator: Generator) -> Problem:
+    def _build(self, units: Units, params: FitParams, generator: Generator) -> Problem:
         """Build the problem on the device of `generator`."""
-        cost = units.cost(as_cost(params.get("cost", self._cost)), generator.device)
-        problem = self._method(units.n_directions, SimpleNamespace(**params), cost, generator)
+        cost = units.cost(as_cost(params.cost), generator.device)
+        problem = self._method(units.n_directions, params, cost, generator)
         return problem.to(generator.device, torch.float32).eval()
 
 
 def _choose_batch(
     problem: Problem,
     samplers: tuple[Sampler, Sampler],
-    params: dict[str, Any],
+    params: FitParams,
     n_rows: int,
     end: float,
     generator: Generator,
@@ -203,33 +235,33 @@ def _choose_batch(
 
     A few steps are timed to estimate their duration.
     """
-    timer = step_timer(problem, *samplers, params["optimizer"], generator, is_built_in(params))
+    timer = step_timer(problem, *samplers, params.optimizer, generator, is_built_in(params))
     largest = max(BATCH, min(LARGEST, n_rows))
-    params["batch_size"] = batch_for(end - time.perf_counter(), timer, largest)
-    return float(min(params["max_iter"], (end - time.perf_counter()) / timer(params["batch_size"])))
+    params.batch_size = batch_for(end - time.perf_counter(), timer, largest)
+    return float(min(params.max_iter, (end - time.perf_counter()) / timer(params.batch_size)))
 
 
-def _compiles(params: Mapping[str, Any], generator: Generator) -> bool:
+def _compiles(params: FitParams, generator: Generator) -> bool:
     """Return whether to compile the step.
 
     ``'auto'`` never compiles on a GPU, where compilation hardly speeds up a captured step of many rows.
     """
-    value = params.get("compile", False)
+    value = params.compile
     if value == "auto":
-        is_long = (params["max_time"] or 0.0) >= MIN_COMPILED_TIME
+        is_long = (params.max_time or 0.0) >= MIN_COMPILED_TIME
         value = is_long and generator.device.type == "cpu" and has_compiler()
     return bool(value)
 
 
-def training_options(params: Mapping[str, Any], generator: Generator) -> dict[str, Any]:
+def training_options(params: FitParams, generator: Generator) -> dict[str, Any]:
     """Return the options that `solve` and `resume` have in common."""
     return {
-        "max_iter": params["max_iter"],
-        "batch_size": params["batch_size"],
-        "optimizer": params["optimizer"],
-        "learning_rate": params["learning_rate_init"],
-        "weight_decay": params["weight_decay"],
-        "averaging": params.get("averaging", AVERAGING),
+        "max_iter": params.max_iter,
+        "batch_size": params.batch_size,
+        "optimizer": params.optimizer,
+        "learning_rate": params.learning_rate_init,
+        "weight_decay": params.weight_decay,
+        "averaging": params.averaging,
         "generator": generator,
     }
 
@@ -244,16 +276,11 @@ def _finish(watch: Watch, solution: Solution) -> None:
             last.pop("affine", None)
 
 
-def _solution_attributes(solution: Solution, history: list[Any] | None = None) -> dict[str, Any]:
-    """Return the fitted attributes of a solution that continues `history`."""
+def _checked(solution: Solution) -> Solution:
+    """Raise a FloatingPointError if the weights were never finite."""
     if solution.status is Status.FAILED:
         raise FloatingPointError(solution.status.message)
-    return {
-        "problem_": solution.problem.requires_grad_(False),
-        "status_": solution.status,
-        "history_": [*(history or []), *solution.history],
-        "n_iter_": solution.n_iter,
-    }
+    return solution
 
 
 def _load_weights(problem: Problem, previous: Problem) -> None:

@@ -24,6 +24,7 @@ from neuralot.estimators.base import METADATA, BaseTransport
 from neuralot.estimators.checks import check_networks, unchanged_on_error
 from neuralot.estimators.fitting import Watched
 from neuralot.estimators.laws import Standardised
+from neuralot.estimators.setup import FitParams
 from neuralot.forms import NetworkFactory, make_form, resolve_map_form
 from neuralot.forms.base import Form
 from neuralot.forms.losses import CriticLoss
@@ -161,7 +162,7 @@ class GameTransport(BaseTransport, ABC):
         self._warn(laws)
         return self
 
-    def _form(self, n_features: int, params: Any, cost: Cost, generator: Generator) -> Form:
+    def _form(self, n_features: int, params: FitParams, cost: Cost, generator: Generator) -> Form:
         form = make_form(
             n_features,
             cost,
@@ -169,11 +170,11 @@ class GameTransport(BaseTransport, ABC):
             hidden_layer_sizes=params.hidden_layer_sizes,
             activation=params.activation,
             n_map_steps=None if params.n_map_steps == "auto" else params.n_map_steps,
-            noise_dim=getattr(params, "noise_dim", 0),
+            noise_dim=params.noise_dim,
             critic_loss=CriticLoss(
                 params.expectile, params.expectile_weight, params.gradient_penalty, params.gap_weight
             ),
-            affine_base=getattr(params, "affine_base", False),
+            affine_base=params.affine_base,
             potential_network=params.potential_network,
             generator=generator,
             **former_parameters(params, "n_transform_draws", "bidirectional"),
@@ -215,6 +216,6 @@ class GameTransport(BaseTransport, ABC):
         return self._resolve_auto(auto)
 
 
-def former_parameters(params: Any, *names: str) -> dict[str, Any]:
+def former_parameters(params: FitParams, *names: str) -> dict[str, Any]:
     """Return former parameters, which only files of older versions have."""
     return {name: getattr(params, name) for name in names if hasattr(params, name)}

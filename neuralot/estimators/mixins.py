@@ -20,7 +20,7 @@ class Documented:
         return {"name": type(self).__name__}
 
 
-class Certified:
+class Reporting:
     """Mixin for a report on held-out rows."""
 
     def report(

@@ -12,6 +12,7 @@ from neuralot.costs import Cost
 from neuralot.defaults import default_activation, default_rate, default_sizes, default_steps
 from neuralot.estimators.checks import check_height_network
 from neuralot.estimators.semidiscrete import SemiDiscreteTransport, averaging_over
+from neuralot.estimators.setup import FitParams
 from neuralot.forms import NetworkFactory, make_network
 from neuralot.methods import OTNet
 from neuralot.methods.otnet import NETWORK_SHARE
@@ -169,7 +170,7 @@ class OTNetTransport(SemiDiscreteTransport):
         constants = {"batch_size": resolved["n_monte_carlo"], "weight_decay": WEIGHT_DECAY}
         return {**resolved, **constants, "averaging": averaging_over((1 - NETWORK_SHARE) * n_steps)}
 
-    def _method(self, n_features: int, params: Any, cost: Cost, generator: Generator) -> Problem:
+    def _method(self, n_features: int, params: FitParams, cost: Cost, generator: Generator) -> Problem:
         with seeded(generator):
             if params.height_network is None:
                 potential: torch.nn.Module = Potential(n_features, params.hidden_layer_sizes, params.activation)

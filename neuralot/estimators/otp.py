@@ -10,6 +10,7 @@ from torch import Generator, Tensor
 from neuralot.costs import Cost
 from neuralot.defaults import MANY_FEATURES
 from neuralot.estimators.game import GameTransport, former_parameters
+from neuralot.estimators.setup import FitParams
 from neuralot.estimators.units import MAX_FEATURES
 from neuralot.methods import OTP
 from neuralot.methods.smoothing import NOISE_SHAPES, SCHEDULES, Smoothing, fills_its_span, terminal_level
@@ -180,7 +181,7 @@ class OTPTransport(GameTransport):
     def eps_min_(self) -> float:
         """Last noise level of the fit."""
         check_is_fitted(self)
-        return self._fitted_params["eps_min"]
+        return float(self._fitted_params.eps_min)
 
     def _resolved(self, rows: Tensor, n_source: int, n_target: int) -> dict[str, Any]:
         n_features = rows.shape[1]
@@ -197,7 +198,7 @@ class OTPTransport(GameTransport):
         usual_decay = 0.5 if has_many_features and shape == "thin" else 0.02
         return {**chosen, **self._training(n_features, n_source, n_target, usual_decay)}
 
-    def _method(self, n_features: int, params: Any, cost: Cost, generator: Generator) -> Problem:
+    def _method(self, n_features: int, params: FitParams, cost: Cost, generator: Generator) -> Problem:
         return OTP(
             n_features,
             self._form(n_features, params, cost, generator),

@@ -9,8 +9,9 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import check_array
 from sklearn.utils.validation import validate_data
 
-from neuralot.estimators.checks import as_array, check_domains, check_weights, naming, pick_target, refuse_second_target
+from neuralot.estimators.checks import as_array, check_domains, naming, pick_target, refuse_second_target
 from neuralot.estimators.laws import Law, Laws
+from neuralot.sampling import check_weights
 
 DTYPES = (np.float64, np.float32)
 

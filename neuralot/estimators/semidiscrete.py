@@ -18,11 +18,11 @@ from neuralot.estimators.laws import Law, Standardised
 from neuralot.estimators.setup import Fitted, seeded_generator
 from neuralot.estimators.units import ImageTransform, MapFunction, map_rows
 from neuralot.estimators.warn import warn_of_other_units
-from neuralot.methods.otnet import NETWORK_SHARE, MassTolerance, OTNet
+from neuralot.methods.otnet import NETWORK_SHARE, OTNet
 from neuralot.parameters import DISTANCE, auto_or, estimator, number, one_of, parameter
 from neuralot.solve.loop import solve
 from neuralot.solve.problem import Problem
-from neuralot.solve.status import Status
+from neuralot.solve.status import Record, Status
 
 MIN_ROWS_TO_HOLD_OUT = 20
 MAX_STORED_ROWS, MAX_HELD_OUT_ROWS = 2**15, 2**14
@@ -37,6 +37,31 @@ class CellsFitted(Fitted):
     mass_error_: float
     dual_gap_: float
     problem_: OTNet
+
+
+class MassTolerance:
+    """Callback that stops when the cell masses match the target.
+
+    The distance between the cell masses of held-out rows and the target's weights is recorded as ``mass_error``. A fit
+    stops when its square plus two standard errors is below ``tol^2``, which requires at least about
+    ``(8 / m)^(1/2) / tol^2`` held-out rows.
+
+    Parameters
+    ----------
+    tol : float
+    """
+
+    def __init__(self, tol: float) -> None:
+        self.tol = tol
+
+    def __call__(self, step: int, problem: Problem, record: Record) -> bool:
+        certificate = _otnet(problem).certificate()
+        record["mass_error"] = certificate.mass_error
+        return certificate.square + 2 * certificate.uncertainty < self.tol**2
+
+    def finish(self, problem: Problem, is_affine: bool = False) -> bool:
+        """Keep the last weights of the problem."""
+        return False
 
 
 @estimator

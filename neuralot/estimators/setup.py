@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from types import SimpleNamespace
 from typing import Any, ClassVar, Self, TypeVar
 
 import numpy as np
@@ -46,24 +47,42 @@ T = TypeVar("T")
 
 # minimum number of rows assumed for a stream, because its first part may be small
 MIN_STREAM_ROWS = 4_096
+# default decay of the weight average per step
+AVERAGING = 0.99
 # parameters that accept custom networks
 NETWORKS = ("map_form", "potential_network", "height_network")
+
+
+class FitParams(SimpleNamespace):
+    """Flat parameters of a fit, without ``'auto'``.
+
+    The attributes declared here are those that every fit reads. Each estimator has further ones.
+    """
+
+    hidden_layer_sizes: tuple[int, ...]
+    activation: str
+    max_iter: int
+    max_time: float | None
+    batch_size: int
+    optimizer: str
+    learning_rate_init: float
+    weight_decay: float
+    averaging: float = AVERAGING
+    compile: bool | str = False
+    noise_dim: int = 0
+    affine_base: bool = False
+    cost: Any = "sqeuclidean"
 
 
 @dataclass(frozen=True)
 class Setup:
     """Standardised samples and resolved parameters of a fit.
 
-    Attributes
-    ----------
-    units : Units
-    params : dict
-        The constructor's parameters, with values in place of ``'auto'``. With `max_time`, the fit changes some of them.
-    source, target : Standardised
+    With `max_time`, the fit changes some of the parameters.
     """
 
     units: Units
-    params: dict[str, Any]
+    params: FitParams
     source: Standardised
     target: Standardised
 
@@ -81,7 +100,7 @@ class Fitted:
     status_: Status
     history_: list[Record]
     n_iter_: int
-    _fitted_params: dict[str, Any]
+    _fitted_params: FitParams
     _solution: Solution | None
 
 
@@ -206,30 +225,31 @@ class Preparation(Fitted, BaseEstimator, ABC):
         n_source, n_target = (max(len(law.distinct), MIN_STREAM_ROWS * in_stream) for law in (source, target))
         resolved = self._resolved(rows, n_source, n_target)
         # a copy of the parameters that define the networks, so that a later set_params does not change them
-        params = {**self._flat_values(), **resolved, "random_state": None, "callbacks": None}
-        params["max_iter"] = default_steps(params["max_iter"], None if in_stream else params["max_time"])
+        params = FitParams(**{**self._flat_values(), **resolved, "random_state": None, "callbacks": None})
+        params.max_iter = default_steps(params.max_iter, None if in_stream else params.max_time)
         if warm and in_stream:  # the networks are those of the first part
             params = self._parameters_of_next_part()
         elif warm:  # the weights belong to the networks of the first fit
             names = {name for name, declared in self._flat_parameters().items() if declared.kept} | self._kept
             kept = [name for name in names & resolved.keys() if getattr(self, name, "auto") == "auto"]
-            params |= {name: self._fitted_params[name] for name in kept}
+            vars(params).update({name: getattr(self._fitted_params, name) for name in kept})
         return Setup(units, params, source, target)
 
-    def _parameters_of_next_part(self) -> dict[str, Any]:
+    def _parameters_of_next_part(self) -> FitParams:
         """Return the parameters of the next part of a stream."""
-        params, declared = dict(self._fitted_params), self._flat_parameters()
+        params, declared = FitParams(**vars(self._fitted_params)), self._flat_parameters()
         for name, value in self._flat_values().items():
             in_streams = declared[name].in_streams
             is_auto = isinstance(value, str) and value == "auto"
-            if in_streams is InStreams.UNUSED or is_auto or repr(value) == repr(params[name]):
+            previous = getattr(params, name)
+            if in_streams is InStreams.UNUSED or is_auto or repr(value) == repr(previous):
                 continue
             if in_streams is InStreams.FIXED:
                 raise ValueError(
-                    f"{name} must remain {params[name]!r}, its value in the first call of partial_fit, got {value!r}; "
+                    f"{name} must remain {previous!r}, its value in the first call of partial_fit, got {value!r}; "
                     f"call fit to train with another value"
                 )
-            params[name] = value
+            setattr(params, name, value)
         return params
 
     def _units_of(self, laws: Laws) -> Units:
@@ -280,12 +300,12 @@ def _has_custom_networks(params: Mapping[str, Any]) -> bool:
     return any(callable(params.get(name)) for name in NETWORKS)
 
 
-def is_built_in(params: Mapping[str, Any]) -> bool:
+def is_built_in(params: FitParams) -> bool:
     """Return whether networks and cost are built in.
 
     These support double precision and do not synchronise with the host.
     """
-    return not _has_custom_networks(params) and as_cost(params.get("cost", "sqeuclidean")).homogeneous
+    return not _has_custom_networks(vars(params)) and as_cost(params.cost).homogeneous
 
 
 def seeded_generator(random_state: Any, device: torch.device, steps_before: int = 0) -> Generator:

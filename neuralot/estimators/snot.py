@@ -9,6 +9,7 @@ from torch import Generator, Tensor
 from neuralot.costs import Cost, SquaredEuclidean
 from neuralot.defaults import MANY_ROWS, sizes_of_long_fits
 from neuralot.estimators.game import GameTransport
+from neuralot.estimators.setup import FitParams
 from neuralot.methods import SNOT
 from neuralot.parameters import estimator, integer, parameter
 from neuralot.solve.problem import Problem
@@ -159,5 +160,5 @@ class SNOTTransport(GameTransport):
         is_auto = self.hidden_layer_sizes == "auto" and self.potential_network is None
         return sizes_of_long_fits(n_features, n_rows, n_draws) if is_auto else None
 
-    def _method(self, n_features: int, params: Any, cost: Cost, generator: Generator) -> Problem:
+    def _method(self, n_features: int, params: FitParams, cost: Cost, generator: Generator) -> Problem:
         return SNOT(n_features, self._form(n_features, params, cost, generator))

@@ -16,7 +16,7 @@ from neuralot.methods.certificate import Certificate, square_error, unbiased_squ
 from neuralot.methods.planes import Planes, indices_of, mean_margin, reach_of
 from neuralot.networks import Heights, Potential
 from neuralot.sampling import ArraySampler, Sampler
-from neuralot.solve.optimizers import AtRate, Descent, Optimizer, make_optimizers
+from neuralot.solve.optimizers import UpdateRule, make_optimizers
 from neuralot.solve.problem import Batch, Batches, Problem
 
 # buffers with one entry per target point or per row of a law
@@ -159,7 +159,7 @@ class OTNet(Problem):
 
     def optimizers(
         self, names: Sequence[str], kind: str, learning_rate: float | None, weight_decay: float
-    ) -> list[Optimizer]:
+    ) -> list[UpdateRule]:
         network_optimizers = make_optimizers(self._heights.potential, kind, learning_rate, weight_decay)
         # the gradient of the corrections is already the step, see `_correction_loss`
         corrections_optimizer = Descent([self._heights.corrections], 1.0)
@@ -313,27 +313,29 @@ class OTNet(Problem):
         return (corrections * step).sum()
 
 
-class MassTolerance:
-    """Callback that stops when the cell masses match the target.
+class Descent(UpdateRule):
+    """Plain gradient descent."""
 
-    The distance between the cell masses of held-out rows and the target's weights is recorded as ``mass_error``. A fit
-    stops when its square plus two standard errors is below ``tol^2``, which requires at least about
-    ``(8 / m)^(1/2) / tol^2`` held-out rows.
+    @torch.no_grad()
+    def step(self, gradients: Sequence[Tensor | None], rate: Tensor) -> None:
+        for weight, gradient in zip(self.weights, gradients, strict=True):
+            if gradient is not None:
+                weight -= rate * self.learning_rate * gradient
+
+
+class AtRate(UpdateRule):
+    """Optimiser with its own rate, independent of the loop's.
 
     Parameters
     ----------
-    tol : float
+    optimizer : UpdateRule
+    rate : Tensor of shape ()
+        Read at each step, in place of the `rate` of the loop.
     """
 
-    def __init__(self, tol: float) -> None:
-        self.tol = tol
+    def __init__(self, optimizer: UpdateRule, rate: Tensor) -> None:
+        super().__init__(optimizer.weights, optimizer.learning_rate, optimizer.weight_decay)
+        self.optimizer, self.rate = optimizer, rate
 
-    def __call__(self, step: int, problem: Problem, record: dict[str, float]) -> bool:
-        assert isinstance(problem, OTNet)
-        certificate = problem.certificate()
-        record["mass_error"] = certificate.mass_error
-        return certificate.square + 2 * certificate.uncertainty < self.tol**2
-
-    def finish(self, problem: Problem, is_affine: bool = False) -> bool:
-        """Keep the last weights of the problem."""
-        return False
+    def step(self, gradients: Sequence[Tensor | None], rate: Tensor) -> None:
+        self.optimizer.step(gradients, self.rate)

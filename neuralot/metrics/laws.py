@@ -8,13 +8,14 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.spatial.distance import cdist
 
-from neuralot.divergences import MAX_PIVOTS, Samples, as_masses, as_points, check_features
+from neuralot.divergences import Samples, as_masses, as_points, check_features, optimal_cost
+from neuralot.sampling import check_weights
 
 
 class TargetFloor(NamedTuple):
@@ -80,19 +81,19 @@ def exact_cost(
     >>> exact_cost([[0.0]], [[1.0], [2.0]], sample_weight_target=[3, 1])
     1.75
     """
-    import ot
-
     x, y = as_points(X, "X"), as_points(Y, "Y")
     check_features(X=x, Y=y)
     a = as_masses(sample_weight, "sample_weight", len(x))
     b = as_masses(sample_weight_target, "sample_weight_target", len(y))
-    # every plan's cost contains the distance of the means; it is added separately, for accuracy with distant samples
-    mean_x, mean_y = a @ x, b @ y
-    between_means = float(((mean_x - mean_y) ** 2).sum())
-    return between_means + float(ot.emd2(a, b, ot.dist(x - mean_x, y - mean_y), numItermax=MAX_PIVOTS))
+    return optimal_cost(x, a, y, b)
 
 
-def d_target(mapped: Samples, target: Samples) -> float:
+def d_target(
+    mapped: Samples,
+    target: Samples,
+    sample_weight: ArrayLike | None = None,
+    sample_weight_target: ArrayLike | None = None,
+) -> float:
     r"""Squared W2 distance between a mapped and a target sample.
 
     .. math:: D_\mathrm{target} = W_2^2(\hat{T_\# \mu}, \hat \nu)
@@ -107,6 +108,10 @@ def d_target(mapped: Samples, target: Samples) -> float:
         Images of source rows.
     target : array-like of shape (m, d)
         Target rows that were not used in the fit.
+    sample_weight : array-like of shape (n,) or None, default=None
+        Masses of the images, as in `exact_cost`.
+    sample_weight_target : array-like of shape (m,) or None, default=None
+        Masses of the target rows, as in `exact_cost`.
 
     Returns
     -------
@@ -116,7 +121,8 @@ def d_target(mapped: Samples, target: Samples) -> float:
     Raises
     ------
     ValueError
-        If a sample is not finite and two-dimensional, or the numbers of features differ.
+        If a sample is not finite and two-dimensional, the numbers of features differ, or weights are
+        negative, all zero, or not one per row.
 
     References
     ----------
@@ -130,11 +136,11 @@ def d_target(mapped: Samples, target: Samples) -> float:
     """
     T, Y = as_points(mapped, "mapped"), as_points(target, "target")
     check_features(mapped=T, target=Y)
-    return exact_cost(T, Y)
+    return exact_cost(T, Y, sample_weight, sample_weight_target)
 
 
 def target_floor(
-    sample_target: Callable[[int, np.random.Generator], np.ndarray],
+    sample_target: Callable[[int, np.random.Generator], np.ndarray | tuple[np.ndarray, np.ndarray]],
     n: int = 2000,
     n_pairs: int = 3,
     random_state: int | np.random.RandomState | np.random.Generator | None = None,
@@ -146,7 +152,8 @@ def target_floor(
     Parameters
     ----------
     sample_target : callable ``(n, rng) -> ndarray of shape (n, d)``
-        Independent draws of the target, such as `neuralot.datasets.TransportPair.target`.
+        Independent draws of the target, such as `neuralot.datasets.TransportPair.target`. For a weighted target,
+        it returns a tuple of rows and their masses, shapes (n, d) and (n,).
     n : int, default=2000
         Rows per sample. The floor decreases with n: compare it with `d_target` at the same sample size only.
     n_pairs : int, default=3
@@ -183,11 +190,22 @@ def target_floor(
     if isinstance(random_state, np.random.RandomState):
         random_state = random_state.randint(2**31 - 1)
     rng = np.random.default_rng(random_state)
-    distances = [d_target(sample_target(n, rng), sample_target(n, rng)) for _ in range(n_pairs)]
+    distances = [_distance(sample_target(n, rng), sample_target(n, rng)) for _ in range(n_pairs)]
     return TargetFloor(float(np.mean(distances)), float(np.std(distances, ddof=1) / math.sqrt(n_pairs)))
 
 
-def spread_ratio(mapped: Samples, target: Samples) -> np.ndarray:
+def _distance(first: Any, second: Any) -> float:
+    """Return `d_target` of two samples, with their masses if given."""
+    (T, a), (Y, b) = (each if isinstance(each, tuple) else (each, None) for each in (first, second))
+    return d_target(T, Y, a, b)
+
+
+def spread_ratio(
+    mapped: Samples,
+    target: Samples,
+    sample_weight: ArrayLike | None = None,
+    sample_weight_target: ArrayLike | None = None,
+) -> np.ndarray:
     r"""Spread of a mapped sample over the target's, per coordinate.
 
     .. math:: r_k = \sigma_k(T(x)) \,/\, \sigma_k(y)
@@ -202,6 +220,10 @@ def spread_ratio(mapped: Samples, target: Samples) -> np.ndarray:
         Images of source rows.
     target : array-like of shape (m, d)
         Target rows.
+    sample_weight : array-like of shape (n,) or None, default=None
+        Masses of the images, as in `exact_cost`.
+    sample_weight_target : array-like of shape (m,) or None, default=None
+        Masses of the target rows, as in `exact_cost`.
 
     Returns
     -------
@@ -211,7 +233,8 @@ def spread_ratio(mapped: Samples, target: Samples) -> np.ndarray:
     Raises
     ------
     ValueError
-        If a sample is not finite and two-dimensional, or the numbers of features differ.
+        If a sample is not finite and two-dimensional, the numbers of features differ, or weights are
+        negative, all zero, or not one per row.
 
     Examples
     --------
@@ -221,13 +244,15 @@ def spread_ratio(mapped: Samples, target: Samples) -> np.ndarray:
     """
     T, Y = as_points(mapped, "mapped"), as_points(target, "target")
     check_features(mapped=T, target=Y)
-    spread, spread_target = _spread(T), _spread(Y)
+    a = as_masses(sample_weight, "sample_weight", len(T))
+    b = as_masses(sample_weight_target, "sample_weight_target", len(Y))
+    spread, spread_target = _spread(T, a), _spread(Y, b)
     scale = np.sqrt(np.mean(spread_target**2)) or np.sqrt(np.mean(spread**2)) or 1.0
     constant = spread_target <= 1e-8 * scale
     return np.where(constant, 1 + spread / scale, spread / np.where(constant, 1.0, spread_target))
 
 
-def mode_coverage(points: Samples, modes: Samples) -> np.ndarray:
+def mode_coverage(points: Samples, modes: Samples, sample_weight: ArrayLike | None = None) -> np.ndarray:
     """Share of the points nearest to each mode.
 
     Parameters
@@ -236,6 +261,8 @@ def mode_coverage(points: Samples, modes: Samples) -> np.ndarray:
         Mapped rows or draws from a plan.
     modes : array-like of shape (n_modes, d)
         Centres, such as `neuralot.datasets.TransportPair.modes`.
+    sample_weight : array-like of shape (n,) or None, default=None
+        Masses of the points, as in `exact_cost`.
 
     Returns
     -------
@@ -245,7 +272,8 @@ def mode_coverage(points: Samples, modes: Samples) -> np.ndarray:
     Raises
     ------
     ValueError
-        If an argument is not finite and two-dimensional, or the numbers of features differ.
+        If an argument is not finite and two-dimensional, the numbers of features differ, or weights are negative, all
+        zero, or not one per row.
 
     Examples
     --------
@@ -256,13 +284,14 @@ def mode_coverage(points: Samples, modes: Samples) -> np.ndarray:
     rows, centres = as_points(points, "points"), as_points(modes, "modes")
     check_features(points=rows, modes=centres)
     nearest = cdist(rows, centres, "sqeuclidean").argmin(axis=1)
-    return np.bincount(nearest, minlength=len(centres)) / len(rows)
+    weights = check_weights(sample_weight, "sample_weight", len(rows))
+    return np.bincount(nearest, weights, minlength=len(centres)) / weights.sum()
 
 
-def _spread(points: np.ndarray) -> np.ndarray:
+def _spread(points: np.ndarray, masses: np.ndarray) -> np.ndarray:
     """Return the standard deviation per coordinate, without rounding errors.
 
     It is 0 for a constant coordinate, whose computed deviation is about 1e-16 times its value.
     """
-    spread = points.std(axis=0)
+    spread = np.sqrt(masses @ (points - masses @ points) ** 2)
     return np.where(spread > 1e-12 * np.abs(points).max(axis=0), spread, 0.0)

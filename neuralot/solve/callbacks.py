@@ -85,8 +85,8 @@ class EarlyStopping:
 class ProgressBar:
     """Show the progress of a fit on standard error.
 
-    The bar shows the remaining time, the losses, the smoothing level, and the distance between the images and the
-    target. It uses rich if installed.
+    The bar shows the remaining time and the entries of the record, such as the losses and the distance between the
+    images and the target. It uses rich if installed.
 
     Parameters
     ----------
@@ -100,10 +100,9 @@ class ProgressBar:
 
     def __call__(self, step: int, problem: Problem, record: Record) -> bool:
         losses = "/".join(f"{value:.3g}" for name, value in record.items() if name.endswith("_loss"))
+        other = {"step", "seconds", "progress"}
         metrics = [
-            f"{name} {record[name]:.3g}"
-            for name in ("eps", "discrepancy", "validation", "mass_error")
-            if name in record
+            f"{name} {value:.3g}" for name, value in record.items() if name not in other and not name.endswith("_loss")
         ]
         text = "  ".join([f"step {step}", f"loss {losses}", *metrics])
         progress = record["progress"]

@@ -28,8 +28,8 @@ N_ITERATIONS = 5
 MIN_SIZE_BFLOAT16 = 128
 
 
-class Optimizer(ABC):
-    """Base class of optimisers.
+class UpdateRule(ABC):
+    """Base class of the optimisers: an update of weights.
 
     Parameters
     ----------
@@ -52,35 +52,7 @@ class Optimizer(ABC):
         """
 
 
-class Descent(Optimizer):
-    """Plain gradient descent."""
-
-    @torch.no_grad()
-    def step(self, gradients: Sequence[Tensor | None], rate: Tensor) -> None:
-        for weight, gradient in zip(self.weights, gradients, strict=True):
-            if gradient is not None:
-                weight -= rate * self.learning_rate * gradient
-
-
-class AtRate(Optimizer):
-    """Optimiser with its own rate, independent of the loop's.
-
-    Parameters
-    ----------
-    optimizer : Optimizer
-    rate : Tensor of shape ()
-        Read at each step, in place of the `rate` of the loop.
-    """
-
-    def __init__(self, optimizer: Optimizer, rate: Tensor) -> None:
-        super().__init__(optimizer.weights, optimizer.learning_rate, optimizer.weight_decay)
-        self.optimizer, self.rate = optimizer, rate
-
-    def step(self, gradients: Sequence[Tensor | None], rate: Tensor) -> None:
-        self.optimizer.step(gradients, self.rate)
-
-
-class Adam(Optimizer):
+class Adam(UpdateRule):
     """Adam with decoupled weight decay, by torch's fused kernel.
 
     Parameters
@@ -145,7 +117,7 @@ def _in_layout_of(other: Tensor, tensor: Tensor) -> Tensor:
     return tensor if tensor.stride() == other.stride() else torch.empty_like(other).copy_(tensor)
 
 
-class Muon(Optimizer):
+class Muon(UpdateRule):
     r"""Orthogonalised momentum, for matrices of hidden layers.
 
     .. math:: M \leftarrow \beta M + (1 - \beta) G, \quad
@@ -231,7 +203,7 @@ def make_optimizers(
     weight_decay: float = 0.0,
     *,
     critic: bool = False,
-) -> list[Optimizer]:
+) -> list[UpdateRule]:
     """Return the optimisers of networks that are updated together.
 
     Each weight is updated by one of them.
@@ -264,7 +236,7 @@ def make_optimizers(
         if kind == "adam"
         else Muon(hidden, MUON_FACTOR * rate, weight_decay, momentum)
     )
-    optimizers: list[Optimizer] = [matrices, Adam(rest, rate, betas=betas)]
+    optimizers: list[UpdateRule] = [matrices, Adam(rest, rate, betas=betas)]
     return [optimizer for optimizer in optimizers if optimizer.weights]
 
 

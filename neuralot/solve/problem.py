@@ -10,7 +10,7 @@ from torch import Generator, Tensor, nn
 
 from neuralot.forms.losses import Gradients, gradients_of
 from neuralot.sampling import Sampler
-from neuralot.solve.optimizers import Optimizer, make_optimizers
+from neuralot.solve.optimizers import UpdateRule, make_optimizers
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class Problem(nn.Module, ABC):
 
     def optimizers(
         self, names: Sequence[str], kind: str, learning_rate: float | None, weight_decay: float
-    ) -> list[Optimizer]:
+    ) -> list[UpdateRule]:
         """Return the optimisers of players that are updated together."""
         return make_optimizers([self.networks[name] for name in names], kind, learning_rate, weight_decay)
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from neuralot.solve.optimizers import Optimizer
+from neuralot.solve.optimizers import UpdateRule
 from neuralot.solve.problem import Batches, Problem
 
 
@@ -91,7 +91,7 @@ class Player:
     It holds their weights and optimisers.
     """
 
-    def __init__(self, problem: Problem, names: Sequence[str], optimizers: list[Optimizer]) -> None:
+    def __init__(self, problem: Problem, names: Sequence[str], optimizers: list[UpdateRule]) -> None:
         self.names = names
         self.n_updates = problem.players[names[0]]
         self.weights = [p for name in names for p in problem.networks[name].parameters() if p.requires_grad]
