@@ -1,6 +1,6 @@
 """Does a transport improve a classifier on another domain? Accuracy on held-out target rows.
 
-python benchmarks/adaptation.py                  # the table of benchmarks/README.md
+python benchmarks/adaptation.py                  # the table of benchmarks/results/adaptation.md
 python benchmarks/adaptation.py --development    # other tasks, on which settings are chosen
 python benchmarks/adaptation.py --quick          # does it run? (make bench)
 """

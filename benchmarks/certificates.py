@@ -1,6 +1,6 @@
 """Is the verdict of `diagnose` right? Right and wrong maps, fitted and constructed, on pairs with known plans.
 
-python benchmarks/certificates.py                # the table of benchmarks/README.md
+python benchmarks/certificates.py                # the table of benchmarks/results/certificates.md
 python benchmarks/certificates.py --quick        # does it run? (make bench)
 
 The true error of a map is its mean squared distance to the exact one, as a share of the target's variance. Of a plan

@@ -1,6 +1,6 @@
 """Does OTP recover the plan of a thin source in high dimension? Flat and curved supports, optionally rotated.
 
-python benchmarks/high_dimension.py            # the table of benchmarks/README.md
+python benchmarks/high_dimension.py            # the table of benchmarks/results/high_dimension.md
 python benchmarks/high_dimension.py --quick    # does it run? (make bench)
 """
 

@@ -1,6 +1,6 @@
 """Do OTP and SNOT recover the transport plan? Laws, costs and maps against the exact ones, three seeds, defaults only.
 
-python benchmarks/recovery.py            # the table of benchmarks/README.md
+python benchmarks/recovery.py            # the table of benchmarks/results/recovery.md
 python benchmarks/recovery.py --quick    # one seed, short fits: does it run?
 """
 

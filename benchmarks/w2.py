@@ -1,6 +1,6 @@
 """How accurate is the map of each solver within a budget of seconds? L2-UVP on pairs with a known exact map.
 
-python benchmarks/w2.py --folder PATH      # the published Wasserstein-2 benchmark, the table of benchmarks/README.md
+python benchmarks/w2.py --folder PATH      # the published Wasserstein-2 benchmark: benchmarks/results/w2.csv
 python benchmarks/w2.py                    # without its weights: make_convex_potential pairs
 python benchmarks/w2.py --quick            # does it run? (make bench)
 

@@ -165,10 +165,10 @@ def preconditioners(matrix: Tensor, covariance: Tensor, thin: Tensor) -> tuple[T
     preconditioners, the potentials are steep in these directions, and the network is constant after the first steps.
 
     The source may be pure noise in some directions. These directions determine the plan, but gradient descent does not
-    find a single one among 255. They are therefore scaled up, to about sixteen times the variance of all other
+    find a few of them among many others. They are therefore scaled up, to about sixteen times the variance of all other
     directions together. Finally, rows are scaled to a mean square of 4 per column, for which the outputs of a layer
-    with torch's default weights have variance 4 / 3. With a mean square of 1 networks learn slowly; with 16 they are
-    still constant after the first steps.
+    with torch's default weights have variance 4 / 3. Networks learn slowly with much smaller rows, and are constant
+    after the first steps with much larger ones.
 
     Returns the matrices for rows of the source and of the target, both of shape (n_features, n_features).
 

@@ -72,10 +72,10 @@ class Optimizer(Settings):
         K_T, the number of updates of the map per update of the potential. ``'auto'`` is 1 in the gradient form and 4 in
         the network form.
     compile : bool or 'auto'
-        Whether to compile the training step with torch. This takes 5 to 60 seconds and then shortens each step by a
-        fifth to a half. It requires the gradient form, the squared Euclidean cost and the built-in networks. ``'auto'``
-        compiles on a CPU if `max_time` is at least 300 and a C++ compiler is available. A step that cannot be compiled
-        runs uncompiled; the entry ``compiled`` of the records in `history_` says whether it was compiled.
+        Whether to compile the training step with torch, which only pays off in long fits. It requires the gradient
+        form, the squared Euclidean cost and the built-in networks. ``'auto'`` compiles on a CPU if `max_time` is at
+        least 300 and a C++ compiler is available. A step that cannot be compiled runs uncompiled; the entry
+        ``compiled`` of the records in `history_` says whether it was compiled.
 
     References
     ----------
@@ -128,8 +128,8 @@ class GameTransport(BaseTransport, ABC):
         Units, networks and optimisers are those of the first call, whose rows should be representative (a few hundred
         rows). Smoothing levels and learning rates decrease over the first `max_iter` steps of all calls together. After
         that, the smoothing stays at its last level, and the learning rates stay at a tenth of their initial values, so
-        the transport can follow a slow drift (97 % of a shift by one standard deviation in 800 steps). If there are few
-        rows, pass them several times. A transport that is already fitted continues from its weights.
+        the transport can follow a slow drift. If there are few rows, pass them several times. A transport that is
+        already fitted continues from its weights.
 
         Parameters
         ----------

@@ -15,8 +15,8 @@ Result = TypeVar("Result")
 WARM_UP = 3
 # the host synchronises once per LEAD replays, so that the device is at most twice as many replays behind
 LEAD = 16
-# one stream for warm-up and capture per thread and device: torch keeps memory, 32 MiB on an H100, for every stream on
-# which matrix products have run
+# one stream for warm-up and capture per thread and device: torch keeps memory for every stream on which matrix products
+# have run
 _thread_streams = threading.local()
 
 

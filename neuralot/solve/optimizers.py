@@ -1,7 +1,7 @@
 """Optimisers: Adam, or Muon for matrices and Adam otherwise.
 
-They use torch's kernels, but not its `Optimizer` class, whose first instance imports torch's compiler and would add
-seconds to a short fit.
+They use torch's kernels, but not its `Optimizer` class, whose first instance imports torch's compiler and would delay
+the first fit of a process.
 """
 
 from __future__ import annotations
