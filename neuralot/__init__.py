@@ -1,6 +1,6 @@
 """Neural optimal transport, compatible with scikit-learn."""
 
-from neuralot import datasets, metrics
+from neuralot import datasets, exceptions, metrics
 from neuralot.adaptation import DomainAdapter, TransportAdapter
 from neuralot.diagnostics import TransportReport, Verdict, diagnose
 from neuralot.estimators import Optimizer, OTNetTransport, OTPTransport, SNOTTransport
@@ -22,6 +22,7 @@ __all__ = [
     "__version__",
     "datasets",
     "diagnose",
+    "exceptions",
     "load",
     "metrics",
 ]

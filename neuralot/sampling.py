@@ -19,6 +19,7 @@ Sampler = Callable[[int, Generator], Tensor]
 
 # size of the sample on which a k-d tree is built
 ROWS_FOR_CELLS = 2_048
+LARGE_RATIO = 100.0
 
 
 def check_weights(weights: Any, name: str, n_rows: int) -> np.ndarray:
@@ -39,6 +40,17 @@ def check_weights(weights: Any, name: str, n_rows: int) -> np.ndarray:
     if not (np.isfinite(total) and (weights >= 0).all() and total > 0):
         raise ValueError(f"{name} must be finite, non-negative and not all zero, with a finite sum")
     return weights
+
+
+def small_columns(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Return a mask of columns that the transport ignores.
+
+    They have next to no part in the cost. Such a column varies less than a hundredth of another one, in interquartile ranges of both samples. Columns whose
+    range is 0, such as constant columns, do not count. The result has shape (n_features,).
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        ranges = np.max([np.subtract(*np.percentile(rows, [75, 25], axis=0)) for rows in (x, y)], axis=0)
+    return (ranges > 0) & (ranges * LARGE_RATIO < ranges.max())
 
 
 class ArraySampler:

@@ -297,7 +297,7 @@ def test_transport_receives_column_names():
 def test_findings_name_small_columns():
     X = pd.DataFrame({"income": 1e4 * normal(200, 1)[:, 0], "rate": normal(200, 1, 1)[:, 0]})
     report = diagnose(lambda x: x, X, X)
-    assert any("Columns rate" in finding and "income" in finding for finding in report.findings)
+    assert any("Columns rate vary" in finding for finding in report.findings)
 
 
 @pytest.mark.parametrize("n", [1, 2, 5, 39])
@@ -323,8 +323,8 @@ BAD = {
     "X": ({"X": np.full((5, 2), np.nan)}, "X must be finite"),
     "X_target": ({"X_target": np.ones(5)}, "X_target must be a non-empty sample"),
     "columns": ({"X_target": np.ones((5, 3))}, "same number of features"),
-    "weights": ({"sample_weight": [-1.0] * 50}, "sample_weight must be"),
-    "target weights": ({"sample_weight_target": [1.0]}, "sample_weight_target must be"),
+    "weights": ({"sample_weight": [-1.0] * 50}, "sample_weight must be finite"),
+    "target weights": ({"sample_weight_target": [1.0]}, "sample_weight_target must have shape"),
     "transport": ({"transport": lambda x: x[:, :1]}, "transport must return images of shape"),
     "infinite images": ({"transport": lambda x: x / 0 * 0}, "images of the transport must be finite"),
     "max_rows": ({"max_rows": 0}, "max_rows must be an integer of at least 1"),

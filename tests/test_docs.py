@@ -98,8 +98,8 @@ def test_exported_names_have_example(name):
 
 @pytest.mark.parametrize("name", PUBLIC)
 def test_documented_defaults_match_signature(name):
-    signature = inspect.signature(PUBLIC[name]).parameters
     for parameter, kind in documented(PUBLIC[name]):
+        signature = inspect.signature(PUBLIC[name]).parameters
         match = re.search(r"default=(.+)$", kind)
         if match and " and " not in match[1]:  # "default=2.0 and 0.002" is for two
             assert ast.literal_eval(match[1]) == signature[parameter].default, parameter

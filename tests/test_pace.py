@@ -258,9 +258,9 @@ def test_copies_share_compiled_function_and_pickles_omit_it(monkeypatch):
 )
 def test_compile_auto_requires_long_budget_and_compiler(monkeypatch, params, expected):
     monkeypatch.setattr(fitting, "has_compiler", lambda: True)
-    assert fitting._compiles(params, torch.Generator()) is expected
+    assert fitting._compiles(fitting.FitParams(**params), torch.Generator()) is expected
     monkeypatch.setattr(fitting, "has_compiler", lambda: False)
-    assert fitting._compiles(params, torch.Generator()) is (params.get("compile") is True)
+    assert fitting._compiles(fitting.FitParams(**params), torch.Generator()) is (params.get("compile") is True)
 
 
 # a budget that is too short

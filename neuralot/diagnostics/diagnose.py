@@ -25,14 +25,14 @@ from neuralot.diagnostics.statistics import (
 )
 from neuralot.diagnostics.verdict import GAP_TOLERANCE, TOLERANCE, decide
 from neuralot.divergences import Samples, as_masses, as_points, check_features, sinkhorn_divergence
-from neuralot.methods.smoothing import fills_its_span, intrinsic_dimension
+from neuralot.methods.smoothing import intrinsic_dimension, is_thin
 from neuralot.parameters import integer
+from neuralot.sampling import small_columns
 from neuralot.solve.status import Status
 
 N_CELLS = 10
 ROWS_FOR_SINKHORN = 1000
-LARGE_RATIO = 100.0  # of the standard deviations of columns
-ROUNDING, FLAT = 1e-10, 1e-6
+ROUNDING = 1e-10
 SPLIT = 0.05  # conditional variance from which on mass splits
 
 
@@ -111,14 +111,14 @@ def diagnose(
     optimality = _optimality(source, draws[0], target, cost, unit, marginal, rng)
     baselines = {name: _baseline(source, images, target, cost, unit) for name, images in _free_maps(source, target)}
     split = conditional_spread(draws, source.masses) / unit
-    is_thin = _is_thin(source, target)
+    thin = is_thin(*map(torch.from_numpy, (source.rows, source.covariance, target.covariance)))
     early = _ended_early(transport)
     n_rows = min(len(source.rows), len(target.rows))
     # for a strictly convex cost, a source with a density has an optimal map, whose draws do not vary
-    blur = split if cost.has_map_from_gradient and not is_thin else 0.0
-    verdict, reasons = decide(marginal, optimality, blur, n_rows, early, is_thin)
-    findings = [*_findings_of_data(X, source, target), *_findings_of_source(source, is_thin)]
-    findings += _findings_of_fit(marginal, optimality, baselines, split, early, is_thin)
+    blur = split if cost.has_map_from_gradient and not thin else 0.0
+    verdict, reasons = decide(marginal, optimality, blur, n_rows, early, thin)
+    findings = [*_findings_of_data(X, source, target), *_findings_of_source(source, thin)]
+    findings += _findings_of_fit(marginal, optimality, baselines, split, early, thin)
     return TransportReport(
         verdict,
         tuple(reasons),
@@ -150,19 +150,6 @@ def _unit(source: Sample, target: Sample) -> float:
         if sample.variance > (ROUNDING * np.abs(sample.rows).max()) ** 2:
             return sample.variance
     return 1.0
-
-
-def _is_thin(source: Sample, target: Sample) -> bool:
-    """Whether the source has no density in their common span."""
-    covariance = source.covariance + target.covariance
-    variances, axes = np.linalg.eigh(covariance)
-    if not variances.max() > 0:
-        return False
-    spanned = variances > FLAT * variances.max()
-    white = axes[:, spanned] / np.sqrt(variances[spanned])  # both covariances sum to the identity
-    if np.linalg.eigvalsh(white.T @ source.covariance @ white).min() < FLAT:
-        return True
-    return not fills_its_span(torch.from_numpy(source.rows @ axes[:, spanned]))
 
 
 def _draws(transport: Any, rows: Any, n_draws: int, random_state: int) -> np.ndarray:
@@ -275,17 +262,14 @@ def _ended_early(transport: Any) -> bool:
 
 def _findings_of_data(X: Any, source: Sample, target: Sample) -> list[str]:
     """Columns that the transport ignores."""
-    names = list(getattr(X, "columns", range(source.rows.shape[1])))
-    spreads = np.sqrt(
-        source.masses @ (source.rows - source.mean) ** 2 + target.masses @ (target.rows - target.mean) ** 2
-    )
-    small = (spreads > 0) & (spreads * LARGE_RATIO < spreads.max())
+    small = small_columns(source.rows, target.rows)
     if not small.any():
         return []
+    names = getattr(X, "columns", range(len(small)))
     ignored = ", ".join(str(name) for name, is_small in zip(names, small, strict=True) if is_small)
     return [
-        f"Columns {ignored} vary less than a hundredth of column {names[int(spreads.argmax())]}, and have next to no "
-        f"part in the cost. If they matter, scale both samples alike first, for example with StandardScaler."
+        f"Columns {ignored} vary less than a hundredth of another column and have next to no part in the cost. If they "
+        f"matter, scale both samples alike first, for example with StandardScaler."
     ]
 
 

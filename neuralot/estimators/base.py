@@ -22,10 +22,11 @@ from neuralot.estimators.fitting import Fitter, Outcome
 from neuralot.estimators.laws import Law, Laws
 from neuralot.estimators.mixins import Documented, Reporting
 from neuralot.estimators.samples import Samples
-from neuralot.estimators.setup import is_built_in, seeded_generator
+from neuralot.estimators.setup import seeded_generator
+from neuralot.estimators.state import is_built_in
 from neuralot.estimators.tasks import AVAILABLE, CallbackSupportMixin, Tasks, with_callbacks
-from neuralot.estimators.units import MapFunction, map_rows, outlier_bounds
-from neuralot.estimators.warn import warn_of_outliers, warn_of_scales, warn_user
+from neuralot.estimators.units import MapFunction, map_rows
+from neuralot.estimators.warn import warn_of_laws, warn_of_scales, warn_user
 from neuralot.solve.status import Status
 
 Self = TypeVar("Self", bound="BaseTransport")
@@ -100,10 +101,17 @@ class BaseTransport(
         -----
         ConvergenceWarning
             If the fit diverged and restored its best weights, if its budget was too short, or if Ctrl-C ended it.
-        UserWarning
-            If the scales of source and target differ by more than a factor of 30, for example because only one of them
-            was scaled; if the scale of the rows differs that much from the previous fit of a warm start; or if a few
-            outliers are so far away that the other rows are nearly a single point in comparison.
+        SpuriousSolutionWarning
+            Before the first step, if the method needs a source with a density and the source lies on a thin set. This
+            and the following classes are in `neuralot.exceptions`.
+        SmoothingWarning
+            If `eps_min` is far from its default.
+        ScaleWarning
+            If a column varies less than a hundredth of another one; if the scales of source and target differ by more
+            than a factor of 30, for example because only one of them was scaled; or if the scale of the rows differs
+            that much from the previous fit of a warm start.
+        OutlierWarning
+            If a few outliers are so far away that the other rows are nearly a single point in comparison.
         """
         start = time.perf_counter()
         metadata = {
@@ -241,7 +249,7 @@ class BaseTransport(
 
         Warns
         -----
-        UserWarning
+        ScaleWarning
             If the scales of images and target differ by more than a factor of 30. A Pipeline transforms `X_target` in
             `fit` only; in `score` it transforms only samples stacked with `sample_domain`.
         """
@@ -302,13 +310,7 @@ class BaseTransport(
         return None
 
     def _warn(self, laws: Laws) -> None:
-        source, target = (law.subsample().rows for law in laws)
-        warn_of_scales(source, target)
-        clip_bounds = self.units_.source_bounds, self.units_.target_bounds
-        for law, name, clipped_to in zip(laws, ("source", "target"), clip_bounds, strict=True):
-            bounds = outlier_bounds(law.rows, law.order, self.units_.scale) if clipped_to is None else clipped_to
-            if bounds is not None:
-                warn_of_outliers(law.rows, law.order, bounds, clipped_to is not None, name)
+        warn_of_laws(laws, self.units_, getattr(self, "feature_names_in_", range(self.n_features_in_)))
         if not self.status_.ok:
             advice = self._advice if self.status_ in (Status.SHORT, Status.DIVERGED) else ""
             warn_user(self.status_.message + advice, ConvergenceWarning)

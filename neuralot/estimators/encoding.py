@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from neuralot.costs import Lp, SquaredEuclidean
-from neuralot.estimators.setup import NETWORKS
+from neuralot.estimators.state import NETWORKS
 from neuralot.parameters import Settings
 
 # parameters that accept custom functions, which are not in the file but passed to `load`

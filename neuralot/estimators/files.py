@@ -25,7 +25,8 @@ from torch import Generator
 from neuralot.estimators.checks import check_device
 from neuralot.estimators.encoding import decoded, encoded, with_arrays, without_arrays
 from neuralot.estimators.fitting import Fitter
-from neuralot.estimators.setup import FitParams, attributes_of
+from neuralot.estimators.setup import attributes_of
+from neuralot.estimators.state import FitParams
 from neuralot.estimators.units import Units
 from neuralot.forms import NetworkFactory
 from neuralot.parameters import parameters_of

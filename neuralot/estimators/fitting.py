@@ -17,7 +17,8 @@ from torch import Generator
 from neuralot.costs import Cost, as_cost
 from neuralot.defaults import BATCH, default_rate
 from neuralot.estimators.laws import Law, Laws, Standardised
-from neuralot.estimators.setup import FitParams, Preparation, Setup, is_built_in
+from neuralot.estimators.setup import Preparation
+from neuralot.estimators.state import FitParams, Setup, is_built_in
 from neuralot.estimators.tasks import Tasks
 from neuralot.estimators.units import Units
 from neuralot.forms.compiled import has_compiler

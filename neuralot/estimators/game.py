@@ -24,7 +24,7 @@ from neuralot.estimators.base import METADATA, BaseTransport
 from neuralot.estimators.checks import check_networks, unchanged_on_error
 from neuralot.estimators.fitting import Watched
 from neuralot.estimators.laws import Standardised
-from neuralot.estimators.setup import FitParams
+from neuralot.estimators.state import FitParams
 from neuralot.forms import NetworkFactory, make_form, resolve_map_form
 from neuralot.forms.base import Form
 from neuralot.forms.losses import CriticLoss

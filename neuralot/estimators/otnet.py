@@ -12,7 +12,7 @@ from neuralot.costs import Cost
 from neuralot.defaults import default_activation, default_rate, default_sizes, default_steps
 from neuralot.estimators.checks import check_height_network
 from neuralot.estimators.semidiscrete import SemiDiscreteTransport, averaging_over
-from neuralot.estimators.setup import FitParams
+from neuralot.estimators.state import FitParams
 from neuralot.forms import NetworkFactory, make_network
 from neuralot.methods import OTNet
 from neuralot.methods.otnet import NETWORK_SHARE

@@ -10,8 +10,9 @@ from torch import Generator, Tensor
 from neuralot.costs import Cost
 from neuralot.defaults import MANY_FEATURES
 from neuralot.estimators.game import GameTransport, former_parameters
-from neuralot.estimators.setup import FitParams
+from neuralot.estimators.state import FitParams
 from neuralot.estimators.units import MAX_FEATURES
+from neuralot.estimators.warn import warn_of_noise
 from neuralot.methods import OTP
 from neuralot.methods.smoothing import NOISE_SHAPES, SCHEDULES, Smoothing, fills_its_span, terminal_level
 from neuralot.parameters import auto_or, estimator, number, one_of, parameter
@@ -191,8 +192,11 @@ class OTPTransport(GameTransport):
             shape = "isotropic"
         elif shape == "auto":
             shape = "thin" if has_many_features and fills_its_span(rows) else "covariance"
+        default = self.eps_max if shape == "thin" else min(terminal_level(rows, n_source), self.eps_max)
         if level == "auto":
-            level = self.eps_max if shape == "thin" else min(terminal_level(rows, n_source), self.eps_max)
+            level = default
+        elif not self._continues:
+            warn_of_noise(float(level), default)
         chosen = {"noise_shape": shape, "eps_min": level, "affine_base": has_many_features}
         # where mass splits, the map must be steep, which decay prevents, except in the enlarged thin directions
         usual_decay = 0.5 if has_many_features and shape == "thin" else 0.02

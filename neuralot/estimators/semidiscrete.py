@@ -15,7 +15,8 @@ from neuralot.estimators.base import BaseTransport
 from neuralot.estimators.checks import check_refine_steps
 from neuralot.estimators.fitting import Watched, training_options, with_gradients
 from neuralot.estimators.laws import Law, Standardised
-from neuralot.estimators.setup import Fitted, seeded_generator
+from neuralot.estimators.setup import seeded_generator
+from neuralot.estimators.state import Fitted
 from neuralot.estimators.units import ImageTransform, MapFunction, map_rows
 from neuralot.estimators.warn import warn_of_other_units
 from neuralot.methods.otnet import NETWORK_SHARE, OTNet
@@ -72,6 +73,7 @@ class SemiDiscreteTransport(CellsFitted, BaseTransport, ABC):
     crease_distance: float | str = parameter(auto_or(DISTANCE), default="auto")
     mass_tol: float = parameter(number(0, closed=True), default=4e-3)
 
+    _needs_density: ClassVar = True
     _advice: ClassVar = " If the source lies on a low-dimensional set, OT-Net cannot split its mass: use OTPTransport."
     _own_attributes: ClassVar = frozenset({"target_points_", "target_indices_", "mass_error_", "dual_gap_"})
 

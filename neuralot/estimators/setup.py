@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
-from types import SimpleNamespace
 from typing import Any, ClassVar, Self, TypeVar
 
 import numpy as np
@@ -19,8 +18,9 @@ from neuralot.costs import Cost, as_cost
 from neuralot.defaults import default_steps
 from neuralot.estimators.checks import as_random_state, check_cost, check_device
 from neuralot.estimators.laws import SUBSAMPLE_ROWS, Laws, Standardised, evenly_spaced
+from neuralot.estimators.state import FitParams, Fitted, Setup, has_custom_networks
 from neuralot.estimators.units import Units, clipped, outlier_bounds
-from neuralot.estimators.warn import warn_of_other_units
+from neuralot.estimators.warn import warn_of_other_units, warn_of_thin_source
 from neuralot.networks import ACTIVATIONS
 from neuralot.parameters import (
     ANYTHING,
@@ -39,69 +39,12 @@ from neuralot.parameters import (
     parameter,
     parameters_of,
 )
-from neuralot.solve.loop import Callback, Solution
-from neuralot.solve.problem import Problem
-from neuralot.solve.status import Record, Status
+from neuralot.solve.loop import Callback
 
 T = TypeVar("T")
 
 # minimum number of rows assumed for a stream, because its first part may be small
 MIN_STREAM_ROWS = 4_096
-# default decay of the weight average per step
-AVERAGING = 0.99
-# parameters that accept custom networks
-NETWORKS = ("map_form", "potential_network", "height_network")
-
-
-class FitParams(SimpleNamespace):
-    """Flat parameters of a fit, without ``'auto'``.
-
-    The attributes declared here are those that every fit reads. Each estimator has further ones.
-    """
-
-    hidden_layer_sizes: tuple[int, ...]
-    activation: str
-    max_iter: int
-    max_time: float | None
-    batch_size: int
-    optimizer: str
-    learning_rate_init: float
-    weight_decay: float
-    averaging: float = AVERAGING
-    compile: bool | str = False
-    noise_dim: int = 0
-    affine_base: bool = False
-    cost: Any = "sqeuclidean"
-
-
-@dataclass(frozen=True)
-class Setup:
-    """Standardised samples and resolved parameters of a fit.
-
-    With `max_time`, the fit changes some of the parameters.
-    """
-
-    units: Units
-    params: FitParams
-    source: Standardised
-    target: Standardised
-
-    @property
-    def attributes(self) -> dict[str, Any]:
-        """Fitted attributes that are known before the first step."""
-        return {"units_": self.units, "_fitted_params": self.params}
-
-
-class Fitted:
-    """Attributes of every fitted transport."""
-
-    units_: Units
-    problem_: Problem
-    status_: Status
-    history_: list[Record]
-    n_iter_: int
-    _fitted_params: FitParams
-    _solution: Solution | None
 
 
 @estimator
@@ -125,6 +68,8 @@ class Preparation(Fitted, BaseEstimator, ABC):
     _kept: ClassVar[frozenset[str]] = frozenset()
     # further advice in the warning about a short budget or a divergence
     _advice: ClassVar[str] = ""
+    # whether the method may have spurious solutions for a source without a density
+    _needs_density: ClassVar[bool] = False
     # whether outliers are clipped; not possible if images must be target rows
     _clips: ClassVar[bool] = False
     # number of distinct rows from which batches are stratified
@@ -223,6 +168,8 @@ class Preparation(Fitted, BaseEstimator, ABC):
         )
         rows = source.rows[source.distinct[evenly_spaced(len(source.distinct), SUBSAMPLE_ROWS)]]
         n_source, n_target = (max(len(law.distinct), MIN_STREAM_ROWS * in_stream) for law in (source, target))
+        if self._needs_density and not warm:
+            warn_of_thin_source(source.rows[source.distinct], target.rows[target.distinct])
         resolved = self._resolved(rows, n_source, n_target)
         # a copy of the parameters that define the networks, so that a later set_params does not change them
         params = FitParams(**{**self._flat_values(), **resolved, "random_state": None, "callbacks": None})
@@ -255,7 +202,7 @@ class Preparation(Fitted, BaseEstimator, ABC):
     def _units_of(self, laws: Laws) -> Units:
         source, target = laws
         check_cost(self._cost, source.rows, target.rows)
-        reduce = not _has_custom_networks(self.get_params(deep=False))
+        reduce = not has_custom_networks(self.get_params(deep=False))
         units_of = partial(Units.of, v=source.weights, w=target.weights, cost=self._cost, reduce=reduce)
         units = units_of(source.rows, target.rows)
         source_bounds, target_bounds = (outlier_bounds(law.rows, law.order, units.scale) for law in laws)
@@ -293,19 +240,6 @@ def flat_names(name: str, group: Mapping[str, T]) -> dict[str, T]:
     The entry ``name`` of a group takes the name of the grouping parameter; the other entries keep their names.
     """
     return {name if key == "name" else key: value for key, value in group.items()}
-
-
-def _has_custom_networks(params: Mapping[str, Any]) -> bool:
-    """Return whether any network is custom."""
-    return any(callable(params.get(name)) for name in NETWORKS)
-
-
-def is_built_in(params: FitParams) -> bool:
-    """Return whether networks and cost are built in.
-
-    These support double precision and do not synchronise with the host.
-    """
-    return not _has_custom_networks(vars(params)) and as_cost(params.cost).homogeneous
 
 
 def seeded_generator(random_state: Any, device: torch.device, steps_before: int = 0) -> Generator:

@@ -9,7 +9,7 @@ from torch import Generator, Tensor
 from neuralot.costs import Cost, SquaredEuclidean
 from neuralot.defaults import MANY_ROWS, sizes_of_long_fits
 from neuralot.estimators.game import GameTransport
-from neuralot.estimators.setup import FitParams
+from neuralot.estimators.state import FitParams
 from neuralot.methods import SNOT
 from neuralot.parameters import estimator, integer, parameter
 from neuralot.solve.problem import Problem
@@ -147,6 +147,7 @@ class SNOTTransport(GameTransport):
 
     noise_dim: int = parameter(integer(0), default=0)
 
+    _needs_density: ClassVar = True
     # with few rows, the noise of independent batches reduces overfitting
     _stratified_from: ClassVar = MANY_ROWS
     _advice: ClassVar = " If the source lies on a low-dimensional set, SNOT has spurious solutions: use OTPTransport."

@@ -5,14 +5,25 @@ from __future__ import annotations
 import inspect
 import math
 import warnings
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import sklearn
+import torch
+from torch import Tensor
 
-from neuralot.estimators.units import CLIP_RANGES, OUTLIER_RANGES
+from neuralot.estimators.laws import Laws
+from neuralot.estimators.units import CLIP_RANGES, OUTLIER_RANGES, Units, outlier_bounds
+from neuralot.exceptions import OutlierWarning, ScaleWarning, SmoothingWarning, SpuriousSolutionWarning
+from neuralot.methods.smoothing import intrinsic_dimension, is_thin
+from neuralot.sampling import small_columns
 
 LOG10_RATIO = 1.5
 MIN_ROWS = 20
+# below this number of rows, separate clusters look thin
+MIN_ROWS_OF_THIN, MAX_ROWS_OF_THIN = 200, 1_000
+LARGE_NOISE, SMALL_NOISE = 10.0, 0.01
 
 
 def warn_user(message: str, category: type[Warning] = UserWarning) -> None:
@@ -24,6 +35,22 @@ def warn_user(message: str, category: type[Warning] = UserWarning) -> None:
     while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] in ("neuralot", "sklearn"):
         frame, level = frame.f_back, level + 1
     warnings.warn(message, category, stacklevel=level)
+
+
+def warn_of_laws(laws: Laws, units: Units, names: Sequence[Any]) -> None:
+    """Warn of scales and outliers in the samples of a fit.
+
+    `names` are the names of the columns.
+    """
+    source, target = (law.subsample().rows for law in laws)
+    warn_of_scales(source, target)
+    warn_of_columns(source, target, names)
+    for law, name, clip_bounds in zip(
+        laws, ("source", "target"), (units.source_bounds, units.target_bounds), strict=True
+    ):
+        bounds = outlier_bounds(law.rows, law.order, units.scale) if clip_bounds is None else clip_bounds
+        if bounds is not None:
+            warn_of_outliers(law.rows, law.order, bounds, clip_bounds is not None, name)
 
 
 def warn_of_scales(source: np.ndarray, target: np.ndarray, name: str = "source") -> None:
@@ -45,8 +72,60 @@ def warn_of_scales(source: np.ndarray, target: np.ndarray, name: str = "source")
             f"The columns of {name} and target vary on scales that differ by a factor of {10**ratio:.0f} (median). If "
             "this is not intended, apply the same scaling to both. A Pipeline does not transform y. It transforms "
             "X_target in fit only, and only with Pipeline(..., transform_input=['X_target']). Samples that are stacked "
-            "with sample_domain are always transformed."
+            "with sample_domain are always transformed.",
+            ScaleWarning,
         )
+
+
+def warn_of_columns(source: np.ndarray, target: np.ndarray, names: Sequence[Any]) -> None:
+    """Warn of columns that the transport ignores."""
+    if min(len(source), len(target)) < MIN_ROWS:
+        return
+    small = small_columns(source, target)
+    if small.any():
+        ignored = [str(name) for name, is_small in zip(names, small, strict=True) if is_small]
+        listed = ", ".join(ignored[:5]) + (f" and {len(ignored) - 5} more" if len(ignored) > 5 else "")
+        warn_user(
+            f"Columns {listed} vary less than a hundredth of another column and have next to no part in the cost, so "
+            "the transport ignores them. If they matter, scale both samples in the same way first, for example with "
+            "StandardScaler fitted on the source.",
+            ScaleWarning,
+        )
+
+
+def warn_of_thin_source(source: Tensor, target: Tensor) -> None:
+    """Warn if the source may have spurious solutions.
+
+    `source` and `target` are distinct standardised rows.
+    """
+    if min(len(source), len(target)) < MIN_ROWS_OF_THIN:
+        return
+    x, y = (rows[:: math.ceil(len(rows) / MAX_ROWS_OF_THIN)].double().cpu() for rows in (source, target))
+    d = x.shape[1]
+    if is_thin(x, *(torch.cov(rows.T, correction=0).reshape(d, d) for rows in (x, y))):
+        warn_user(
+            f"The source lies on a thin set, of dimension about {intrinsic_dimension(x):.1f} in {d} directions, where "
+            "this method may converge to a map that is not a transport map. Use OTPTransport, and check the result "
+            "with report(X, X_target).",
+            SpuriousSolutionWarning,
+        )
+
+
+def warn_of_noise(eps_min: float, default: float) -> None:
+    """Warn if the last noise level is unusual."""
+    ratio = eps_min / default
+    if SMALL_NOISE <= ratio <= LARGE_NOISE:
+        return
+    effect = (
+        "The draws of the plan are blurred"
+        if ratio > 1
+        else "The map is harder to learn, and the plan no better, because the rows are further apart than the noise"
+    )
+    warn_user(
+        f"eps_min={eps_min:g} is {ratio:.2g} times its default for this source, {default:.2g}. {effect}. Pass "
+        "eps_min='auto'.",
+        SmoothingWarning,
+    )
 
 
 def warn_of_outliers(rows: np.ndarray, indices: np.ndarray, bounds: np.ndarray, is_clipped: bool, name: str) -> None:
@@ -65,7 +144,8 @@ def warn_of_outliers(rows: np.ndarray, indices: np.ndarray, bounds: np.ndarray, 
         f"The {name} has outliers: rows {listed} (counted within the {name}) are more than {CLIP_RANGES} interquartile "
         f"ranges from the median, and some are more than {OUTLIER_RANGES} ranges from it. As a result, {effect}. If "
         "these rows contain a code for missing values, such as 9999, impute the values. Otherwise, remove or clip the "
-        "rows."
+        "rows.",
+        OutlierWarning,
     )
 
 
@@ -96,10 +176,12 @@ def warn_of_other_units(*samples: np.ndarray) -> None:
     if scale and abs(math.log10(scale)) > LOG10_RATIO:
         warn_user(
             f"The standard deviation of the rows is {scale:.3g} times that of {previous}. Convert the rows to the "
-            "same units, or start a new fit."
+            "same units, or start a new fit.",
+            ScaleWarning,
         )
     elif distance > 10**LOG10_RATIO:
         warn_user(
             f"The rows are {distance:.3g} standard deviations away from {previous}. Shift them by the difference of "
-            "the means first, which does not change the plan of the squared Euclidean cost, or start a new fit."
+            "the means first, which does not change the plan of the squared Euclidean cost, or start a new fit.",
+            ScaleWarning,
         )

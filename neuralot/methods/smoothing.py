@@ -11,6 +11,7 @@ from torch import Tensor
 
 SCHEDULES = ("linear", "geometric", "vp")
 NOISE_SHAPES = ("isotropic", "covariance", "thin")
+FLAT = 1e-6  # relative variance below which a direction is flat
 
 
 @dataclass(frozen=True)
@@ -136,9 +137,11 @@ def intrinsic_dimension(x: Tensor, n_neighbors: int = 10) -> float:
 def fills_its_span(x: Tensor) -> bool:
     """Return whether rows have a density in their covariance's span.
 
-    Rows on a curve, a sphere or several segments have none. The criterion is that their intrinsic dimension is at least
-    0.8 times that of normal rows with the same covariance. The comparison removes the bias of the estimate, which is
-    large in high dimension.
+    Rows on a curve, on a sphere in three dimensions, or on several segments have none. The criterion is that their
+    intrinsic dimension is at least 0.8 times that of a reference: normal rows with the same covariance, or rows whose
+    columns are shuffled independently, which have the same skewed or heavy-tailed columns. The comparison removes the
+    bias of the estimate, which is large in high dimension. A set of one dimension less than the space passes from six
+    dimensions on.
 
     Parameters
     ----------
@@ -157,7 +160,46 @@ def fills_its_span(x: Tensor) -> bool:
     variances, axes = torch.linalg.eigh(torch.cov(x.double().T, correction=0).reshape(x.shape[1], -1))
     z = torch.randn(x.shape, generator=torch.Generator().manual_seed(0), dtype=torch.double).to(x.device)
     normal = (z * variances.clamp(min=0).sqrt()) @ axes.T
-    return intrinsic_dimension(x) >= 0.8 * intrinsic_dimension(normal)
+    dimension = intrinsic_dimension(x)
+    if dimension >= 0.8 * intrinsic_dimension(normal):
+        return True
+    if any(len(column.unique()) < len(column) for column in x.T):  # a column of few values may be thin itself
+        return False
+    orders = torch.rand(x.shape, generator=torch.Generator().manual_seed(0)).argsort(dim=0).to(x.device)
+    return dimension >= 0.8 * intrinsic_dimension(x.gather(0, orders))
+
+
+def is_thin(x: Tensor, source: Tensor, target: Tensor) -> bool:
+    """Return whether rows have no density where they vary.
+
+    What counts is the span of source and target: a curve has no density, and neither has a flat source if the target
+    varies in further directions. The condition for a unique saddle point of the semi-dual problem is then in doubt
+    (Choi et al., Theorem 3.1).
+
+    Parameters
+    ----------
+    x : Tensor of shape (n_rows, n_features)
+        Rows of the source; at most 2000 of them are used.
+    source, target : Tensor of shape (n_features, n_features)
+        Covariances of the laws.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from neuralot.methods.smoothing import is_thin
+    >>> x = torch.randn(500, 2, generator=torch.Generator().manual_seed(0))
+    >>> flat = x * torch.tensor([1.0, 0.0])
+    >>> is_thin(x, torch.cov(x.T), torch.eye(2)), is_thin(flat, torch.cov(flat.T), torch.eye(2))
+    (False, True)
+    """
+    variances, axes = torch.linalg.eigh((source + target).double())
+    if not variances.max() > 0:
+        return False
+    spanned = variances > FLAT * variances.max()
+    white = axes[:, spanned] / variances[spanned].sqrt()  # both covariances sum to the identity
+    if torch.linalg.eigvalsh(white.T @ source.double() @ white).min() < FLAT:
+        return True
+    return not fills_its_span(x if spanned.all() else x.double() @ axes[:, spanned])
 
 
 def terminal_level(x: Tensor, n_rows: int | None = None) -> float:

@@ -1,0 +1,28 @@
+"""Warnings of the package, each with its own class.
+
+A class can be silenced with `warnings.filterwarnings`, for example
+``warnings.filterwarnings("ignore", category=neuralot.exceptions.ScaleWarning)``.
+"""
+
+
+class SpuriousSolutionWarning(UserWarning):
+    """The method can have spurious solutions for this source.
+
+    The source lies on a thin set, such as a curve, or has few distinct rows. A method that learns a map may then
+    converge to a map that is not a transport map. `OTPTransport` learns a plan and has a unique solution.
+    """
+
+
+class SmoothingWarning(UserWarning):
+    """The last noise level is far from its default.
+
+    With more noise the draws are blurred; with less, the map is harder to learn and the plan not better.
+    """
+
+
+class ScaleWarning(UserWarning):
+    """Columns or samples differ in scale by orders of magnitude."""
+
+
+class OutlierWarning(UserWarning):
+    """A few rows are far away from all others."""
