@@ -45,8 +45,8 @@ def check_weights(weights: Any, name: str, n_rows: int) -> np.ndarray:
 def small_columns(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Return a mask of columns that the transport ignores.
 
-    They have next to no part in the cost. Such a column varies less than a hundredth of another one, in interquartile ranges of both samples. Columns whose
-    range is 0, such as constant columns, do not count. The result has shape (n_features,).
+    They vary less than a hundredth of another column, in interquartile ranges of both samples, and have next to no part
+    in the cost. Columns whose range is 0, such as constant columns, do not count. The result has shape (n_features,).
     """
     with np.errstate(over="ignore", invalid="ignore"):
         ranges = np.max([np.subtract(*np.percentile(rows, [75, 25], axis=0)) for rows in (x, y)], axis=0)

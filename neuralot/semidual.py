@@ -75,6 +75,9 @@ class SemiDual(Problem):
     def draw(self, x: Tensor, generator: Generator, progress: float = 1.0) -> Tensor:
         return self.form.draw(self.perturb(x, generator, progress), generator)
 
+    def potential(self, y: Tensor) -> Tensor:
+        return self.form.potential(y)
+
     def inverse(self, y: Tensor) -> Tensor:
         return self.form.inverse(y)
 

@@ -21,7 +21,6 @@ from neuralot.estimators.files import plain, revive, write
 from neuralot.estimators.fitting import Fitter, Outcome
 from neuralot.estimators.laws import Law, Laws
 from neuralot.estimators.mixins import Documented, Reporting
-from neuralot.estimators.samples import Samples
 from neuralot.estimators.setup import seeded_generator
 from neuralot.estimators.state import is_built_in
 from neuralot.estimators.tasks import AVAILABLE, CallbackSupportMixin, Tasks, with_callbacks
@@ -45,9 +44,7 @@ def _has_inverse(estimator: BaseTransport) -> bool:
     return True
 
 
-class BaseTransport(
-    Documented, Reporting, CallbackSupportMixin, OneToOneFeatureMixin, TransformerMixin, Samples, Fitter, ABC
-):
+class BaseTransport(Documented, Reporting, CallbackSupportMixin, OneToOneFeatureMixin, TransformerMixin, Fitter, ABC):
     """Base class of the transport estimators."""
 
     # metadata requested by default, which Pipeline(transform_input=["X_target"]) requires

@@ -4,10 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+import torch
 from numpy.typing import ArrayLike
 from sklearn.utils.validation import check_is_fitted
+from torch import Tensor
 
+from neuralot.costs import as_cost
 from neuralot.diagnostics import TransportReport, diagnose
+from neuralot.estimators.samples import Samples
+from neuralot.estimators.state import Fitted, is_built_in
+from neuralot.estimators.units import map_rows
+from neuralot.forms.losses import gradient
+from neuralot.solve.problem import Problem
 
 
 class Documented:
@@ -20,8 +29,66 @@ class Documented:
         return {"name": type(self).__name__}
 
 
-class Reporting:
-    """Mixin for a report on held-out rows."""
+class Reporting(Fitted, Samples):
+    """Mixin for the potential, and for a report on held-out rows."""
+
+    def potential(self, X_target: Any, return_gradient: bool = False) -> Any:
+        r"""Evaluate the learned Kantorovich potential V of the target.
+
+        For all rows, :math:`\min_y [c(x, y) - V(y)] + V(y') \le c(x, y')`. The mean of the first term over the source
+        plus that of V over the target is therefore at most the optimal cost, for any V; it equals the optimal cost for
+        an optimal potential. V is determined up to a constant.
+
+        Parameters
+        ----------
+        X_target : array-like or Tensor of shape (m, n_features)
+            Target rows.
+        return_gradient : bool
+            Whether to return the gradients, too. A semi-discrete transport has none.
+
+        Returns
+        -------
+        values : ndarray of shape (m,)
+            In units of the cost.
+        gradients : ndarray of shape (m, n_features)
+            Only if `return_gradient`. For the squared Euclidean cost, ``y - gradients / 2`` is the inverse map.
+
+        Raises
+        ------
+        ValueError
+            If the rows are not finite or not two-dimensional, or if their number of columns is not that of the fit.
+        NotFittedError
+            Before `fit`.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from neuralot import SNOTTransport
+        >>> X, Y = np.random.default_rng(0).normal(size=(2, 500, 2))
+        >>> transport = SNOTTransport(max_iter=50, random_state=0).fit(X, Y + 3)
+        >>> transport.potential(Y + 3).shape
+        (500,)
+        """
+        check_is_fitted(self)
+        rows = self._check_target(X_target, "X_target")
+        units, cost = self.units_, as_cost(self._fitted_params.cost)
+        shift = units.shift() if cost.shift_invariant_plan else np.zeros(rows.shape[1])
+        unit = units.cost_unit(cost)
+
+        def values_and_gradients(problem: Problem, y: Tensor) -> Tensor:
+            values = problem.potential(y)[:, None]  # (n, 1)
+            return torch.cat([values, gradient(problem.potential, y)], dim=1) if return_gradient else values
+
+        def restore(images: np.ndarray, Y: np.ndarray) -> np.ndarray:
+            # the squared Euclidean cost of rows with different centres has a term that is linear in y
+            values = unit * images[:, :1] - 2 * ((Y - units.target_centre) @ shift)[:, None]
+            gradients = images[:, 1:] if units.basis is None else images[:, 1:] @ units.basis.T
+            return np.hstack([values, gradients * (unit / units.scale) - 2 * shift]) if return_gradient else values
+
+        out = np.empty((len(rows), 1 + return_gradient * rows.shape[1]), dtype=rows.dtype)
+        built_in = is_built_in(self._fitted_params)
+        map_rows(self.problem_, rows, values_and_gradients, units.from_target, restore, out, exact=built_in)
+        return (out[:, 0], out[:, 1:]) if return_gradient else out[:, 0]
 
     def report(
         self,

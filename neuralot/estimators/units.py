@@ -116,6 +116,18 @@ class Units:
         centre = torch.as_tensor(self.source_centre, dtype=torch.float32, device=device)
         return cost.in_units(centre, self.scale, self.cost_level)
 
+    def shift(self) -> np.ndarray:
+        """Return the difference of the centres within the basis."""
+        shift = self.source_centre - self.target_centre
+        return shift if self.basis is None else self.basis @ (self.basis.T @ shift)
+
+    def cost_unit(self, cost: Cost) -> float:
+        """Return the cost in the data's units of a standardised cost of 1."""
+        if not cost.homogeneous:
+            return self.cost_level
+        origin = torch.zeros(1, len(self.source_centre), dtype=torch.double)
+        return float(cost(origin + self.scale, origin) / cost(origin + 1, origin))
+
     def from_source(self, X: np.ndarray) -> np.ndarray:
         """Return standardised source rows, float64 or float32 like `X`."""
         return self._standardise(clipped(X, self.source_bounds), self.source_centre)

@@ -38,7 +38,7 @@ def warn_user(message: str, category: type[Warning] = UserWarning) -> None:
 
 
 def warn_of_laws(laws: Laws, units: Units, names: Sequence[Any]) -> None:
-    """Warn of scales and outliers in the samples of a fit.
+    """Warn of scales and outliers in two samples.
 
     `names` are the names of the columns.
     """

@@ -10,7 +10,7 @@ from torch import Generator, Tensor, nn
 
 from neuralot.affine import Affine
 from neuralot.costs import Cost
-from neuralot.forms.losses import Gradients, gradients_of
+from neuralot.forms.losses import Gradients, evaluate, gradients_of
 from neuralot.networks import AffineBase
 
 
@@ -116,6 +116,13 @@ class Form(nn.Module, ABC):
         If the form has noise, fresh noise is drawn from `generator`.
         """
         return self.map(x)
+
+    def potential(self, y: Tensor) -> Tensor:
+        """Return the values of V at target rows, shape (m,).
+
+        V is the network of the last player.
+        """
+        return evaluate(list(self.networks.values())[-1], y)
 
     def inverse(self, y: Tensor) -> Tensor:
         """Return the images of target rows under the inverse map.

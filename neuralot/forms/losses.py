@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
 
@@ -113,7 +114,7 @@ class CriticLoss(Settings):
         return loss
 
 
-def evaluate(potential: nn.Module, x: Tensor) -> Tensor:
+def evaluate(potential: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     """Values of a potential, shape (n,).
 
     The network may return shape (n, 1).
@@ -121,7 +122,7 @@ def evaluate(potential: nn.Module, x: Tensor) -> Tensor:
     return potential(x).reshape(len(x))
 
 
-def gradient(potential: nn.Module, x: Tensor, create_graph: bool = False) -> Tensor:
+def gradient(potential: Callable[[Tensor], Tensor], x: Tensor, create_graph: bool = False) -> Tensor:
     """Gradient of a potential at each row, shape (n, d).
 
     With `create_graph`, the gradient can be differentiated again.

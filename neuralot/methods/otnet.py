@@ -177,6 +177,13 @@ class OTNet(Problem):
         indices = Planes(self.points, heights).highest(x)  # (n,)
         return self.points[indices] + 0 * heights[indices, None]  # (n, d); not finite if the heights are not
 
+    def potential(self, y: Tensor) -> Tensor:
+        heights = self._by(y)  # (n,)
+        old_indices = indices_of(self.points, y)
+        is_old = old_indices >= 0
+        heights = torch.where(is_old, self.heights[old_indices.clamp(min=0)], heights)
+        return 2 * heights + y.square().sum(1)
+
     def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *args: Any) -> None:
         # hook of torch: buffers of the laws take the shapes in the state dict
         for name in LAW_BUFFERS:

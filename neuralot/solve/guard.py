@@ -103,9 +103,9 @@ class Guard:
     def left_the_target(self) -> bool:
         """Return whether the images have left the target.
 
-        They have if their distance to it is clearly larger than the smallest one so far.
+        They have if their distance to it is clearly larger than the smallest one so far and than sampling errors.
         """
-        return self.last > self.best + 0.1 * self.spread
+        return self.last > self.best + 0.1 * self.spread and self.last > self.chance
 
     @property
     def is_off(self) -> bool:

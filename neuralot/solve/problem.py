@@ -116,6 +116,10 @@ class Problem(nn.Module, ABC):
         The map is deterministic, and the image of a row does not depend on other rows.
         """
 
+    def potential(self, y: Tensor) -> Tensor:
+        """Return the Kantorovich potential V at target rows, shape (m,)."""
+        raise NotImplementedError(f"{type(self).__name__} does not define a potential")
+
     def inverse(self, y: Tensor) -> Tensor:
         """Return the images of target rows under the inverse map.
 
