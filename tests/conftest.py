@@ -2,6 +2,7 @@
 
 import inspect
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from neuralot.datasets import small_pairs
 from neuralot.estimators.base import BaseTransport
 from neuralot.estimators.game import GameTransport
 
+ROOT = Path(__file__).parents[1]
 TRANSPORTS = [cls for cls in vars(neuralot).values() if inspect.isclass(cls) and issubclass(cls, BaseTransport)]
 GAMES = [cls for cls in TRANSPORTS if issubclass(cls, GameTransport)]
 PAIRS = {pair.name: pair for pair in small_pairs()}
