@@ -19,10 +19,10 @@ def walk(*kinds: type) -> Iterator[tuple[Path, ast.AST]]:
     return ((path, node) for path, tree in TREES.items() for node in ast.walk(tree) if isinstance(node, kinds))
 
 
-def sized(size: Callable[[ast.AST], int], *kinds: type) -> list[Found]:
+def sized(of: Callable[[ast.AST], int], *kinds: type) -> list[Found]:
     """Nodes of some kinds with their sizes."""
     found = walk(*kinds)
-    return [Found(getattr(node, "name", "module"), size(node), path, getattr(node, "lineno", 1)) for path, node in found]
+    return [Found(getattr(node, "name", "module"), of(node), path, getattr(node, "lineno", 1)) for path, node in found]
 
 
 def cyclic_modules() -> list[Found]:
@@ -34,7 +34,7 @@ def cyclic_modules() -> list[Found]:
         used = {f"{module}.{alias.name}" if module else alias.name for alias in node.names} | {module}
         for name in (used & graph.keys()) - {"neuralot", names[path]}:
             graph[names[path]][name] = Found(f"{names[path]} imports {name}", 1, path, node.lineno)
-    while free := {name for name, used in graph.items() if not used.keys() & graph.keys()}:
+    while free := {n for n in graph if not graph[n].keys() & graph.keys() or not any(n in u for u in graph.values())}:
         graph = {name: used for name, used in graph.items() if name not in free}
     return [next(used[name] for name in used if name in graph) for used in graph.values()]
 
