@@ -7,7 +7,7 @@ import threading
 import numpy as np
 import pytest
 import torch
-from conftest import flat_weights, games
+from conftest import flat_weights, games, make_tiny
 from sklearn.exceptions import ConvergenceWarning
 
 from neuralot import SNOTTransport
@@ -98,9 +98,7 @@ def test_signal_ends_long_fit(samples):
         return False
 
     with pytest.warns(ConvergenceWarning, match="interrupted"):
-        transport = SNOTTransport(
-            max_iter=10**7, max_time=60, batch_size=16, random_state=0, callbacks=[interrupt_soon]
-        ).fit(*samples)
+        transport = make_tiny(SNOTTransport, max_iter=10**7, max_time=60, callbacks=[interrupt_soon]).fit(*samples)
     assert transport.status_ is Status.INTERRUPTED
     assert 0 < transport.n_iter_ < 10**7
     assert np.isfinite(transport.transform(samples[0])).all()
