@@ -1,17 +1,22 @@
 """Shared fixtures and helpers: one thread per process, small samples and fast estimators."""
 
+import contextlib
+import functools
 import inspect
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 import neuralot
 from neuralot.datasets import small_pairs
 from neuralot.estimators.base import BaseTransport
 from neuralot.estimators.game import GameTransport
 
+ROOT = Path(__file__).parents[1]
 TRANSPORTS = [cls for cls in vars(neuralot).values() if inspect.isclass(cls) and issubclass(cls, BaseTransport)]
 GAMES = [cls for cls in TRANSPORTS if issubclass(cls, GameTransport)]
 PAIRS = {pair.name: pair for pair in small_pairs()}
@@ -19,6 +24,8 @@ TINY = {"max_iter": 3, "batch_size": 16, "hidden_layer_sizes": (8, 8, 8), "rando
 # for tests of features that only semi-dual transports have: costs, networks, inverse maps and streams
 games = pytest.mark.parametrize("transport_class", GAMES, indirect=True, ids=lambda cls: cls.__name__)
 dtypes = pytest.mark.parametrize("dtype", [np.float32, np.float64])
+each_transport = pytest.mark.parametrize("cls", TRANSPORTS, ids=lambda cls: cls.__name__)
+map_forms = pytest.mark.parametrize("map_form", ["gradient", "network"])
 
 
 def pytest_configure(config):
@@ -36,6 +43,16 @@ def make(cls, *, batch_size, **parameters):
     """Return an estimator with a given batch size, whatever the name of that parameter."""
     name = "batch_size" if takes(cls, ["batch_size"]) else "n_monte_carlo"
     return cls(**{name: batch_size, **parameters})
+
+
+def make_tiny(cls, **parameters):
+    """Return a small and fast estimator."""
+    return make(cls, **{**TINY, **parameters})
+
+
+def skip_unless_takes(cls, options):
+    if not takes(cls, options):
+        pytest.skip("not a parameter of this estimator")
 
 
 def map_both_directions(transport, X, Y):
@@ -62,12 +79,43 @@ def gaussian(n, d, seed=0):
     return np.random.default_rng(seed).normal(size=(n, d))
 
 
-def trained(form):
-    """Return a form whose weights differ from their initial values."""
+def rotation(d, seed=0):
+    """Return a random orthogonal matrix as an array."""
+    return np.linalg.qr(gaussian(d, d, seed))[0]
+
+
+def perturbed(module, seed=0, size=0.3):
+    """Return the module with random changes of its weights."""
+    generator = seeded(seed)
     with torch.no_grad():
-        for weight in form.parameters():
-            weight += 0.3 * torch.randn(weight.shape, generator=seeded())
-    return form
+        for weight in module.parameters():
+            weight += size * torch.randn(weight.shape, generator=generator)
+    return module
+
+
+def flat_weights(module):
+    """Return a copy of all weights in one row."""
+    return torch.cat([weight.detach().ravel() for weight in module.parameters()])
+
+
+def nan_layer(n_features, n_outputs):
+    """Return a linear layer without finite weights."""
+    layer = nn.Linear(n_features, n_outputs)
+    nn.init.constant_(layer.weight, float("nan"))
+    return layer
+
+
+@contextlib.contextmanager
+def unchanged_generators():
+    """Check that the global generators of torch and numpy are as before."""
+
+    def states():
+        _, keys, *position = np.random.get_state()  # noqa: NPY002
+        return torch.get_rng_state().tolist(), keys.tolist(), position
+
+    before = states()
+    yield
+    assert states() == before
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -98,7 +146,7 @@ def transport_class(request):
 @pytest.fixture
 def tiny(transport_class):
     """Factory of a small and fast estimator of each class: ``tiny(**parameters)``."""
-    return lambda **parameters: make(transport_class, **{**TINY, **parameters})
+    return functools.partial(make_tiny, transport_class)
 
 
 @pytest.fixture

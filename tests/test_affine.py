@@ -3,7 +3,7 @@
 import ot
 import pytest
 import torch
-from conftest import seeded
+from conftest import rotation, seeded, single_rows
 
 from neuralot.affine import Moments, affine_transport, common_axes, preconditioners
 from neuralot.sampling import ArraySampler, as_sampler
@@ -20,7 +20,7 @@ def moments(d, seed, scale=1.0, n_rows=10**9):
 
 
 def test_moments_equal_those_of_rows():
-    rows = torch.randn(500, 3, generator=seeded()) @ torch.randn(3, 3, generator=seeded(1)) + 2
+    rows = single_rows(500, 3) @ single_rows(3, 3, seed=1) + 2
     found = Moments.of(as_sampler(rows), seeded())
     assert found.n_rows == pytest.approx(500, rel=0.01)
     torch.testing.assert_close(found.mean, rows.double().mean(0), atol=0.03, rtol=0)
@@ -28,7 +28,7 @@ def test_moments_equal_those_of_rows():
 
 
 def test_moments_of_weighted_rows_equal_those_of_repeated_rows():
-    rows, weights = torch.randn(50, 3, generator=seeded()), torch.arange(50) % 3
+    rows, weights = single_rows(50, 3), torch.arange(50) % 3
     one = Moments.of(ArraySampler(rows, weights), seeded())
     other = Moments.of(as_sampler(rows.repeat_interleave(weights, dim=0)), seeded())
     assert torch.equal(one.mean, other.mean)
@@ -38,7 +38,7 @@ def test_moments_of_weighted_rows_equal_those_of_repeated_rows():
 
 
 def test_moments_of_callable_are_estimated_from_draws():
-    rows = torch.randn(500, 3, generator=seeded())
+    rows = single_rows(500, 3)
     of_rows, of_draws = (
         Moments.of(as_sampler(rows), seeded()),
         Moments.of(lambda n, g: as_sampler(rows)(n, g), seeded()),
@@ -66,9 +66,9 @@ def test_affine_transport_maps_gaussians_in_both_directions():
 
 
 def test_singular_covariance_gives_finite_maps():
-    rotation = torch.linalg.qr(torch.randn(3, 3, generator=seeded()).double())[0]
+    axes = torch.from_numpy(rotation(3))
     for thickness in (0.0, 1e-12, 1e-8):
-        covariance = rotation @ torch.diag(torch.tensor([1.0, 1.0, thickness])).double() @ rotation.T
+        covariance = axes @ torch.diag(torch.tensor([1.0, 1.0, thickness])).double() @ axes.T
         flat = Moments(torch.zeros(3).double(), covariance, 10**6)
         for source, target in ((flat, moments(3, 0)), (moments(3, 0), flat), (flat, flat)):
             forward, backward = affine_transport(source, target)
@@ -79,7 +79,7 @@ def test_singular_covariance_gives_finite_maps():
 
 
 def test_map_between_two_samples_of_one_law_is_a_shift():
-    rows = torch.randn(4000, 20, generator=seeded())
+    rows = single_rows(4000, 20)
     one, other = (Moments.of(as_sampler(half), seeded()) for half in rows.split(2000))
     forward, _ = affine_transport(one, other)
     assert torch.equal(forward.matrix.round(decimals=9), torch.eye(20).double())
@@ -126,5 +126,5 @@ def test_preconditioner_enlarges_single_thin_direction_and_gives_rows_of_mean_sq
     P, _ = preconditioners(identity, identity, identity[:, -1:])
     transformed = P.square().sum(0)
     assert float(transformed[-1] / transformed[:-1].sum()) == pytest.approx(16, rel=1e-6)
-    rows = torch.randn(1000, d, generator=seeded()).double() @ P.T
+    rows = single_rows(1000, d).double() @ P.T
     assert float(rows.square().mean()) == pytest.approx(4, rel=0.1)

@@ -8,7 +8,7 @@ import ot
 import pytest
 import scipy.sparse
 import torch
-from conftest import GAMES, TINY, TRANSPORTS, games, gaussian, takes
+from conftest import GAMES, TRANSPORTS, each_transport, games, gaussian, make_tiny, skip_unless_takes
 from sklearn.exceptions import ConvergenceWarning
 from torch import nn
 
@@ -227,7 +227,7 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize("cls", TRANSPORTS)
+@each_transport
 def test_bad_values_of_every_parameter_are_listed(cls):
     assert set(cls().get_params()) <= set(BAD_PARAMETERS)
 
@@ -271,8 +271,7 @@ def test_failing_callback_leaves_fitted_estimator_unchanged(fitted, samples):
     ids=lambda value: ",".join(value) if isinstance(value, dict) else "",
 )
 def test_incompatible_parameters_are_rejected(tiny, transport_class, samples, options, message):
-    if not takes(transport_class, options):
-        pytest.skip("not a parameter of this estimator")
+    skip_unless_takes(transport_class, options)
     estimator = tiny(**options)
     with assert_rejected(estimator, message):
         estimator.fit(*samples)
@@ -298,8 +297,7 @@ def test_incompatible_parameters_are_rejected(tiny, transport_class, samples, op
     ],
 )
 def test_invalid_custom_functions_are_rejected(tiny, transport_class, samples, name, factory):
-    if not takes(transport_class, [name]):
-        pytest.skip("not a parameter of this estimator")
+    skip_unless_takes(transport_class, [name])
     estimator = tiny(**{name: factory})
     with assert_rejected(estimator, name):
         estimator.fit(*samples)
@@ -393,8 +391,7 @@ FORMS = [{}, {"map_form": "network"}, {"cost": Lp(1.5)}, {"output": "smooth"}]
 @pytest.mark.parametrize("options", FORMS, ids=["default", "network", "Lp", "smooth"])
 @pytest.mark.parametrize("case", UNUSUAL)
 def test_unusual_rows_give_finite_images(tiny, transport_class, case, options):
-    if not takes(transport_class, options):
-        pytest.skip("not a parameter of this estimator")
+    skip_unless_takes(transport_class, options)
     X, Y = UNUSUAL[case]
     estimator = tiny(**options).fit(X, Y)
     assert estimator.status_ not in (Status.DIVERGED, Status.FAILED)
@@ -435,14 +432,14 @@ def test_single_row_can_be_mapped(fitted, samples):
 @pytest.mark.parametrize("cls", [SNOTTransport, OTPTransport])
 @pytest.mark.parametrize("max_iter", [1, 100])
 def test_all_images_are_at_target_of_one_row(cls, max_iter):
-    X = np.random.default_rng(0).normal(size=(3, 2)) * [1, 5]
+    X = gaussian(3, 2) * [1, 5]
     transport = cls(max_iter=max_iter, random_state=0).fit(X, np.array([[1.0, 2.0]]))
     np.testing.assert_allclose(transport.transform(X), [[1, 2]] * 3, atol=2e-3)  # rounding of the centres
     assert transport.status_ is Status.MAX_ITER
 
 
 def with_outliers(n=200, seed=0, at=(17, 40)):
-    rows = np.random.default_rng(seed).normal(size=(n, 2))
+    rows = gaussian(n, 2, seed)
     rows[list(at), 1] = 9999
     return rows
 
@@ -476,7 +473,7 @@ def test_outlier_does_not_change_images_of_other_rows(cls, side):
 
 
 def test_transport_with_clipped_outliers_is_restored_from_file(tmp_path):
-    transport = SNOTTransport(**TINY)
+    transport = make_tiny(SNOTTransport)
     with pytest.warns(UserWarning, match="has outliers"):
         transport.fit(with_outliers(), with_outliers(seed=1))
     transport.save(tmp_path / "transport.safetensors")
@@ -491,7 +488,7 @@ def test_heavy_tails_give_finite_images(tiny):
 
 
 def test_outliers_of_weight_zero_cause_no_warning(tiny):
-    X, Y = with_outliers(), np.random.default_rng(1).normal(size=(200, 2))
+    X, Y = with_outliers(), gaussian(200, 2, seed=1)
     with warnings.catch_warnings(action="error", category=UserWarning):
         warnings.filterwarnings("ignore", category=ConvergenceWarning)
         tiny().fit(X, Y, sample_weight=X[:, 1] < 100)

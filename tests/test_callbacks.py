@@ -5,6 +5,7 @@ import sys
 
 import pytest
 import torch
+from conftest import single_rows
 from torch import nn
 
 from neuralot.forms import make_form
@@ -14,7 +15,7 @@ from neuralot.solve import Status, solve
 from neuralot.solve.callbacks import EarlyStopping, ProgressBar
 from neuralot.solve.problem import Problem
 
-X = torch.randn(100, 2, generator=torch.Generator().manual_seed(0))
+X = single_rows(100)
 
 
 class Shift(Problem):

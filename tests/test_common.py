@@ -1,11 +1,10 @@
 """scikit-learn's common checks of every public estimator."""
 
 import inspect
-from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import TRANSPORTS, make
+from conftest import ROOT, TRANSPORTS, make
 from sklearn.base import BaseEstimator
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.utils import check_array
@@ -105,4 +104,4 @@ def test_html_representation_links_to_documentation(estimator):
     html = estimator._repr_html_()
     assert f"neuralot.readthedocs.io/en/latest/generated/neuralot.{name}.html" in html
     assert f"Documentation for {name}" in html
-    assert name in (Path(__file__).parent.parent / "docs" / "api.rst").read_text()
+    assert name in (ROOT / "docs" / "api.rst").read_text()

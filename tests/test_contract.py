@@ -4,10 +4,9 @@ import functools
 import inspect
 import math
 
-import numpy as np
 import pytest
 import torch
-from conftest import PAIRS, seeded
+from conftest import PAIRS, seeded, unchanged_generators
 
 from neuralot import methods
 from neuralot.forms import make_form
@@ -203,11 +202,9 @@ def test_draws_use_only_given_generator(method, form, pair):
     assert first.shape == x.shape
     assert torch.isfinite(first).all()
     torch.manual_seed(2)
-    before, before_numpy = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
-    assert torch.equal(problem.draw(x, seeded()), first)
-    problem.map(x)
-    assert torch.equal(torch.get_rng_state(), before)
-    assert np.array_equal(np.random.get_state()[1], before_numpy)  # noqa: NPY002
+    with unchanged_generators():
+        assert torch.equal(problem.draw(x, seeded()), first)
+        problem.map(x)
 
 
 @each_case

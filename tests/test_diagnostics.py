@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from conftest import gaussian
 from sklearn.linear_model import LogisticRegression
 
 from neuralot import DomainAdapter, OTNetTransport, OTPTransport, SNOTTransport, Verdict, diagnose
@@ -29,72 +30,70 @@ def equal(rows):
     return Sample(np.asarray(rows, dtype=float), np.full(len(rows), 1 / len(rows)))
 
 
-def normal(n, d, seed=0, scale=1.0):
-    return scale * np.random.default_rng(seed).normal(size=(n, d))
-
-
 # quantities
 
 
 @pytest.mark.parametrize("d", [1, 2, 8, 32])
-def test_the_excess_of_equal_laws_is_zero_within_its_error(d):
+def test_excess_of_equal_laws_is_zero_within_its_error(d):
     distances = [
-        marginal_distance(equal(normal(600, d, seed)), equal(normal(600, d, 100 + seed))).excess for seed in range(10)
+        marginal_distance(equal(gaussian(600, d, seed)), equal(gaussian(600, d, 100 + seed))).excess
+        for seed in range(10)
     ]
     z = np.mean([each.value for each in distances]) / np.mean([each.standard_error for each in distances])
     assert abs(z) < 3 / np.sqrt(10) + 0.3  # three standard errors of the mean, and what is left of the bias
 
 
-def test_the_standard_error_of_the_excess_is_the_spread_of_its_values():
+def test_standard_error_of_the_excess_is_the_spread_of_its_values():
     found = [
-        marginal_distance(equal(normal(400, 2, seed)), equal(normal(400, 2, 100 + seed))).excess for seed in range(30)
+        marginal_distance(equal(gaussian(400, 2, seed)), equal(gaussian(400, 2, 100 + seed))).excess
+        for seed in range(30)
     ]
     ratio = np.mean([each.standard_error for each in found]) / np.std([each.value for each in found], ddof=1)
     assert 0.5 < ratio < 2
 
 
 @pytest.mark.parametrize("shift", [0.3, 1.0])
-def test_the_excess_of_a_translation_is_its_square(shift):
-    excess = marginal_distance(equal(normal(1000, 2)), equal(normal(1000, 2, 1) + np.array([shift, 0]))).excess
+def test_excess_of_a_translation_is_its_square(shift):
+    excess = marginal_distance(equal(gaussian(1000, 2)), equal(gaussian(1000, 2, 1) + np.array([shift, 0]))).excess
     assert excess.low < shift**2 < excess.high
 
 
-def test_the_excess_of_a_contraction_is_that_of_two_gaussians():
+def test_excess_of_a_contraction_is_that_of_two_gaussians():
     # W2^2 between N(0, I) and N(0, s^2 I) is d (1 - s)^2
-    excess = marginal_distance(equal(normal(2000, 2, scale=0.7)), equal(normal(2000, 2, 1))).excess
+    excess = marginal_distance(equal(0.7 * gaussian(2000, 2)), equal(gaussian(2000, 2, 1))).excess
     assert excess.value == pytest.approx(2 * 0.3**2, abs=4 * excess.standard_error)
 
 
-def test_the_floor_is_the_distance_between_samples_of_the_target():
-    distance = marginal_distance(equal(normal(1000, 8)), equal(normal(1000, 8, 1)))
+def test_floor_is_the_distance_between_samples_of_the_target():
+    distance = marginal_distance(equal(gaussian(1000, 8)), equal(gaussian(1000, 8, 1)))
     assert distance.w2 == pytest.approx(distance.floor, rel=0.05)
-    assert exact_cost(equal(normal(250, 8, 2)), equal(normal(250, 8, 3))) == pytest.approx(distance.floor, rel=0.1)
+    assert exact_cost(equal(gaussian(250, 8, 2)), equal(gaussian(250, 8, 3))) == pytest.approx(distance.floor, rel=0.1)
 
 
-def test_the_spread_is_the_logarithm_of_the_ratio_of_standard_deviations():
-    found = spread(equal(normal(4000, 3, scale=0.5)), equal(normal(4000, 3, 1)))
+def test_spread_is_the_logarithm_of_the_ratio_of_standard_deviations():
+    found = spread(equal(0.5 * gaussian(4000, 3)), equal(gaussian(4000, 3, 1)))
     assert found.value == pytest.approx(np.log(0.5), abs=4 * found.standard_error)
     assert found.standard_error < 0.02
 
 
 def test_p_values_are_uniform_for_equal_laws_and_small_for_others():
     rng = np.random.default_rng(0)
-    p = [energy_p_value(equal(normal(60, 2, seed)), equal(normal(60, 2, 100 + seed)), rng) for seed in range(60)]
+    p = [energy_p_value(equal(gaussian(60, 2, seed)), equal(gaussian(60, 2, 100 + seed)), rng) for seed in range(60)]
     assert 0.4 < np.mean(p) < 0.6
     assert np.mean(np.array(p) < 0.2) == pytest.approx(0.2, abs=0.15)
-    assert energy_p_value(equal(normal(300, 2, scale=0.7)), equal(normal(300, 2, 1)), rng) < 0.01
+    assert energy_p_value(equal(0.7 * gaussian(300, 2)), equal(gaussian(300, 2, 1)), rng) < 0.01
 
 
 @pytest.mark.parametrize("cost", [SquaredEuclidean(), Lp(1.5)], ids=["squared", "1.5"])
-def test_the_gap_of_a_monotone_map_is_zero(cost):
-    x = normal(300, 2)
+def test_gap_of_a_monotone_map_is_zero(cost):
+    x = gaussian(300, 2)
     assert monotonicity_gap(equal(x), x + np.array([2.0, 1.0]), cost) < 1e-9
     assert violated_pairs(equal(x), x + np.array([2.0, 1.0]), cost, np.random.default_rng(0)) == 0
 
 
-def test_the_gap_of_a_reflection_is_its_whole_cost():
+def test_gap_of_a_reflection_is_its_whole_cost():
     # x -> -x is the worst pairing of a law with its reflection; the best has no cost for a symmetric sample
-    half = normal(200, 1)
+    half = gaussian(200, 1)
     x = np.concatenate([half, -half])
     gap = monotonicity_gap(equal(x), -x, SquaredEuclidean())
     assert gap == pytest.approx(4 * (x**2).mean())
@@ -102,7 +101,7 @@ def test_the_gap_of_a_reflection_is_its_whole_cost():
 
 
 def test_weights_equal_repeated_rows():
-    x, images = normal(40, 2), normal(40, 2, 1)
+    x, images = gaussian(40, 2), gaussian(40, 2, 1)
     counts = np.random.default_rng(2).integers(1, 4, size=40)
     weighted = Sample(x, counts / counts.sum())
     repeated = equal(np.repeat(x, counts, axis=0))
@@ -110,13 +109,13 @@ def test_weights_equal_repeated_rows():
     expected = monotonicity_gap(repeated, np.repeat(images, counts, axis=0), cost)
     assert monotonicity_gap(weighted, images, cost) == pytest.approx(expected)
     assert weighted.variance == pytest.approx(repeated.variance)
-    draws = normal(120, 2, 3).reshape(3, 40, 2)
+    draws = gaussian(120, 2, 3).reshape(3, 40, 2)
     expected = conditional_spread(np.repeat(draws, counts, axis=1), repeated.masses)
     assert conditional_spread(draws, weighted.masses) == pytest.approx(expected)
 
 
-def test_the_conditional_spread_is_the_variance_of_the_draws():
-    draws = normal(50_000, 2, scale=0.5).reshape(100, 500, 2)
+def test_conditional_spread_is_the_variance_of_the_draws():
+    draws = 0.5 * gaussian(50_000, 2).reshape(100, 500, 2)
     assert conditional_spread(draws, np.full(500, 1 / 500)) == pytest.approx(2 * 0.25, rel=0.02)
     assert conditional_spread(draws[:1], np.full(500, 1 / 500)) == 0
 
@@ -129,9 +128,9 @@ def report_of(transport, pair, n=1000, seed=0, **options):
     return diagnose(transport, X, Y, **options)
 
 
-def test_the_report_of_a_translation():
+def test_translation_is_reported_as_optimal():
     shift = np.array([3.0, -1.0])
-    X, Y = normal(1000, 2), normal(1000, 2, 1) + shift
+    X, Y = gaussian(1000, 2), gaussian(1000, 2, 1) + shift
     report = diagnose(lambda x: x + shift, X, Y)
     assert report.verdict is Verdict.OPTIMAL
     assert report.optimality.cost == pytest.approx(10.0)
@@ -147,7 +146,7 @@ def test_the_report_of_a_translation():
 
 @pytest.mark.parametrize("d", [2, 8, 32])
 @pytest.mark.parametrize("make", [make_gaussians, make_convex_potential])
-def test_verdicts_on_right_and_wrong_maps(make, d):
+def test_only_exact_map_is_optimal(make, d):
     pair = make(d)
     mean = pair.sample(4000, random_state=9)[1].mean(axis=0)
     exact, rng = pair.exact_map, np.random.default_rng(0)
@@ -201,7 +200,7 @@ def test_report_is_invariant_to_units():
 
 
 def test_report_uses_weights_of_both_samples():
-    X, Y = normal(1500, 2), normal(1500, 2, 1)
+    X, Y = gaussian(1500, 2), gaussian(1500, 2, 1)
     # half of the weight on rows with a positive first column, in both samples
     v, w = (np.where(rows[:, 0] > 0, 3.0, 1.0) for rows in (X, Y))
     assert diagnose(lambda x: x, X, Y, sample_weight=v, sample_weight_target=w).verdict is Verdict.OPTIMAL
@@ -213,7 +212,7 @@ def test_report_uses_weights_of_both_samples():
 
 
 def test_rows_of_weight_zero_have_no_effect():
-    X, Y = normal(300, 2), normal(300, 2, 1)
+    X, Y = gaussian(300, 2), gaussian(300, 2, 1)
     X_more = np.concatenate([X, np.full((50, 2), 1e3)])
     weights = np.r_[np.ones(300), np.zeros(50)]
     report = diagnose(lambda x: x, X_more, Y, sample_weight=weights)
@@ -222,10 +221,9 @@ def test_rows_of_weight_zero_have_no_effect():
 
 
 @pytest.mark.parametrize("cls", [SNOTTransport, OTPTransport, OTNetTransport])
-def test_report_of_every_estimator(cls, samples):
+def test_report_of_estimator_equals_diagnosis(cls, samples):
     X, Y = samples
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with warnings.catch_warnings(action="ignore"):
         transport = cls(max_iter=3, hidden_layer_sizes=(4,), random_state=0).fit(X, Y)
     report = transport.report(X, Y)
     assert report.to_dict() == diagnose(transport, X, Y).to_dict()
@@ -234,8 +232,7 @@ def test_report_of_every_estimator(cls, samples):
 
 def test_short_fit_has_not_converged():
     X, Y = make_one_to_many().sample(500, random_state=0)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with warnings.catch_warnings(action="ignore"):
         transport = SNOTTransport(max_iter=200, random_state=0).fit(X, Y)
     assert not transport.status_.ok
     assert diagnose(transport, X, Y).verdict is Verdict.NOT_CONVERGED
@@ -243,15 +240,14 @@ def test_short_fit_has_not_converged():
 
 def test_report_of_adapter_is_that_of_its_transport(samples):
     X, Y = samples
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with warnings.catch_warnings(action="ignore"):
         adapter = DomainAdapter(SNOTTransport(max_iter=3, random_state=0), LogisticRegression())
         adapter.fit(X, (X[:, 0] > 0).astype(int), X_target=Y)
     assert diagnose(adapter, X, Y).to_dict() == diagnose(adapter.transport_, X, Y).to_dict()
 
 
-def test_report_with_lp_cost():
-    X = normal(300, 2)
+def test_translation_is_optimal_for_lp_cost():
+    X = gaussian(300, 2)
 
     class Shift:
         cost = Lp(1.5)
@@ -259,13 +255,13 @@ def test_report_with_lp_cost():
         def transform(self, rows):
             return rows + 2.0
 
-    report = diagnose(Shift(), X, normal(300, 2, 1) + 2.0)
+    report = diagnose(Shift(), X, gaussian(300, 2, 1) + 2.0)
     assert report.verdict is Verdict.OPTIMAL
     assert report.optimality.cost == pytest.approx(2 * 2**1.5, rel=1e-6)
     assert np.isnan(report.optimality.error)
 
 
-def test_a_report_is_plain_data_text_and_html():
+def test_report_is_available_as_data_text_and_html():
     report = report_of(lambda x: x, make_parallel(), 200)
     content = json.loads(json.dumps(report.to_dict()))
     assert content["verdict"] == report.verdict.name
@@ -275,38 +271,36 @@ def test_a_report_is_plain_data_text_and_html():
     assert report.verdict.message in report._repr_html_()
 
 
-def test_tensors_and_dataframes():
-    X, Y = normal(200, 2), normal(200, 2, 1)
+def test_tensors_and_dataframes_give_same_report():
+    X, Y = gaussian(200, 2), gaussian(200, 2, 1)
     expected = diagnose(lambda x: x, X, Y).to_dict()
     assert diagnose(lambda x: x, torch.from_numpy(X), torch.from_numpy(Y)).to_dict() == expected
     assert diagnose(lambda x: x, pd.DataFrame(X), pd.DataFrame(Y)).to_dict() == expected
 
 
 def test_transport_receives_column_names():
-    X, Y = (pd.DataFrame(normal(100, 2, seed), columns=["a", "b"]) for seed in (0, 1))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    X, Y = (pd.DataFrame(gaussian(100, 2, seed), columns=["a", "b"]) for seed in (0, 1))
+    with warnings.catch_warnings(action="ignore"):
         transport = SNOTTransport(max_iter=3, hidden_layer_sizes=(4,), random_state=0).fit(X, Y)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
+    with warnings.catch_warnings(action="error"):
         diagnose(transport, X, Y)
         with pytest.raises(ValueError, match="feature names"):
             diagnose(transport, X.rename(columns={"a": "z"}), Y)
 
 
 def test_findings_name_small_columns():
-    X = pd.DataFrame({"income": 1e4 * normal(200, 1)[:, 0], "rate": normal(200, 1, 1)[:, 0]})
+    X = pd.DataFrame({"income": 1e4 * gaussian(200, 1)[:, 0], "rate": gaussian(200, 1, 1)[:, 0]})
     report = diagnose(lambda x: x, X, X)
     assert any("Columns rate vary" in finding for finding in report.findings)
 
 
 @pytest.mark.parametrize("n", [1, 2, 5, 39])
 def test_few_rows_are_undecided(n):
-    assert diagnose(lambda x: x, normal(n, 2), normal(n, 2, 1)).verdict is Verdict.UNDECIDED
+    assert diagnose(lambda x: x, gaussian(n, 2), gaussian(n, 2, 1)).verdict is Verdict.UNDECIDED
 
 
 def test_report_of_degenerate_samples_is_finite():
-    X = normal(100, 2)
+    X = gaussian(100, 2)
     for source, target in ((X, np.zeros((100, 2))), (np.zeros((100, 2)), X), (X, np.repeat(X[:10], 10, axis=0))):
         report = diagnose(lambda x: x, source, target)
         assert np.isfinite(report.marginal.excess.value)
@@ -315,7 +309,26 @@ def test_report_of_degenerate_samples_is_finite():
 
 
 def test_map_to_constant_target_is_optimal():
-    report = diagnose(lambda x: np.full_like(x, 5.0), normal(100, 2), np.full((100, 2), 5.0))
+    report = diagnose(lambda x: np.full_like(x, 5.0), gaussian(100, 2), np.full((100, 2), 5.0))
+    assert report.verdict is Verdict.OPTIMAL
+
+
+def test_transport_of_wrong_type_raises_error():
+    with pytest.raises(TypeError, match="transport must be a fitted transport or a function of rows, got 3"):
+        diagnose(3, gaussian(50, 2), gaussian(50, 2, 1))
+
+
+def test_draws_may_vary_where_no_map_is_optimal():
+    # for |x - y|_1 in one dimension, every pairing of a law with its distant translate has the same cost
+    class Shuffle:
+        cost = staticmethod(lambda x, y: (x - y).abs().sum(-1))
+
+        def sample(self, X, n_draws, random_state):
+            rng = np.random.default_rng(random_state)
+            return np.stack([rng.permutation(X) + 20 for _ in range(n_draws)])
+
+    report = diagnose(Shuffle(), gaussian(500, 1), gaussian(500, 1, 1) + 20)
+    assert report.conditional_spread > 0.5
     assert report.verdict is Verdict.OPTIMAL
 
 
@@ -332,29 +345,10 @@ BAD = {
 }
 
 
-def test_transport_of_wrong_type_raises_error():
-    with pytest.raises(TypeError, match="transport must be a fitted transport or a function of rows, got 3"):
-        diagnose(3, normal(50, 2), normal(50, 2, 1))
-
-
-def test_draws_may_vary_where_no_map_is_optimal():
-    # for |x - y|_1 in one dimension, every pairing of a law with its distant translate has the same cost
-    class Shuffle:
-        cost = staticmethod(lambda x, y: (x - y).abs().sum(-1))
-
-        def sample(self, X, n_draws, random_state):
-            rng = np.random.default_rng(random_state)
-            return np.stack([rng.permutation(X) + 20 for _ in range(n_draws)])
-
-    report = diagnose(Shuffle(), normal(500, 1), normal(500, 1, 1) + 20)
-    assert report.conditional_spread > 0.5
-    assert report.verdict is Verdict.OPTIMAL
-
-
 @pytest.mark.parametrize(("options", "says"), BAD.values(), ids=BAD)
 @pytest.mark.filterwarnings("ignore:divide by zero", "ignore:invalid value")
 def test_bad_input_raises_error_with_argument_name(options, says):
-    given = {"transport": lambda x: x, "X": normal(50, 2), "X_target": normal(50, 2, 1), **options}
+    given = {"transport": lambda x: x, "X": gaussian(50, 2), "X_target": gaussian(50, 2, 1), **options}
     with pytest.raises(ValueError, match=says):
         diagnose(**given)
 

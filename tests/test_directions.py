@@ -4,7 +4,7 @@ import pickle
 
 import numpy as np
 import pytest
-from conftest import dtypes, games, takes
+from conftest import dtypes, games, gaussian, rotation, skip_unless_takes, takes
 from torch import nn
 
 from neuralot.costs import Lp
@@ -15,9 +15,8 @@ from neuralot.solve import Status
 @pytest.mark.parametrize("n_rows", [1, 3, 40])
 @pytest.mark.parametrize("options", [{}, {"map_form": "network"}, {"output": "smooth"}], ids=str)
 def test_many_features_and_few_rows_give_finite_images(tiny, transport_class, n_rows, options):
-    if not takes(transport_class, options):
-        pytest.skip("not a parameter of this estimator")
-    X = np.random.default_rng(0).normal(size=(n_rows, 20))
+    skip_unless_takes(transport_class, options)
+    X = gaussian(n_rows, 20)
     transport = tiny(**options).fit(X, np.r_[X, X] + 1)
     loaded = pickle.loads(pickle.dumps(transport))
     for images in (transport.transform(X), transport.sample(X, random_state=0)[0]):
@@ -38,8 +37,8 @@ def test_constant_columns_have_no_influence_and_get_target_values(tiny, samples)
 
 
 def test_components_outside_of_subspace_are_kept(tiny, transport_class, samples):
-    rotation = np.linalg.qr(np.random.default_rng(0).normal(size=(6, 6)))[0]
-    X, Y = (rows @ rotation[:2] for rows in samples)
+    Q = rotation(6)
+    X, Y = (rows @ Q[:2] for rows in samples)
     # target rows have no components outside of the subspace
     transport = tiny(**({"output": "smooth"} if takes(transport_class, ["output"]) else {})).fit(X, Y)
     assert transport.units_.n_directions == 2
@@ -47,8 +46,8 @@ def test_components_outside_of_subspace_are_kept(tiny, transport_class, samples)
     for name, rows in [("transform", X), ("sample", X), *inverse]:
         options = {"random_state": 0} if name == "sample" else {}
         images = getattr(transport, name)(rows, **options)
-        np.testing.assert_allclose(images @ rotation[2:].T, 0, atol=1e-6)
-        residual = np.random.default_rng(1).normal(size=(len(rows), 4)) @ rotation[2:]
+        np.testing.assert_allclose(images @ Q[2:].T, 0, atol=1e-6)
+        residual = np.random.default_rng(1).normal(size=(len(rows), 4)) @ Q[2:]
         np.testing.assert_allclose(getattr(transport, name)(rows + residual, **options), images + residual, atol=1e-6)
 
 
@@ -57,20 +56,17 @@ def test_components_outside_of_subspace_are_kept(tiny, transport_class, samples)
 @dtypes
 def test_nearly_flat_laws_are_fitted(tiny, dtype, thickness, offset):
     rng = np.random.default_rng(0)
-    rotation = np.linalg.qr(rng.normal(size=(20, 20)))[0]
-    X, Y = (
-        rng.normal(size=(100, 20)) * np.r_[1, 1, np.full(18, thickness)] @ rotation + shift
-        for shift in (offset, -offset)
-    )
+    Q = np.linalg.qr(rng.normal(size=(20, 20)))[0]
+    X, Y = (rng.normal(size=(100, 20)) * np.r_[1, 1, np.full(18, thickness)] @ Q + shift for shift in (offset, -offset))
     transport = tiny(max_iter=20).fit(X.astype(dtype), Y.astype(dtype))
     assert transport.status_ in (Status.MAX_ITER, Status.SHORT)
     images = transport.transform(X.astype(dtype))
     np.testing.assert_allclose(images.mean(axis=0), Y.mean(axis=0), atol=0.5)
-    np.testing.assert_allclose((images - images.mean(axis=0)) @ rotation[2:].T, 0, atol=0.1)
+    np.testing.assert_allclose((images - images.mean(axis=0)) @ Q[2:].T, 0, atol=0.1)
 
 
 def test_few_rows_do_not_determine_directions(tiny):
-    X = np.random.default_rng(0).normal(size=(10, 30))
+    X = gaussian(10, 30)
     assert tiny().fit(X, X + 1).units_.n_directions == 30
 
 

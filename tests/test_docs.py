@@ -6,15 +6,12 @@ import importlib
 import inspect
 import pkgutil
 import re
-from pathlib import Path
 
 import pytest
-from conftest import TRANSPORTS
+from conftest import ROOT, each_transport
 from numpydoc.docscrape import NumpyDocString
 
 import neuralot
-
-ROOT = Path(__file__).parent.parent
 
 
 def modules():
@@ -85,15 +82,13 @@ def test_exported_names_document_all_parameters(name):
     assert [parameter for parameter, _ in found] == parameters(value)
 
 
+TUPLES = {name for name, value in EXPORTED.items() if inspect.isclass(value) and issubclass(value, tuple)}
 EXAMPLES_ELSEWHERE = {"neuralot.methods.OTP", "neuralot.methods.SNOT"}  # in neuralot.solve, and in the gallery
 
 
-@pytest.mark.parametrize("name", sorted(set(EXPORTED) - EXAMPLES_ELSEWHERE))
+@pytest.mark.parametrize("name", sorted(set(EXPORTED) - TUPLES - EXAMPLES_ELSEWHERE))
 def test_exported_names_have_example(name):
-    value = EXPORTED[name]
-    if issubclass(value, tuple) if inspect.isclass(value) else False:
-        return
-    assert ">>>" in (value.__doc__ or "")
+    assert ">>>" in (EXPORTED[name].__doc__ or "")
 
 
 @pytest.mark.parametrize("name", PUBLIC)
@@ -105,12 +100,12 @@ def test_documented_defaults_match_signature(name):
             assert ast.literal_eval(match[1]) == signature[parameter].default, parameter
 
 
-@pytest.mark.parametrize("cls", TRANSPORTS)
+@each_transport
 def test_parameters_of_estimators_state_default(cls):
     assert all("default=" in kind for _, kind in documented(cls))
 
 
-@pytest.mark.parametrize("cls", TRANSPORTS)
+@each_transport
 def test_choices_of_estimators_are_documented(cls):
     from neuralot.methods.smoothing import SCHEDULES
     from neuralot.networks import ACTIVATIONS
@@ -127,7 +122,7 @@ def test_choices_of_estimators_are_documented(cls):
             assert listed == set(choices)
 
 
-@pytest.mark.parametrize("cls", TRANSPORTS)
+@each_transport
 def test_fitted_attributes_of_estimators_are_documented(cls, samples):
     transport = cls(max_iter=1, hidden_layer_sizes=(4,)).fit(*samples)
     fitted = {name for name in vars(transport) if name.endswith("_") and not name.startswith("_")}

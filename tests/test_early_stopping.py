@@ -5,7 +5,7 @@ import copy
 import numpy as np
 import pytest
 import torch
-from conftest import TINY, games
+from conftest import games, make_tiny
 
 from neuralot import OTPTransport, SNOTTransport
 from neuralot.solve import Status
@@ -24,8 +24,8 @@ def test_early_stopping_ends_fit_without_improvement(tiny, samples):
 def test_early_stopping_restores_best_weights(samples):
     # nothing counts as an improvement after the first record, so the weights of step 1 are restored
     stopping = {"early_stopping": True, "n_iter_no_change": 20, "tol": 10.0}
-    stopped = SNOTTransport(**{**TINY, **stopping, "max_iter": 500}).fit(*samples)
-    once = SNOTTransport(**{**TINY, **stopping, "max_iter": 1}).fit(*samples)
+    stopped = make_tiny(SNOTTransport, max_iter=500, **stopping).fit(*samples)
+    once = make_tiny(SNOTTransport, max_iter=1, **stopping).fit(*samples)
     np.testing.assert_allclose(stopped.transform(samples[0]), once.transform(samples[0]), atol=1e-5)
 
 
@@ -37,8 +37,8 @@ def test_early_stopping_restores_only_weights_of_last_noise_level(samples):
             recorded.append((record["validation"], copy.deepcopy(problem.state_dict())))
         return False
 
-    parameters = {**TINY, "max_iter": 200, "early_stopping": True, "tol": 0.0, "callbacks": [record_weights]}
-    transport = OTPTransport(**parameters).fit(*samples)
+    parameters = {"max_iter": 200, "early_stopping": True, "tol": 0.0, "callbacks": [record_weights]}
+    transport = make_tiny(OTPTransport, **parameters).fit(*samples)
     assert 0 < len(recorded) < len(transport.history_) / 2
     best = min(recorded, key=lambda each: each[0])[1]
     assert all(torch.equal(best[name], weight) for name, weight in transport.problem_.state_dict().items())

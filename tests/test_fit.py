@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from conftest import TRANSPORTS, games, takes
+from conftest import TRANSPORTS, games, nan_layer, takes
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from torch import nn
 
@@ -96,21 +96,11 @@ def test_diverging_fit_warns_with_advice(tiny, samples):
     assert np.isfinite([value for value in vars(transport).values() if isinstance(value, float)]).all()
 
 
-class NaNNetwork(nn.Module):
-    def __init__(self, n_features, n_outputs):
-        super().__init__()
-        self.layer = nn.Linear(n_features, n_outputs)
-        nn.init.constant_(self.layer.weight, float("nan"))
-
-    def forward(self, x):
-        return self.layer(x)
-
-
 def test_fit_without_finite_weights_raises_and_leaves_estimator_unchanged(tiny, transport_class, samples):
     if takes(transport_class, ["map_form"]):
-        transport = tiny(map_form=lambda d: NaNNetwork(d, d))
+        transport = tiny(map_form=lambda d: nan_layer(d, d))
     else:
-        transport = tiny(height_network=lambda d: NaNNetwork(d, 1))
+        transport = tiny(height_network=lambda d: nan_layer(d, 1))
     before = dict(vars(transport))
     with pytest.raises(FloatingPointError, match="never had finite weights"):
         transport.fit(*samples)

@@ -7,11 +7,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from conftest import ROOT
 
 import neuralot
 import neuralot.methods
 
-ROOT = Path(neuralot.__file__).parent
+PACKAGE = Path(neuralot.__file__).parent
 # a folder or module imports from itself and from lower floors
 FLOORS = {
     0: {"_torch", "affine", "costs", "defaults", "divergences", "exceptions", "networks", "parameters", "sampling"},
@@ -49,11 +50,11 @@ INSIDE_FUNCTIONS = {
 
 def top_module(path):
     """Return the module of `neuralot` that a file belongs to; '' for the package itself."""
-    part = path.relative_to(ROOT).parts[0]
+    part = path.relative_to(PACKAGE).parts[0]
     return "" if part == "__init__.py" else part.removesuffix(".py")
 
 
-FILES = {str(path.relative_to(ROOT)): path for path in sorted(ROOT.rglob("*.py"))}
+FILES = {str(path.relative_to(PACKAGE)): path for path in sorted(PACKAGE.rglob("*.py"))}
 MODULES = sorted({top_module(path) for path in FILES.values()} - {""})
 each_file = pytest.mark.parametrize("file", FILES)
 
@@ -63,7 +64,7 @@ def imports(path, names_as_modules=False):
 
     With `names_as_modules`, imported names may be modules, as in ``from neuralot.methods import otnet``.
     """
-    package = ["neuralot", *path.relative_to(ROOT).parts[:-1]]
+    package = ["neuralot", *path.relative_to(PACKAGE).parts[:-1]]
     found = []
 
     def visit(node, at_import):
@@ -98,7 +99,7 @@ def test_every_module_has_a_floor():
 
 
 def test_contributing_lists_floors():
-    text = (ROOT.parent / "CONTRIBUTING.md").read_text()
+    text = (ROOT / "CONTRIBUTING.md").read_text()
     rows = [line.split("|")[1:4] for line in text.splitlines() if line.startswith("| ") and line[2].isdigit()]
     shown = {int(floor): set(re.findall(r"`(\w+)`", modules)) for floor, modules, _ in rows}
     assert shown == FLOORS
@@ -116,7 +117,7 @@ def test_modules_import_from_lower_floors_only(file):
 
 
 def test_imports_have_no_cycles():
-    names = {".".join(["neuralot", *path.relative_to(ROOT).with_suffix("").parts]): path for path in FILES.values()}
+    names = {".".join(["neuralot", *path.relative_to(PACKAGE).with_suffix("").parts]): path for path in FILES.values()}
     names = {name.removesuffix(".__init__"): path for name, path in names.items()}
 
     def imported_modules(name):
@@ -132,12 +133,12 @@ def test_imports_have_no_cycles():
             del graph[name]
 
 
-METHODS = {getattr(neuralot.methods, name).__module__ for name in neuralot.methods.__all__}
+METHOD_MODULES = {getattr(neuralot.methods, name).__module__ for name in neuralot.methods.__all__}
 
 
-@pytest.mark.parametrize("file", sorted(f"methods/{name.split('.')[-1]}.py" for name in METHODS))
+@pytest.mark.parametrize("file", sorted(f"methods/{name.split('.')[-1]}.py" for name in METHOD_MODULES))
 def test_methods_do_not_import_each_other(file):
-    assert not METHODS & {name for name, _ in imports(FILES[file])}
+    assert not METHOD_MODULES & {name for name, _ in imports(FILES[file])}
 
 
 @each_file
@@ -154,10 +155,9 @@ def test_package_does_not_print(file):
     assert not [call for call in calls if isinstance(call.func, ast.Name) and call.func.id == "print"]
 
 
-@each_file
+# in `methods/otnet.py`, `AtRate` calls the step of another optimiser
+@pytest.mark.parametrize("file", [file for file in FILES if not file.startswith(("solve/", "methods/otnet.py"))])
 def test_only_training_loop_calls_optimizers(file):
-    if file.startswith("solve/") or file == "methods/otnet.py":  # `AtRate` calls the step of another optimiser
-        return
     names = {node.attr for node in ast.walk(ast.parse(FILES[file].read_text())) if isinstance(node, ast.Attribute)}
     assert not names & {"backward", "step", "zero_grad"}
 
@@ -179,9 +179,9 @@ with contextlib.suppress(ImportError):
     import sklearn.callback  # loads rich if installed
 already_loaded = set(sys.modules)
 def state():
-    numpy_state = np.random.get_state()[1].tolist()
+    _, keys, *position = np.random.get_state()
     return (torch.get_num_threads(), torch.get_num_interop_threads(), torch.get_default_dtype(),
-            torch.get_rng_state().tolist(), numpy_state, torch.is_grad_enabled(),
+            torch.get_rng_state().tolist(), keys.tolist(), position, torch.is_grad_enabled(),
             torch.are_deterministic_algorithms_enabled())
 before = state()
 import neuralot, neuralot.methods, neuralot.plots
@@ -210,7 +210,7 @@ from neuralot.solve import solve
 x = torch.randn(20, 2, generator=torch.Generator().manual_seed(0))
 assert solve(OTP(2), as_sampler(x), as_sampler(x), max_iter=2).n_iter == 2
 """
-    done = subprocess.run([sys.executable, "-c", code % str(ROOT)], capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-c", code % str(PACKAGE)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from conftest import rows, seeded, trained
+from conftest import map_forms, perturbed, rows, seeded, single_rows, unchanged_generators
 from torch import nn
 
 from neuralot.costs import CallableCost, Lp, SquaredEuclidean
@@ -23,7 +23,7 @@ def potentials(activation):
 @pytest.mark.parametrize("cost", [SquaredEuclidean(), Lp(1.5), Lp(3)], ids=["squared", "1.5", "3"])
 @pytest.mark.parametrize("networks", [potentials("silu"), potentials("gelu"), [ConvexPotential(2, (6, 6))] * 2])
 def test_maps_of_gradient_form_agree_with_autograd(cost, networks):
-    form = trained(GradientForm(*networks, cost)).double()
+    form = perturbed(GradientForm(*networks, cost)).double()
     for potential, image in zip(networks, (form.map, form.inverse), strict=True):
         x = rows(12).requires_grad_()
         slope = torch.autograd.grad(potential(x).sum(), x)[0]
@@ -36,7 +36,7 @@ def test_maps_of_gradient_form_agree_with_autograd(cost, networks):
 def test_network_form_has_losses_of_paper():
     # Rout et al. 2022: T minimises E[c(x, T(x)) - V(T(x))], V minimises E[V(T(x)) - V(y)]
     T, V = MLPMap(2, (6, 6)), Potential(2, (6, 6))
-    form = trained(NetworkForm(T, V, SquaredEuclidean(), critic_loss=PLAIN)).double()
+    form = perturbed(NetworkForm(T, V, SquaredEuclidean(), critic_loss=PLAIN)).double()
     x, y = rows(12), rows(12, seed=1)
     expected = ((x - T(x)).square().sum(1) - V(T(x))).mean()
     torch.testing.assert_close(form.losses(["map"], x, y, seeded())["map"], expected)
@@ -45,9 +45,9 @@ def test_network_form_has_losses_of_paper():
 
 def test_network_form_with_noise_has_losses_of_paper():
     T, V = NoiseMap(2, 3, (6, 6)), Potential(2, (6, 6))
-    form = trained(NetworkForm(T, V, Lp(3), critic_loss=PLAIN, noise=torch.zeros(4, 3))).double()
+    form = perturbed(NetworkForm(T, V, Lp(3), critic_loss=PLAIN, noise=torch.zeros(4, 3))).double()
     x, y = rows(12), rows(12, seed=1)
-    z = torch.randn(12, 3, generator=seeded()).double()
+    z = single_rows(12, 3).double()
     expected = ((x - T(x, z)).abs().pow(3).sum(1) - V(T(x, z))).mean()
     torch.testing.assert_close(form.losses(["map"], x, y, seeded())["map"], expected)
     torch.testing.assert_close(form.losses(["potential"], x, y, seeded())["potential"], V(T(x, z)).mean() - V(y).mean())
@@ -55,7 +55,7 @@ def test_network_form_with_noise_has_losses_of_paper():
 
 def test_gradient_form_in_one_direction_has_losses_of_paper():
     f, g = potentials("silu")
-    form = trained(GradientForm(f, g, SquaredEuclidean(), critic_loss=PLAIN, bidirectional=False)).double()
+    form = perturbed(GradientForm(f, g, SquaredEuclidean(), critic_loss=PLAIN, bidirectional=False)).double()
     x, y = rows(12).requires_grad_(), rows(12, seed=1)
     image = x - torch.autograd.grad(f(x).sum(), x, create_graph=True)[0] / 2
     map_loss = ((x - image).square().sum(1) - g(image)).mean()
@@ -67,7 +67,7 @@ def test_gradient_form_in_one_direction_has_losses_of_paper():
 
 def test_losses_of_both_directions_are_sums():
     f, g = potentials("silu")
-    both = trained(GradientForm(f, g, SquaredEuclidean(), critic_loss=PLAIN)).double()
+    both = perturbed(GradientForm(f, g, SquaredEuclidean(), critic_loss=PLAIN)).double()
     forward = GradientForm(f, g, SquaredEuclidean(), critic_loss=PLAIN, bidirectional=False)
     backward = GradientForm(g, f, SquaredEuclidean(), critic_loss=PLAIN, bidirectional=False)
     x, y = rows(12), rows(12, seed=1)
@@ -109,8 +109,8 @@ class Quadratic(nn.Module):
 
 
 def test_map_of_network_with_noise_is_mean_over_stored_noise():
-    T, noise = NoiseMap(2, 3, (6, 6)), torch.randn(5, 3, generator=seeded()).double()
-    form = trained(NetworkForm(T, Potential(2, (6, 6)), SquaredEuclidean(), noise=noise)).double()
+    T, noise = NoiseMap(2, 3, (6, 6)), single_rows(5, 3).double()
+    form = perturbed(NetworkForm(T, Potential(2, (6, 6)), SquaredEuclidean(), noise=noise)).double()
     x = rows(12)
     expected = torch.stack([T(x, z.expand(12, 3)) for z in noise]).mean(0)
     torch.testing.assert_close(form.map(x), expected)
@@ -153,11 +153,11 @@ def test_incompatible_options_are_rejected(options, name):
         make_form(2, **options)
 
 
-@pytest.mark.parametrize("map_form", ["gradient", "network"])
+@map_forms
 @pytest.mark.parametrize(("cost", "growth"), [(SquaredEuclidean(), 100), (Lp(1.5), 10)], ids=["squared", "1.5"])
 def test_potentials_grow_no_faster_than_cost(cost, growth, map_form):
     # with a quadratic potential and the cost |x - y|^1.5, the loss of the map would be unbounded below
-    form = trained(make_form(2, cost, map_form=map_form, hidden_layer_sizes=(6, 6))).double()
+    form = perturbed(make_form(2, cost, map_form=map_form, hidden_layer_sizes=(6, 6))).double()
     for name, network in form.networks.items():
         if name != "map":
             near, far = network(torch.tensor([[1e3, 2e3], [1e4, 2e4]], dtype=torch.double)).detach()
@@ -168,7 +168,7 @@ def test_custom_networks_are_used():
     form = make_form(3, map_form=lambda d: nn.Linear(d, d), potential_network=lambda d: nn.Linear(d, 1))
     assert isinstance(form, NetworkForm)
     assert form.networks["map"].in_features == 3
-    x = torch.randn(4, 3, generator=seeded())
+    x = single_rows(4, 3)
     assert torch.isfinite(form.losses(["potential"], x, x, seeded())["potential"])
     form = make_form(3, map_form="gradient", potential_network=ConvexPotential)
     assert isinstance(form.networks["source_potential"], ConvexPotential)
@@ -176,7 +176,7 @@ def test_custom_networks_are_used():
 
 
 @pytest.mark.parametrize(("form", "expected"), [("gradient", [1, 1]), ("network", [4, 1])])
-def test_number_of_updates_per_step(form, expected):
+def test_number_of_updates_depends_on_form_and_n_map_steps(form, expected):
     assert list(make_form(2, map_form=form).players.values()) == expected
     assert list(make_form(2, map_form=form, n_map_steps=10).players.values()) == [10, 1]
 
@@ -194,19 +194,16 @@ def test_weights_depend_only_on_generator(options):
             [each.ravel() for each in make_form(2, **options, generator=seeded(seed)).state_dict().values()]
         )
 
-    before = torch.get_rng_state()
-    assert torch.equal(weights(0), weights(0))
-    assert not torch.equal(weights(0), weights(1))
-    assert torch.equal(torch.get_rng_state(), before)
+    with unchanged_generators():
+        assert torch.equal(weights(0), weights(0))
+        assert not torch.equal(weights(0), weights(1))
 
 
 @pytest.mark.parametrize("n_features", [2, 16, 64])
 @pytest.mark.parametrize("affine_base", [False, True])
 def test_first_layer_is_initialised_for_scale_of_its_input(n_features, affine_base):
     form = make_form(n_features, affine_base=affine_base, hidden_layer_sizes=(512, 8))
-    rows_seen = (2.0 if affine_base else 1.0) * torch.randn(
-        2000, n_features, generator=torch.Generator().manual_seed(0)
-    )
+    rows_seen = (2.0 if affine_base else 1.0) * torch.randn(2000, n_features, generator=seeded())
     for potential in form.networks.values():
         first = potential.residual[0]
         assert float((rows_seen @ first.weight.detach().T).std()) == pytest.approx(2 / 3**0.5, rel=0.1)

@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 import torch
-from conftest import GAMES, TINY, games, make
+from conftest import GAMES, games, make_tiny, single_rows
 
 from neuralot import Optimizer, OTNetTransport, SNOTTransport
 from neuralot._torch import matmul_precision
@@ -32,7 +32,7 @@ FORMS = [{"map_form": "gradient"}, {"map_form": "network"}]
 
 def fit_on(device, cls, samples, **parameters):
     # enough steps for the last ones to be captured
-    return make(cls, **{**TINY, "max_iter": 8, "device": device, **parameters}).fit(*samples)
+    return make_tiny(cls, **{"max_iter": 8, "device": device, **parameters}).fit(*samples)
 
 
 @pytest.mark.parametrize("form", FORMS, ids=str)
@@ -95,7 +95,7 @@ np.save({str(tmp_path / "images.npy")!r}, images)
 
 @games
 def test_stream_stays_on_gpu(transport_class, samples):
-    transport = transport_class(**TINY, device="cuda")
+    transport = make_tiny(transport_class, device="cuda")
     for _ in range(3):
         transport.partial_fit(*samples)
     assert next(transport.problem_.parameters()).is_cuda
@@ -132,7 +132,7 @@ def test_rows_are_drawn_on_gpu():
 
 
 def fit_eager_and_captured(max_iter=50, cls=SNOT):
-    rows = torch.randn(4096, 2, generator=torch.Generator().manual_seed(0))
+    rows = single_rows(4096)
     for capture in (False, True):
         problem = cls(2, make_form(2, hidden_layer_sizes=(32, 32))).to("cuda")
         source, target = as_sampler(rows, device="cuda"), as_sampler(rows + 1, device="cuda")
@@ -222,7 +222,7 @@ def test_compiled_step_is_captured(monkeypatch):
 
 def test_planes_are_compared_without_tf32():
     # with this many planes in two dimensions, TF32 selects another plane for every third row
-    points, x = (torch.randn(n, 2, generator=torch.Generator().manual_seed(n)) for n in (10_000, 1000))
+    points, x = (single_rows(n, seed=n) for n in (10_000, 1000))
     heights = -points.square().sum(1) / 2
     with matmul_precision(torch.device("cuda"), "tf32"):
         found = Planes(points.cuda(), heights.cuda()).highest(x.cuda()).cpu()

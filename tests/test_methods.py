@@ -2,13 +2,12 @@
 
 import doctest
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
 import scipy.linalg
 import torch
-from conftest import seeded, single_rows, trained
+from conftest import ROOT, map_forms, perturbed, rotation, seeded, single_rows
 
 from neuralot.costs import Lp
 from neuralot.forms import make_form
@@ -23,12 +22,12 @@ from neuralot.solve.problem import Batch
 
 def trained_form(map_form="network", **options):
     """Return a small form whose weights differ from their initial values."""
-    return trained(make_form(2, map_form=map_form, hidden_layer_sizes=(6, 6), **options))
+    return perturbed(make_form(2, map_form=map_form, hidden_layer_sizes=(6, 6), **options))
 
 
 def documented_method(name):
     """Return a class that is defined in docs/extending.rst."""
-    text = (Path(__file__).parents[1] / "docs" / "extending.rst").read_text()
+    text = (ROOT / "docs" / "extending.rst").read_text()
     names = {}
     for example in doctest.DocTestParser().get_examples(text):
         if example.source.startswith(("import ", "from ", f"class {name}(")):
@@ -40,7 +39,7 @@ def batch(progress=0.3):
     return Batch(single_rows(12), single_rows(12, seed=1), progress, seeded())
 
 
-@pytest.mark.parametrize("map_form", ["gradient", "network"])
+@map_forms
 def test_snot_has_losses_and_map_of_its_form(map_form):
     form = trained_form(map_form)
     method = SNOT(2, form)
@@ -51,7 +50,7 @@ def test_snot_has_losses_and_map_of_its_form(map_form):
     assert torch.equal(method.draw(x, seeded()), form.map(x))
 
 
-@pytest.mark.parametrize("map_form", ["gradient", "network"])
+@map_forms
 def test_documented_method_equals_otp_at_one_level(map_form):
     published = type("Published", (documented_method("Blurred"),), {"eps": 0.25})
     fits = [
@@ -66,7 +65,7 @@ def test_documented_method_equals_otp_at_one_level(map_form):
     assert fits[0].history[-1]["discrepancy"] == fits[1].history[-1]["discrepancy"]
 
 
-@pytest.mark.parametrize("map_form", ["gradient", "network"])
+@map_forms
 def test_documented_term_is_added_to_map_loss_only(map_form):
     form = trained_form(map_form)
     plain, method = SNOT(2, form), documented_method("Quartic")(2, form)
@@ -75,7 +74,7 @@ def test_documented_term_is_added_to_map_loss_only(map_form):
     torch.testing.assert_close(torch.stack(added), torch.stack([expected, torch.zeros(())]), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("map_form", ["gradient", "network"])
+@map_forms
 def test_documented_term_contributes_to_gradient(map_form):
     form = trained_form(map_form)
     first = next(iter(form.players))
@@ -92,7 +91,7 @@ def test_documented_term_contributes_to_gradient(map_form):
         torch.testing.assert_close(after - before, added, rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.parametrize("map_form", ["gradient", "network"])
+@map_forms
 def test_maps_are_differentiable_with_respect_to_first_player(map_form):
     form = trained_form(map_form)
     first = list(form.networks[next(iter(form.players))].parameters())
@@ -110,7 +109,7 @@ def test_otp_has_losses_of_paper_on_smoothed_rows(schedule):
     method = OTP(2, form, smoothing=smoothing)
     T, V = form.networks["map"], form.networks["potential"]
     x, y = single_rows(12), single_rows(12, seed=1)
-    z = torch.randn(12, 2, generator=seeded())
+    z = single_rows(12)
     eps = 0.5 * 0.2**0.3 if schedule == "geometric" else 0.5 + 0.3 * (0.1 - 0.5)
     smoothed = (math.sqrt(1 - eps) if schedule == "vp" else 1) * x + math.sqrt(eps) * z
     image = T(smoothed)
@@ -122,7 +121,7 @@ def test_otp_has_losses_of_paper_on_smoothed_rows(schedule):
 def test_otp_draws_with_noise_level_of_progress():
     form = trained_form()
     method = OTP(2, form, smoothing=Smoothing(0.5, 0.1, "linear", 0.5))
-    x, z = single_rows(12), torch.randn(12, 2, generator=seeded())
+    x, z = single_rows(12), single_rows(12)
     for progress, eps in ((0.0, 0.5), (0.25, 0.3), (1.0, 0.1)):
         torch.testing.assert_close(method.draw(x, seeded(), progress), form.map(x + math.sqrt(eps) * z))
         assert method.follow(progress) == {"eps": pytest.approx(eps)}
@@ -146,21 +145,17 @@ def test_otp_without_noise_equals_snot():
         torch.testing.assert_close(smooth.loss(player, batch()), plain.loss(player, batch()), atol=1e-4, rtol=1e-4)
 
 
-@pytest.mark.parametrize("map_form", ["gradient", "network"])
+@map_forms
 @pytest.mark.parametrize("method", [OTP, SNOT])
 def test_methods_have_default_form(method, map_form):
-    assert method(3).map(torch.randn(5, 3, generator=seeded())).shape == (5, 3)
-
-
-def rotation(d, seed=0):
-    return torch.linalg.qr(torch.randn(d, d, generator=seeded(seed)))[0]
+    assert method(3).map(single_rows(5, 3)).shape == (5, 3)
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES)
 @pytest.mark.parametrize("noise_shape", NOISE_SHAPES)
 def test_noise_has_covariance_of_noise_shape(noise_shape, schedule):
-    eps, root = 0.25, torch.diag(torch.tensor([1.5, 0.4, 0.0])) @ rotation(3)
-    x, y = torch.randn(20_000, 3, generator=seeded()) @ root, torch.randn(20_000, 3, generator=seeded(1))
+    eps, root = 0.25, torch.diag(torch.tensor([1.5, 0.4, 0.0])) @ torch.from_numpy(rotation(3)).float()
+    x, y = single_rows(20_000, 3) @ root, single_rows(20_000, 3, seed=1)
     method = OTP(3, smoothing=Smoothing(0.5, eps, schedule), noise_shape=noise_shape)  # its initial map is the identity
     method.prepare(as_sampler(x), as_sampler(y), seeded())
     noise = method.draw(torch.zeros(100_000, 3), seeded())
@@ -173,13 +168,13 @@ def test_noise_has_covariance_of_noise_shape(noise_shape, schedule):
     assert torch.equal(method.map(torch.ones(2, 3))[0], method.map(torch.ones(1, 3))[0])
 
 
-@pytest.mark.parametrize("map_form", ["gradient", "network"])
+@map_forms
 @pytest.mark.parametrize("noise_shape", NOISE_SHAPES)
 def test_affine_base_is_gaussian_map_of_smoothed_source(map_form, noise_shape):
     source_scale, target_scale = torch.tensor([1.0, 0.3]), torch.tensor([0.5, 2.0])
     mean = (source_scale**2 + target_scale**2) / 2
-    source = as_sampler(torch.randn(20_000, 2, generator=seeded()) * source_scale)
-    target = as_sampler(torch.randn(20_000, 2, generator=seeded(1)) * target_scale + 1)
+    source = as_sampler(single_rows(20_000) * source_scale)
+    target = as_sampler(single_rows(20_000, seed=1) * target_scale + 1)
     form = make_form(2, map_form=map_form, affine_base=True)
     method = OTP(2, form, smoothing=Smoothing(1.0, 0.25, "linear", 0.5), noise_shape=noise_shape).train()
     method.prepare(source, target, seeded())
@@ -196,8 +191,8 @@ def test_affine_base_is_gaussian_map_of_smoothed_source(map_form, noise_shape):
 @pytest.mark.parametrize("angle", [0.0, 0.6])
 def test_preconditioners_enlarge_thin_direction(angle):
     R = torch.tensor([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
-    source = as_sampler(torch.randn(20_000, 2, generator=seeded()) * torch.tensor([1.0, 1e-3]) @ R)
-    target = as_sampler(torch.randn(20_000, 2, generator=seeded(1)) @ R)
+    source = as_sampler(single_rows(20_000) * torch.tensor([1.0, 1e-3]) @ R)
+    target = as_sampler(single_rows(20_000, seed=1) @ R)
     form = make_form(2, affine_base=True)
     method = OTP(2, form, smoothing=Smoothing(0.25, 0.25), noise_shape="thin")
     method.prepare(source, target, seeded())

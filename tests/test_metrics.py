@@ -50,7 +50,7 @@ def test_cosine_similarity_weighs_long_displacements_more():
     assert metrics.cosine_similarity(X, [[3, 0], [0, 1]], [[3, 0], [0, -1]]) == pytest.approx(0.8)
 
 
-def test_cosine_similarity_of_zero_displacements():
+def test_cosine_similarity_of_zero_displacements_is_one_if_both_are_zero():
     X, moved = [[0.0, 1.0]], [[1.0, 1.0]]
     assert metrics.cosine_similarity(X, X, X) == 1
     assert metrics.cosine_similarity(X, X, moved) == 0
@@ -113,30 +113,30 @@ def test_bad_weights_are_rejected(metric, weights):
         metric(X, X, sample_weight_target=weights)
 
 
-def normal(n, rng):
+def normal_law(n, rng):
     return rng.normal(size=(n, 2))
 
 
 def test_target_floor_equals_distance_of_exact_map():
-    floor = metrics.target_floor(normal, n=300, n_pairs=5, random_state=0)
+    floor = metrics.target_floor(normal_law, n=300, n_pairs=5, random_state=0)
     scores = []
     for seed in range(10, 18):
         fresh = np.random.default_rng(seed)
-        scores.append(metrics.d_target(normal(300, fresh), normal(300, fresh)))
+        scores.append(metrics.d_target(normal_law(300, fresh), normal_law(300, fresh)))
     error = np.hypot(floor.standard_error, np.std(scores, ddof=1) / np.sqrt(len(scores)))
     assert abs(floor.mean - np.mean(scores)) < 4 * error
     assert 0 < floor.standard_error < floor.mean / 3
-    assert floor.mean > 2 * metrics.target_floor(normal, n=1000, random_state=0).mean
+    assert floor.mean > 2 * metrics.target_floor(normal_law, n=1000, random_state=0).mean
 
 
 def test_target_floor_is_reproducible_with_standard_error_of_mean():
     kwargs = {"n": 50, "n_pairs": 4}
-    floor = metrics.target_floor(normal, **kwargs, random_state=2)
-    assert floor == metrics.target_floor(normal, **kwargs, random_state=np.random.default_rng(2))
-    assert floor != metrics.target_floor(normal, **kwargs, random_state=3)
-    assert metrics.target_floor(normal, **kwargs, random_state=np.random.RandomState(0)).mean > 0
+    floor = metrics.target_floor(normal_law, **kwargs, random_state=2)
+    assert floor == metrics.target_floor(normal_law, **kwargs, random_state=np.random.default_rng(2))
+    assert floor != metrics.target_floor(normal_law, **kwargs, random_state=3)
+    assert metrics.target_floor(normal_law, **kwargs, random_state=np.random.RandomState(0)).mean > 0
     fresh = np.random.default_rng(2)
-    scores = [metrics.d_target(normal(50, fresh), normal(50, fresh)) for _ in range(4)]
+    scores = [metrics.d_target(normal_law(50, fresh), normal_law(50, fresh)) for _ in range(4)]
     assert floor.mean == pytest.approx(np.mean(scores))
     assert floor.standard_error == pytest.approx(np.std(scores, ddof=1) / 2)
 
@@ -144,7 +144,7 @@ def test_target_floor_is_reproducible_with_standard_error_of_mean():
 @pytest.mark.parametrize(("n", "n_pairs"), [(0, 3), (10, 1)])
 def test_target_floor_rejects_bad_counts(n, n_pairs):
     with pytest.raises(ValueError, match="n must be at least 1 and n_pairs at least 2"):
-        metrics.target_floor(normal, n=n, n_pairs=n_pairs)
+        metrics.target_floor(normal_law, n=n, n_pairs=n_pairs)
 
 
 def test_target_floor_rejects_rows():
@@ -160,7 +160,7 @@ def test_spread_ratio_is_computed_by_coordinate(rng):
     np.testing.assert_allclose(metrics.spread_ratio(Y * [0.5, 1, 2], Y), [0.5, 1, 2])
 
 
-def test_spread_ratio_of_constant_target_coordinates(rng):
+def test_spread_ratio_is_finite_for_constant_target_coordinates(rng):
     Y = np.column_stack([rng.normal(size=400), np.full(400, 0.1)])
     spread = Y[:, 0].std()
     moved = Y + np.outer(Y[:, 0], [0, 1])
@@ -197,7 +197,7 @@ def test_sinkhorn_divergence_equals_definition(rng):
         assert metrics.sinkhorn_divergence(A, B, reg=reg) == pytest.approx(expected, rel=1e-6)
 
 
-def test_sinkhorn_divergence_default_reg_is_relative(rng):
+def test_default_reg_of_sinkhorn_divergence_is_relative(rng):
     A, B = rng.normal(size=(50, 3)), rng.exponential(size=(60, 3))
     reg = 0.05 * (A.var(axis=0) + B.var(axis=0)).sum()
     value = metrics.sinkhorn_divergence(A, B)

@@ -2,22 +2,13 @@
 
 import pytest
 import torch
-from conftest import seeded, single_rows
+from conftest import perturbed, single_rows
 
 from neuralot.forms.losses import evaluate, gradient
 from neuralot.networks import ACTIVATIONS, BasedMap, BasedPotential, ConvexPotential, MLPMap, NoiseMap, Potential
 
 activation = pytest.mark.parametrize("activation", ACTIVATIONS)
 sizes = pytest.mark.parametrize("sizes", [(5,), (5, 7), (5, 7, 6)], ids=str)
-
-
-def perturbed(network, seed=0, size=0.3):
-    """Return the network with random changes of all weights."""
-    generator = seeded(seed)
-    with torch.no_grad():
-        for weight in network.parameters():
-            weight += size * torch.randn(weight.shape, generator=generator)
-    return network
 
 
 @sizes

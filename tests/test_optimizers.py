@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from conftest import seeded
 from torch import nn
 
 from neuralot.methods import OTNet
@@ -85,7 +86,7 @@ def test_frozen_weights_have_no_optimizer():
 
 
 @pytest.mark.parametrize(("given", "rate"), [(None, DEFAULT_RATE), (0.01, 0.01)])
-def test_learning_rates_of_optimizers(given, rate):
+def test_learning_rate_of_muon_is_a_multiple_of_the_given_rate(given, rate):
     for optimizer in make_optimizers(MLPMap(3, (8, 9)), learning_rate=given):
         factor = MUON_FACTOR if isinstance(optimizer, Muon) else 1.0
         assert optimizer.learning_rate == pytest.approx(factor * rate)
@@ -113,7 +114,7 @@ def test_descent_subtracts_gradient_of_corrections():
 
 
 def weights_of(*shapes, seed=0):
-    generator = torch.Generator().manual_seed(seed)
+    generator = seeded(seed)
     return [torch.randn(shape, generator=generator) for shape in shapes]
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import ot
 import pytest
 import torch
-from conftest import gaussian
+from conftest import gaussian, seeded
 from scipy.stats import norm
 
 from neuralot import OTNetTransport
@@ -196,7 +196,7 @@ def test_height_does_not_depend_on_other_target_rows(fitted_in_plane):
 
 
 def test_corrections_reduce_mass_error_of_network():
-    generator = torch.Generator().manual_seed(0)
+    generator = seeded()
     sampler = lambda n, generator: torch.randn(n, 2, generator=generator)  # noqa: E731
     y = torch.randn(500, 2, generator=generator) * torch.tensor([2.0, 0.5])
     problem = solve(OTNet(2), sampler, y, max_iter=600, batch_size=512, generator=generator).problem
@@ -214,7 +214,7 @@ def test_network_is_fixed_while_corrections_are_trained():
         seen.append((bool(problem.is_based), weights))
         return False
 
-    generator = torch.Generator().manual_seed(0)
+    generator = seeded()
     potential = Potential(2, (16, 16, 16))
     # without averaging, because the average continues to change
     run = {"max_iter": 60, "averaging": 0.0, "callbacks": [record_weights], "generator": generator}

@@ -9,6 +9,7 @@ import numpy as np
 import ot
 import pytest
 import torch
+from conftest import gaussian, seeded, single_rows
 from sklearn.exceptions import ConvergenceWarning
 from torch import nn
 
@@ -66,7 +67,7 @@ def test_hidden_layer_sizes_depend_on_budget(monkeypatch, settings, width):
     monkeypatch.setattr(
         snot, "sizes_of_long_fits", lambda n_features, n_rows, n_draws: asked.append((n_features, n_rows)) or (24, 24)
     )
-    X = np.random.default_rng(0).normal(size=(100, 16))
+    X = gaussian(100, 16)
     est = SNOTTransport(max_time=0.3, max_iter=20, random_state=0, **settings).fit(X, X + 1)
     assert next(weight for weight in est.problem_.parameters() if weight.ndim == 1).shape[0] == width
     assert asked in ([], [(16, 100)])
@@ -86,21 +87,21 @@ def test_batches_are_stratified_for_some_methods(monkeypatch, transport_class, e
 
     monkeypatch.setattr(SNOTTransport, "_stratified_from", 50)
     monkeypatch.setattr(fitting, "solve", watched)
-    rows = np.random.default_rng(0).normal(size=(100, 2))
+    rows = gaussian(100, 2)
     transport_class(max_iter=2, random_state=0).fit(rows, rows[:40])
     assert recorded == [expected]
 
 
 def test_guard_draws_independent_rows():
     """The energy distance is unbiased for independent rows; stratified rows would give negative values."""
-    generator, law = torch.Generator().manual_seed(0), ArraySampler(torch.randn(512, 2), stratified=True)
+    generator, law = seeded(), ArraySampler(torch.randn(512, 2), stratified=True)
     assert len(law(512, generator).unique(dim=0)) == 512
     guard = Guard(SNOT(2, make_form(2, generator=generator)), law, law, generator)
     assert all(len(rows.unique(dim=0)) < 400 for rows in (guard.x, guard.y, guard._drawn(10**5)))
 
 
 def test_timing_changes_neither_problem_nor_generators():
-    generator, rows = torch.Generator().manual_seed(0), torch.randn(100, 3)
+    generator, rows = seeded(), torch.randn(100, 3)
     problem, sampler = SNOT(3, make_form(3, generator=generator)), as_sampler(rows)
     before, state = [weight.clone() for weight in problem.parameters()], generator.get_state()
     assert 0 < step_timer(problem, sampler, sampler, "auto", generator)(32) < math.inf
@@ -125,7 +126,7 @@ def test_steps_are_timed_in_training_context():
     before, state = torch.get_num_threads(), torch.random.get_rng_state()
     torch.set_num_threads(2)
     try:
-        step_timer(SNOT(3, form), rows, rows, "auto", torch.Generator().manual_seed(0))(32)
+        step_timer(SNOT(3, form), rows, rows, "auto", seeded())(32)
         assert set(recorded) == {1}
         assert torch.get_num_threads() == 2
     finally:
@@ -139,8 +140,7 @@ def fit_settings(monkeypatch, samples, **parameters):
     passed = []
     solve = fitting.solve
     monkeypatch.setattr(fitting, "solve", lambda *args, **kwargs: passed.append(kwargs) or solve(*args, **kwargs))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with warnings.catch_warnings(action="ignore"):
         stop = lambda *_: True  # noqa: E731
         SNOTTransport(
             hidden_layer_sizes=(4,), optimizer=Optimizer(compile=False), random_state=0, callbacks=[stop], **parameters
@@ -153,18 +153,18 @@ def fit_batch_size(monkeypatch, samples, **parameters):
 
 
 @pytest.fixture
-def samples():
+def large_samples():
     rng = np.random.default_rng(0)
     return rng.normal(size=(5000, 2)), rng.normal(size=(3000, 2))
 
 
-def test_max_time_determines_batch_size(monkeypatch, samples):
-    assert fit_batch_size(monkeypatch, samples, max_time=2.0) == 128  # 1000 steps
-    assert fit_batch_size(monkeypatch, samples, max_time=1e4) == 2048  # 3000 rows
+def test_max_time_determines_batch_size(monkeypatch, large_samples):
+    assert fit_batch_size(monkeypatch, large_samples, max_time=2.0) == 128  # 1000 steps
+    assert fit_batch_size(monkeypatch, large_samples, max_time=1e4) == 2048  # 3000 rows
 
 
 def test_learning_rate_decreases_with_budget_in_four_dimensions(monkeypatch):
-    samples = [np.random.default_rng(seed).normal(size=(5000, 4)) for seed in range(2)]
+    samples = [gaussian(5000, 4, seed) for seed in range(2)]
     rates = [
         fit_settings(monkeypatch, samples, max_time=1e4, **parameters)["learning_rate"]
         for parameters in ({}, {"max_iter": 2400}, {"max_iter": 100}, {"learning_rate_init": 0.1})
@@ -172,16 +172,15 @@ def test_learning_rate_decreases_with_budget_in_four_dimensions(monkeypatch):
     assert rates == pytest.approx([0.004, 0.008 * 0.5**0.5, 0.008, 0.1])
 
 
-def test_batch_size_does_not_depend_on_budget_without_max_time_or_if_given(monkeypatch, samples):
-    assert fit_batch_size(monkeypatch, samples) == 256
-    assert fit_batch_size(monkeypatch, samples, max_time=2.0, batch_size=17) == 17
+def test_batch_size_does_not_depend_on_budget_without_max_time_or_if_given(monkeypatch, large_samples):
+    assert fit_batch_size(monkeypatch, large_samples) == 256
+    assert fit_batch_size(monkeypatch, large_samples, max_time=2.0, batch_size=17) == 17
 
 
-def test_max_time_removes_limit_of_steps(samples):
+def test_max_time_removes_limit_of_steps(large_samples):
     many = SNOTTransport(hidden_layer_sizes=(4,), batch_size=1, max_time=1e-9, random_state=0)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        many.fit(*samples)
+    with warnings.catch_warnings(action="ignore"):
+        many.fit(*large_samples)
     assert many._fitted_params.max_iter > 1e6
     assert many.max_iter == "auto"
 
@@ -198,29 +197,29 @@ def test_default_number_of_steps_is_1200():
 @pytest.mark.slow
 @pytest.mark.skipif(not compiled.has_compiler(), reason="no C++ compiler")
 @pytest.mark.parametrize("cls", [SNOTTransport, OTPTransport])
-def test_compiled_fit_equals_uncompiled_fit_up_to_rounding(samples, cls):
+def test_compiled_fit_equals_uncompiled_fit_up_to_rounding(large_samples, cls):
     fits = [
-        cls(optimizer=Optimizer(compile=asked), max_iter=30, random_state=0).fit(*samples) for asked in (True, False)
+        cls(optimizer=Optimizer(compile=asked), max_iter=30, random_state=0).fit(*large_samples)
+        for asked in (True, False)
     ]
     assert fits[0].history_[-1]["compiled"] == 1.0
     assert "compiled" not in fits[1].history_[-1]
-    np.testing.assert_allclose(fits[0].transform(samples[0]), fits[1].transform(samples[0]), atol=0.02)
+    np.testing.assert_allclose(fits[0].transform(large_samples[0]), fits[1].transform(large_samples[0]), atol=0.02)
 
 
-def test_failed_compilation_falls_back_to_uncompiled_step(monkeypatch, samples):
+def test_failed_compilation_falls_back_to_uncompiled_step(monkeypatch, large_samples):
     def failing_compile(function, **_):
         def raises(*args):
             raise RuntimeError("no compiler")
 
         return raises
 
-    plain = SNOTTransport(optimizer=Optimizer(compile=False), max_iter=5, random_state=0).fit(*samples)
+    plain = SNOTTransport(optimizer=Optimizer(compile=False), max_iter=5, random_state=0).fit(*large_samples)
     monkeypatch.setattr(torch, "compile", failing_compile)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        other = SNOTTransport(optimizer=Optimizer(compile=True), max_iter=5, random_state=0).fit(*samples)
+    with warnings.catch_warnings(action="error"):
+        other = SNOTTransport(optimizer=Optimizer(compile=True), max_iter=5, random_state=0).fit(*large_samples)
     assert other.history_[-1]["compiled"] == 0.0
-    np.testing.assert_array_equal(plain.transform(samples[0]), other.transform(samples[0]))
+    np.testing.assert_array_equal(plain.transform(large_samples[0]), other.transform(large_samples[0]))
 
 
 def test_failed_compilation_is_not_repeated(monkeypatch):
@@ -266,8 +265,8 @@ def test_compile_auto_requires_long_budget_and_compiler(monkeypatch, params, exp
 # a budget that is too short
 
 
-def test_short_fit_warns_and_returns_affine_map(samples):
-    X, Y = samples[0], np.abs(samples[1]) * [1, 3]
+def test_short_fit_warns_and_returns_affine_map(large_samples):
+    X, Y = large_samples[0], np.abs(large_samples[1]) * [1, 3]
     with pytest.warns(ConvergenceWarning, match="too short"):
         transport = SNOTTransport(max_iter=2, random_state=0).fit(X, Y)
     assert transport.status_ is Status.SHORT
@@ -277,9 +276,9 @@ def test_short_fit_warns_and_returns_affine_map(samples):
     np.testing.assert_allclose(transport.inverse_transform(transport.transform(X)), X, atol=1e-3)
 
 
-def test_fit_with_enough_steps_does_not_warn(samples):
+def test_fit_with_enough_steps_does_not_warn(large_samples):
     with warnings.catch_warnings(action="error"):
-        transport = SNOTTransport(max_iter=400, random_state=0).fit(*samples)
+        transport = SNOTTransport(max_iter=400, random_state=0).fit(*large_samples)
     assert transport.status_ is Status.MAX_ITER
 
 
@@ -288,7 +287,7 @@ def test_guard_ignores_sampling_error_of_distance(n_rows):
     problem = SNOT(8).eval()  # the map is the identity
     off, far_off = [], []
     for seed in range(20):
-        generator = torch.Generator().manual_seed(seed)
+        generator = seeded(seed)
         x, y = (torch.randn(n_rows, 8, generator=generator) for _ in range(2))
         off.append(Guard(problem, as_sampler(x), as_sampler(y), generator).is_off)
         far_off.append(Guard(problem, as_sampler(x), as_sampler(2 * y + 1), generator).is_off)
@@ -297,14 +296,14 @@ def test_guard_ignores_sampling_error_of_distance(n_rows):
 
 
 def test_guard_has_no_sampling_error_for_single_point():
-    x, point = torch.randn(50, 3, generator=torch.Generator().manual_seed(0)), torch.ones(1, 3)
-    guard = Guard(SNOT(3), as_sampler(x), as_sampler(point), torch.Generator().manual_seed(0))
+    x, point = single_rows(50, 3), torch.ones(1, 3)
+    guard = Guard(SNOT(3), as_sampler(x), as_sampler(point), seeded())
     assert guard.chance == 0
     assert guard.is_off
 
 
-def test_warm_start_is_not_replaced_by_affine_map(samples):
-    X, Y = samples[0], np.abs(samples[1]) * [1, 3]
+def test_warm_start_is_not_replaced_by_affine_map(large_samples):
+    X, Y = large_samples[0], np.abs(large_samples[1]) * [1, 3]
     with warnings.catch_warnings(action="ignore"):
         transport = SNOTTransport(max_iter=30, warm_start=True, random_state=0).fit(X, Y)
         affine = transport.history_[-1]["affine"]
@@ -313,8 +312,8 @@ def test_warm_start_is_not_replaced_by_affine_map(samples):
     assert transport.history_[-1]["discrepancy"] < affine
 
 
-def test_early_stopping_may_return_affine_map(samples):
-    X, Y = samples[0], np.abs(samples[1]) * [1, 3]
+def test_early_stopping_may_return_affine_map(large_samples):
+    X, Y = large_samples[0], np.abs(large_samples[1]) * [1, 3]
     with warnings.catch_warnings(action="ignore"):
         fits = [SNOTTransport(max_iter=2, early_stopping=stops, random_state=0).fit(X, Y) for stops in (True, False)]
     assert all("affine" in transport.history_[-1] for transport in fits)
@@ -322,7 +321,7 @@ def test_early_stopping_may_return_affine_map(samples):
 
 
 def test_optimisers_are_discarded_after_affine_map():
-    x = torch.randn(400, 2, generator=torch.Generator().manual_seed(0))
+    x = single_rows(400)
     problems = SNOT(2), SNOT(2)
     fits = [
         solve(problem, x, 3 * x.abs(), max_iter=2, fallback=fallback)

@@ -6,7 +6,7 @@ import pickle
 import numpy as np
 import pytest
 import sklearn
-from conftest import TRANSPORTS, games, takes
+from conftest import each_transport, games, takes
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 
@@ -15,7 +15,7 @@ from neuralot.estimators.game import GameTransport
 from neuralot.parameters import estimator, number, parameter
 
 
-@pytest.mark.parametrize("cls", TRANSPORTS)
+@each_transport
 def test_estimators_have_at_most_twenty_four_parameters(cls):
     assert len(inspect.signature(cls).parameters) == len(cls().get_params(deep=False)) <= 24
 
@@ -124,6 +124,6 @@ def test_undeclared_parameter_raises(samples):
         Undeclared().fit(*samples)
 
 
-@pytest.mark.parametrize("cls", TRANSPORTS)
+@each_transport
 def test_only_semi_dual_transports_have_groups(cls):
     assert takes(cls, ["critic_loss"]) == issubclass(cls, GameTransport)

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import TINY, games, takes
+from conftest import games, make_tiny, skip_unless_takes
 from safetensors import safe_open
 from safetensors.numpy import save_file
 from sklearn.exceptions import NotFittedError
@@ -74,8 +74,7 @@ VARIANTS = [
 @pytest.mark.parametrize("restore", [save_and_load, dump_and_load_joblib, dump_and_load_skops])
 @pytest.mark.parametrize("options", VARIANTS, ids=lambda options: "+".join(options) or "defaults")
 def test_restored_transport_is_identical(tiny, transport_class, samples, tmp_path, options, restore):
-    if not takes(transport_class, options):
-        pytest.skip("not a parameter of this estimator")
+    skip_unless_takes(transport_class, options)
     if restore is not save_and_load and "callbacks" in options:
         pytest.skip("a lambda does not pickle")
     transport = tiny(**options).fit(*samples)
@@ -131,8 +130,7 @@ def custom_heights(n_features):
     ids=lambda functions: "+".join(functions),
 )
 def test_custom_functions_must_be_passed_to_load(tiny, transport_class, samples, tmp_path, functions):
-    if not takes(transport_class, functions):
-        pytest.skip("not a parameter of this estimator")
+    skip_unless_takes(transport_class, functions)
     transport = tiny(**functions).fit(*samples)
     assert_equal_transports(save_and_load(transport, tmp_path, **functions), transport, samples[0])
     for name in functions:
@@ -149,7 +147,7 @@ def test_functions_that_were_not_used_in_fit_are_rejected(fitted, tmp_path):
 
 
 def test_long_history_is_restored(samples, tmp_path):
-    fitted = SNOTTransport(**TINY).fit(*samples)
+    fitted = make_tiny(SNOTTransport).fit(*samples)
     fitted.history_ = fitted.history_ * 200_000
     assert save_and_load(fitted, tmp_path).history_ == fitted.history_
 

@@ -6,7 +6,7 @@ import pickle
 import numpy as np
 import pytest
 import torch
-from conftest import map_both_directions, takes
+from conftest import map_both_directions, skip_unless_takes
 from sklearn.base import clone
 from torch import nn
 
@@ -30,8 +30,7 @@ def nested_values(value):
     "options", [{}, {"map_form": "network"}, {"cost": Lp(3)}, {"schedule": "vp"}, {"output": "smooth"}], ids=str
 )
 def test_pickled_transport_is_identical_and_contains_arrays_only(tiny, transport_class, samples, options):
-    if not takes(transport_class, options):
-        pytest.skip("not a parameter of this estimator")
+    skip_unless_takes(transport_class, options)
     X = samples[0]
     transport = tiny(**options).fit(*samples)
     for value in nested_values(transport.__getstate__()):

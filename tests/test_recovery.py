@@ -5,7 +5,7 @@ import warnings
 import numpy as np
 import ot
 import pytest
-from conftest import PAIRS
+from conftest import PAIRS, rotation
 
 from neuralot import CriticLoss, OTPTransport, SNOTTransport
 from neuralot.costs import Lp
@@ -113,10 +113,6 @@ def test_otp_recovers_map_in_eight_dimensions(make):
 def test_otp_recovers_map_of_dense_laws_in_sixteen_dimensions():
     pair = make_gaussians(16)
     assert_map_is_exact(fit(OTPTransport, pair), pair, pair.tolerance.otp_l2_uvp, cosine_needed=0.95)
-
-
-def rotation(d):
-    return np.linalg.qr(np.random.default_rng(0).normal(size=(d, d)))[0]
 
 
 def test_otp_finds_single_thin_direction():
@@ -228,8 +224,7 @@ def test_inverse_transform_inverts_map_between_densities():
 
 def test_default_snot_does_not_split_mass():
     # the documentation states this and must be changed if the test fails
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the fit may warn
+    with warnings.catch_warnings(action="ignore"):  # the fit may warn
         transport = fit(SNOTTransport, PAIRS["one_to_many"])
     with pytest.raises(AssertionError):
         assert_image_is_the_target(transport, PAIRS["one_to_many"])

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from conftest import seeded
+from conftest import gaussian, seeded, unchanged_generators
 from torch.utils.data import DataLoader, TensorDataset
 
 from neuralot.sampling import ArraySampler, as_sampler, canonical_order, hold_out, spaced
@@ -108,7 +108,7 @@ def test_canonical_order_depends_on_weighted_law_only(which):
 @pytest.mark.parametrize("weight", [0.1, 1 / 20_480, 7.0])
 def test_canonical_order_does_not_depend_on_unit_of_weights(weight):
     """The k-d tree uses every tenth of 20 480 rows, at the boundary between two rows."""
-    rows = np.random.default_rng(0).normal(size=(20_480, 2))
+    rows = gaussian(20_480, 2)
     expected = canonical_order(rows, np.ones(len(rows)))
     assert np.array_equal(canonical_order(rows, np.full(len(rows), weight)), expected)
 
@@ -190,14 +190,12 @@ def test_shuffling_depends_only_on_given_generator():
 
 @pytest.mark.parametrize("source", [numbered(10), loader(shuffle=True)], ids=["rows", "loader"])
 def test_global_generators_are_unchanged(source):
-    before, before_numpy = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
-    as_sampler(source)(25, seeded())
-    assert torch.equal(torch.get_rng_state(), before)
-    assert np.array_equal(np.random.get_state()[1], before_numpy)  # noqa: NPY002
+    with unchanged_generators():
+        as_sampler(source)(25, seeded())
 
 
 def split_weights(weights, n_cells, fraction=0.25, seed=0):
-    return hold_out(np.asarray(weights, dtype=float), n_cells, fraction, torch.Generator().manual_seed(seed))
+    return hold_out(np.asarray(weights, dtype=float), n_cells, fraction, seeded(seed))
 
 
 @pytest.mark.parametrize("weight", [1.0, 0.1, 1e-9, 1e9])

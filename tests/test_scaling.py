@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from conftest import dtypes
+from conftest import dtypes, rotation
 
 from neuralot.costs import CallableCost, Lp, SquaredEuclidean
 from neuralot.estimators.units import Units
@@ -16,7 +16,7 @@ COSTS = {
 each_cost = pytest.mark.parametrize("cost", COSTS.values(), ids=COSTS)
 
 
-def samples(seed=0, deviation=3.0, offset=10.0):
+def shifted_samples(seed=0, deviation=3.0, offset=10.0):
     rng = np.random.default_rng(seed)
     return offset + deviation * rng.normal(size=(50, 3)), -offset + deviation * rng.normal(size=(60, 3))
 
@@ -27,12 +27,11 @@ def units_of(X, Y, cost=COSTS["sqeuclidean"], v=None, w=None, **options):
 
 def embedded(A, d=7, seed=0):
     """Return the rows of `A` in a random subspace of a d-dimensional space."""
-    rotation = np.linalg.qr(np.random.default_rng(seed).normal(size=(d, d)))[0]
-    return A @ rotation[: A.shape[1]] + np.arange(d)
+    return A @ rotation(d, seed)[: A.shape[1]] + np.arange(d)
 
 
 def test_squared_euclidean_cost_has_separate_centres_and_common_scale():
-    X, Y = samples()
+    X, Y = shifted_samples()
     units = units_of(X, Y)
     x, y = units.from_source(X), units.from_target(Y)
     np.testing.assert_allclose(x.mean(0), 0, atol=1e-3)
@@ -42,15 +41,16 @@ def test_squared_euclidean_cost_has_separate_centres_and_common_scale():
 
 @pytest.mark.parametrize("name", ["lp", "callable"])
 def test_other_costs_have_common_centre(name):
-    units = units_of(*samples(), COSTS[name])
+    X, Y = shifted_samples()
+    units = units_of(X, Y, COSTS[name])
     assert np.array_equal(units.source_centre, units.target_centre)
-    np.testing.assert_allclose(units.source_centre, (samples()[0].mean(0) + samples()[1].mean(0)) / 2, atol=0.01)
+    np.testing.assert_allclose(units.source_centre, (X.mean(0) + Y.mean(0)) / 2, atol=0.01)
 
 
 @each_cost
 @dtypes
 def test_standardised_rows_are_restored(dtype, cost):
-    X, Y = (A.astype(dtype) for A in samples())
+    X, Y = (A.astype(dtype) for A in shifted_samples())
     units = units_of(X, Y, cost)
     for A, standardise, restore in ((X, units.from_source, units.to_source), (Y, units.from_target, units.to_target)):
         assert standardise(A).dtype == restore(standardise(A)).dtype == dtype
@@ -61,7 +61,7 @@ def test_standardised_rows_are_restored(dtype, cost):
 
 @each_cost
 def test_order_of_rows_has_no_influence(cost):
-    X, Y = samples()
+    X, Y = shifted_samples()
     shuffled = np.random.default_rng(1).permutation(50)
     one, other = units_of(X, Y, cost), units_of(X[shuffled], Y[::-1], cost)
     assert one.scale == other.scale
@@ -70,7 +70,7 @@ def test_order_of_rows_has_no_influence(cost):
 
 
 def test_weights_are_equivalent_to_repetitions():
-    X, Y = samples()
+    X, Y = shifted_samples()
     v = np.ones(50)
     v[:10], v[10:15] = 2, 0
     weighted, repeated = units_of(X, Y, v=v), units_of(np.repeat(X, v.astype(int), axis=0), Y)
@@ -79,7 +79,7 @@ def test_weights_are_equivalent_to_repetitions():
 
 
 def test_row_of_weight_zero_has_no_influence():
-    X, Y = samples()
+    X, Y = shifted_samples()
     shifted = np.vstack([np.full((1, 3), 1e30), X])
     v = np.r_[0.0, np.ones(50)]
     one, other = units_of(shifted, Y, v=v), units_of(X, Y)
@@ -90,7 +90,7 @@ def test_row_of_weight_zero_has_no_influence():
 @each_cost
 @pytest.mark.parametrize("factor", [1e-8, 1.0, 1e8])
 def test_standardised_rows_do_not_depend_on_units(factor, cost):
-    X, Y = samples()
+    X, Y = shifted_samples()
     x, y = (units_of(X, Y, cost).from_source(X), units_of(X, Y, cost).from_target(Y))
     units = units_of(factor * X, factor * Y, cost)
     np.testing.assert_allclose(units.from_source(factor * X), x, atol=1e-2)
@@ -98,7 +98,7 @@ def test_standardised_rows_do_not_depend_on_units(factor, cost):
 
 
 def test_large_offset_causes_no_loss_of_precision():
-    X, Y = samples(offset=0.0)
+    X, Y = shifted_samples(offset=0.0)
     shifted = units_of(X + 2.0**40, Y - 2.0**40)
     np.testing.assert_allclose(shifted.from_source(X + 2.0**40), units_of(X, Y).from_source(X), atol=1e-2)
     assert shifted.scale == pytest.approx(units_of(X, Y).scale, rel=1e-3)
@@ -115,7 +115,7 @@ def test_constant_rows_have_scale_one(cost):
 
 
 def test_only_callable_costs_have_cost_level():
-    X, Y = samples()
+    X, Y = shifted_samples()
     assert units_of(X, Y).cost_level == units_of(X, Y, COSTS["lp"]).cost_level == 1
     level = units_of(X, Y, COSTS["callable"]).cost_level
     pairs = COSTS["callable"].pairwise(torch.from_numpy(X), torch.from_numpy(Y))
@@ -124,7 +124,7 @@ def test_only_callable_costs_have_cost_level():
 
 @each_cost
 def test_cost_of_standardised_rows_is_proportional_to_cost(cost):
-    X, Y = samples()
+    X, Y = shifted_samples()
     units = units_of(X, Y, cost)
     x, y = torch.from_numpy(units.from_source(X[:50])), torch.from_numpy(units.from_target(Y[:50]))
     found = units.cost(cost, torch.device("cpu"))(x, y)
@@ -136,7 +136,7 @@ def test_cost_of_standardised_rows_is_proportional_to_cost(cost):
 
 
 def test_laws_in_subspace_have_coordinates_of_subspace():
-    X, Y = samples()
+    X, Y = shifted_samples()
     flat, units = units_of(X, Y), units_of(embedded(X), embedded(Y), reduce=True)
     assert units.n_directions == 3
     assert units.scale == pytest.approx(flat.scale, rel=1e-3)
@@ -149,7 +149,7 @@ def test_laws_in_subspace_have_coordinates_of_subspace():
 
 
 def test_constant_columns_are_omitted_and_restored():
-    X, Y = samples()
+    X, Y = shifted_samples()
     units = units_of(np.insert(X, 1, 0.1, axis=1), np.insert(Y, 1, 7.7, axis=1), reduce=True)
     assert np.array_equal(units.basis, np.eye(4)[:, [0, 2, 3]])
     rows = np.insert(X, 1, 0.1, axis=1)
@@ -158,7 +158,7 @@ def test_constant_columns_are_omitted_and_restored():
 
 
 def test_rounding_errors_and_few_rows_do_not_determine_directions():
-    X, Y = samples()
+    X, Y = shifted_samples()
     shifted = embedded(X) + 1e4
     assert units_of(shifted, shifted, reduce=True).n_directions == 3
     assert units_of(shifted.astype(np.float32), shifted.astype(np.float32), reduce=True).n_directions == 3
@@ -173,11 +173,11 @@ def test_basis_contains_directions_of_source_and_target():
 
 @pytest.mark.parametrize("cost", ["lp", "callable"])
 def test_other_costs_have_no_basis(cost):
-    assert units_of(*map(embedded, samples()), COSTS[cost], reduce=True).basis is None
+    assert units_of(*map(embedded, shifted_samples()), COSTS[cost], reduce=True).basis is None
 
 
 def test_directions_of_small_variance_are_kept():
-    X, Y = samples()
+    X, Y = shifted_samples()
     assert units_of(X * [1.0, 1e-4, 1.0], Y * [1.0, 1e-4, 1.0], reduce=True).basis is None
     same = np.full((4, 3), 7.0)
     assert units_of(same, same, reduce=True).basis is None
@@ -188,7 +188,7 @@ def test_directions_of_small_variance_are_kept():
 
 @dtypes
 def test_basis_does_not_depend_on_order_or_weights(dtype):
-    X, Y = (embedded(A).astype(dtype) for A in samples())
+    X, Y = (embedded(A).astype(dtype) for A in shifted_samples())
     v = np.ones(50)
     v[:10], v[10:15] = 2, 0
     repeated = np.repeat(X, v.astype(int), axis=0)
@@ -198,7 +198,7 @@ def test_basis_does_not_depend_on_order_or_weights(dtype):
 
 
 def test_cover_detects_rows_outside_of_subspace():
-    X, Y = samples()
+    X, Y = shifted_samples()
     units = units_of(embedded(X), embedded(Y), reduce=True)
     assert units.cover(embedded(3 * X), embedded(Y))
     assert not units.cover(embedded(X, seed=1), embedded(Y))

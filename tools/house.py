@@ -1,29 +1,17 @@
 """Measures of the code, read from its source alone; a test keeps them from getting worse."""
 
 import ast
-import statistics
-from collections.abc import Iterator
+from collections import namedtuple
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from statistics import quantiles
 
 ROOT = Path(__file__).resolve().parents[1]
 TREES = {path: ast.parse(path.read_text()) for path in sorted((ROOT / "neuralot").rglob("*.py"))}
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 OF_OTHERS = ("_fused", "_foreach", "_forward", "_init_callback")  # of torch and scikit-learn
-
 OWN = {"self", "cls", "super()"}  # the object, its class or its parent
-
-LIMITS = {  # measure: what the test allows, and the goal
-    "modules in import cycles": (0, 0),
-    "private members read across modules": (0, 0),
-    "methods that the loop asks of a problem": (5, 5),
-    "attributes that the loop asks of a problem": (4, 4),
-    "parameters of the widest constructor": (24, 24),
-    "first docstring lines over ten words": (0, 0),
-    "function lines, 90th percentile": (16, 16),
-    "function lines, longest": (50, 50),
-    "lines of the longest module": (350, 350),
-    "words of the README": (600, 600),
-}
+Found = namedtuple("Found", "name value path line")  # a part of the code that a measure counts
 
 
 def walk(*kinds: type) -> Iterator[tuple[Path, ast.AST]]:
@@ -31,40 +19,46 @@ def walk(*kinds: type) -> Iterator[tuple[Path, ast.AST]]:
     return ((path, node) for path, tree in TREES.items() for node in ast.walk(tree) if isinstance(node, kinds))
 
 
-def n_in_cycles() -> int:
-    """Number of modules that import each other in a circle, also inside of functions."""
+def sized(of: Callable[[ast.AST], int], *kinds: type) -> list[Found]:
+    """Nodes of some kinds with their sizes."""
+    found = walk(*kinds)
+    return [Found(getattr(node, "name", "module"), of(node), path, getattr(node, "lineno", 1)) for path, node in found]
+
+
+def cyclic_modules() -> list[Found]:
+    """Modules that import each other in a circle, also inside of functions."""
     names = {path: ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__") for path in TREES}
-    graph: dict[str, set[str]] = {name: set() for name in names.values()}
+    graph: dict[str, dict[str, Found]] = {name: {} for name in names.values()}
     for path, node in walk(ast.Import, ast.ImportFrom):
         module = getattr(node, "module", None)
-        found = {f"{module}.{alias.name}" if module else alias.name for alias in node.names} | {module}
-        graph[names[path]] |= (found & graph.keys()) - {"neuralot", names[path]}
-    while free := {name for name, used in graph.items() if not used & graph.keys()}:
+        used = {f"{module}.{alias.name}" if module else alias.name for alias in node.names} | {module}
+        for name in (used & graph.keys()) - {"neuralot", names[path]}:
+            graph[names[path]][name] = Found(f"{names[path]} imports {name}", 1, path, node.lineno)
+    while free := {n for n in graph if not graph[n].keys() & graph.keys() or not any(n in u for u in graph.values())}:
         graph = {name: used for name, used in graph.items() if name not in free}
-    return len(graph)
+    return [next(used[name] for name in used if name in graph) for used in graph.values()]
 
 
-def n_private_reads() -> int:
-    """Number of private members that a module reads of another's objects; a class may read its parents'."""
-    found = set()
+def private_reads() -> list[Found]:
+    """Private members that a module reads of another's objects; a class may read its parents'."""
+    parents = {ast.unparse(base) for _, node in walk(ast.ClassDef) for base in node.bases} | OWN
+    found = {}
     for path, tree in TREES.items():
         read = [node for node in ast.walk(tree) if isinstance(node, ast.Attribute) and node.attr.startswith("_")]
-        parents = {ast.unparse(base) for _, node in walk(ast.ClassDef) for base in node.bases} | OWN
         own = {node.attr for node in read if ast.unparse(node.value) in parents}
         own |= {node.name for node in ast.walk(tree) if isinstance(node, FUNCTIONS)}
-        found |= {(path, node.attr) for node in read if ast.unparse(node.value) not in OWN and node.attr not in own}
-    return sum(not attr.endswith("__") and not attr.startswith(OF_OTHERS) for _, attr in found)
+        others = [node for node in read if ast.unparse(node.value) not in OWN and node.attr not in own]
+        found |= {(path, node.attr): Found(ast.unparse(node), 1, path, node.lineno) for node in others}
+    return [each for (_, attr), each in found.items() if not attr.endswith("__") and not attr.startswith(OF_OTHERS)]
 
 
-def asked_of_a_problem() -> tuple[int, int]:
-    """Number of methods and of attributes of `Problem` that the rest of `solve` uses."""
-    home = ROOT / "neuralot" / "solve" / "problem.py"
-    [problem] = [node for node in ast.walk(TREES[home]) if getattr(node, "name", "") == "Problem"]
-    methods = {node.name for node in problem.body if isinstance(node, FUNCTIONS)}
-    attributes = {node.target.id for node in problem.body if isinstance(node, ast.AnnAssign)}
-    users = [node for path, node in walk(ast.Attribute) if path.parent == home.parent and path != home]
-    asked = {node.attr for node in users if "problem" in ast.unparse(node.value)}
-    return len(asked & methods), len(asked & attributes)
+def asked_of_a_problem(*kinds: type) -> list[Found]:
+    """Methods or attributes of `Problem` that the rest of `solve` uses, and where."""
+    [(home, problem)] = [(path, node) for path, node in walk(ast.ClassDef) if node.name == "Problem"]
+    names = {getattr(node, "name", "") or node.target.id for node in problem.body if isinstance(node, kinds)}
+    users = [(path, node) for path, node in walk(ast.Attribute) if path.parent == home.parent and path != home]
+    asked = {node.attr: (path, node.lineno) for path, node in users if "problem" in ast.unparse(node.value)}
+    return [Found(name, 1, *asked[name]) for name in names & asked.keys()]
 
 
 def n_parameters(cls: ast.ClassDef) -> int:
@@ -78,23 +72,29 @@ def n_parameters(cls: ast.ClassDef) -> int:
 
 def n_lines(function: ast.AST) -> int:
     """Number of lines of a function without its docstring."""
-    first = function.body[0]
-    of_docstring = first.end_lineno - first.lineno + 1 if ast.get_docstring(function) else 0
-    return function.end_lineno - function.lineno + 1 - of_docstring
+    first = function.body[0] if ast.get_docstring(function) else None
+    return function.end_lineno - function.lineno + 1 - (first.end_lineno - first.lineno + 1 if first else 0)
 
 
-def measures() -> dict[str, int]:
-    """Each measure by its name."""
-    lines = [n_lines(node) for _, node in walk(*FUNCTIONS)]
-    docstrings = [ast.get_docstring(node) or "" for _, node in walk(ast.Module, ast.ClassDef, *FUNCTIONS)]
-    n_long = sum(len(text.partition("\n")[0].split()) > 10 for text in docstrings)
-    parameters = max(n_parameters(node) for _, node in walk(ast.ClassDef))
-    of_functions = round(statistics.quantiles(lines, n=10)[-1]), max(lines)
-    of_files = max(len(path.read_text().splitlines()) for path in TREES), len((ROOT / "README.md").read_text().split())
-    found = n_in_cycles(), n_private_reads(), *asked_of_a_problem(), parameters, n_long, *of_functions, *of_files
-    return dict(zip(LIMITS, found, strict=True))
+def has_long_summary(node: ast.AST) -> bool:
+    """Whether the first line of a docstring has over ten words."""
+    return len((ast.get_docstring(node) or "").partition("\n")[0].split()) > 10
 
+
+README, LINES = ROOT / "README.md", sized(n_lines, *FUNCTIONS)
+MEASURES = {  # measure: what it counts, the total, what the test allows, and the goal
+    "modules in import cycles": (cyclic_modules(), sum, 0, 0),
+    "private members read across modules": (private_reads(), sum, 0, 0),
+    "methods that the loop asks of a problem": (asked_of_a_problem(*FUNCTIONS), sum, 5, 5),
+    "attributes that the loop asks of a problem": (asked_of_a_problem(ast.AnnAssign), sum, 4, 4),
+    "parameters of the widest constructor": (sized(n_parameters, ast.ClassDef), max, 24, 24),
+    "first docstring lines over ten words": (sized(has_long_summary, ast.Module, ast.ClassDef, *FUNCTIONS), sum, 0, 0),
+    "function lines, 90th percentile": (LINES, lambda values: round(quantiles(values, n=10)[-1]), 16, 16),
+    "function lines, longest": (LINES, max, 50, 50),
+    "lines of the longest module": (sized(lambda module: module.body[-1].end_lineno, ast.Module), max, 350, 350),
+    "words of the README": ([Found("words", len(README.read_text().split()), README, 1)], max, 600, 600),
+}
 
 if __name__ == "__main__":
-    for name, value in measures().items():
-        print(f"{name:45} {value:5}, at most {LIMITS[name][0]}, goal {LIMITS[name][1]}")
+    for name, (found, total, at_most, goal) in MEASURES.items():
+        print(f"{name:45} {total(each.value for each in found):5}, at most {at_most}, goal {goal}")
