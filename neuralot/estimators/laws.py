@@ -129,6 +129,18 @@ class Standardised:
         return Standardised(self.rows, weights), Standardised(self.rows, held_out_weights)
 
 
+def range_of(law: Law, earlier: np.ndarray | None = None) -> np.ndarray:
+    """Return the smallest and largest value of each column.
+
+    Rows of weight 0 do not count. `earlier` is the range of earlier rows, shape (2, n_features), as is the result.
+    """
+    rows = law.rows if (law.weights > 0).all() else law.rows[law.weights > 0]
+    low, high = rows.min(axis=0), rows.max(axis=0)
+    if earlier is not None:
+        low, high = np.minimum(low, earlier[0]), np.maximum(high, earlier[1])
+    return np.stack([low, high])
+
+
 def evenly_spaced(n_rows: int, max_rows: int) -> np.ndarray:
     """Return at most `max_rows` evenly spaced row indices."""
     return np.linspace(0, n_rows - 1, min(n_rows, max_rows)).astype(int)

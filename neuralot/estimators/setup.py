@@ -17,9 +17,9 @@ from torch import Generator, Tensor
 from neuralot.costs import Cost, as_cost
 from neuralot.defaults import default_steps
 from neuralot.estimators.checks import as_random_state, check_cost, check_device
-from neuralot.estimators.laws import SUBSAMPLE_ROWS, Laws, Standardised, evenly_spaced
+from neuralot.estimators.laws import SUBSAMPLE_ROWS, Laws, Standardised, evenly_spaced, range_of
 from neuralot.estimators.state import FitParams, Fitted, Setup, has_custom_networks
-from neuralot.estimators.units import Units, clipped, outlier_bounds
+from neuralot.estimators.units import Units, clipped
 from neuralot.estimators.warn import warn_of_other_units, warn_of_thin_source
 from neuralot.networks import ACTIVATIONS
 from neuralot.parameters import (
@@ -39,6 +39,7 @@ from neuralot.parameters import (
     parameter,
     parameters_of,
 )
+from neuralot.sampling import outlier_bounds
 from neuralot.solve.loop import Callback
 
 T = TypeVar("T")
@@ -206,10 +207,10 @@ class Preparation(Fitted, BaseEstimator, ABC):
         units_of = partial(Units.of, v=source.weights, w=target.weights, cost=self._cost, reduce=reduce)
         units = units_of(source.rows, target.rows)
         source_bounds, target_bounds = (outlier_bounds(law.rows, law.order, units.scale) for law in laws)
-        if not self._clips or (source_bounds is None and target_bounds is None):
-            return units
-        units = units_of(clipped(source.rows, source_bounds), clipped(target.rows, target_bounds))
-        return replace(units, source_bounds=source_bounds, target_bounds=target_bounds)
+        if self._clips and not (source_bounds is None and target_bounds is None):
+            units = units_of(clipped(source.rows, source_bounds), clipped(target.rows, target_bounds))
+            units = replace(units, source_bounds=source_bounds, target_bounds=target_bounds)
+        return replace(units, source_range=range_of(source))
 
     def _units_of_last_fit(self, laws: Laws) -> Units:
         units, n_features = self.units_, laws[0].rows.shape[1]
@@ -226,7 +227,7 @@ class Preparation(Fitted, BaseEstimator, ABC):
                 "are unchanged in all other directions; pass warm_start=False and call fit"
             )
         warn_of_other_units(units.from_source(source), units.from_target(target))
-        return units
+        return replace(units, source_range=range_of(laws[0], units.source_range))
 
 
 def attributes_of(cls: type[Preparation]) -> frozenset[str]:

@@ -25,11 +25,6 @@ ROUNDING = 4.0
 MAX_FEATURES = 2048
 # sums are computed in blocks, because a float64 copy of a large sample needs much memory and does not fit in the cache
 NUMBERS_PER_BLOCK = 2**16
-# a sample has outliers if some rows are farther than OUTLIER_RANGES interquartile ranges from the medians, fewer than
-# the share MAX_CLIPPED are farther than CLIP_RANGES, and its scale is above SCALE_RANGES times these ranges; rows are
-# then clipped to CLIP_RANGES
-OUTLIER_RANGES, SCALE_RANGES, CLIP_RANGES = 100, 10.0, 10
-MAX_CLIPPED, QUANTILE_ROWS = 0.05, 2000
 
 MapFunction = Callable[[Problem, Tensor], Tensor]
 RowTransform = Callable[[np.ndarray], np.ndarray]
@@ -58,7 +53,9 @@ class Units:
     basis : ndarray of shape (n_features, n_directions) or None
         B, with orthonormal columns; None for the identity.
     source_bounds, target_bounds : ndarray of shape (2, n_features) or None
-        Bounds to which rows are clipped if the sample has outliers; see `outlier_bounds`.
+        Bounds to which rows are clipped if the sample has outliers; see `neuralot.sampling.outlier_bounds`.
+    source_range : ndarray of shape (2, n_features) or None
+        Smallest and largest value of each column in the source rows of the fit; None in files of older versions.
     """
 
     source_centre: np.ndarray
@@ -68,6 +65,7 @@ class Units:
     basis: np.ndarray | None = None
     source_bounds: np.ndarray | None = None
     target_bounds: np.ndarray | None = None
+    source_range: np.ndarray | None = None
 
     @classmethod
     def of(
@@ -166,40 +164,6 @@ class Units:
             return 0
         centred = rows - centre
         return (centred - (centred @ self.basis) @ self.basis.T).astype(rows.dtype, copy=False)
-
-
-def outlier_bounds(rows: np.ndarray, indices: np.ndarray, scale: float) -> np.ndarray | None:
-    """Return bounds for the columns of a sample with outliers.
-
-    A sample has outliers if a few rows are far from all others and dominate its scale. The result is None for other
-    samples.
-
-    Parameters
-    ----------
-    rows : ndarray of shape (n, n_features)
-        A sample.
-    indices : ndarray of shape (k,)
-        Indices of the rows to use.
-    scale : float
-        Approximately the root of the mean variance per column.
-
-    Returns
-    -------
-    ndarray of shape (2, n_features)
-        `CLIP_RANGES` interquartile ranges below and above the medians, if some rows are more than `OUTLIER_RANGES`
-        ranges away.
-    """
-    subsample = rows[indices[np.linspace(0, len(indices) - 1, min(len(indices), QUANTILE_ROWS)).astype(int)]]
-    lower, median, upper = np.percentile(subsample, [25, 50, 75], axis=0)
-    ranges = upper - lower
-    varies = ranges > 0
-    if not varies.any() or scale <= SCALE_RANGES * float(np.sqrt(np.mean(ranges**2))):
-        return None
-    distances = (np.abs(rows[:, varies] - median[varies]) / ranges[varies])[indices].max(axis=1)
-    if not ((distances > OUTLIER_RANGES).any() and np.mean(distances > CLIP_RANGES) < MAX_CLIPPED):
-        return None
-    margin = np.where(varies, CLIP_RANGES * ranges, np.inf)
-    return np.stack([median - margin, median + margin])
 
 
 def clipped(rows: np.ndarray, bounds: np.ndarray | None) -> np.ndarray:

@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 
 from neuralot.estimators.laws import Laws
-from neuralot.estimators.units import CLIP_RANGES, OUTLIER_RANGES, Units, outlier_bounds
+from neuralot.estimators.units import Units
 from neuralot.exceptions import OutlierWarning, ScaleWarning, SmoothingWarning, SpuriousSolutionWarning
 from neuralot.methods.smoothing import intrinsic_dimension, is_thin
-from neuralot.sampling import small_columns
+from neuralot.sampling import CLIP_RANGES, OUTLIER_RANGES, outlier_bounds, small_columns
 
 LOG10_RATIO = 1.5
 MIN_ROWS = 20
