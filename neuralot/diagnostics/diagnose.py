@@ -11,6 +11,9 @@ from numpy.typing import ArrayLike
 from sklearn.cluster import KMeans
 
 from neuralot.costs import Cost, SquaredEuclidean, as_cost
+from neuralot.diagnostics.dual import evaluate_dual
+from neuralot.diagnostics.figure import landscape
+from neuralot.diagnostics.findings import findings_of_data, findings_of_fit, findings_of_range, findings_of_source
 from neuralot.diagnostics.report import Baseline, Marginal, Optimality, TransportReport
 from neuralot.diagnostics.statistics import (
     Sample,
@@ -23,17 +26,15 @@ from neuralot.diagnostics.statistics import (
     spread,
     violated_pairs,
 )
-from neuralot.diagnostics.verdict import GAP_TOLERANCE, TOLERANCE, decide
+from neuralot.diagnostics.verdict import decide
 from neuralot.divergences import Samples, as_masses, as_points, check_features, sinkhorn_divergence
-from neuralot.methods.smoothing import intrinsic_dimension, is_thin
+from neuralot.methods.smoothing import is_thin
 from neuralot.parameters import integer
-from neuralot.sampling import small_columns
 from neuralot.solve.status import Status
 
 N_CELLS = 10
 ROWS_FOR_SINKHORN = 1000
 ROUNDING = 1e-10
-SPLIT = 0.05  # conditional variance from which on mass splits
 
 
 def diagnose(
@@ -101,7 +102,7 @@ def diagnose(
     transport = getattr(transport, "transport_", transport)
     rng = np.random.default_rng(random_state)
     source, chosen = _sample(X, sample_weight, "X", "sample_weight", max_rows, rng)
-    target, _ = _sample(X_target, sample_weight_target, "X_target", "sample_weight_target", max_rows, rng)
+    target, chosen_target = _sample(X_target, sample_weight_target, "X_target", "sample_weight_target", max_rows, rng)
     check_features(X=source.rows, X_target=target.rows)
     # a dataframe keeps its column names, which the fit may have seen
     draws = _draws(transport, X.iloc[chosen] if hasattr(X, "iloc") else source.rows, n_draws, random_state)
@@ -117,13 +118,20 @@ def diagnose(
     # for a strictly convex cost, a source with a density has an optimal map, whose draws do not vary
     blur = split if cost.has_map_from_gradient and not thin else 0.0
     verdict, reasons = decide(marginal, optimality, blur, n_rows, early, thin)
-    findings = [*_findings_of_data(X, source, target), *_findings_of_source(source, thin)]
-    findings += _findings_of_fit(marginal, optimality, baselines, split, early, thin)
+    names = [str(name) for name in getattr(X, "columns", range(source.rows.shape[1]))]
+    findings = [
+        *findings_of_data(names, (source, chosen), (target, chosen_target)),
+        *findings_of_range(names, source, chosen, getattr(transport, "units_", None)),
+        *findings_of_source(source, thin),
+        *findings_of_fit(marginal, optimality, baselines, split, early, thin),
+    ]
+    dual = evaluate_dual(transport, source, draws[0], target, cost, unit)
     return TransportReport(
         verdict,
         tuple(reasons),
         marginal,
         optimality,
+        dual,
         split,
         baselines,
         tuple(findings),
@@ -131,6 +139,7 @@ def diagnose(
         len(target.rows),
         {"source": source.rows, "images": draws[0], "target": target.rows},
         tuple(getattr(transport, "history_", ())),
+        landscape(transport, source.rows, target.rows),
     )
 
 
@@ -258,49 +267,3 @@ def _baseline(source: Sample, images: np.ndarray, target: Sample, cost: Cost, un
 def _ended_early(transport: Any) -> bool:
     """Whether the fit says itself that it ended too early."""
     return getattr(transport, "status_", Status.MAX_ITER) in (Status.SHORT, Status.INTERRUPTED, Status.DIVERGED)
-
-
-def _findings_of_data(X: Any, source: Sample, target: Sample) -> list[str]:
-    """Columns that the transport ignores."""
-    small = small_columns(source.rows, target.rows)
-    if not small.any():
-        return []
-    names = getattr(X, "columns", range(len(small)))
-    ignored = ", ".join(str(name) for name, is_small in zip(names, small, strict=True) if is_small)
-    return [
-        f"Columns {ignored} vary less than a hundredth of another column and have next to no part in the cost. If they "
-        f"matter, scale both samples alike first, for example with StandardScaler."
-    ]
-
-
-def _findings_of_source(source: Sample, is_thin: bool) -> list[str]:
-    if not is_thin:
-        return []
-    dimension = intrinsic_dimension(torch.from_numpy(source.rows))
-    return [
-        f"The source lies on a thin set, of dimension about {dimension:.1f} in {source.rows.shape[1]} features. SNOT "
-        f"and OT-Net can be wrong there; use OTPTransport."
-    ]
-
-
-def _findings_of_fit(
-    marginal: Marginal,
-    optimality: Optimality,
-    baselines: dict[str, Baseline],
-    split: float,
-    early: bool,
-    is_thin: bool,
-) -> list[str]:
-    found = []
-    if split > GAP_TOLERANCE and (not is_thin or optimality.relative_gap > GAP_TOLERANCE):
-        found.append("Noise blurs the plan: for a source with a density use SNOTTransport, or lower eps_min.")
-    affine = baselines["affine map"].excess
-    if affine.value <= max(marginal.excess.value, TOLERANCE):
-        found.append("The affine map between the moments is at least as close to the target.")
-    if split > SPLIT and is_thin:
-        found.append(
-            "The plan splits mass: transform returns barycentres, call sample for images with the target's law."
-        )
-    if early:
-        found.append("The fit ended early: give it more steps or time.")
-    return found

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy.spatial.distance import cdist
 
 from neuralot.costs import Cost, SquaredEuclidean
 from neuralot.diagnostics.statistics import Sample, exact_cost
 from neuralot.divergences import cost_matrix
 
-N_DESCENT = 30
+N_DESCENT = 15
 N_CURVATURE = 200
 MAX_FEATURES = 64
 STEP = 1e-3  # of finite differences, as a share of the standard deviation per column
@@ -37,6 +38,8 @@ class Dual:
         if the theory gives none.
     condition : str
         The condition of the bound, or why there is none.
+    spread : float
+        Root of the target's total variance, with which the bound can be compared.
     """
 
     value: float
@@ -44,14 +47,25 @@ class Dual:
     relative_gap: float
     error_bound: float
     condition: str
+    spread: float
 
     def lines(self) -> list[tuple[str, str]]:
         """Return pairs of a label and a text."""
-        bound = "no bound of the map's error" if np.isnan(self.error_bound) else f"error at most {self.error_bound:.3g}"
-        return [
-            ("dual", f"{self.value:.4g}, at most the exact cost; the difference is {100 * self.relative_gap:.2g} %"),
-            ("", f"{bound}: {self.condition}"),
-        ]
+        if np.isnan(self.error_bound):
+            bound = f"no bound of the map's error: {self.condition}"
+        elif self.error_bound > self.spread:
+            bound = "the bound of the map's error is larger than the target's spread, and says nothing"
+        else:
+            share = 100 * self.error_bound / self.spread
+            bound = f"root mean square error at most {self.error_bound:.3g} ({share:.0f} % of the target's spread), "
+            bound += self.condition
+        gap = f"the exact cost is larger by {100 * self.relative_gap:.2g} % {self.unit}"
+        return [("dual value", f"{self.value:.4g}; {gap}"), ("", bound)]
+
+    @property
+    def unit(self) -> str:
+        """What `relative_gap` is a share of."""
+        return "of the target's variance" if np.isfinite(self.spread) else "of it"
 
 
 def evaluate_dual(
@@ -69,14 +83,14 @@ def evaluate_dual(
     x, y, T = source.rows - shift, target.rows, images
     linear = lambda rows: 2 * (rows - target.mean) @ shift  # noqa: E731
     V = transport.potential(y) + linear(y)  # (m,)
-    values = cost_matrix(cost, x, y) - V  # (n, m)
+    values = (cdist(x, y, "sqeuclidean") if squared else cost_matrix(cost, x, y)) - V  # (n, m)
     exact = exact_cost(Sample(x, source.masses), target, cost)
     dual = float(source.masses @ values.min(axis=1) + target.masses @ V)
     gap = exact - dual
     between = float(shift @ shift)
     relative = gap / (unit if squared else max(abs(exact), np.finfo(float).tiny))
     if not squared:
-        return Dual(dual, gap, relative, np.nan, "it is known for the squared Euclidean cost only")
+        return Dual(dual, gap, relative, np.nan, "it is known for the squared Euclidean cost only", np.nan)
 
     def evaluate(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         value, gradient = transport.potential(rows, return_gradient=True)
@@ -84,7 +98,7 @@ def evaluate_dual(
 
     bound, condition = _error_bound(evaluate, source, x, T, target, V, exact, values.argmin(axis=1))
     # the cost between the means, which the centring has removed, and the rest of the linear term
-    return Dual(dual + between, gap, relative, bound, condition)
+    return Dual(dual + between, gap, relative, bound, condition, np.sqrt(target.variance))
 
 
 def _error_bound(
@@ -137,7 +151,10 @@ def _curvature(potential: Gradient, target: Sample) -> tuple[float, float]:
 
 
 def _minimum(potential: Gradient, x: np.ndarray, y: np.ndarray, curvature: float) -> np.ndarray:
-    """Return the minima over y of |x - y|^2 - V(y), by gradient descent from `y`."""
+    """Return the minima over y of |x - y|^2 - V(y).
+
+    They are found by gradient descent from `y`.
+    """
     lowest = np.full(len(x), np.inf)
     for _ in range(N_DESCENT):
         value, gradient = potential(y)

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from neuralot.diagnostics.dual import Dual
+from neuralot.diagnostics.figure import Landscape, plot_diagnosis
 from neuralot.diagnostics.statistics import Estimate
-
-N_SEGMENTS = 100
 
 
 class Verdict(Enum):
@@ -177,6 +177,8 @@ class TransportReport:
         What decided the verdict, with numbers.
     marginal : Marginal
     optimality : Optimality
+    dual : Dual or None
+        The value of the learned potential; None if the transport has no `potential`.
     conditional_spread : float
         Mean variance of the draws of one row, as a share of the target's variance. Where it is not small, mass splits,
         and `transform` returns barycentres and not a map.
@@ -190,6 +192,8 @@ class TransportReport:
         The rows: ``source``, ``images`` and ``target``.
     history : tuple of dict
         The records of the fit, where the transport has some.
+    landscape : Landscape or None
+        The potential in the plane of the figure.
 
     Examples
     --------
@@ -205,6 +209,7 @@ class TransportReport:
     reasons: tuple[str, ...]
     marginal: Marginal
     optimality: Optimality
+    dual: Dual | None
     conditional_spread: float
     baselines: dict[str, Baseline]
     findings: tuple[str, ...]
@@ -212,13 +217,15 @@ class TransportReport:
     n_target: int
     samples: dict[str, np.ndarray] = field(repr=False)
     history: tuple[dict[str, float], ...] = field(repr=False)
+    landscape: Landscape | None = field(repr=False)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as plain data, for JSON.
 
-        The samples and the history are left out.
+        The samples, the history and the landscape are left out.
         """
-        kept = {name: value for name, value in vars(self).items() if name not in ("samples", "history", "verdict")}
+        left_out = ("samples", "history", "landscape", "verdict")
+        kept = {name: value for name, value in vars(self).items() if name not in left_out}
         content = {name: _plain(value) for name, value in kept.items()}
         return {"verdict": self.verdict.name, "message": self.verdict.message, **content}
 
@@ -230,46 +237,39 @@ class TransportReport:
             ("rows", f"{self.n_source} of the source, {self.n_target} of the target"),
             *self.marginal.lines(),
             *self.optimality.lines(),
+            *([] if self.dual is None else self.dual.lines()),
             ("draws of one row", f"variance {_share(self.conditional_spread)} of the target's"),
             *((name, f"cost {base.cost:.4g}; {base.excess_text}") for name, base in self.baselines.items()),
+            *self._lines_of_fit(),
             *(("note", finding) for finding in self.findings),
         ]
 
-    def plot(self) -> Any:
-        """Plot images, target and the discrepancy along the fit.
+    def _lines_of_fit(self) -> list[tuple[str, str]]:
+        """Return the change of the discrepancy at the end."""
+        values = [record["discrepancy"] for record in self.history if "discrepancy" in record]
+        n = len(values) // 5
+        if not n:
+            return []
+        before, after = np.mean(values[-2 * n : -n]), np.mean(values[-n:])
+        return [("fit", f"discrepancy {after:.2g} in the last fifth of the fit, {before:.2g} in the fifth before")]
 
-        Rows are projected onto two principal components of source and target.
+    def plot(self) -> Any:
+        """Plot images and target, the potential, and the fit.
+
+        The first axes show the rows, with segments of the plan; the second the level sets of the potential, if the
+        transport has one, in the plane of the first; the third the discrepancy along the fit, if there was one. Rows
+        are projected onto two principal components of source and target.
 
         Returns
         -------
-        list of matplotlib Axes
+        ndarray of matplotlib Axes
 
         Raises
         ------
         ImportError
             If matplotlib is not installed.
         """
-        try:
-            import matplotlib.pyplot as plt
-        except ImportError as error:
-            raise ImportError("plot requires matplotlib; install it with pip install matplotlib") from error
-
-        axes = plt.subplots(1, 2, figsize=(10, 4.5), layout="constrained")[1]
-        projected = _project(self.samples)
-        for name, colour, size in (("target", "#c9c9c9", 14), ("source", "#3b6ea8", 4), ("images", "#d1495b", 4)):
-            axes[0].scatter(*projected[name].T, s=size, color=colour, linewidths=0, label=name)
-        segments = np.stack([projected["source"][:N_SEGMENTS], projected["images"][:N_SEGMENTS]])  # (2, n, 2)
-        axes[0].plot(segments[..., 0], segments[..., 1], color="black", linewidth=0.4, alpha=0.35)
-        kind = "column" if self.samples["source"].shape[1] <= 2 else "component"
-        axes[0].set(aspect="equal", xlabel=f"first {kind}", ylabel=f"second {kind}")
-        axes[0].set_title(self.verdict.name, pad=24)
-        axes[0].legend(frameon=False, ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1.0), markerscale=3)
-        axes[1].set(title="discrepancy along the fit", xlabel="step", ylabel="energy distance to the target")
-        if self.history:
-            steps = np.array([each["step"] for each in self.history])
-            values = np.array([each["discrepancy"] for each in self.history])
-            axes[1].semilogy(steps[values > 0], values[values > 0], ".-", color="#3b6ea8")
-        return list(axes)
+        return plot_diagnosis(self.verdict.name, self.samples, self.landscape, self.history)
 
     def __str__(self) -> str:
         lines = self.lines()
@@ -279,17 +279,6 @@ class TransportReport:
     def _repr_html_(self) -> str:
         cells = (f"<tr><th>{html.escape(label)}</th><td>{html.escape(text)}</td></tr>" for label, text in self.lines())
         return f"<table><caption>Transport report</caption>{''.join(cells)}</table>"
-
-
-def _project(samples: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Project samples onto two principal components of source and target."""
-    d = samples["source"].shape[1]
-    if d == 1:
-        return {name: np.column_stack([rows[:, 0], np.zeros(len(rows))]) for name, rows in samples.items()}
-    mean = np.concatenate([samples["source"], samples["target"]]).mean(axis=0)
-    centred = np.concatenate([samples["source"], samples["target"]]) - mean
-    directions = np.eye(2) if d == 2 else np.linalg.svd(centred, full_matrices=False)[2][:2].T  # (d, 2)
-    return {name: (rows - (0 if d == 2 else mean)) @ directions for name, rows in samples.items()}
 
 
 def _excess_text(excess: Estimate) -> str:

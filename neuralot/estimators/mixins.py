@@ -30,7 +30,7 @@ class Documented:
 
 
 class Reporting(Fitted, Samples):
-    """Mixin for the potential, and for a report on held-out rows."""
+    """Mixin for the potential and for a report."""
 
     def potential(self, X_target: Any, return_gradient: bool = False) -> Any:
         r"""Evaluate the learned Kantorovich potential V of the target.

@@ -84,6 +84,32 @@ class SemiDiscreteTransport(CellsFitted, BaseTransport, ABC):
         heights = self.problem_.heights.double().cpu().numpy() * self.units_.scale**2
         return heights - self.target_points_ @ self.units_.source_centre
 
+    def potential(self, X_target: Any, return_gradient: bool = False) -> Any:
+        """Evaluate the learned Kantorovich potential V of the target.
+
+        At target rows of the fit, V is ``2 h + |y|^2`` with their heights h; at other rows, the network predicts it.
+
+        Parameters
+        ----------
+        X_target : array-like or Tensor of shape (m, n_features)
+            Target rows.
+        return_gradient : bool
+            Must be False.
+
+        Returns
+        -------
+        ndarray of shape (m,)
+            In squared units of the data.
+
+        Raises
+        ------
+        NotImplementedError
+            With `return_gradient`.
+        """
+        if return_gradient:
+            raise NotImplementedError("return_gradient must be False for a semi-discrete transport")
+        return super().potential(X_target)
+
     def assign(self, X: Any) -> np.ndarray:
         """Return the index of the target point of each row.
 

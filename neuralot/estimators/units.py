@@ -120,7 +120,7 @@ class Units:
         return shift if self.basis is None else self.basis @ (self.basis.T @ shift)
 
     def cost_unit(self, cost: Cost) -> float:
-        """Return the cost in the data's units of a standardised cost of 1."""
+        """Return the factor from standardised costs to costs."""
         if not cost.homogeneous:
             return self.cost_level
         origin = torch.zeros(1, len(self.source_centre), dtype=torch.double)

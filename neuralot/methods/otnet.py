@@ -177,6 +177,7 @@ class OTNet(Problem):
         indices = Planes(self.points, heights).highest(x)  # (n,)
         return self.points[indices] + 0 * heights[indices, None]  # (n, d); not finite if the heights are not
 
+    @torch.no_grad()
     def potential(self, y: Tensor) -> Tensor:
         heights = self._by(y)  # (n,)
         old_indices = indices_of(self.points, y)
