@@ -387,7 +387,7 @@ UNUSUAL = {
 FORMS = [{}, {"map_form": "network"}, {"cost": Lp(1.5)}, {"output": "smooth"}]
 
 
-@pytest.mark.filterwarnings("ignore:The source has outliers")
+@pytest.mark.filterwarnings("ignore:The source has outliers", "ignore:Columns 0 vary less than a hundredth")
 @pytest.mark.parametrize("options", FORMS, ids=["default", "network", "Lp", "smooth"])
 @pytest.mark.parametrize("case", UNUSUAL)
 def test_unusual_rows_give_finite_images(tiny, transport_class, case, options):

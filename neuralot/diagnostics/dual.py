@@ -151,7 +151,7 @@ def _curvature(potential: Gradient, target: Sample) -> tuple[float, float]:
 
 
 def _minimum(potential: Gradient, x: np.ndarray, y: np.ndarray, curvature: float) -> np.ndarray:
-    """Return the minima over y of |x - y|^2 - V(y).
+    """Return the minima of |x - y|^2 - V(y).
 
     They are found by gradient descent from `y`.
     """

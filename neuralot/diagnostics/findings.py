@@ -82,7 +82,7 @@ def findings_of_fit(
     early: bool,
     is_thin: bool,
 ) -> list[str]:
-    """Return findings about the plan and the budget of the fit."""
+    """Return findings about the plan and the fit's budget."""
     found = []
     if split > GAP_TOLERANCE and (not is_thin or optimality.relative_gap > GAP_TOLERANCE):
         found.append("Noise blurs the plan: for a source with a density use SNOTTransport, or lower eps_min.")

@@ -30,7 +30,7 @@ from neuralot.solve.status import Status
 
 Self = TypeVar("Self", bound="BaseTransport")
 
-ROWS_FOR_COST = 10_000
+ROWS_FOR_COST, ROWS_OF_TARGET = 10_000, 1_000
 METADATA = dict.fromkeys(["X_target", "sample_domain", "sample_weight", "sample_weight_target"], True)
 
 
@@ -300,6 +300,7 @@ class BaseTransport(Documented, Reporting, CallbackSupportMixin, OneToOneFeature
         for name, value in outcome.attributes.items():
             setattr(self, name, value)
         self._certify()
+        self.target_sample_ = laws[1].reduced(ROWS_OF_TARGET).rows.copy()
         self.transport_cost_ = self._transport_cost(laws[0].subsample(ROWS_FOR_COST))
 
     def _certify(self) -> None:

@@ -35,7 +35,8 @@ from neuralot.solve.status import Status
 
 FORMAT, READABLE = "2", ("1", "2")
 PACKAGES = {"neuralot": "neuralot", "numpy": "numpy", "scikit-learn": "sklearn", "torch": "torch"}
-# attributes of every fitted transport; column names are optional
+# attributes of every fitted transport, and those that it may have
+OPTIONAL = {"feature_names_in_", "target_sample_"}
 REQUIRED = {
     "_fitted_params",
     "history_",
@@ -104,7 +105,7 @@ def write(path: str | os.PathLike[str], transport: Any) -> None:
 
     If the process crashes, an existing file is unchanged.
     """
-    names = REQUIRED | attributes_of(type(transport)) | {"feature_names_in_"}
+    names = REQUIRED | attributes_of(type(transport)) | OPTIONAL
     state = {name: value for name, value in transport.__getstate__().items() if name in names}
     state["params"] = encoded(transport.get_params(deep=False))
     state["_fitted_params"] = encoded(state["_fitted_params"])

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
+from sklearn.neighbors import NearestNeighbors
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
@@ -17,6 +18,9 @@ from neuralot.estimators.state import Fitted, is_built_in
 from neuralot.estimators.units import map_rows
 from neuralot.forms.losses import gradient
 from neuralot.solve.problem import Problem
+
+N_NEIGHBORS = 10
+N_DRAWS_OF_RADII = 4
 
 
 class Documented:
@@ -89,6 +93,52 @@ class Reporting(Fitted, Samples):
         built_in = is_built_in(self._fitted_params)
         map_rows(self.problem_, rows, values_and_gradients, units.from_target, restore, out, exact=built_in)
         return (out[:, 0], out[:, 1:]) if return_gradient else out[:, 0]
+
+    def uncertainty(self, X: Any, n_draws: int = 16) -> np.ndarray:
+        r"""Estimate the uncertainty of each row's image.
+
+        .. math:: u(x)^2 = \mathrm{Var}[T | x] + E[r(T)^2 | x]
+
+        The first term is the conditional variance of the draws, 0 for a deterministic map. In the second, r(y) is the
+        mean distance of y to its ten nearest of at most 1000 target rows of the fit: where the target is sparse, few
+        rows determine the map. The estimate ranks the rows by their expected error; it is not a bound.
+
+        Parameters
+        ----------
+        X : array-like or Tensor of shape (k, n_features)
+            Source rows.
+        n_draws : int, default=16
+            Number of draws per row.
+
+        Returns
+        -------
+        ndarray of shape (k,)
+            In the units of the data.
+
+        Raises
+        ------
+        ValueError
+            As in `sample`.
+        AttributeError
+            If the transport was loaded from a file that older versions have saved: fit again.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from neuralot import SNOTTransport
+        >>> X, Y = np.random.default_rng(0).normal(size=(2, 500, 2))
+        >>> transport = SNOTTransport(max_iter=50, random_state=0).fit(X, Y)
+        >>> near, far = transport.uncertainty([[0.0, 0.0], [3.0, 3.0]])
+        >>> bool(near < far)
+        True
+        """
+        check_is_fitted(self)
+        draws = np.asarray(self.sample(X, n_draws, random_state=0))  # (n_draws, k, n_features)
+        variance = draws.var(axis=0, ddof=min(1, n_draws - 1)).sum(axis=1)
+        n_neighbors = min(N_NEIGHBORS, len(self.target_sample_))
+        neighbors = NearestNeighbors(n_neighbors=n_neighbors).fit(self.target_sample_)
+        radii = np.stack([neighbors.kneighbors(images)[0].mean(axis=1) for images in draws[:N_DRAWS_OF_RADII]])
+        return np.sqrt(variance + (radii**2).mean(axis=0))
 
     def report(
         self,

@@ -125,6 +125,8 @@ class OTNetTransport(SemiDiscreteTransport):
         How the fit ended, with a ``message``.
     transport_cost_ : float
         Mean squared distance between source rows and their images, in the data's units.
+    target_sample_ : ndarray of shape (k, n_features)
+        At most 1000 target rows, for `uncertainty`.
     n_features_in_ : int
         Number of features.
     feature_names_in_ : ndarray of shape (n_features,)

@@ -136,6 +136,8 @@ class OTPTransport(GameTransport):
         Mean cost between source rows and their images, in the data's units.
     eps_min_ : float
         Last noise level of the fit.
+    target_sample_ : ndarray of shape (k, n_features)
+        At most 1000 target rows, for `uncertainty`.
     n_features_in_ : int
         Number of features.
     feature_names_in_ : ndarray of shape (n_features,)

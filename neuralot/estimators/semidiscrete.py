@@ -11,7 +11,7 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 from torch import Generator, Tensor
 
-from neuralot.estimators.base import BaseTransport
+from neuralot.estimators.base import ROWS_OF_TARGET, BaseTransport
 from neuralot.estimators.checks import check_refine_steps
 from neuralot.estimators.fitting import Watched, training_options, with_gradients
 from neuralot.estimators.laws import Law, Standardised
@@ -196,6 +196,7 @@ class SemiDiscreteTransport(CellsFitted, BaseTransport, ABC):
         other = copy.copy(self)
         other.target_indices_ = law.order[chosen.cpu().numpy()]
         other.target_points_ = law.rows[other.target_indices_]
+        other.target_sample_ = law.reduced(ROWS_OF_TARGET).rows.copy()
         problem = self.problem_.retarget(target.data[chosen], weights).requires_grad_(False)
         other.problem_, other.history_, other.n_iter_, other.status_ = problem, [], 0, Status.RETARGETED
         if refine_steps:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
+
 from neuralot.costs import as_cost
 from neuralot.estimators.laws import Standardised
 from neuralot.estimators.units import Units
@@ -69,6 +71,7 @@ class Fitted:
     problem_: Problem
     status_: Status
     history_: list[Record]
+    target_sample_: np.ndarray
     n_iter_: int
     _fitted_params: FitParams
     _solution: Solution | None
