@@ -185,13 +185,13 @@ def cells_part(options) -> list[dict[str, object]]:
     found = []
     for seed, (start, between, end) in itertools.product(options.seeds, DAYS):
         rng = np.random.default_rng(seed)
-        task, middle = cells(options.folder, start, end, rng), shuffled(options.folder, between, rng)[:MAX_ROWS]
+        task, left_out = cells(options.folder, start, end, rng), shuffled(options.folder, between, rng)
+        middle, others = left_out[:MAX_ROWS], left_out[MAX_ROWS : 2 * MAX_ROWS]
         name = f"day {start} to {end}"
         share = (between - start) / (end - start)
         mixed = np.where(rng.random((MAX_ROWS, 1)) < share, task.Y_held, task.X_held)
-        others = shuffled(options.folder, between, np.random.default_rng(seed + 1000))
         free = {"mixture of both days": mixed, "start day": task.X_held, "end day": task.Y_held}
-        free["left-out day, another half"] = others[:MAX_ROWS]
+        free["left-out day, other cells"] = others
         for transport in options.transports:
             result = fit(transport, task, options.budget, seed)
             images = result.pop("fitted").sample(task.X_held, 1, random_state=0)[0]
@@ -280,6 +280,16 @@ def table(found: list[dict[str, object]]) -> str:
     return "\n".join(lines)
 
 
+def pivot(found: list[dict[str, object]]) -> str:
+    """UVP with one row per task and one column per transport."""
+    transports = dict.fromkeys(each["transport"] for each in found)
+    lines = [heading(["plan", *transports])]
+    for task in dict.fromkeys(each["task"] for each in found):
+        values = [[r["uvp"] for r in found if (r["task"], r["transport"]) == (task, name)] for name in transports]
+        lines.append(row([task, *(median_and_range(each, ".3g") for each in values)]))
+    return "\n".join(lines)
+
+
 PARTS = {"maps": maps, "cells": cells_part, "entropic": entropic}
 
 
@@ -303,7 +313,7 @@ def main() -> None:
         parser.error("the cells need --folder")
     torch.set_num_threads(1)
     for part in parts:
-        print(f"\n{table(PARTS[part](options))}\n")
+        print(f"\n{(pivot if part == 'entropic' else table)(PARTS[part](options))}\n")
 
 
 if __name__ == "__main__":

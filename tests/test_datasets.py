@@ -351,6 +351,16 @@ def test_draws_of_entropic_plan_have_the_stated_moments(pair):
 
 
 @each_entropic
+def test_conditional_covariance_is_eps_times_the_slope_of_the_mean(pair):
+    # which holds for the exponential family exp(<x, y> / eps) v(y), whatever v is
+    d, step = pair.n_features, 1e-5
+    for x in pair.source(5, np.random.default_rng(0)):
+        ahead, behind = (pair.conditional_moments(x + sign * step * np.eye(d))[0] for sign in (1, -1))
+        _, covariances = pair.conditional_moments(x[None])
+        np.testing.assert_allclose(pair.eps * (ahead - behind) / (2 * step), covariances[0], atol=1e-6)
+
+
+@each_entropic
 def test_entropic_plan_has_the_stated_marginal(pair):
     rng = np.random.default_rng(1)
     drawn, Y = pair.exact_plan(pair.source(40_000, rng), rng), pair.target(40_000, rng)
