@@ -35,6 +35,52 @@ def test_l2_uvp_requires_positive_variance(variance):
         metrics.l2_uvp([[0.0], [1.0]], [[1.0], [1.0]])
 
 
+@pytest.mark.parametrize("as_array", [np.asarray, torch.tensor])
+def test_conditional_bures_uvp_equals_pot(rng, as_array):
+    draws, means = rng.normal(size=(50, 4, 3)), rng.normal(size=(4, 3))
+    roots = rng.normal(size=(4, 3, 3))
+    covariances = roots @ roots.transpose(0, 2, 1)
+    exact = [
+        ot.gaussian.bures_wasserstein_distance(draws[:, i].mean(axis=0), means[i], np.cov(draws[:, i].T), S) ** 2
+        for i, S in enumerate(covariances)
+    ]
+    uvp = metrics.conditional_bures_uvp(as_array(draws), as_array(means), as_array(covariances), 2.0)
+    assert uvp == pytest.approx(100 * np.mean(exact) / 2)
+
+
+def test_conditional_bures_uvp_of_a_map_counts_the_missing_spread():
+    means, covariances = np.zeros((5, 2)), np.tile(np.diag([1.0, 3.0]), (5, 1, 1))
+    assert metrics.conditional_bures_uvp(means[None], means, covariances, 8.0) == pytest.approx(50)
+
+
+def test_conditional_bures_uvp_of_exact_draws_is_the_stated_floor(rng):
+    n, d = 400, 8
+    draws, means = rng.normal(size=(n, 50, d)), np.zeros((50, d))
+    uvp = metrics.conditional_bures_uvp(draws, means, np.tile(np.eye(d), (50, 1, 1)), d)
+    assert uvp == pytest.approx(100 / n * (1 + (d + 1) / 4), rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        ({"draws": np.zeros((4, 2, 3))}, "shape"),
+        ({"draws": np.zeros((0, 3, 2))}, "shape"),
+        ({"covariances": np.eye(2)}, "shape"),
+        ({"draws": np.full((4, 3, 2), np.nan)}, "finite"),
+        ({"target_variance": 0.0}, "target_variance"),
+    ],
+)
+def test_conditional_bures_uvp_rejects_bad_arguments(bad, message):
+    good = {
+        "draws": np.zeros((4, 3, 2)),
+        "means": np.zeros((3, 2)),
+        "covariances": np.zeros((3, 2, 2)),
+        "target_variance": 1.0,
+    }
+    with pytest.raises(ValueError, match=message):
+        metrics.conditional_bures_uvp(**(good | bad))
+
+
 @pytest.mark.parametrize("scale", [1.0, 1e-200, 1e200])
 def test_cosine_similarity_equals_cosine_between_displacements(scale):
     X = np.array([[1.0, 1.0], [2.0, 0.0]])

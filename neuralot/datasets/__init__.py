@@ -6,6 +6,7 @@ between their laws, and tolerances for solvers. Tests, gallery and benchmarks us
 
 from __future__ import annotations
 
+from neuralot.datasets.entropic import make_entropic_plan
 from neuralot.datasets.pair import Tolerance, TransportPair
 from neuralot.datasets.shapes import make_eight_gaussians, make_moons
 from neuralot.datasets.singular import (
@@ -25,6 +26,7 @@ __all__ = [
     "make_circles",
     "make_convex_potential",
     "make_eight_gaussians",
+    "make_entropic_plan",
     "make_gaussians",
     "make_moons",
     "make_multi_perpendicular",

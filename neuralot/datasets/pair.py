@@ -12,6 +12,7 @@ import numpy as np
 Sampler: TypeAlias = Callable[[int, np.random.Generator], np.ndarray]
 Map: TypeAlias = Callable[[np.ndarray], np.ndarray]
 Plan: TypeAlias = Callable[[np.ndarray, np.random.Generator], np.ndarray]
+Moments: TypeAlias = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 Seed: TypeAlias = int | np.random.RandomState | np.random.Generator | None
 
 
@@ -52,8 +53,9 @@ class Tolerance:
 class TransportPair:
     r"""Source and target laws with known optimal transport.
 
-    The problem is :math:`\min_\pi E_\pi |x - y|^2` over the plans :math:`\pi` with marginals source and target. An
-    attribute is None if it is not known or not unique.
+    The problem is :math:`\min_\pi E_\pi |x - y|^2 + 2 \epsilon \, \mathrm{KL}(\pi \,|\, \mu \otimes \nu)` over the
+    plans :math:`\pi` with marginals source and target. It is entropic only for `make_entropic_plan`: all other pairs
+    have :math:`\epsilon = 0`. An attribute is None if it is not known or not unique.
 
     Parameters
     ----------
@@ -75,6 +77,11 @@ class TransportPair:
         The total variance of the target, summed over coordinates, in squared units of the data.
     tolerance : Tolerance
         Tolerances of a solver on this pair.
+    eps : float, default=0.0
+        The entropic regularisation, in squared units of the data.
+    conditional_moments : callable ``(X) -> (means, covariances)`` or None
+        Mean and covariance of y given each row x, of shapes (n, d) and (n, d, d), for
+        `neuralot.metrics.conditional_bures_uvp`.
 
     Examples
     --------
@@ -97,6 +104,8 @@ class TransportPair:
     modes: np.ndarray | None = None
     target_variance: float | None = None
     tolerance: Tolerance = field(default_factory=Tolerance)
+    eps: float = 0.0
+    conditional_moments: Moments | None = None
 
     def sample(
         self, n_source: int, n_target: int | None = None, random_state: Seed = None

@@ -136,7 +136,7 @@ def make_convex_potential(n_features: int = 2, random_state: Seed = 0) -> Transp
     def gradient(X: np.ndarray) -> np.ndarray:
         return X @ quadratic + (heights * np.tanh(X @ directions.T * sharpness + offsets)) @ directions
 
-    design = _normal_design(max(2**14, _DESIGN_SIZE // d), d)
+    design = normal_design(max(2**14, _DESIGN_SIZE // d), d)
     image = gradient(design)
     shift = image.mean(axis=0)
     scale = np.sqrt(image.var(axis=0).mean())
@@ -170,8 +170,13 @@ def smooth_tolerance(n_features: int) -> Tolerance:
 
 def _covariance(eigenvalues: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Return a symmetric matrix with these eigenvalues and random axes."""
-    axes, _ = np.linalg.qr(rng.normal(size=(len(eigenvalues), len(eigenvalues))))
+    axes = random_axes(len(eigenvalues), rng)
     return (axes * eigenvalues) @ axes.T
+
+
+def random_axes(n_features: int, rng: np.random.Generator) -> np.ndarray:
+    """Return a random orthogonal matrix."""
+    return np.linalg.qr(rng.normal(size=(n_features, n_features)))[0]
 
 
 def _root(matrix: np.ndarray) -> np.ndarray:
@@ -180,7 +185,7 @@ def _root(matrix: np.ndarray) -> np.ndarray:
     return (axes * np.sqrt(np.clip(eigenvalues, 0.0, None))) @ axes.T
 
 
-def _normal_design(n: int, n_features: int) -> np.ndarray:
+def normal_design(n: int, n_features: int) -> np.ndarray:
     """Return normal rows with mean 0 and the identity covariance.
 
     The rows are antithetic pairs, whitened.

@@ -17,10 +17,11 @@ from neuralot.metrics.laws import (
     spread_ratio,
     target_floor,
 )
-from neuralot.metrics.maps import cosine_similarity, d_cost, l2_uvp, transport_cost
+from neuralot.metrics.maps import conditional_bures_uvp, cosine_similarity, d_cost, l2_uvp, transport_cost
 
 __all__ = [
     "TargetFloor",
+    "conditional_bures_uvp",
     "cosine_similarity",
     "d_cost",
     "d_target",
