@@ -2,7 +2,7 @@
 
 python benchmarks/papers.py --experiment recovery    # one of the tables of benchmarks/papers.md
 python benchmarks/papers.py --quick                  # do all of them run? (make bench)
-python benchmarks/papers.py --show                   # tables and figures from the results in build/papers
+python benchmarks/papers.py --show                   # tables from build/papers; figures to benchmarks/results
 
 Every fit of one table has the same number of steps. A run appends each result to a CSV file and skips the results that
 the file already has.
@@ -11,15 +11,17 @@ the file already has.
 import csv
 import itertools
 import statistics
+import time
 import warnings
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import torch
-from common import heading, make_parser, median_and_range, row, timed
+from common import make_parser
+from joblib import Parallel, delayed
+from paper_tables import FIGURES, Results, convergence_table, scores_table
 from sklearn.exceptions import ConvergenceWarning
 from thin_sets import families
 
@@ -35,14 +37,13 @@ from neuralot.estimators.base import BaseTransport
 from neuralot.metrics import d_cost, d_target, exact_cost, spread_ratio, target_floor
 from neuralot.solve import Status
 
-N_FIT, N_SCORE, N_PAIRS = 4096, 2000, 3
+N_FIT, N_SCORE, N_PAIRS = 4096, 1000, 3
 # rows and draws of each for the error of the plan
 N_ROWS, N_DRAWS = 64, 128
-# no default was tuned on these seeds
-SEEDS = [30, 31, 32]
-RECOVERED = 0.05
+LEVELS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.25, 0.5)
 
 Result = dict[str, object]
+FLOORS: dict[tuple[str, int, int], float] = {}
 
 
 def plain(n_map_steps: int = 10) -> dict[str, object]:
@@ -101,11 +102,20 @@ def plan_error(pair: TransportPair, X: np.ndarray, draws: np.ndarray, rng: np.ra
 
 
 def fit(transport: BaseTransport, X: np.ndarray, Y: np.ndarray) -> float:
-    """Fit without warnings, and return the seconds."""
+    """Fit without warnings, and return the seconds of the processor, of one thread."""
+    start = time.process_time()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         warnings.filterwarnings("ignore", category=UserWarning)
-        return timed(lambda: transport.fit(X, Y))[1]
+        transport.fit(X, Y)
+    return time.process_time() - start
+
+
+def floor_of(pair: TransportPair, n_score: int) -> float:
+    key = pair.name, pair.n_features, n_score
+    if key not in FLOORS:
+        FLOORS[key] = target_floor(pair.target, n=n_score, n_pairs=2 * N_PAIRS, random_state=0).mean
+    return FLOORS[key]
 
 
 def score(task: Task, n_score: int) -> list[Result]:
@@ -118,14 +128,13 @@ def score(task: Task, n_score: int) -> list[Result]:
     seconds = fit(transport, X_fit, Y_fit)
     draws = np.asarray(transport.sample(X, random_state=seed)[0], dtype=float)
     varying = Y.std(axis=0) > 0
-    floor = target_floor(pair.target, n=n_score, n_pairs=2 * N_PAIRS, random_state=0)
     result = {
         **task.key,
         **task.constants,
         "d": pair.n_features,
         "seed": seed,
         "D_target": statistics.mean(map(d_target, np.split(draws, N_PAIRS), np.split(Y, N_PAIRS))),
-        "floor": floor.mean,
+        "floor": floor_of(pair, n_score),
         "D_cost": d_cost(X, draws, pair.cost),
         "exact cost": pair.cost,
         "variance": pair.target_variance,
@@ -193,10 +202,7 @@ def recovery(seeds: list[int], dims: list[int], n_steps: int) -> Iterator[Task]:
 def ablation(seeds: list[int], dims: list[int], n_steps: int) -> Iterator[Task]:
     """One parameter at a time, from our defaults and from the papers' settings."""
     changes: list[tuple[str, object, float, dict]] = [
-        *(
-            ("eps_min", v, 0.7, {"eps_min": v, "eps_max": max(v, 0.25)})
-            for v in (0.001, 0.003, 0.01, 0.03, 0.1, 0.25, 0.5)
-        ),
+        *(("eps_min", v, 0.7, {"eps_min": v, "eps_max": max(v, 0.25)}) for v in LEVELS),
         *(("schedule", v, 0.7, {"schedule": v}) for v in ("geometric", "linear", "vp")),
         *(("anneal_fraction", v, v, {}) for v in (0.05, 0.4, 0.7, 1.0)),
     ]
@@ -272,7 +278,7 @@ def make_curved_split(m: int, d: int = 256) -> TransportPair:
 
 def intrinsic(seeds: list[int], dims: list[int], n_steps: int) -> Iterator[Task]:
     """Last noise level against sample size and intrinsic dimension, d = 256."""
-    levels = (0.001, 0.01, 0.04, 0.1, 0.25, "auto")
+    levels = (0.001, 0.01, 0.04, 0.25, "auto")
     for seed, m, n, level in itertools.product(seeds, (2, 4, 8), (512, 4096), levels):
         yield Task(
             {"m": m, "n": n, "level": level},
@@ -287,17 +293,21 @@ def intrinsic(seeds: list[int], dims: list[int], n_steps: int) -> Iterator[Task]
 class Experiment:
     tasks: Callable[[list[int], list[int], int], Iterable[Task]]
     dims: list[int]
-    seeds: list[int]
     n_steps: int
     by: tuple[str, ...]
+    seeds: list[int] = field(default_factory=lambda: [30, 31, 32])  # no default was tuned on them
+    n_score: int = N_SCORE
+    table: Callable[[Results, tuple[str, ...]], str] = scores_table
 
 
 EXPERIMENTS = {
-    "recovery": Experiment(recovery, [2, 4, 16, 64, 256], SEEDS, 600, ("pair", "d", "method")),
-    "ablation": Experiment(ablation, [2], SEEDS, 600, ("pair", "base", "parameter", "value")),
-    "dimension": Experiment(dimension, [2], SEEDS, 600, ("dimension", "saddle points", "pair", "method")),
-    "convergence": Experiment(convergence, [2], list(range(30, 40)), 1200, ("pair", "method")),
-    "intrinsic": Experiment(intrinsic, [256], SEEDS, 500, ("m", "n", "level")),
+    "recovery": Experiment(recovery, [2, 4, 16, 64, 256], 600, ("pair", "d", "method")),
+    "ablation": Experiment(ablation, [2], 600, ("pair", "base", "parameter", "value")),
+    "dimension": Experiment(dimension, [2], 600, ("dimension", "saddle points", "pair", "method")),
+    "convergence": Experiment(
+        convergence, [2], 600, ("pair", "method"), seeds=list(range(30, 40)), table=convergence_table
+    ),
+    "intrinsic": Experiment(intrinsic, [256], 300, ("m", "n", "level")),
 }
 
 
@@ -322,33 +332,55 @@ def append(path: Path, results: list[Result]) -> None:
         writer.writerows(results)
 
 
-def run(
-    experiment: Experiment, path: Path | None, seeds: list[int], dims: list[int], n_steps: int, n_score: int
-) -> list:
+def run(experiment: Experiment, path: Path | None, seeds: list[int], dims: list[int], only: str, jobs: int) -> Results:
     """Run the tasks that `path` does not hold, and return all results."""
     found = read(path) if path else []
-    for task in experiment.tasks(seeds, dims, n_steps):
+    missing = []
+    for task in experiment.tasks(seeds, dims, experiment.n_steps):
         key = {name: str(value) for name, value in (task.key | {"seed": task.seed}).items()}
-        if any(key.items() <= result.items() for result in found):
-            continue
-        results = score(task, n_score)
+        if only in key.values() or not only:
+            missing += [] if any(key.items() <= result.items() for result in found) else [task]
+    for results in Parallel(jobs, return_as="generator")(delayed(score)(task, experiment.n_score) for task in missing):
         if path:
             append(path, results)
+            print(list(results[-1].values()), flush=True)
         found += [{name: str(value) for name, value in result.items()} for result in results]
-        print(" ".join(key.values()), results[-1]["plan error"], results[-1].get("D_target", ""), flush=True)
     return found
 
 
+def quick(experiment: Experiment) -> Experiment:
+    """Three of the tasks, with few steps and rows, in at most 16 dimensions."""
+
+    def tasks(seeds: list[int], dims: list[int], n_steps: int) -> Iterable[Task]:
+        every = list(experiment.tasks(seeds, dims, n_steps))
+        return [replace(each, n_fit=300) for each in every[:: max(1, len(every) // 3)]]
+
+    dims = [min(16, min(experiment.dims))]
+    return replace(experiment, tasks=tasks, dims=dims, seeds=experiment.seeds[:1], n_steps=20, n_score=100)
+
+
 def main() -> None:
-    parser = make_parser(__doc__, "one seed, few steps and rows")
+    parser = make_parser(__doc__, "one seed, and a few tasks with few steps and rows")
     parser.add_argument("--experiment", choices=list(EXPERIMENTS), nargs="+", default=list(EXPERIMENTS))
     parser.add_argument("--dims", type=int, nargs="+")
     parser.add_argument("--seeds", type=int, nargs="+")
+    parser.add_argument("--only", default="", help="a method, pair or parameter")
+    parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--folder", type=Path, default=Path("build/papers"), help="folder of the CSV files")
+    parser.add_argument("--show", action="store_true", help="run nothing")
     args = parser.parse_args()
+    if args.quick:
+        print("Fits of 20 steps and small samples: the figures are meaningless.")
     for name in args.experiment:
-        each = EXPERIMENTS[name]
-        run(each, args.folder / f"{name}.csv", args.seeds or each.seeds, args.dims or each.dims, each.n_steps, N_SCORE)
+        each = quick(EXPERIMENTS[name]) if args.quick else EXPERIMENTS[name]
+        path = None if args.quick else args.folder / f"{name}.csv"
+        if args.show:
+            results = read(args.folder / f"{name}.csv")
+        else:
+            results = run(each, path, args.seeds or each.seeds, args.dims or each.dims, args.only, args.jobs)
+        print(f"\n{name}\n\n{each.table(results, each.by)}", flush=True)
+        if args.show and name in FIGURES:
+            FIGURES[name](results, Path(__file__).parent / "results" / f"papers_{name}.png")
 
 
 if __name__ == "__main__":

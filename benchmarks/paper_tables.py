@@ -1,0 +1,147 @@
+"""Tables and figures of papers.py, from its results."""
+
+import math
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+
+from common import heading, median_and_range, row
+
+# share of the target's variance up to which the plan counts as recovered
+RECOVERED = 0.05
+LEVELS = (0.25, 0.15, 0.08, 0.04, 0.02, 0.01, 0.005, 0.002)
+COLOURS = {"SNOT, plain": "#c44e52", "SNOT, ours": "#dd8452", "OTP, ours": "#4c72b0", "OTP, plain": "#8172b3"}
+
+Results = list[dict[str, str]]
+SCORES = ("D_target", "floor", "D_cost", "exact cost", "spread", "plan error", "plan floor")
+
+
+def numbers(results: Results, column: str) -> list[float]:
+    return [float(each[column]) for each in results if each[column] != ""]
+
+
+def excess(result: dict[str, str]) -> float:
+    """Error of the plan above its floor, as a share of the target's variance."""
+    return (float(result["plan error"]) - float(result["plan floor"])) / float(result["variance"])
+
+
+def ended(results: Results) -> str:
+    """How many fits diverged, and in how many the affine map replaced the learned one."""
+    counts = {name: sum(each[name] == "1" for each in results) for name in ("diverged", "affine")}
+    return ", ".join(f"{n} {name}" for name, n in counts.items() if n)
+
+
+def grouped(results: Results, by: Sequence[str]) -> dict[tuple[str, ...], Results]:
+    """Results by their values in the columns `by`, in numerical order."""
+
+    def order(text: str) -> tuple[float, str]:
+        try:
+            return float(text), ""
+        except ValueError:
+            return math.inf, text
+
+    groups: dict[tuple[str, ...], Results] = {}
+    for each in results:
+        groups.setdefault(tuple(each[column] for column in by), []).append(each)
+    return dict(sorted(groups.items(), key=lambda item: [order(text) for text in item[0]]))
+
+
+def scores_table(results: Results, by: Sequence[str]) -> str:
+    """One line per group: scores, number of seeds, seconds, and how the fits ended."""
+    with_plan = any(numbers(results, "plan error"))
+    columns = [name for name in SCORES if with_plan or not name.startswith("plan")]
+    counted = ["plans recovered"] if with_plan else []
+    lines = [heading([*by, *columns, *counted, "seeds", "s", "ended"])]
+    for key, group in grouped(results, by).items():
+        cells = [median_and_range(numbers(group, name), ".3g") if numbers(group, name) else "" for name in columns]
+        known = [each for each in group if each["plan error"] != ""]
+        if with_plan:
+            right = sum(excess(each) <= RECOVERED for each in known)
+            cells.append(f"{right} of {len(known)}" if known else "")
+        seconds = f"{statistics.median(numbers(group, 'seconds')):.0f}"
+        lines.append(row([*key, *cells, len(group), seconds, ended(group)]))
+    return "\n".join(lines)
+
+
+def runs_of(group: Results) -> list[Results]:
+    """Records of each seed, in the order of the steps."""
+    return list(grouped(group, ["seed"]).values())
+
+
+def at_level(run: Results, level: float) -> float:
+    """Error of the plan at the record whose level is closest."""
+    closest = min(run, key=lambda each: abs(math.log(float(each["eps"]) / level)))
+    return float(closest["plan error"]) - float(closest["plan floor"])
+
+
+def convergence_table(results: Results, by: Sequence[str]) -> str:
+    """Error of the plan above its floor at noise levels, and how it ended."""
+    lines = [heading([*by, *(f"eps {level}" for level in LEVELS), "ends above 1.5 best + .01", "seeds", "s"])]
+    for key, group in grouped(results, by).items():
+        runs = runs_of(group)
+        cells = [median_and_range([at_level(run, level) for run in runs], ".3f") for level in LEVELS]
+        errors = [[float(each["plan error"]) - float(each["plan floor"]) for each in run] for run in runs]
+        worse = sum(run[-1] > 1.5 * max(min(run), 0) + 0.01 for run in errors)
+        seconds = f"{statistics.median(numbers(group, 'seconds')):.0f}"
+        lines.append(row([*key, *cells, f"{worse} of {len(runs)}", len(runs), seconds]))
+    return "\n".join(lines)
+
+
+# figures
+
+
+def draw_convergence(results: Results, path: Path) -> None:
+    import matplotlib.pyplot as plt
+
+    groups = grouped(results, ["method", "pair"])
+    fig, axes = plt.subplots(1, len(groups), figsize=(3.2 * len(groups), 3), sharey=True, layout="constrained")
+    for ax, ((method, pair), group) in zip(axes, groups.items(), strict=True):
+        for run in runs_of(group):
+            error = [max(float(each["plan error"]) - float(each["plan floor"]), 1e-3) for each in run]
+            ax.loglog(numbers(run, "eps"), error, color=COLOURS[method], lw=0.8, alpha=0.7)
+        ax.set(title=f"{method}: {pair.replace('_', ' ')}", xlabel="eps (the fit runs to the right)")
+        ax.invert_xaxis()
+    axes[0].set_ylabel("error of the plan above its floor")
+    fig.savefig(path, dpi=80)
+
+
+def draw_dimension(results: Results, path: Path) -> None:
+    import matplotlib.pyplot as plt
+
+    names = {"no map": "no map exists", "spurious": "spurious saddle points exist"}
+    names |= {"unique": "unique, condition fails", "theorem": "unique by the theorem"}
+    fig, axes = plt.subplots(1, len(names), figsize=(11, 3), sharey=True, layout="constrained")
+    for ax, (kind, title) in zip(axes, names.items(), strict=True):
+        chosen = [each for each in results if each["saddle points"] == kind]
+        for shift, (method, group) in enumerate(grouped(chosen, ["method"]).items()):
+            x = [float(each["dimension"]) + 0.04 * (shift - 1) for each in group]
+            y = [max(excess(each), 1e-4) for each in group]
+            ax.semilogy(x, y, "o", ms=4, color=COLOURS[method[0]], alpha=0.7, label=method[0])
+        ax.axhline(RECOVERED, color="grey", lw=0.8, ls="--")
+        ax.set(title=title, xlabel="dimension of the source", xlim=(0.1, 2.2))
+    axes[0].set_ylabel("plan error / variance")
+    axes[0].legend(fontsize=7)
+    fig.savefig(path, dpi=80)
+
+
+def draw_intrinsic(results: Results, path: Path) -> None:
+    import matplotlib.pyplot as plt
+
+    panels = grouped(results, ["m"])
+    fig, axes = plt.subplots(1, len(panels), figsize=(9, 3), sharey=True, layout="constrained")
+    for ax, ((m,), panel) in zip(axes, panels.items(), strict=True):
+        for colour, ((n,), group) in zip(("#4c72b0", "#c44e52"), grouped(panel, ["n"]).items(), strict=False):
+            medians = {
+                level: (statistics.median(numbers(each, "eps_min")), statistics.median(map(excess, each)))
+                for (level,), each in grouped(group, ["level"]).items()
+            }
+            fixed = sorted(point for level, point in medians.items() if level != "auto")
+            ax.loglog(*zip(*fixed, strict=True), "o-", ms=4, color=colour, label=f"n = {n}")
+            ax.loglog(*medians["auto"], "*", ms=12, color=colour)
+        ax.set(title=f"m = {m}", xlabel="eps_min (star: auto)")
+    axes[0].set_ylabel("plan error / variance")
+    axes[0].legend(fontsize=7)
+    fig.savefig(path, dpi=80)
+
+
+FIGURES = {"convergence": draw_convergence, "dimension": draw_dimension, "intrinsic": draw_intrinsic}
