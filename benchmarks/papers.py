@@ -201,19 +201,20 @@ def recovery(seeds: list[int], dims: list[int], n_steps: int) -> Iterator[Task]:
 
 def ablation(seeds: list[int], dims: list[int], n_steps: int) -> Iterator[Task]:
     """One parameter at a time, from our defaults and from the papers' settings."""
-    changes: list[tuple[str, object, float, dict]] = [
-        *(("eps_min", v, 0.7, {"eps_min": v, "eps_max": max(v, 0.25)}) for v in LEVELS),
+    eps_min = [("eps_min", v, 0.7, {"eps_min": v, "eps_max": max(v, 0.25)}) for v in LEVELS]
+    ours = [
+        *eps_min,
         *(("schedule", v, 0.7, {"schedule": v}) for v in ("geometric", "linear", "vp")),
         *(("anneal_fraction", v, v, {}) for v in (0.05, 0.4, 0.7, 1.0)),
     ]
-    bases = {"ours": {}, "plain": plain() | PLAIN_OTP}
-    cases = [(base, *change, bases[base]) for base in bases for change in changes]
-    cases += [("plain", "K_T", k, 0.7, {}, plain(k) | PLAIN_OTP) for k in (1, 2, 5, 20)]
-    for seed, d, make, (base, name, value, share, params, settings) in itertools.product(
-        seeds, dims, (make_one_to_many, make_multi_perpendicular), cases
-    ):
+    papers = plain() | PLAIN_OTP
+    cases = [("ours", *change) for change in ours]
+    cases += [("plain", *change, papers | params) for *change, params in eps_min]
+    cases += [("plain", "K_T", k, 0.7, plain(k) | PLAIN_OTP) for k in (1, 2, 5, 10, 20)]
+    pairs = (make_one_to_many, make_multi_perpendicular)
+    for seed, d, make, (base, name, value, share, params) in itertools.product(seeds, dims, pairs, cases):
         key = {"pair": make.__name__.removeprefix("make_"), "d": d, "base": base, "parameter": name, "value": value}
-        arguments = settings | params | {"max_iter": n_steps}
+        arguments = params | {"max_iter": n_steps}
         yield Task(
             key,
             lambda make=make, d=d: make(d),
