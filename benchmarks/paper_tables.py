@@ -23,10 +23,12 @@ def numbers(results: Results, column: str) -> list[float]:
 def excess(result: dict[str, str]) -> float:
     """Error of the plan above its floor, relative to the smaller of the exact cost and the target's variance.
 
-    These are the errors of the identity and of the target's mean.
+    These are the errors of the identity and of the target's mean. Where the plan is not unique, the distance to the
+    target above its floor takes the place of the error.
     """
     scale = min(float(result["exact cost"]), float(result["variance"]))
-    return (float(result["plan error"]) - float(result["plan floor"])) / scale
+    error, floor = ("plan error", "plan floor") if result["plan error"] != "" else ("D_target", "floor")
+    return (float(result[error]) - float(result[floor])) / scale
 
 
 def ended(results: Results) -> str:
@@ -52,19 +54,13 @@ def grouped(results: Results, by: Sequence[str]) -> dict[tuple[str, ...], Result
 
 def scores_table(results: Results, by: Sequence[str]) -> str:
     """One line per group: scores, number of seeds, seconds, and how the fits ended."""
-    with_plan = any(numbers(results, "plan error"))
-    columns = SCORES if with_plan else SCORES[:5]
-    counted = ["plans recovered"] if with_plan else []
-    lines = [heading([*by, *columns, *counted, "seeds", "s", "ended"])]
+    lines = [heading([*by, *SCORES, "recovered", "s", "ended"])]
     for key, group in grouped(results, by).items():
-        known = [each for each in group if each["plan error"] != ""]
-        group = [each | {"relative error": excess(each) if each in known else ""} for each in group]
-        cells = [median_and_range(numbers(group, name), ".3g") if numbers(group, name) else "" for name in columns]
-        if with_plan:
-            right = sum(excess(each) <= RECOVERED for each in known)
-            cells.append(f"{right} of {len(known)}" if known else "")
+        group = [each | {"relative error": str(excess(each))} for each in group]
+        cells = [median_and_range(numbers(group, name), ".3g") if numbers(group, name) else "" for name in SCORES]
+        recovered = f"{sum(excess(each) <= RECOVERED for each in group)} of {len(group)}"
         seconds = f"{statistics.median(numbers(group, 'seconds')):.0f}"
-        lines.append(row([*key, *cells, len(group), seconds, ended(group)]))
+        lines.append(row([*key, *cells, recovered, seconds, ended(group)]))
     return "\n".join(lines)
 
 
@@ -113,9 +109,9 @@ def draw_convergence(results: Results, path: Path) -> None:
 def draw_dimension(results: Results, path: Path) -> None:
     import matplotlib.pyplot as plt
 
-    names = {"no map": "no map exists", "spurious": "spurious saddle points exist"}
+    names = {"any": "every coupling is optimal", "no map": "no map exists", "spurious": "spurious maps exist"}
     names |= {"unique": "unique, condition fails", "theorem": "unique by the theorem"}
-    fig, axes = plt.subplots(1, len(names), figsize=(11, 3), sharey=True, layout="constrained")
+    fig, axes = plt.subplots(1, len(names), figsize=(13, 3), sharey=True, layout="constrained")
     for ax, (kind, title) in zip(axes, names.items(), strict=True):
         chosen = [each for each in results if each["saddle points"] == kind]
         for shift, (method, group) in enumerate(grouped(chosen, ["method"]).items()):

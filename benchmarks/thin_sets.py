@@ -8,10 +8,12 @@ of each map below shows that it is optimal:
 - *radial split*: from radius 2 to the radii 1 and 3. It is optimal because no plan moves a row by less than 1.
 - *outwards*: |x|^2 / 2 + |x|. Rows move by 1 away from the centre.
 - *bend*: a sum of convex functions of one coordinate each, plus x_2. Smooth, also where the source is thin.
+- *cross*: the distribution function of the second coordinate, on the segment {0} x [-1, 1]. If the source is on the
+  line x_2 = 0, every coupling is optimal.
 - *fill*: the distribution function of the Cantor set in each coordinate, which maps it to the interval.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -90,6 +92,14 @@ def fill(s: float) -> Map:
     return lambda X: np.column_stack([cantor_cdf(x, s) for x in X.T])
 
 
+def cross(t: float) -> Map:
+    return lambda X: np.column_stack([np.zeros(len(X)), cantor_cdf(X[:, 1], t)])
+
+
+def any_cross(X: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    return np.column_stack([np.zeros(len(X)), rng.uniform(-1, 1, len(X))])
+
+
 def make(name: str, source: Sampler, plan: Plan, exact_map: Map | None, d: int) -> TransportPair:
     """Pair of a source and an optimal plan; its cost is a mean over draws."""
     rng = np.random.default_rng(0)
@@ -112,7 +122,8 @@ class Family:
     """Pair with a source of dimension `s`, and what is known of the saddle points of SNOT.
 
     "theorem": the exact map is the only one, by Theorem 3.1. "unique": it is, although the condition of the theorem
-    fails. "spurious": there are others. "no map": mass must split, so no map has the exact plan.
+    fails. "spurious": there are others. "no map": mass must split, so no map has the exact plan. "any": every coupling
+    is optimal, and there are maps with other images too.
     """
 
     s: float
@@ -125,7 +136,8 @@ class Family:
 
     def make(self) -> TransportPair:
         plan = self.plan or plan_of(self.exact_map)
-        return make(self.name, self.source, plan, self.exact_map, self.d)
+        pair = make(self.name, self.source, plan, self.exact_map, self.d)
+        return replace(pair, exact_plan=None) if self.saddles == "any" else pair
 
 
 def families() -> list[Family]:
@@ -140,6 +152,8 @@ def families() -> list[Family]:
     return [
         *plane,
         *(Family(s, "theorem", f"strip {s}, split", product(1, s - 1), split) for s in (1.3, 1.63)),
+        *(Family(s, "any", f"line {s}, cross", product(s, 0), any_cross) for s in (0.3, 0.63, 1)),
+        *(Family(1 + t, "theorem", f"strip {1 + t}, cross", product(1, t), exact_map=cross(t)) for t in (0.3, 0.63, 1)),
         Family(1, "no map", "circle, radial split", sphere(2), radial_split),
         Family(1, "spurious", "circle, bend", sphere(2), exact_map=bend),
         Family(2, "no map", "sphere in R^3, radial split", sphere(3), radial_split, d=3),
