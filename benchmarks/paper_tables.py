@@ -17,18 +17,21 @@ SCORES = ("D_target", "floor", "D_cost", "exact cost", "spread", "plan error", "
 
 
 def numbers(results: Results, column: str) -> list[float]:
-    return [float(each[column]) for each in results if each[column] != ""]
+    """Values of a column, without the rounding errors of exact zeros."""
+    return [round(float(each[column]), 12) for each in results if each[column] != ""]
 
 
 def excess(result: dict[str, str]) -> float:
     """Error of the plan above its floor, relative to the smaller of the exact cost and the target's variance.
 
-    These are the errors of the identity and of the target's mean. Where the plan is not unique, the distance to the
-    target above its floor takes the place of the error.
+    These are the errors of the identity and of the target's mean. Where the plan is not unique, it is the larger of the
+    distance to the target above its floor, with the same scale, and of the relative error of the cost.
     """
-    scale = min(float(result["exact cost"]), float(result["variance"]))
-    error, floor = ("plan error", "plan floor") if result["plan error"] != "" else ("D_target", "floor")
-    return (float(result[error]) - float(result[floor])) / scale
+    value = {name: float(text) for name, text in result.items() if name in SCORES and text != ""}
+    scale = min(value["exact cost"], float(result["variance"]))
+    if "plan error" in value:
+        return (value["plan error"] - value["plan floor"]) / scale
+    return max((value["D_target"] - value["floor"]) / scale, value["D_cost"] / value["exact cost"])
 
 
 def ended(results: Results) -> str:
@@ -121,7 +124,7 @@ def draw_dimension(results: Results, path: Path) -> None:
         ax.axhline(RECOVERED, color="grey", lw=0.8, ls="--")
         ax.set(title=title, xlabel="dimension of the source", xlim=(0.1, 2.2))
     axes[0].set_ylabel("relative error of the plan")
-    axes[0].legend(fontsize=7)
+    axes[-1].legend(fontsize=7)
     fig.savefig(path, dpi=80)
 
 
