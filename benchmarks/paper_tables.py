@@ -101,30 +101,33 @@ def draw_convergence(results: Results, path: Path) -> None:
     fig, axes = plt.subplots(1, len(groups), figsize=(3.2 * len(groups), 3), sharey=True, layout="constrained")
     for ax, ((method, pair), group) in zip(axes, groups.items(), strict=True):
         for run in runs_of(group):
-            error = [max(float(each["plan error"]) - float(each["plan floor"]), 1e-3) for each in run]
-            ax.loglog(numbers(run, "eps"), error, color=COLOURS[method], lw=0.8, alpha=0.7)
+            ax.loglog(numbers(run, "eps"), numbers(run, "plan error"), color=COLOURS[method], lw=0.8, alpha=0.7)
+        if floor := numbers(group, "plan floor")[0]:
+            ax.axhline(floor, color="grey", lw=0.8, ls="--")
         ax.set(title=f"{method}: {pair.replace('_', ' ')}", xlabel="eps (the fit runs to the right)")
         ax.invert_xaxis()
-    axes[0].set_ylabel("error of the plan above its floor")
+    axes[0].set_ylabel("error of the plan; dashed: floor")
     fig.savefig(path, dpi=80)
 
 
 def draw_dimension(results: Results, path: Path) -> None:
     import matplotlib.pyplot as plt
 
-    names = {"any": "every coupling is optimal", "no map": "no map exists", "spurious": "spurious maps exist"}
-    names |= {"unique": "unique, condition fails", "theorem": "unique by the theorem"}
-    fig, axes = plt.subplots(1, len(names), figsize=(13, 3), sharey=True, layout="constrained")
-    for ax, (kind, title) in zip(axes, names.items(), strict=True):
-        chosen = [each for each in results if each["saddle points"] == kind]
-        for shift, (method, group) in enumerate(grouped(chosen, ["method"]).items()):
+    titles = {"cross": "crosses", "no map": "no map exists", "spurious": "spurious maps exist"}
+    titles |= {"unique": "unique, condition fails", "theorem": "unique by the theorem"}
+    panel = {"cross" if each["pair"].endswith("cross") else each["saddle points"]: [] for each in results}
+    for each in results:
+        panel["cross" if each["pair"].endswith("cross") else each["saddle points"]].append(each)
+    fig, axes = plt.subplots(1, len(titles), figsize=(13, 3), sharey=True, layout="constrained")
+    for ax, (kind, title) in zip(axes, titles.items(), strict=True):
+        for shift, ((method,), group) in enumerate(grouped(panel[kind], ["method"]).items()):
             x = [float(each["dimension"]) + 0.04 * (shift - 1) for each in group]
             y = [max(excess(each), 1e-4) for each in group]
-            ax.semilogy(x, y, "o", ms=4, color=COLOURS[method[0]], alpha=0.7, label=method[0])
+            ax.semilogy(x, y, "o", ms=4, color=COLOURS[method], alpha=0.7, label=method)
         ax.axhline(RECOVERED, color="grey", lw=0.8, ls="--")
         ax.set(title=title, xlabel="dimension of the source", xlim=(0.1, 2.2))
     axes[0].set_ylabel("relative error of the plan")
-    axes[-1].legend(fontsize=7)
+    axes[2].legend(fontsize=7)
     fig.savefig(path, dpi=80)
 
 

@@ -40,6 +40,8 @@ from neuralot.solve import Status
 N_FIT, N_SCORE, N_PAIRS = 4096, 1000, 3
 # rows and draws of each for the error of the plan
 N_ROWS, N_DRAWS = 64, 128
+# draws at each record of a fit
+N_ALONG = 1024
 LEVELS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.25, 0.5)
 
 Result = dict[str, object]
@@ -163,19 +165,19 @@ def follow(
     first = task.make(task.seed).set_params(max_iter=1)
     fit(first, *laws)
     units, results = first.units_, []
-    x = torch.from_numpy(units.from_source(X).astype(np.float32))
+    x = torch.from_numpy(units.from_source(X).astype(np.float32)).repeat(N_ALONG, 1)
 
     def measure(step: int, problem, record) -> bool:
         generator, rng = torch.Generator().manual_seed(0), np.random.default_rng(0)
         with torch.no_grad():
-            drawn = [problem.draw(x, generator, record["progress"]).numpy() for _ in range(N_DRAWS)]
-        draws = np.stack([units.to_target(rows.astype(float), X) for rows in drawn])
+            drawn = problem.draw(x, generator, record["progress"]).double().numpy()
+        draws = units.to_target(drawn, np.tile(X, (N_ALONG, 1))).reshape(N_ALONG, *X.shape)
         error = plan_error(pair, X, draws, rng)
         results.append({**task.key, "seed": task.seed, "step": step, "eps": record["eps"], "plan error": error})
         return False
 
     rng = np.random.default_rng(0)
-    exact = np.stack([pair.exact_plan(X, rng) for _ in range(N_DRAWS)])
+    exact = np.stack([pair.exact_plan(X, rng) for _ in range(N_ALONG)])
     floor = plan_error(pair, X, exact, rng)
     seconds = fit(transport.set_params(callbacks=[measure]), *laws)
     return [result | {"plan floor": floor, "seconds": seconds} for result in results]
