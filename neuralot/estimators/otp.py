@@ -12,9 +12,9 @@ from neuralot.defaults import MANY_FEATURES
 from neuralot.estimators.game import GameTransport, former_parameters
 from neuralot.estimators.state import FitParams
 from neuralot.estimators.units import MAX_FEATURES
-from neuralot.estimators.warn import warn_of_noise
+from neuralot.estimators.warn import MIN_ROWS_OF_THIN, warn_of_noise
 from neuralot.methods import OTP
-from neuralot.methods.smoothing import NOISE_SHAPES, SCHEDULES, Smoothing, fills_its_span, terminal_level
+from neuralot.methods.smoothing import NOISE_SHAPES, SCHEDULES, Smoothing, fills_its_span, is_flat, terminal_level
 from neuralot.parameters import auto_or, estimator, number, one_of, parameter
 from neuralot.solve.problem import Problem
 
@@ -28,8 +28,8 @@ class OTPTransport(GameTransport):
 
     The noise level decreases from `eps_max` to `eps_min` during the fit. The fitted map still takes noise: `sample`
     draws :math:`T(x + \sqrt{\epsilon_{min}} z)` from the plan pi(y | x). Unlike `SNOTTransport`, OTP is also correct
-    for a source on a low-dimensional set, and where mass must split so that no map exists. The price is a bias, because
-    noise of level `eps_min` remains.
+    for a source on a low-dimensional set, and where mass must split so that no map exists. The price is a bias where
+    the noise is not confined to directions in which the source is thin, because noise of level `eps_min` remains.
 
     `transform` returns the conditional mean of the plan over 16 noise vectors, in antithetic pairs, which all rows
     share. Where the plan splits mass, this is the barycentre of the branches, which may not lie on the target: use
@@ -42,16 +42,17 @@ class OTPTransport(GameTransport):
     noise_shape : {'auto', 'isotropic', 'covariance', 'thin'}, default='auto'
         Covariance of the noise at level eps: ``'isotropic'`` is eps I, as in the papers; ``'covariance'`` is eps S,
         where S is the mean of the covariances of source and target; ``'thin'`` is the least noise that raises the
-        covariance of the source to eps S (see `neuralot.methods.OTP`). From 16 features on, ``'auto'`` is ``'thin'`` if
-        the source fills the span of its covariance (`neuralot.methods.smoothing.fills_its_span`). Otherwise it is
-        ``'covariance'``, and above 2048 features ``'isotropic'``.
+        covariance of the source to eps S (see `neuralot.methods.OTP`). ``'auto'`` is ``'thin'`` if the source fills the
+        span of its covariance (`neuralot.methods.smoothing.fills_its_span`): a flat source then gets noise in the
+        missing directions only, and a source with a density hardly any. Otherwise, and below 16 features for fewer than
+        200 distinct rows, it is ``'covariance'``, and above 2048 features ``'isotropic'``.
     eps_max : float, default=0.25
         First noise level: the variance of the noise as a fraction of S, or of the mean variance per direction with
         ``'isotropic'``.
     eps_min : float or 'auto', default='auto'
         Last noise level, above 0. ``'auto'`` depends on the sample size and on an estimate of the intrinsic dimension
-        of the source, see `neuralot.methods.smoothing.terminal_level`; it is at most `eps_max`. With thin noise, which
-        does not affect directions of larger variance, it is equal to `eps_max`.
+        of the source, see `neuralot.methods.smoothing.terminal_level`; it is at most `eps_max`. With thin noise from 16
+        features on, it is equal to `eps_max`.
     schedule : {'geometric', 'linear', 'vp'}, default='geometric'
         How the noise level decreases in the first 70 % of the fit, after which it is `eps_min`. ``'vp'`` (variance
         preserving) also multiplies x by sqrt(1 - eps).
@@ -193,15 +194,20 @@ class OTPTransport(GameTransport):
         if shape == "auto" and n_features > MAX_FEATURES:
             shape = "isotropic"
         elif shape == "auto":
-            shape = "thin" if has_many_features and fills_its_span(rows) else "covariance"
-        default = self.eps_max if shape == "thin" else min(terminal_level(rows, n_source), self.eps_max)
+            is_large = has_many_features or n_source >= MIN_ROWS_OF_THIN
+            shape = "thin" if is_large and fills_its_span(rows) else "covariance"
+        raises = shape == "thin" and has_many_features
+        default = self.eps_max if raises else min(terminal_level(rows, n_source), self.eps_max)
         if level == "auto":
             level = default
         elif not self._continues:
             warn_of_noise(float(level), default)
         chosen = {"noise_shape": shape, "eps_min": level, "affine_base": has_many_features}
-        # where mass splits, the map must be steep, which decay prevents, except in the enlarged thin directions
-        usual_decay = 0.5 if has_many_features and shape == "thin" else 0.02
+        # where mass splits, the map must be steep, which decay prevents, except in the enlarged thin directions; a
+        # source with a density gets no thin noise, and needs the decay of SNOT
+        usual_decay = 0.02
+        if shape == "thin":
+            usual_decay = 0.5 if has_many_features else 0.02 if is_flat(rows) else 0.3
         return {**chosen, **self._training(n_features, n_source, n_target, usual_decay)}
 
     def _method(self, n_features: int, params: FitParams, cost: Cost, generator: Generator) -> Problem:

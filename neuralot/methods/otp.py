@@ -27,7 +27,8 @@ class OTP(SemiDual):
     still takes noise: :math:`T(x + \sqrt{\epsilon_{min}} z)` *draws* from the plan :math:`\pi(y | x)`.
 
     The covariance N of the noise may differ from :math:`\epsilon_k I`. Let S be the mean of the covariances of source
-    and target, and :math:`\Sigma` the covariance of the source:
+    and target, and :math:`\Sigma` the covariance of the source. If :math:`\Sigma < S` in all directions, S is scaled
+    down until they touch:
 
     - ``'covariance'``: :math:`N = \epsilon_k S`. The noise in a direction is proportional to the variance of the laws,
       so it does not dominate directions of small variance.
@@ -103,6 +104,9 @@ class OTP(SemiDual):
         laws = self._laws = Moments.of(source, generator), Moments.of(target, generator)
         if self.noise_shape != "isotropic":
             axes, shares = common_axes(laws[0].covariance, (laws[0].covariance + laws[1].covariance) / 2)
+            # if the source is smaller than S in all directions, S is scaled to touch it
+            largest = float(shares.max().clamp(max=1.0)) or 1.0
+            axes, shares = axes * largest**0.5, shares / largest
             self.axes.copy_(axes)
             self.shares.copy_(shares if self.noise_shape == "thin" else torch.zeros_like(shares))
         if self.form.affine_base:
