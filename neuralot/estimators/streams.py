@@ -1,4 +1,4 @@
-"""Base class of the transports that learn from batches of both samples."""
+"""Base class of the transports with streams and early stopping."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ class W2GNTransport(StreamTransport):
     optimal map from the source to the law of its images. The cost is the squared Euclidean one.
 
     The map is deterministic. As for `SNOTTransport`, the source must have a density: a map cannot split the mass of a
-    source on a low-dimensional set. `OTPTransport` can. For an invertible T, both laws need a density in the same space.
+    source on a low-dimensional set, `OTPTransport` can. T is invertible, so the target needs a density too.
     `SNOTTransport` is usually faster and more accurate for maps that are not nearly affine.
 
     Parameters
