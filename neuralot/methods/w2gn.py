@@ -22,10 +22,11 @@ from neuralot.semidual import SemiDual
 from neuralot.solve.optimizers import DEFAULT_RATE, Adam, UpdateRule
 from neuralot.solve.problem import Batch, Batches
 
-# a positive weight w = softplus(r) of about 1 / n_in changes by a share of the step of r
+# a positive weight w = softplus(r) of about 1 / n_in changes by the step of r times w only, as do the functions of the
+# inputs, whose weights are large
 RATE_FACTOR = 5.0
 # initial weight of the network, and curvature of the quadratic outside of its matrix
-INITIAL_WEIGHT, INITIAL_CURVATURE = 0.3, 0.5
+INITIAL_WEIGHT, INITIAL_CURVATURE = 0.05, 0.5
 NEGLIGIBLE = 1e-9
 
 
@@ -184,13 +185,16 @@ class W2GN(SemiDual):
     def optimizers(
         self, names: Sequence[str], kind: str, learning_rate: float | None, weight_decay: float
     ) -> list[UpdateRule]:
-        """Return Adam with `RATE_FACTOR` times the learning rate.
+        """Return Adam, with `RATE_FACTOR` times the learning rate.
 
-        Muon and weight decay are for matrices without constraints.
+        The linear functions in u have the learning rate itself. Muon and weight decay are for matrices without
+        constraints.
         """
-        rate = RATE_FACTOR * (DEFAULT_RATE if learning_rate is None else learning_rate)
+        rate = DEFAULT_RATE if learning_rate is None else learning_rate
         weights = [weight for name in names for weight in self.networks[name].parameters() if weight.requires_grad]
-        return [Adam(weights, rate)]
+        linear = {id(getattr(self.networks[name], "linear", None)) for name in names}
+        slow, fast = ([weight for weight in weights if (id(weight) in linear) is wanted] for wanted in (True, False))
+        return [optimizer for optimizer in (Adam(fast, RATE_FACTOR * rate), Adam(slow, rate)) if optimizer.weights]
 
     def affine_state(self, source: Moments, target: Moments) -> dict[str, Tensor] | None:
         problem = copy.deepcopy(self)
@@ -202,9 +206,10 @@ class W2GN(SemiDual):
 
 
 def _value_and_slope(potential: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
-    """Values and slopes of psi = (|x|^2 - f) / 2.
+    """Values and slopes of the convex function of a potential.
 
-    The shapes are (n,) and (n, d). Both are differentiable in the weights and in `x`, which requires gradients.
+    It is psi = (|x|^2 - f) / 2. The shapes are (n,) and (n, d). Both are differentiable in the weights and in `x`,
+    which requires gradients.
     """
     psi = (x.square().sum(-1) - evaluate(potential, x)) / 2  # (n,)
     return psi, torch.autograd.grad(psi.sum(), x, create_graph=True)[0]
