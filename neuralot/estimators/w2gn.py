@@ -72,8 +72,8 @@ class W2GNTransport(StreamTransport):
         Time limit of the fit in seconds. If `max_iter` is given too, the schedules follow the budget that is used up
         first. Fits that end at the time limit are not reproducible bit by bit.
     learning_rate_init : float or 'auto', default='auto'
-        Initial learning rate of the linear terms, by Adam. That of all other weights is 5 times as large, because
-        positive weights are parametrised by a softplus and change slowly. Both follow a cosine schedule to zero.
+        Initial learning rate of the quadratic term, by Adam. That of the layers is 5 times as large, because positive
+        weights are parametrised by a softplus and change slowly. Both follow a cosine schedule to zero.
         ``'auto'`` is the value of `SNOTTransport`.
     validation_fraction : float, default=0.1
         Fraction of each sample that early stopping holds out.

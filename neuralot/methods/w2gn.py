@@ -187,14 +187,19 @@ class W2GN(SemiDual):
     ) -> list[UpdateRule]:
         """Return Adam, with `RATE_FACTOR` times the learning rate.
 
-        The linear functions in u have the learning rate itself. Muon and weight decay are for matrices without
-        constraints.
+        The quadratic functions have the learning rate itself, as in other potentials. That of the linear functions is
+        smaller, so that the image of 0 moves by a length that does not depend on the dimension. Muon and weight decay
+        are for matrices without constraints.
         """
         rate = DEFAULT_RATE if learning_rate is None else learning_rate
         weights = [weight for name in names for weight in self.networks[name].parameters() if weight.requires_grad]
-        linear = {id(getattr(self.networks[name], "linear", None)) for name in names}
-        slow, fast = ([weight for weight in weights if (id(weight) in linear) is wanted] for wanted in (True, False))
-        return [optimizer for optimizer in (Adam(fast, RATE_FACTOR * rate), Adam(slow, rate)) if optimizer.weights]
+        own = [net for name in names if isinstance(net := self.networks[name], QuadraticConvexPotential)]
+        roots, linear = [net.root for net in own], [net.linear for net in own]
+        slow = {id(weight) for weight in [*roots, *linear]}
+        optimizers = [Adam([weight for weight in weights if id(weight) not in slow], RATE_FACTOR * rate)]
+        if own:
+            optimizers += [Adam(roots, rate), Adam(linear, rate / math.sqrt(len(linear[0])))]
+        return list(optimizers)
 
     def affine_state(self, source: Moments, target: Moments) -> dict[str, Tensor] | None:
         problem = copy.deepcopy(self)
