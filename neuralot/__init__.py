@@ -3,7 +3,7 @@
 from neuralot import datasets, exceptions, metrics
 from neuralot.adaptation import DomainAdapter, TransportAdapter
 from neuralot.diagnostics import TransportReport, Verdict, diagnose
-from neuralot.estimators import Optimizer, OTNetTransport, OTPTransport, SNOTTransport
+from neuralot.estimators import Optimizer, OTNetTransport, OTPTransport, SNOTTransport, W2GNTransport
 from neuralot.estimators.files import load
 from neuralot.forms import CriticLoss
 
@@ -19,6 +19,7 @@ __all__ = [
     "TransportAdapter",
     "TransportReport",
     "Verdict",
+    "W2GNTransport",
     "__version__",
     "datasets",
     "diagnose",

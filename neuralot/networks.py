@@ -304,14 +304,15 @@ class ConvexPotential(nn.Module):
     """Kantorovich potential from an input-convex network.
 
     ``f = |x|^2 - 2 u`` with a convex u. The map ``x - grad f(x) / 2 = grad u(x)`` is monotone. u is the network (Amos
-    et al., 2017), with non-negative weights between layers and a convex, increasing activation (softplus), plus a
-    learned multiple of ``|x|^2 / 2``. The map is initially close to the identity. It is the gradient of a convex
-    function, as an optimal map for the squared Euclidean cost must be, but fits are slower.
+    et al., 2017), with non-negative weights between layers and a convex, increasing activation, plus a learned multiple
+    of ``|x|^2 / 2``. The map is initially close to the identity. It is the gradient of a convex function, as an optimal
+    map for the squared Euclidean cost must be, but fits are slower.
 
     Parameters
     ----------
     n_features : int
     hidden_layer_sizes : sequence of int
+    activation : {'celu', 'softplus'}
 
     Examples
     --------
@@ -321,9 +322,12 @@ class ConvexPotential(nn.Module):
     torch.Size([3])
     """
 
-    def __init__(self, n_features: int, hidden_layer_sizes: Sequence[int] = (64, 64)) -> None:
+    def __init__(
+        self, n_features: int, hidden_layer_sizes: Sequence[int] = (64, 64), activation: str = "softplus"
+    ) -> None:
         super().__init__()
         sizes = list(hidden_layer_sizes)
+        self.activation = ACTIVATIONS[activation]()
         self.inputs = nn.ModuleList(nn.Linear(n_features, size) for size in sizes)
         # initial weights are 1 / n_in, which preserves the scale of sums; the last are smaller, for the identity map
         self.raw = nn.ParameterList(
@@ -334,13 +338,12 @@ class ConvexPotential(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the values at rows `x`, shape (n,)."""
-        hidden = F.softplus(self.inputs[0](x))  # (n, size)
+        hidden = self.activation(self.inputs[0](x))  # (n, size)
         *middle, last = self.raw
         for layer, raw in zip(list(self.inputs)[1:], middle, strict=True):
-            hidden = F.softplus(F.linear(hidden, F.softplus(raw)) + layer(x))
+            hidden = self.activation(F.linear(hidden, F.softplus(raw)) + layer(x))
         convex = F.linear(hidden, F.softplus(last)).squeeze(-1)  # (n,)
-        square = x.square().sum(-1)
-        return square - 2 * (convex + square * F.softplus(self.curvature) / 2)
+        return x.square().sum(-1) * (1 - F.softplus(self.curvature)) - 2 * convex
 
 
 def _inverse_softplus(value: float) -> float:

@@ -15,13 +15,16 @@ import neuralot
 from neuralot.datasets import small_pairs
 from neuralot.estimators.base import BaseTransport
 from neuralot.estimators.game import GameTransport
+from neuralot.estimators.streams import StreamTransport
 
 ROOT = Path(__file__).parents[1]
 TRANSPORTS = [cls for cls in vars(neuralot).values() if inspect.isclass(cls) and issubclass(cls, BaseTransport)]
+STREAMS = [cls for cls in TRANSPORTS if issubclass(cls, StreamTransport)]
 GAMES = [cls for cls in TRANSPORTS if issubclass(cls, GameTransport)]
 PAIRS = {pair.name: pair for pair in small_pairs()}
 TINY = {"max_iter": 3, "batch_size": 16, "hidden_layer_sizes": (8, 8, 8), "random_state": 0}
-# for tests of features that only semi-dual transports have: costs, networks, inverse maps and streams
+# for tests of features that only some transports have: streams, warm starts and inverse maps; costs and forms of a map
+streams = pytest.mark.parametrize("transport_class", STREAMS, indirect=True, ids=lambda cls: cls.__name__)
 games = pytest.mark.parametrize("transport_class", GAMES, indirect=True, ids=lambda cls: cls.__name__)
 dtypes = pytest.mark.parametrize("dtype", [np.float32, np.float64])
 each_transport = pytest.mark.parametrize("cls", TRANSPORTS, ids=lambda cls: cls.__name__)
@@ -57,7 +60,8 @@ def skip_unless_takes(cls, options):
 
 def map_both_directions(transport, X, Y):
     """Return the images of `X` and, if the inverse map is learned, those of `Y`."""
-    return [transport.transform(X), *([transport.inverse_transform(Y)] if isinstance(transport, GameTransport) else [])]
+    inverse = [transport.inverse_transform(Y)] if isinstance(transport, StreamTransport) else []
+    return [transport.transform(X), *inverse]
 
 
 def seeded(seed=0):

@@ -8,13 +8,22 @@ import ot
 import pytest
 import scipy.sparse
 import torch
-from conftest import GAMES, TRANSPORTS, each_transport, games, gaussian, make_tiny, skip_unless_takes
+from conftest import (
+    STREAMS,
+    TRANSPORTS,
+    each_transport,
+    gaussian,
+    make_tiny,
+    skip_unless_takes,
+    streams,
+    takes,
+)
 from sklearn.exceptions import ConvergenceWarning
 from torch import nn
 
 from neuralot import CriticLoss, Optimizer, OTPTransport, SNOTTransport, load
 from neuralot.costs import Lp
-from neuralot.estimators.game import GameTransport
+from neuralot.estimators.streams import StreamTransport
 from neuralot.solve import Status
 
 N, D = 30, 2
@@ -70,7 +79,7 @@ def estimator(request, tiny, samples):
 
 def mapping_methods(transport):
     """Return the methods that map rows."""
-    inverse = [transport.inverse_transform] if isinstance(transport, GameTransport) else []
+    inverse = [transport.inverse_transform] if isinstance(transport, StreamTransport) else []
     return [transport.transform, transport.sample, *inverse]
 
 
@@ -190,6 +199,7 @@ BAD_PARAMETERS = {
     "n_monte_carlo": NOT_POSITIVE_INTEGER,
     "mass_tol": NOT_NON_NEGATIVE,
     "noise_dim": (-1, 2.0, "3", None, True),
+    "cycle_weight": NOT_POSITIVE,
     "critic_loss": ("plain", 0, True, {"expectile": 0.9}, CriticLoss),
     "critic_loss__expectile": (0.4, 1.0, *NOT_NON_NEGATIVE),
     "critic_loss__expectile_weight": NOT_NON_NEGATIVE,
@@ -254,7 +264,7 @@ def test_failing_callback_leaves_fitted_estimator_unchanged(fitted, samples):
 
     X = samples[0]
     before = fitted.transform(X)
-    fitted.set_params(callbacks=[fail], **({"warm_start": True} if isinstance(fitted, GameTransport) else {}))
+    fitted.set_params(callbacks=[fail], **({"warm_start": True} if isinstance(fitted, StreamTransport) else {}))
     with pytest.raises(RuntimeError, match="no"):
         fitted.fit(X, X + 5)
     assert np.array_equal(fitted.transform(X), before)
@@ -323,15 +333,17 @@ def test_bad_seeds_of_draws_are_rejected(fitted, samples, random_state):
         fitted.sample(samples[0], random_state=random_state)
 
 
-@games
+@streams
 @pytest.mark.parametrize("options", [{"hidden_layer_sizes": (5,)}, {"map_form": "network"}], ids=str)
-def test_warm_start_requires_same_networks(tiny, samples, options):
+def test_warm_start_requires_same_networks(tiny, transport_class, samples, options):
+    if not takes(transport_class, options):
+        pytest.skip("not a parameter of this estimator")
     estimator = tiny(warm_start=True).fit(*samples).set_params(**options)
     with assert_rejected(estimator, "warm_start", message="pass warm_start=False"):
         estimator.fit(*samples)
 
 
-@games
+@streams
 def test_warm_start_requires_same_directions(tiny, samples):
     X, Y = samples
     estimator = tiny(warm_start=True).fit(X * [1, 0], Y * [1, 0])
@@ -339,14 +351,14 @@ def test_warm_start_requires_same_directions(tiny, samples):
         estimator.fit(X, Y)
 
 
-@games
+@streams
 def test_warm_start_requires_same_columns(tiny, samples):
     estimator = tiny(warm_start=True).fit(*samples)
     with assert_rejected(estimator, "warm_start", message="pass warm_start=False"):
         estimator.fit(*(np.c_[rows, rows] for rows in samples))
 
 
-@games
+@streams
 def test_early_stopping_requires_rows_to_hold_out(tiny, samples):
     estimator = tiny(early_stopping=True)
     with assert_rejected(estimator, "validation_fraction", message="at least 2 distinct rows"):
@@ -413,7 +425,7 @@ def test_units_do_not_change_the_map(tiny, transport_class, case):
     scaled, expected = ((each - each.mean(0)) / each.std(0) for each in (images.astype(float), plain))
     # rounding may move rows at the boundary of a cell to the neighbouring cell
     assert np.isclose(scaled, expected, atol=0.02).all(axis=1).mean() > 0.8
-    if issubclass(transport_class, GameTransport):
+    if issubclass(transport_class, StreamTransport):
         assert np.abs(images.mean(0) - Y.mean(0)).max() < 0.02 * Y.std()
 
 
@@ -453,7 +465,7 @@ def test_outliers_are_listed_in_warning(tiny, side):
 
 
 @pytest.mark.parametrize("side", ["source", "target"])
-@pytest.mark.parametrize("cls", GAMES, ids=lambda cls: cls.__name__)
+@pytest.mark.parametrize("cls", STREAMS, ids=lambda cls: cls.__name__)
 def test_outlier_does_not_change_images_of_other_rows(cls, side):
     rng = np.random.default_rng(229)
     X, Y = rng.normal(size=(500, 2)), rng.normal(size=(500, 2)) + 3

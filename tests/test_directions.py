@@ -8,7 +8,7 @@ from conftest import dtypes, games, gaussian, rotation, skip_unless_takes, takes
 from torch import nn
 
 from neuralot.costs import Lp
-from neuralot.estimators.game import GameTransport
+from neuralot.estimators.streams import StreamTransport
 from neuralot.solve import Status
 
 
@@ -42,7 +42,7 @@ def test_components_outside_of_subspace_are_kept(tiny, transport_class, samples)
     # target rows have no components outside of the subspace
     transport = tiny(**({"output": "smooth"} if takes(transport_class, ["output"]) else {})).fit(X, Y)
     assert transport.units_.n_directions == 2
-    inverse = [("inverse_transform", Y)] if isinstance(transport, GameTransport) else []
+    inverse = [("inverse_transform", Y)] if isinstance(transport, StreamTransport) else []
     for name, rows in [("transform", X), ("sample", X), *inverse]:
         options = {"random_state": 0} if name == "sample" else {}
         images = getattr(transport, name)(rows, **options)

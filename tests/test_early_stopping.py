@@ -5,13 +5,13 @@ import copy
 import numpy as np
 import pytest
 import torch
-from conftest import games, make_tiny
+from conftest import make_tiny, streams
 
 from neuralot import OTPTransport, SNOTTransport
 from neuralot.solve import Status
 
 
-@games
+@streams
 def test_early_stopping_ends_fit_without_improvement(tiny, samples):
     transport = tiny(max_iter=500, early_stopping=True, n_iter_no_change=20, tol=10.0).fit(*samples)
     assert transport.status_ is Status.STOPPED
@@ -44,7 +44,7 @@ def test_early_stopping_restores_only_weights_of_last_noise_level(samples):
     assert all(torch.equal(best[name], weight) for name, weight in transport.problem_.state_dict().items())
 
 
-@games
+@streams
 def test_early_stopping_respects_sample_weights(transport_class):
     # most of the target's weight is on the left, so most images are, with or without held-out rows
     rng = np.random.default_rng(0)
@@ -56,7 +56,7 @@ def test_early_stopping_respects_sample_weights(transport_class):
     assert np.mean(transport.sample(X, random_state=0)[0, :, 0] < 0) == pytest.approx(0.9, abs=0.04)
 
 
-@games
+@streams
 def test_early_stopping_does_not_end_improving_fit(tiny, samples):
     transport = tiny(max_iter=10, early_stopping=True, n_iter_no_change=10).fit(*samples)
     assert transport.n_iter_ == 10

@@ -7,14 +7,14 @@ from conftest import TRANSPORTS, games, nan_layer, takes
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from torch import nn
 
-from neuralot import CriticLoss, Optimizer, OTNetTransport, OTPTransport, SNOTTransport
+from neuralot import CriticLoss, Optimizer, OTNetTransport, OTPTransport, SNOTTransport, W2GNTransport
 from neuralot.costs import Lp
 from neuralot.networks import ConvexPotential
 from neuralot.solve import Status
 
 
 def test_transports_are_found():
-    assert {OTNetTransport, OTPTransport, SNOTTransport} <= set(TRANSPORTS)
+    assert {OTNetTransport, OTPTransport, SNOTTransport, W2GNTransport} <= set(TRANSPORTS)
 
 
 def test_fit_sets_attributes(tiny, samples):
@@ -99,6 +99,8 @@ def test_diverging_fit_warns_with_advice(tiny, samples):
 def test_fit_without_finite_weights_raises_and_leaves_estimator_unchanged(tiny, transport_class, samples):
     if takes(transport_class, ["map_form"]):
         transport = tiny(map_form=lambda d: nan_layer(d, d))
+    elif takes(transport_class, ["potential_network"]):
+        transport = tiny(potential_network=lambda d: nan_layer(d, 1))
     else:
         transport = tiny(height_network=lambda d: nan_layer(d, 1))
     before = dict(vars(transport))

@@ -8,12 +8,12 @@ import sys
 import numpy as np
 import pytest
 import torch
-from conftest import GAMES, games, make_tiny, single_rows
+from conftest import GAMES, make_tiny, single_rows, streams
 
 from neuralot import Optimizer, OTNetTransport, SNOTTransport
 from neuralot._torch import matmul_precision
 from neuralot.datasets import make_gaussians
-from neuralot.estimators.game import GameTransport
+from neuralot.estimators.streams import StreamTransport
 from neuralot.forms import make_form
 from neuralot.methods import OTP, SNOT
 from neuralot.methods.planes import Planes
@@ -93,7 +93,7 @@ np.save({str(tmp_path / "images.npy")!r}, images)
     np.testing.assert_allclose(np.load(tmp_path / "images.npy"), expected, atol=1e-4)
 
 
-@games
+@streams
 def test_stream_stays_on_gpu(transport_class, samples):
     transport = make_tiny(transport_class, device="cuda")
     for _ in range(3):
@@ -107,7 +107,7 @@ def test_cuda_tensors_give_cuda_tensors(transport_class, samples):
     X, Y = (torch.tensor(rows, dtype=torch.float32, device="cuda") for rows in samples)
     for device in ("cpu", "cuda"):
         transport = fit_on(device, transport_class, (X, Y))
-        inverse = [transport.inverse_transform(Y)[:30]] if issubclass(transport_class, GameTransport) else []
+        inverse = [transport.inverse_transform(Y)[:30]] if issubclass(transport_class, StreamTransport) else []
         for found in (transport.transform(X), transport.sample(X, 2, 0)[1], *inverse):
             assert found.is_cuda
             assert found.dtype == torch.float32

@@ -7,7 +7,7 @@ import threading
 import numpy as np
 import pytest
 import torch
-from conftest import flat_weights, games, make_tiny
+from conftest import flat_weights, make_tiny, streams
 from sklearn.exceptions import ConvergenceWarning
 
 from neuralot import SNOTTransport
@@ -41,7 +41,7 @@ def test_interrupted_fit_keeps_current_weights(tiny, samples):
     assert np.isfinite(transport.transport_cost_)
 
 
-@games
+@streams
 def test_interrupted_early_stopping_restores_best_weights(tiny, samples):
     recorded = []
 
@@ -104,7 +104,7 @@ def test_signal_ends_long_fit(samples):
     assert np.isfinite(transport.transform(samples[0])).all()
 
 
-@games
+@streams
 def test_partial_fit_may_be_interrupted(tiny, samples):
     transport = tiny().partial_fit(*samples)
     with pytest.warns(ConvergenceWarning, match="interrupted"):

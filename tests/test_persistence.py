@@ -60,7 +60,7 @@ def assert_equal_transports(loaded, transport, X):
 VARIANTS = [
     {},
     {"map_form": "network"},
-    {"hidden_layer_sizes": [5, np.int64(4)], "activation": "tanh", "random_state": np.int64(3)},
+    {"hidden_layer_sizes": [5, np.int64(4)], "activation": "softplus", "random_state": np.int64(3)},
     {"cost": Lp(1.5)},
     {"cost": SquaredEuclidean()},
     {"device": torch.device("cpu"), "callbacks": [lambda step, problem, record: False]},

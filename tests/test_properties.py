@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from neuralot.costs import Lp
-from neuralot.estimators.game import GameTransport
+from neuralot.estimators.streams import StreamTransport
 from neuralot.sampling import ArraySampler
 
 quick = settings(derandomize=True, deadline=None, max_examples=20, suppress_health_check=list(HealthCheck))
@@ -65,7 +65,7 @@ def test_map_is_equivariant_under_scaling_and_shifts(cls, d, seed, scale, shifts
     expected = scale * make_smallest(cls).fit(X, Y).transform(X) + shifts[1]
     same = np.isclose(moved, expected, rtol=1e-7, atol=5e-3 * scale).all(axis=1)
     # units are rounded, so rows at the boundary of a cell may move to the neighbouring cell (measured: 2 of 30)
-    assert same.mean() >= (1 if issubclass(cls, GameTransport) else 0.8)
+    assert same.mean() >= (1 if issubclass(cls, StreamTransport) else 0.8)
 
 
 @each_transport

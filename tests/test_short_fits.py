@@ -5,7 +5,7 @@ import ot
 import pytest
 from conftest import PAIRS, make
 
-from neuralot import OTPTransport, SNOTTransport
+from neuralot import OTPTransport, SNOTTransport, W2GNTransport
 from neuralot.metrics import d_target, exact_cost, l2_uvp, transport_cost
 from neuralot.solve import Status
 
@@ -18,14 +18,15 @@ def test_short_fit_recovers_plan(transport_class, pair):
     if transport_class is not OTPTransport and pair in THIN:
         pytest.skip("the source is thin: a map cannot split mass, and the max-min problem has spurious solutions")
     X, Y = PAIRS[pair].sample(1000, random_state=0)
-    steps = 600 if pair in HARD else 400
+    # W2GN converges more slowly, above all where the map jumps
+    steps = (600 if pair in HARD else 400) * (2 if transport_class is W2GNTransport else 1)
     transport = make(transport_class, max_iter=steps, batch_size=128, random_state=0).fit(X, Y)
     assert transport.status_ in (Status.MAX_ITER, Status.SHORT)
     draws = transport.sample(X, random_state=0)[0]
     exact = exact_cost(X, Y)
-    # measured: at most 0.22 and 0.08; test_recovery.py has the full fits
+    # measured: at most 0.22 and 0.08, and 0.13 for W2GN; test_recovery.py has the full fits
     assert transport_cost(X, draws) == pytest.approx(exact, rel=0.3)
-    assert d_target(draws, Y) < 0.12 * exact
+    assert d_target(draws, Y) < (0.17 if transport_class is W2GNTransport else 0.12) * exact
 
 
 @pytest.mark.parametrize(("cls", "n_features"), [(SNOTTransport, 8), (OTPTransport, 16)])

@@ -10,7 +10,7 @@ from conftest import games, gaussian, skip_unless_takes, unchanged_generators
 from torch import nn
 
 from neuralot.costs import Lp
-from neuralot.estimators.game import GameTransport
+from neuralot.estimators.streams import StreamTransport
 
 
 def test_transform_applies_to_each_row_independently(fitted):
@@ -46,7 +46,7 @@ def test_fit_stores_one_copy_and_transform_uses_blocks(tiny, transport_class):
     # numpy allocates the standardised rows, and otherwise only indices and weights grow with n
     X = gaussian(200_000, 32).astype(np.float32)
     # if images are target rows, there are fewer of them, because each row is compared with all target rows
-    n_target, share = (len(X), 1.5) if issubclass(transport_class, GameTransport) else (1000, 1.6)
+    n_target, share = (len(X), 1.5) if issubclass(transport_class, StreamTransport) else (1000, 1.6)
     Y, out = X[:n_target] + 1, np.empty_like(X)
     transport = tiny().fit(X[:99], Y[:99])  # the first fit imports modules, which use memory
     tracemalloc.start()
@@ -63,8 +63,8 @@ def test_fit_stores_one_copy_and_transform_uses_blocks(tiny, transport_class):
     assert of_maps < 0.6 * X.nbytes  # blocks of 16 384 rows, half of them in float64
 
 
-def test_only_semi_dual_transports_have_inverse_transform(fitted):
-    assert hasattr(fitted, "inverse_transform") == isinstance(fitted, GameTransport)
+def test_only_transports_with_potentials_have_inverse_transform(fitted):
+    assert hasattr(fitted, "inverse_transform") == isinstance(fitted, StreamTransport)
 
 
 @pytest.mark.parametrize("options", [{"map_form": "network"}, {"cost": Lp(3)}, {"output": "smooth"}], ids=str)

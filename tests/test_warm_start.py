@@ -1,7 +1,7 @@
 """Warm starts continue from the previous fit."""
 
 import numpy as np
-from conftest import games
+from conftest import games, streams
 
 from neuralot import SNOTTransport
 
@@ -30,7 +30,7 @@ def test_warm_start_keeps_automatic_networks():
     )
 
 
-@games
+@streams
 def test_warm_start_of_unfitted_estimator_equals_fit(tiny, fitted, samples):
     transport = tiny(warm_start=True).fit(*samples)
     assert np.array_equal(transport.transform(samples[0]), fitted.transform(samples[0]))

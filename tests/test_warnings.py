@@ -5,7 +5,7 @@ import warnings
 import numpy as np
 import pytest
 
-from neuralot import OTNetTransport, OTPTransport, SNOTTransport, exceptions
+from neuralot import OTNetTransport, OTPTransport, SNOTTransport, W2GNTransport, exceptions
 from neuralot.datasets import (
     make_circles,
     make_convex_potential,
@@ -17,7 +17,7 @@ from neuralot.datasets import (
 )
 
 THIN = [make_perpendicular, make_one_to_many, make_multi_perpendicular, make_circles]
-NEED_DENSITY = [SNOTTransport, OTNetTransport]
+NEED_DENSITY = [SNOTTransport, OTNetTransport, W2GNTransport]
 DENSE = {
     "normal": lambda rng, n, d: rng.normal(size=(n, d)),
     "uniform": lambda rng, n, d: rng.uniform(size=(n, d)),

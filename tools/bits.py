@@ -48,6 +48,8 @@ cases = {
     "otnet wide": (OTNetTransport(**steps), wide),
     "otnet smooth": (OTNetTransport(output="smooth", **steps), small),
 }
+if hasattr(neuralot, "W2GNTransport"):
+    cases["w2gn"] = neuralot.W2GNTransport(**steps), small
 found = {"": neuralot.__file__}
 
 

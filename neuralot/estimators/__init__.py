@@ -4,5 +4,6 @@ from neuralot.estimators.game import Optimizer
 from neuralot.estimators.otnet import OTNetTransport
 from neuralot.estimators.otp import OTPTransport
 from neuralot.estimators.snot import SNOTTransport
+from neuralot.estimators.w2gn import W2GNTransport
 
-__all__ = ["OTNetTransport", "OTPTransport", "Optimizer", "SNOTTransport"]
+__all__ = ["OTNetTransport", "OTPTransport", "Optimizer", "SNOTTransport", "W2GNTransport"]

@@ -38,8 +38,8 @@ def _has_inverse(estimator: BaseTransport) -> bool:
     check_is_fitted(estimator)
     if not estimator.problem_.invertible:
         raise AttributeError(
-            f"This {type(estimator).__name__} has no inverse_transform, because only semi-dual transports with "
-            f"map_form='gradient' learn the inverse map"
+            f"This {type(estimator).__name__} has no inverse_transform, because only W2GN and semi-dual "
+            f"transports with map_form='gradient' learn the inverse map"
         )
     return True
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC
 from dataclasses import dataclass
-from typing import Any, ClassVar, TypeVar, cast
+from typing import Any
 
 import torch
 from torch import Generator
@@ -20,17 +20,14 @@ from neuralot.defaults import (
     default_sizes,
     default_steps,
 )
-from neuralot.estimators.base import METADATA, BaseTransport
-from neuralot.estimators.checks import check_networks, unchanged_on_error
-from neuralot.estimators.fitting import Watched
-from neuralot.estimators.laws import Standardised
+from neuralot.estimators.checks import check_networks
 from neuralot.estimators.state import FitParams
+from neuralot.estimators.streams import StreamTransport
 from neuralot.forms import NetworkFactory, make_form, resolve_map_form
 from neuralot.forms.base import Form
 from neuralot.forms.losses import CriticLoss
 from neuralot.parameters import (
     ANYTHING,
-    BOOL,
     COMPILE,
     FACTORY,
     FORM,
@@ -44,12 +41,7 @@ from neuralot.parameters import (
     one_of,
     parameter,
 )
-from neuralot.semidual import SemiDual
-from neuralot.solve.callbacks import EarlyStopping
 from neuralot.solve.optimizers import OPTIMIZERS
-from neuralot.solve.problem import Problem
-
-Self = TypeVar("Self", bound="GameTransport")
 
 
 @dataclass(repr=False)
@@ -95,72 +87,14 @@ class Optimizer(Settings):
 
 
 @estimator
-class GameTransport(BaseTransport, ABC):
+class GameTransport(StreamTransport, ABC):
     """Base class of the semi-dual transports."""
-
-    __metadata_request__partial_fit = METADATA
-    _clips: ClassVar = True
 
     map_form: str | NetworkFactory = parameter(FORM, default="auto")
     potential_network: NetworkFactory | None = parameter(none_or(FACTORY), default=None)
     cost: str | Cost | PairedCost = parameter(ANYTHING, default="sqeuclidean")
     critic_loss: CriticLoss | None = parameter(NONE.or_settings(CriticLoss), default=None)
     optimizer: str | Optimizer = parameter(one_of(*OPTIMIZERS).or_settings(Optimizer), default="muon")
-    batch_size: int | str = parameter(auto_or(integer(1)).changeable_in_streams(), default="auto")
-    early_stopping: bool = parameter(BOOL.unused_in_streams(), default=False)
-    n_iter_no_change: int = parameter(integer(1).unused_in_streams(), default=500)
-    tol: float = parameter(number(0, closed=True).unused_in_streams(), default=1e-4)
-    warm_start: bool = parameter(BOOL.unused_in_streams(), default=False)
-
-    def partial_fit(
-        self: Self,
-        X: Any,
-        y: Any = None,
-        *,
-        X_target: Any = None,
-        sample_domain: Any = None,
-        sample_weight: Any = None,
-        sample_weight_target: Any = None,
-    ) -> Self:
-        """Train on the next part of a stream.
-
-        Each call makes one pass over its rows, in ``ceil(max(n, m) / batch_size)`` steps, and does not store them.
-        Units, networks and optimisers are those of the first call, whose rows should be representative (a few hundred
-        rows). Smoothing levels and learning rates decrease over the first `max_iter` steps of all calls together. After
-        that, the smoothing stays at its last level, and the learning rates stay at a tenth of their initial values, so
-        the transport can follow a slow drift. If there are few rows, pass them several times. A transport that is
-        already fitted continues from its weights.
-
-        Parameters
-        ----------
-        X, y, X_target, sample_domain, sample_weight, sample_weight_target
-            As in `fit`.
-
-        Returns
-        -------
-        self
-
-        Raises
-        ------
-        ValueError
-            As in `fit`. Also with ``early_stopping=True``, or if the columns or the parameters of the networks differ
-            from those of the first call.
-
-        Warns
-        -----
-        ConvergenceWarning, UserWarning
-            As in `fit`.
-        """
-        first = not hasattr(self, "problem_")
-        steps_before = 0 if first else self.n_iter_
-        with unchanged_on_error(self):
-            self._check_parameters()
-            if self.early_stopping:
-                raise ValueError("early_stopping must be False for partial_fit, which does not hold out rows")
-            laws = self._check_laws(X, y, X_target, sample_domain, sample_weight, sample_weight_target, reset=first)
-            self._set_fitted_attributes(self._fit_part(laws, self._generator(steps_before)), laws)
-        self._warn(laws)
-        return self
 
     def _form(self, n_features: int, params: FitParams, cost: Cost, generator: Generator) -> Form:
         form = make_form(
@@ -181,23 +115,6 @@ class GameTransport(BaseTransport, ABC):
         ).to(torch.float32)
         check_networks(form, n_features)
         return form
-
-    def _watch(self, problem: Problem, source: Standardised, target: Standardised, generator: Generator) -> Watched:
-        if not self.early_stopping:
-            return source, target, None
-        source, x = source.hold_out(self.validation_fraction, generator)
-        target, y = target.hold_out(self.validation_fraction, generator)
-        return (
-            source,
-            target,
-            EarlyStopping(
-                x,
-                y,
-                tol=self.tol,
-                n_iter_no_change=self.n_iter_no_change,
-                settled=cast(SemiDual, problem).settled,
-            ),
-        )
 
     def _training(self, n_features: int, n_source: int, n_target: int, usual_decay: float) -> dict[str, Any]:
         """Return the training parameters, with values for ``'auto'``."""
