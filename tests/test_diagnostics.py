@@ -294,6 +294,28 @@ def test_findings_name_small_columns():
     assert any("Columns rate vary" in finding for finding in report.findings)
 
 
+def test_findings_name_outliers_by_their_index():
+    X, Y = gaussian(300, 2), gaussian(300, 2, 1)
+    X[17], Y[[40, 3]] = 9999.0, 9999.0
+    findings = diagnose(lambda x: x, X, Y).findings
+    assert any(finding.startswith("Rows 17 of X are") for finding in findings)
+    assert any(finding.startswith("Rows 3, 40 of X_target are") for finding in findings)
+
+
+def test_findings_name_rows_outside_of_the_fit():
+    X, Y = gaussian(300, 2), gaussian(300, 2, 1)
+    with warnings.catch_warnings(action="ignore"):
+        transport = SNOTTransport(max_iter=3, hidden_layer_sizes=(4,), random_state=0).fit(X, Y)
+    new = gaussian(200, 2, 2).clip(-2, 2)
+    assert not any("outside of the range" in finding for finding in transport.report(new, Y).findings)
+    new[[5, 150], 1] = 8.0
+    found = [finding for finding in transport.report(new, Y).findings if "outside of the range" in finding]
+    assert found == [
+        "2 of 200 rows of X are outside of the range of the fit, in columns 1: rows 5, 150. Their images are "
+        "extrapolations."
+    ]
+
+
 @pytest.mark.parametrize("n", [1, 2, 5, 39])
 def test_few_rows_are_undecided(n):
     assert diagnose(lambda x: x, gaussian(n, 2), gaussian(n, 2, 1)).verdict is Verdict.UNDECIDED

@@ -13,7 +13,7 @@ from sklearn.cluster import KMeans
 from neuralot.costs import Cost, SquaredEuclidean, as_cost
 from neuralot.diagnostics.dual import evaluate_dual
 from neuralot.diagnostics.figure import landscape
-from neuralot.diagnostics.findings import findings_of_data, findings_of_fit, findings_of_range, findings_of_source
+from neuralot.diagnostics.findings import findings_of_data, findings_of_fit
 from neuralot.diagnostics.report import Baseline, Marginal, Optimality, TransportReport
 from neuralot.diagnostics.statistics import (
     Sample,
@@ -101,11 +101,11 @@ def diagnose(
         integer(1).check(name, value)
     transport = getattr(transport, "transport_", transport)
     rng = np.random.default_rng(random_state)
-    source, chosen = _sample(X, sample_weight, "X", "sample_weight", max_rows, rng)
-    target, chosen_target = _sample(X_target, sample_weight_target, "X_target", "sample_weight_target", max_rows, rng)
+    source = _sample(X, sample_weight, "X", "sample_weight", max_rows, rng)
+    target = _sample(X_target, sample_weight_target, "X_target", "sample_weight_target", max_rows, rng)
     check_features(X=source.rows, X_target=target.rows)
     # a dataframe keeps its column names, which the fit may have seen
-    draws = _draws(transport, X.iloc[chosen] if hasattr(X, "iloc") else source.rows, n_draws, random_state)
+    draws = _draws(transport, X.iloc[source.indices] if hasattr(X, "iloc") else source.rows, n_draws, random_state)
     cost = as_cost(getattr(transport, "cost", "sqeuclidean"))
     unit = _unit(source, target)
     marginal = _marginal(Sample(draws[0], source.masses), target, unit, rng)
@@ -113,25 +113,20 @@ def diagnose(
     baselines = {name: _baseline(source, images, target, cost, unit) for name, images in _free_maps(source, target)}
     split = conditional_spread(draws, source.masses) / unit
     thin = is_thin(*map(torch.from_numpy, (source.rows, source.covariance, target.covariance)))
-    early = _ended_early(transport)
+    early = getattr(transport, "status_", Status.MAX_ITER) in (Status.SHORT, Status.INTERRUPTED, Status.DIVERGED)
     n_rows = min(len(source.rows), len(target.rows))
     # for a strictly convex cost, a source with a density has an optimal map, whose draws do not vary
     blur = split if cost.has_map_from_gradient and not thin else 0.0
     verdict, reasons = decide(marginal, optimality, blur, n_rows, early, thin)
     names = [str(name) for name in getattr(X, "columns", range(source.rows.shape[1]))]
-    findings = [
-        *findings_of_data(names, (source, chosen), (target, chosen_target)),
-        *findings_of_range(names, source, chosen, getattr(transport, "units_", None)),
-        *findings_of_source(source, thin),
-        *findings_of_fit(marginal, optimality, baselines, split, early, thin),
-    ]
-    dual = evaluate_dual(transport, source, draws[0], target, cost, unit)
+    findings = findings_of_data(names, source, target, getattr(transport, "units_", None), thin)
+    findings += findings_of_fit(marginal, optimality, baselines, split, early, thin)
     return TransportReport(
         verdict,
         tuple(reasons),
         marginal,
         optimality,
-        dual,
+        evaluate_dual(transport, source, draws[0], target, cost, unit),
         split,
         baselines,
         tuple(findings),
@@ -145,12 +140,12 @@ def diagnose(
 
 def _sample(
     rows: Samples, weights: ArrayLike | None, name: str, weights_name: str, max_rows: int, rng: np.random.Generator
-) -> tuple[Sample, np.ndarray]:
-    """Check a sample; return some rows and their indices."""
+) -> Sample:
+    """Check a sample; return some rows in random order."""
     points = as_points(rows, name)
     masses = as_masses(weights, weights_name, len(points))
     chosen = rng.permutation(np.flatnonzero(masses > 0))[:max_rows]
-    return Sample(np.ascontiguousarray(points[chosen]), masses[chosen] / masses[chosen].sum()), chosen
+    return Sample(np.ascontiguousarray(points[chosen]), masses[chosen] / masses[chosen].sum(), chosen)
 
 
 def _unit(source: Sample, target: Sample) -> float:
@@ -262,8 +257,3 @@ def _baseline(source: Sample, images: np.ndarray, target: Sample, cost: Cost, un
     )
     mean_cost = float(source.masses @ paired_cost(cost, source.rows, images))
     return Baseline(mean_cost, marginal_distance(T, Y).excess)
-
-
-def _ended_early(transport: Any) -> bool:
-    """Whether the fit says itself that it ended too early."""
-    return getattr(transport, "status_", Status.MAX_ITER) in (Status.SHORT, Status.INTERRUPTED, Status.DIVERGED)

@@ -19,58 +19,58 @@ MARGIN = 0.1  # of the range of the fit, beyond which rows are outside of it
 N_LISTED = 5
 
 
-def findings_of_data(
-    names: Sequence[str], source: tuple[Sample, np.ndarray], target: tuple[Sample, np.ndarray]
-) -> list[str]:
-    """Return findings about small columns and outliers.
+def findings_of_data(names: Sequence[str], source: Sample, target: Sample, units: Any, is_thin: bool) -> list[str]:
+    """Return findings about columns, rows and the source's dimension.
 
-    Each sample comes with the indices of its rows in the data.
+    `units` are the units of the fit, if there was one.
     """
-    found = []
-    small = small_columns(source[0].rows, target[0].rows)
-    if small.any():
+    found = _small_columns(names, source, target) + _outliers("X", source) + _outliers("X_target", target)
+    source_range = getattr(units, "source_range", None)
+    if source_range is not None:
+        found += _rows_outside(names, source, source_range)
+    if is_thin:
+        dimension = intrinsic_dimension(torch.from_numpy(source.rows))
         found.append(
-            f"Columns {_listed(np.array(names)[small])} vary less than a hundredth of another column and have next to "
-            f"no part in the cost. If they matter, scale both samples alike first, for example with StandardScaler."
+            f"The source lies on a thin set, of dimension about {dimension:.1f} in {source.rows.shape[1]} features. "
+            f"SNOT, W2GN and OT-Net can be wrong there; use OTPTransport."
         )
-    for name, (sample, indices) in (("X", source), ("X_target", target)):
-        scale = float(np.sqrt(sample.variance / len(names)))
-        bounds = outlier_bounds(sample.rows, np.arange(len(sample.rows)), scale)
-        if bounds is not None:
-            is_outside = ((sample.rows < bounds[0]) | (sample.rows > bounds[1])).any(axis=1)
-            found.append(
-                f"Rows {_listed(np.sort(indices[is_outside]))} of {name} are more than {CLIP_RANGES} interquartile "
-                f"ranges from the median, and dominate the distances above. If they contain a code for missing values, "
-                f"such as 9999, impute the values; otherwise remove or clip the rows."
-            )
     return found
 
 
-def findings_of_range(names: Sequence[str], source: Sample, indices: np.ndarray, units: Any) -> list[str]:
-    """Return a finding about rows outside of the fit's range."""
-    source_range = getattr(units, "source_range", None)
-    if source_range is None:
+def _small_columns(names: Sequence[str], source: Sample, target: Sample) -> list[str]:
+    small = small_columns(source.rows, target.rows)
+    if not small.any():
         return []
-    margin = MARGIN * (source_range[1] - source_range[0])
-    is_outside = (source.rows < source_range[0] - margin) | (source.rows > source_range[1] + margin)
-    n_outside = int(is_outside.any(axis=1).sum())
-    if not n_outside:
-        return []
-    columns = np.array(names)[is_outside.any(axis=0)]
     return [
-        f"{n_outside} of {len(source.rows)} rows of X are outside of the range of the fit, in columns "
-        f"{_listed(columns)}: {_listed(np.sort(indices[is_outside.any(axis=1)]))}. Their images are extrapolations."
+        f"Columns {_listed(np.array(names)[small])} vary less than a hundredth of another column and have next to no "
+        f"part in the cost. If they matter, scale both samples alike first, for example with StandardScaler."
     ]
 
 
-def findings_of_source(source: Sample, is_thin: bool) -> list[str]:
-    """Return a finding about the dimension of the source."""
-    if not is_thin:
+def _outliers(name: str, sample: Sample) -> list[str]:
+    scale = float(np.sqrt(sample.variance / sample.rows.shape[1]))
+    bounds = outlier_bounds(sample.rows, np.arange(len(sample.rows)), scale)
+    if bounds is None:
         return []
-    dimension = intrinsic_dimension(torch.from_numpy(source.rows))
+    is_outside = ((sample.rows < bounds[0]) | (sample.rows > bounds[1])).any(axis=1)
     return [
-        f"The source lies on a thin set, of dimension about {dimension:.1f} in {source.rows.shape[1]} features. SNOT "
-        f"and OT-Net can be wrong there; use OTPTransport."
+        f"Rows {_indices(sample, is_outside)} of {name} are more than {CLIP_RANGES} interquartile ranges from the "
+        f"median, and dominate the distances above. If they contain a code for missing values, such as 9999, impute "
+        f"the values; otherwise remove or clip the rows."
+    ]
+
+
+def _rows_outside(names: Sequence[str], source: Sample, source_range: np.ndarray) -> list[str]:
+    """Return a finding about rows outside of the range."""
+    margin = MARGIN * (source_range[1] - source_range[0])
+    is_outside = (source.rows < source_range[0] - margin) | (source.rows > source_range[1] + margin)
+    in_rows = is_outside.any(axis=1)
+    if not in_rows.any():
+        return []
+    columns = _listed(np.array(names)[is_outside.any(axis=0)])
+    return [
+        f"{in_rows.sum()} of {len(source.rows)} rows of X are outside of the range of the fit, in columns {columns}: "
+        f"rows {_indices(source, in_rows)}. Their images are extrapolations."
     ]
 
 
@@ -98,6 +98,12 @@ def findings_of_fit(
             "The fit ended early, and its images were still approaching the target: give it more steps or time."
         )
     return found
+
+
+def _indices(sample: Sample, is_chosen: np.ndarray) -> str:
+    """Return the indices of chosen rows as text."""
+    indices = np.arange(len(sample.rows)) if sample.indices is None else sample.indices
+    return _listed(np.sort(indices[is_chosen]))
 
 
 def _listed(values: np.ndarray) -> str:

@@ -43,10 +43,13 @@ class Sample:
     rows : ndarray of shape (n, d)
     masses : ndarray of shape (n,)
         Positive, with sum 1.
+    indices : ndarray of shape (n,), optional
+        Indices of the rows in the data.
     """
 
     rows: np.ndarray
     masses: np.ndarray
+    indices: np.ndarray | None = None
 
     @property
     def mean(self) -> np.ndarray:

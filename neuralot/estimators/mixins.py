@@ -86,8 +86,10 @@ class Reporting(Fitted, Samples):
         def restore(images: np.ndarray, Y: np.ndarray) -> np.ndarray:
             # the squared Euclidean cost of rows with different centres has a term that is linear in y
             values = unit * images[:, :1] - 2 * ((Y - units.target_centre) @ shift)[:, None]
+            if not return_gradient:
+                return values
             gradients = images[:, 1:] if units.basis is None else images[:, 1:] @ units.basis.T
-            return np.hstack([values, gradients * (unit / units.scale) - 2 * shift]) if return_gradient else values
+            return np.hstack([values, gradients * (unit / units.scale) - 2 * shift])
 
         out = np.empty((len(rows), 1 + return_gradient * rows.shape[1]), dtype=rows.dtype)
         built_in = is_built_in(self._fitted_params)

@@ -1,0 +1,171 @@
+"""Learned potentials: dual values, error bounds and uncertainty."""
+
+import numpy as np
+import ot
+import pytest
+import torch
+from conftest import TRANSPORTS, gaussian, make_tiny
+from scipy.stats import spearmanr
+
+from neuralot import OTNetTransport, OTPTransport, SNOTTransport, W2GNTransport, diagnose
+from neuralot.costs import Lp, SquaredEuclidean
+from neuralot.datasets import make_convex_potential, make_one_to_many
+from neuralot.diagnostics.dual import evaluate_dual
+from neuralot.diagnostics.statistics import Sample
+
+HAVE_GRADIENTS = [cls for cls in TRANSPORTS if cls is not OTNetTransport]
+
+
+def equal(rows):
+    return Sample(rows, np.full(len(rows), 1 / len(rows)))
+
+
+class Quadratic:
+    """Map x -> a x + b, with the potential of its law, V(y) = (1 - 1 / a) |y - b|^2 + ..., or another one."""
+
+    def __init__(self, factor, shift, of_potential=None):
+        self.factor, self.shift = factor, shift
+        self.of_potential = factor if of_potential is None else of_potential
+
+    def transform(self, X):
+        return self.factor * X + self.shift
+
+    def potential(self, Y, return_gradient=False):
+        # y - gradient / 2 is the inverse map
+        gradient = 2 * (Y - (Y - self.shift) / self.of_potential)
+        values = (Y**2).sum(axis=1) - ((Y - self.shift) ** 2).sum(axis=1) / self.of_potential
+        return (values, gradient) if return_gradient else values
+
+
+@pytest.mark.parametrize("shift", [0.0, 1e4])
+@pytest.mark.parametrize("d", [1, 2, 8])
+def test_dual_value_of_exact_potential_is_exact_cost(d, shift):
+    X = gaussian(300, d)
+    dual = evaluate_dual(Quadratic(2.0, shift), equal(X), 2 * X + shift, equal(2 * X + shift), SquaredEuclidean(), 1.0)
+    assert dual.value == pytest.approx(((X + shift) ** 2).sum(axis=1).mean(), rel=1e-9)
+    assert dual.gap == pytest.approx(0, abs=1e-6)
+    assert dual.error_bound < 1e-2
+
+
+@pytest.mark.parametrize("of_potential", [1.0, 3.0])
+def test_dual_value_of_other_potential_is_lower(of_potential):
+    X, Y = gaussian(300, 2), 2 * gaussian(300, 2, 1)
+    dual = evaluate_dual(Quadratic(2.0, 0.0, of_potential), equal(X), 2 * X, equal(Y), SquaredEuclidean(), 1.0)
+    exact = ot.emd2([], [], ot.dist(X, Y))
+    assert dual.value < exact - 0.1
+    assert dual.gap == pytest.approx(exact - dual.value, rel=1e-9)
+
+
+@pytest.mark.parametrize("factor", [2.0, 1.8, 1.0, -2.0])
+@pytest.mark.parametrize("of_potential", [2.0, 1.8])
+def test_bound_is_above_true_error(factor, of_potential):
+    # the exact map is x -> 2 x
+    X, Y = gaussian(500, 2), 2 * gaussian(500, 2, 1)
+    transport = Quadratic(factor, 0.0, of_potential)
+    dual = evaluate_dual(transport, equal(X), transport.transform(X), equal(Y), SquaredEuclidean(), 8.0)
+    error = abs(factor - 2) * np.sqrt((X**2).sum(axis=1).mean())
+    assert error <= dual.error_bound < 2 * error + 1.5
+
+
+def test_potential_that_is_not_concave_enough_gives_no_bound():
+    X = gaussian(200, 2)
+    dual = evaluate_dual(Quadratic(2.0, 0.0, -2.0), equal(X), 2 * X, equal(2 * X), SquaredEuclidean(), 1.0)
+    assert np.isnan(dual.error_bound)
+    assert "not strongly convex" in dual.condition
+
+
+@pytest.mark.parametrize("cls", TRANSPORTS)
+@pytest.mark.parametrize("scale", [1e-3, 1e3])
+def test_dual_value_of_fit_is_lower_bound_in_units_of_data(cls, scale):
+    X, Y = scale * gaussian(300, 3), scale * (2 * gaussian(200, 3, 1) + np.array([5.0, 0, 0]))
+    transport = make_tiny(cls, max_iter=50).fit(X, Y)
+    V, C = transport.potential(Y), ot.dist(X, Y)
+    value, exact = (C - V).min(axis=1).mean() + V.mean(), ot.emd2([], [], C)
+    assert value <= exact * (1 + 1e-9)
+    # the distance of the means is part of every plan's cost, and of the dual value of every potential
+    assert value > 0.8 * exact
+
+
+@pytest.mark.parametrize("cost", [Lp(1.5), lambda x, y: (x - y).square().sum(-1)], ids=["Lp", "function"])
+def test_dual_value_of_other_costs_is_lower_bound(cost):
+    X, Y = gaussian(300, 2), 2 * gaussian(300, 2, 1) + 1
+    transport = make_tiny(SNOTTransport, max_iter=200, hidden_layer_sizes=(32, 32), cost=cost).fit(X, Y)
+    a, b = (torch.from_numpy(rows) for rows in (X, Y))
+    C = np.stack([cost(x.expand(len(b), -1), b).numpy() for x in a])
+    V = transport.potential(Y)
+    value, exact = (C - V).min(axis=1).mean() + V.mean(), ot.emd2([], [], C)
+    assert 0.5 * exact < value <= exact * (1 + 1e-9)
+
+
+@pytest.mark.parametrize("cls", HAVE_GRADIENTS)
+@pytest.mark.parametrize("flat", [False, True], ids=["dense", "constant column"])
+def test_gradient_of_potential_equals_differences(cls, flat):
+    X, Y = gaussian(100, 3) * [1, 2, 1 - flat], gaussian(100, 3, 1) * [3, 1, 1 - flat] + 7
+    transport = make_tiny(cls).fit(X, Y)
+    values, gradients = transport.potential(Y, return_gradient=True)
+    assert (values == transport.potential(Y)).all()
+    for k in range(3 - flat):
+        step = 1e-4 * np.eye(3)[k]
+        difference = (transport.potential(Y + step) - transport.potential(Y - step)) / 2e-4
+        np.testing.assert_allclose(gradients[:, k], difference, rtol=1e-4, atol=1e-4)
+
+
+def test_gradient_of_potential_gives_inverse_map(samples):
+    X, Y = samples
+    transport = make_tiny(SNOTTransport, map_form="gradient").fit(X, Y)
+    _, gradients = transport.potential(Y, return_gradient=True)
+    np.testing.assert_allclose(Y - gradients / 2, transport.inverse_transform(Y), atol=1e-6)
+
+
+def test_potential_of_semidiscrete_transport_defines_its_map():
+    X, Y = gaussian(300, 2), gaussian(20, 2, 1) + 3
+    transport = OTNetTransport(max_iter=20, hidden_layer_sizes=(8,), random_state=0).fit(X, Y)
+    best = (ot.dist(X, transport.target_points_) - transport.potential(transport.target_points_)).argmin(axis=1)
+    assert (best == transport.assign(X)).mean() > 0.99  # up to rounding errors
+    with pytest.raises(NotImplementedError, match="return_gradient must be False"):
+        transport.potential(Y, return_gradient=True)
+
+
+@pytest.mark.parametrize("bad", [np.ones((3, 5)), np.full((3, 2), np.nan), np.ones(3)])
+def test_potential_of_bad_rows_raises_error(bad, samples):
+    with pytest.raises(ValueError, match="X_target"):
+        make_tiny(SNOTTransport).fit(*samples).potential(bad)
+
+
+def test_report_has_dual_value_and_landscape():
+    X, Y = make_convex_potential(2).sample(600, random_state=0)
+    transport = SNOTTransport(max_iter=300, random_state=0).fit(X, Y)
+    report = transport.report(*make_convex_potential(2).sample(400, random_state=1))
+    assert report.dual.gap >= 0
+    assert report.dual.relative_gap < 0.05
+    assert report.landscape.values.shape == (len(report.landscape.second), len(report.landscape.first))
+    assert "dual value" in str(report)
+    pytest.importorskip("matplotlib").use("Agg")
+    assert len(report.plot()) == 3
+    assert diagnose(lambda rows: rows, X, Y).dual is None
+
+
+@pytest.mark.parametrize("cls", TRANSPORTS)
+def test_uncertainty_is_positive_and_scales_with_data(cls):
+    X, Y = gaussian(300, 2), gaussian(300, 2, 1)
+    near = make_tiny(cls).fit(X, Y).uncertainty(X)
+    assert near.shape == (300,)
+    assert (near > 0).all()
+    np.testing.assert_allclose(make_tiny(cls).fit(64 * X, 64 * Y).uncertainty(64 * X), 64 * near, rtol=1e-2)
+
+
+@pytest.mark.parametrize("cls", [SNOTTransport, W2GNTransport, OTNetTransport, OTPTransport])
+def test_uncertainty_ranks_rows_by_their_error(cls):
+    pair = make_convex_potential(2)
+    transport = cls(max_iter=300, random_state=0).fit(*pair.sample(2000, random_state=0))
+    X = pair.source(1000, np.random.default_rng(1))
+    error = np.linalg.norm(transport.transform(X) - pair.exact_map(X), axis=1)
+    assert spearmanr(transport.uncertainty(X), error)[0] > 0.25
+
+
+def test_uncertainty_includes_variance_of_draws():
+    pair = make_one_to_many()
+    transport = OTPTransport(max_iter=300, random_state=0).fit(*pair.sample(1000, random_state=0))
+    X = pair.source(200, np.random.default_rng(1))
+    spread = np.sqrt(transport.sample(X, 64, random_state=1).var(axis=0).sum(axis=1))
+    assert np.median(transport.uncertainty(X, n_draws=64) / spread) == pytest.approx(1, abs=0.1)
