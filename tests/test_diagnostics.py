@@ -375,10 +375,10 @@ def test_bad_input_raises_error_with_argument_name(options, says):
         diagnose(**given)
 
 
-def test_report_plot_has_two_axes():
+def test_report_of_function_plots_samples_only():
     import matplotlib.pyplot as plt
 
     report = report_of(lambda x: x, make_gaussians(8), 100)
     axes = report.plot()
-    assert len(axes) == 2
+    assert len(axes) == 1
     plt.close("all")

@@ -34,7 +34,7 @@ OUTSIDE = {
     2: {"torch"},
     3: {"torch"},
     4: {"torch"},
-    5: {"torch", "numpy", "sklearn"},
+    5: {"torch", "numpy", "scipy", "sklearn"},
     6: {"torch", "numpy", "safetensors", "scipy", "sklearn"},
     7: {"numpy", "sklearn"},
     8: {"numpy", "scipy", "torch"},

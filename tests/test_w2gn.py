@@ -6,7 +6,7 @@ import pickle
 import numpy as np
 import pytest
 import torch
-from conftest import TINY, gaussian, seeded, single_rows, trained
+from conftest import TINY, gaussian, perturbed, seeded, single_rows
 from sklearn.linear_model import LogisticRegression
 from torch import nn
 
@@ -75,7 +75,7 @@ def test_default_cycle_weight_is_two_up_to_fifty_features():
 @pytest.mark.parametrize("seed", range(3))
 def test_map_is_monotone_and_potential_convex_for_any_weights(activation, seed):
     torch.manual_seed(seed)
-    potential = trained(QuadraticConvexPotential(3, (6, 6, 6), activation)).double()
+    potential = perturbed(QuadraticConvexPotential(3, (6, 6, 6), activation)).double()
     x, y = (3 * single_rows(200, 3, each).double() for each in (seed, seed + 100))
     u = [(each.square().sum(1) - potential(each)) / 2 for each in (x, y, (x + y) / 2)]
     assert (u[0] + u[1] - 2 * u[2]).min() > 0
