@@ -398,3 +398,39 @@ def test_tensors_lists_and_arrays_give_same_numbers(rng, name):
     np.testing.assert_array_equal(function(**lists), value)
     assert type(value) in (float, np.ndarray)
     assert all(np.array_equal(arrays[argument], copies[argument]) for argument in arguments)
+
+
+COUNTS = np.array([1, 2, 0, 3, 1, 1, 2, 4])
+
+
+@pytest.mark.parametrize("metric", [metrics.d_target, metrics.spread_ratio])
+def test_integer_weights_equal_repeated_rows(rng, metric):
+    T, Y = rng.normal(size=(8, 3)), rng.exponential(size=(8, 3))
+    repeated = metric(np.repeat(T, COUNTS, axis=0), Y)
+    np.testing.assert_allclose(metric(T, Y, sample_weight=COUNTS), repeated, rtol=1e-10)
+    repeated = metric(T, np.repeat(Y, COUNTS, axis=0))
+    np.testing.assert_allclose(metric(T, Y, sample_weight_target=COUNTS), repeated, rtol=1e-10)
+
+
+def test_weighted_mode_coverage_equals_that_of_repeated_rows(rng):
+    points, modes = rng.normal(size=(8, 2)), rng.normal(size=(3, 2))
+    repeated = metrics.mode_coverage(np.repeat(points, COUNTS, axis=0), modes)
+    np.testing.assert_allclose(metrics.mode_coverage(points, modes, sample_weight=COUNTS), repeated, rtol=1e-12)
+
+
+def test_floor_of_weighted_target_equals_that_of_repeated_rows():
+    def weighted(n, rng):
+        rows = rng.normal(size=(n, 2))
+        return rows, np.arange(n) % 3
+
+    def repeated(n, rng):
+        return np.repeat(*weighted(n, rng), axis=0)
+
+    floors = [metrics.target_floor(draw, n=60, random_state=0).mean for draw in (weighted, repeated)]
+    assert floors[0] == pytest.approx(floors[1], rel=1e-10)
+
+
+@pytest.mark.parametrize("metric", [metrics.d_target, metrics.spread_ratio])
+def test_metrics_of_laws_reject_bad_weights(metric):
+    with pytest.raises(ValueError, match="sample_weight_target must"):
+        metric([[0.0], [1.0]], [[0.0], [1.0]], sample_weight_target=[-1.0, 2.0])
