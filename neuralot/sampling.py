@@ -50,12 +50,14 @@ def check_weights(weights: Any, name: str, n_rows: int) -> np.ndarray:
 def small_columns(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Return a mask of columns that the transport ignores.
 
-    They vary less than a hundredth of another column, in interquartile ranges of both samples, and have next to no part
-    in the cost. Columns whose range is 0, such as constant columns, do not count. The result has shape (n_features,).
+    They vary less than a hundredth of another column and have next to no part in the cost. Both the interquartile range
+    and the standard deviation must be small, so that neither outliers nor columns with few values that differ from 0
+    decide. Columns whose range is 0, such as constant columns, do not count. The result has shape (n_features,).
     """
     with np.errstate(over="ignore", invalid="ignore"):
         ranges = np.max([np.subtract(*np.percentile(rows, [75, 25], axis=0)) for rows in (x, y)], axis=0)
-    return (ranges > 0) & (ranges * LARGE_RATIO < ranges.max())
+        deviations = np.max([rows.std(axis=0) for rows in (x, y)], axis=0)
+    return (ranges > 0) & (ranges * LARGE_RATIO < ranges.max()) & (deviations * LARGE_RATIO < deviations.max())
 
 
 def outlier_bounds(rows: np.ndarray, indices: np.ndarray, scale: float) -> np.ndarray | None:
