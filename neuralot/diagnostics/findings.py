@@ -85,7 +85,7 @@ def findings_of_fit(
     """Return findings about the plan and the fit's budget."""
     found = []
     if split > GAP_TOLERANCE and (not is_thin or optimality.relative_gap > GAP_TOLERANCE):
-        found.append("Noise blurs the plan: for a source with a density use SNOTTransport, or lower eps_min.")
+        found.append("Noise blurs the plan: for a source with a density use SNOTTransport, or noise_shape='thin'.")
     affine = baselines["affine map"].excess
     if affine.value <= max(marginal.excess.value, TOLERANCE):
         found.append("The affine map between the moments is at least as close to the target.")
