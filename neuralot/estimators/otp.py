@@ -18,6 +18,9 @@ from neuralot.methods.smoothing import NOISE_SHAPES, SCHEDULES, Smoothing, fills
 from neuralot.parameters import auto_or, estimator, number, one_of, parameter
 from neuralot.solve.problem import Problem
 
+# last noise level for a source that is flat in some direction, below `MANY_FEATURES`
+FLAT_LEVEL = 0.1
+
 
 @estimator
 class OTPTransport(GameTransport):
@@ -51,8 +54,8 @@ class OTPTransport(GameTransport):
         ``'isotropic'``.
     eps_min : float or 'auto', default='auto'
         Last noise level, above 0. ``'auto'`` depends on the sample size and on an estimate of the intrinsic dimension
-        of the source, see `neuralot.methods.smoothing.terminal_level`; it is at most `eps_max`. With thin noise from 16
-        features on, it is equal to `eps_max`.
+        of the source, see `neuralot.methods.smoothing.terminal_level`; it is at most `eps_max`. With thin noise, it is
+        at least 0.1 if the source is flat in some direction, and equal to `eps_max` from 16 features on.
     schedule : {'geometric', 'linear', 'vp'}, default='geometric'
         How the noise level decreases in the first 70 % of the fit, after which it is `eps_min`. ``'vp'`` (variance
         preserving) also multiplies x by sqrt(1 - eps).
@@ -196,8 +199,11 @@ class OTPTransport(GameTransport):
         elif shape == "auto":
             is_large = has_many_features or n_source >= MIN_ROWS_OF_THIN
             shape = "thin" if is_large and fills_its_span(rows) else "covariance"
-        raises = shape == "thin" and has_many_features
-        default = self.eps_max if raises else min(terminal_level(rows, n_source), self.eps_max)
+        flat = shape == "thin" and (has_many_features or is_flat(rows))
+        default = terminal_level(rows, n_source)
+        if flat:  # noise in a flat direction causes no bias, and more noise makes the map less steep
+            default = self.eps_max if has_many_features else max(FLAT_LEVEL, default)
+        default = min(default, self.eps_max)
         if level == "auto":
             level = default
         elif not self._continues:
@@ -207,7 +213,7 @@ class OTPTransport(GameTransport):
         # source with a density gets no thin noise, and needs the decay of SNOT
         usual_decay = 0.02
         if shape == "thin":
-            usual_decay = 0.5 if has_many_features else 0.02 if is_flat(rows) else 0.3
+            usual_decay = 0.5 if has_many_features else 0.02 if flat else 0.3
         return {**chosen, **self._training(n_features, n_source, n_target, usual_decay)}
 
     def _method(self, n_features: int, params: FitParams, cost: Cost, generator: Generator) -> Problem:
