@@ -33,6 +33,18 @@ def test_source_with_density_gets_no_noise_whatever_its_scale(d, scale):
     assert spread_of_draws(X, Y, noise_shape="covariance") > 1e-3
 
 
+def test_transform_without_noise_evaluates_the_map_once(monkeypatch):
+    X, Y = gaussian(300, 2), gaussian(300, 2, 1)
+    for shape, n_calls in (("thin", 1), ("covariance", 16)):
+        transport, calls = make_tiny(OTPTransport, noise_shape=shape).fit(X, Y), []
+        form = type(transport.problem_.form)
+        image = form.map
+        monkeypatch.setattr(form, "map", lambda self, x, image=image, calls=calls: calls.append(1) or image(self, x))
+        transport.transform(X)
+        monkeypatch.undo()
+        assert len(calls) == n_calls
+
+
 @pytest.mark.parametrize("d", [2, 8])
 def test_noise_of_flat_source_is_normal_to_it(d):
     X, Y = make_perpendicular(d).sample(500, random_state=0)

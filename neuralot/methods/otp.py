@@ -89,7 +89,10 @@ class OTP(SemiDual):
         return self.smoothing.smooth(x, self._shape(z, progress), progress)
 
     def map(self, x: Tensor) -> Tensor:
-        return mean_over(self.noise, lambda z: self.form.map(self.smoothing.smooth(x, self._shape(z, 1.0), 1.0)))
+        noise = self._shape(self.noise, 1.0)  # (n_draws, d)
+        if not noise.any():  # the source has a density: all draws are equal
+            noise = noise[:1]
+        return mean_over(noise, lambda z: self.form.map(self.smoothing.smooth(x, z, 1.0)))
 
     def affine(self, source: Sampler, target: Sampler, generator: Generator) -> dict[str, Tensor] | None:
         laws = self._laws or (Moments.of(source, generator), Moments.of(target, generator))
