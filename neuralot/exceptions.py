@@ -8,8 +8,8 @@ A class can be silenced with `warnings.filterwarnings`, for example
 class SpuriousSolutionWarning(UserWarning):
     """The method can have spurious solutions for this source.
 
-    The source lies on a thin set, such as a curve, or has few distinct rows. A method that learns a map may then
-    converge to a map that is not a transport map. `OTPTransport` learns a plan and has a unique solution.
+    The source lies on a thin set, such as a curve. A method that learns a map may then converge to a map that is not a
+    transport map. `OTPTransport` learns a plan and has a unique solution.
     """
 
 

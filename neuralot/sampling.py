@@ -20,6 +20,7 @@ Sampler = Callable[[int, Generator], Tensor]
 # size of the sample on which a k-d tree is built
 ROWS_FOR_CELLS = 2_048
 LARGE_RATIO = 100.0
+N_LISTED = 5
 # a sample has outliers if some rows are farther than OUTLIER_RANGES interquartile ranges from the medians, fewer than
 # the share MAX_CLIPPED are farther than CLIP_RANGES, and its scale is above SCALE_RANGES times these ranges; rows are
 # then clipped to CLIP_RANGES
@@ -58,6 +59,12 @@ def small_columns(x: np.ndarray, y: np.ndarray) -> np.ndarray:
         ranges = np.max([np.subtract(*np.percentile(rows, [75, 25], axis=0)) for rows in (x, y)], axis=0)
         deviations = np.max([rows.std(axis=0) for rows in (x, y)], axis=0)
     return (ranges > 0) & (ranges * LARGE_RATIO < ranges.max()) & (deviations * LARGE_RATIO < deviations.max())
+
+
+def listed(values: Any) -> str:
+    """Return the first five values as text."""
+    more = f" and {len(values) - N_LISTED} more" if len(values) > N_LISTED else ""
+    return ", ".join(map(str, values[:N_LISTED])) + more
 
 
 def outlier_bounds(rows: np.ndarray, indices: np.ndarray, scale: float) -> np.ndarray | None:

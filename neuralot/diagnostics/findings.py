@@ -12,11 +12,10 @@ from neuralot.diagnostics.report import Baseline, Marginal, Optimality
 from neuralot.diagnostics.statistics import Sample
 from neuralot.diagnostics.verdict import GAP_TOLERANCE, TOLERANCE
 from neuralot.methods.smoothing import intrinsic_dimension
-from neuralot.sampling import CLIP_RANGES, outlier_bounds, small_columns
+from neuralot.sampling import CLIP_RANGES, listed, outlier_bounds, small_columns
 
 SPLIT = 0.05  # conditional variance from which on mass splits
 MARGIN = 0.1  # of the range of the fit, beyond which rows are outside of it
-N_LISTED = 5
 
 
 def findings_of_data(names: Sequence[str], source: Sample, target: Sample, units: Any, is_thin: bool) -> list[str]:
@@ -42,7 +41,7 @@ def _small_columns(names: Sequence[str], source: Sample, target: Sample) -> list
     if not small.any():
         return []
     return [
-        f"Columns {_listed(np.array(names)[small])} vary less than a hundredth of another column and have next to no "
+        f"Columns {listed(np.array(names)[small])} vary less than a hundredth of another column and have next to no "
         f"part in the cost. If they matter, scale both samples alike first, for example with StandardScaler."
     ]
 
@@ -67,7 +66,7 @@ def _rows_outside(names: Sequence[str], source: Sample, source_range: np.ndarray
     in_rows = is_outside.any(axis=1)
     if not in_rows.any():
         return []
-    columns = _listed(np.array(names)[is_outside.any(axis=0)])
+    columns = listed(np.array(names)[is_outside.any(axis=0)])
     return [
         f"{in_rows.sum()} of {len(source.rows)} rows of X are outside of the range of the fit, in columns {columns}: "
         f"rows {_indices(source, in_rows)}. Their images are extrapolations."
@@ -103,10 +102,4 @@ def findings_of_fit(
 def _indices(sample: Sample, is_chosen: np.ndarray) -> str:
     """Return the indices of chosen rows as text."""
     indices = np.arange(len(sample.rows)) if sample.indices is None else sample.indices
-    return _listed(np.sort(indices[is_chosen]))
-
-
-def _listed(values: np.ndarray) -> str:
-    """Return the first few values as text."""
-    more = f" and {len(values) - N_LISTED} more" if len(values) > N_LISTED else ""
-    return ", ".join(map(str, values[:N_LISTED])) + more
+    return listed(np.sort(indices[is_chosen]))

@@ -17,7 +17,7 @@ from neuralot.estimators.laws import Laws
 from neuralot.estimators.units import Units
 from neuralot.exceptions import OutlierWarning, ScaleWarning, SmoothingWarning, SpuriousSolutionWarning
 from neuralot.methods.smoothing import intrinsic_dimension, is_thin
-from neuralot.sampling import CLIP_RANGES, OUTLIER_RANGES, outlier_bounds, small_columns
+from neuralot.sampling import CLIP_RANGES, OUTLIER_RANGES, listed, outlier_bounds, small_columns
 
 LOG10_RATIO = 1.5
 MIN_ROWS = 20
@@ -83,10 +83,9 @@ def warn_of_columns(source: np.ndarray, target: np.ndarray, names: Sequence[Any]
         return
     small = small_columns(source, target)
     if small.any():
-        ignored = [str(name) for name, is_small in zip(names, small, strict=True) if is_small]
-        listed = ", ".join(ignored[:5]) + (f" and {len(ignored) - 5} more" if len(ignored) > 5 else "")
+        ignored = listed([name for name, is_small in zip(names, small, strict=True) if is_small])
         warn_user(
-            f"Columns {listed} vary less than a hundredth of another column and have next to no part in the cost, so "
+            f"Columns {ignored} vary less than a hundredth of another column and have next to no part in the cost, so "
             "the transport ignores them. If they matter, scale both samples in the same way first, for example with "
             "StandardScaler fitted on the source.",
             ScaleWarning,
@@ -134,15 +133,14 @@ def warn_of_outliers(rows: np.ndarray, indices: np.ndarray, bounds: np.ndarray, 
     The bounds are those of `outlier_bounds`. `is_clipped` is whether the fit clips rows to them.
     """
     outside = np.intersect1d(np.flatnonzero(((rows < bounds[0]) | (rows > bounds[1])).any(axis=1)), indices)
-    listed = ", ".join(map(str, outside[:5])) + (f" and {len(outside) - 5} more" if len(outside) > 5 else "")
     effect = (
         f"fit and transform clip them to {CLIP_RANGES} ranges"
         if is_clipped
         else "they determine the scale of the fit, on which the other rows are nearly a single point"
     )
     warn_user(
-        f"The {name} has outliers: rows {listed} (counted within the {name}) are more than {CLIP_RANGES} interquartile "
-        f"ranges from the median, and some are more than {OUTLIER_RANGES} ranges from it. As a result, {effect}. If "
+        f"The {name} has outliers: rows {listed(outside)} (counted within the {name}) are more than {CLIP_RANGES} "
+        f"interquartile ranges from the median, and some are more than {OUTLIER_RANGES} ranges from it. As a result, {effect}. If "
         "these rows contain a code for missing values, such as 9999, impute the values. Otherwise, remove or clip the "
         "rows.",
         OutlierWarning,

@@ -169,13 +169,13 @@ def fills_its_span(x: Tensor) -> bool:
     return dimension >= 0.8 * intrinsic_dimension(x.gather(0, orders))
 
 
-def is_flat(x: Tensor, ratio: float = 1e-3) -> bool:
+def is_flat(x: Tensor) -> bool:
     """Return whether rows hardly vary in some direction.
 
-    The smallest variance of the rows in any direction is then below `ratio` times the largest one.
+    The smallest variance of the rows in any direction is then below 0.001 times the largest one.
     """
     variances = torch.linalg.eigvalsh(torch.cov(x.double().T, correction=0).reshape(x.shape[1], -1))
-    return bool(variances.min() < ratio * variances.max())
+    return bool(variances.min() < 1e-3 * variances.max())
 
 
 def is_thin(x: Tensor, source: Tensor, target: Tensor) -> bool:
