@@ -140,9 +140,9 @@ def warn_of_outliers(rows: np.ndarray, indices: np.ndarray, bounds: np.ndarray, 
     )
     warn_user(
         f"The {name} has outliers: rows {listed(outside)} (counted within the {name}) are more than {CLIP_RANGES} "
-        f"interquartile ranges from the median, and some are more than {OUTLIER_RANGES} ranges from it. As a result, {effect}. If "
-        "these rows contain a code for missing values, such as 9999, impute the values. Otherwise, remove or clip the "
-        "rows.",
+        f"interquartile ranges from the median, and some are more than {OUTLIER_RANGES} ranges from it. As a result, "
+        f"{effect}. If these rows contain a code for missing values, such as 9999, impute the values. Otherwise, "
+        "remove or clip the rows.",
         OutlierWarning,
     )
 
