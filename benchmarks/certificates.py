@@ -1,7 +1,10 @@
 """Is the verdict of `diagnose` right? Right and wrong maps, fitted and constructed, on pairs with known plans.
 
 python benchmarks/certificates.py                # the tables of benchmarks/results/certificates.md
+python benchmarks/certificates.py --show         # tables from the file of results, without a fit
 python benchmarks/certificates.py --quick        # does it run? (make bench)
+
+A run appends each result to a CSV file and skips the results that the file already has.
 
 The true error of a map is its mean squared distance to the exact one, as a share of the target's variance. Of a plan
 that splits mass, it is ([sqrt(cost) - W2(source, target)]_+ + W2(images, target))^2 with the known W2 between the laws;
@@ -13,6 +16,7 @@ rank correlation of `uncertainty` with the root mean square error of eight draws
 
 import csv
 import itertools
+import tempfile
 import warnings
 from collections import Counter
 from collections.abc import Callable
@@ -24,7 +28,7 @@ from common import heading, make_parser, median_and_range, row, timed
 from joblib import Parallel, delayed
 from scipy.stats import spearmanr
 
-from neuralot import CriticLoss, OTPTransport, SNOTTransport, TransportReport, diagnose
+from neuralot import CriticLoss, OTPTransport, SNOTTransport, TransportReport, W2GNTransport, diagnose
 from neuralot.datasets import (
     TransportPair,
     make_circles,
@@ -52,6 +56,7 @@ PLAIN = {"map_form": "network", "critic_loss": CriticLoss(expectile_weight=0.0)}
 FITS = {
     "SNOT": lambda seed: SNOTTransport(max_iter=N_STEPS, random_state=seed),
     "OTP": lambda seed: OTPTransport(max_iter=N_STEPS, random_state=seed),
+    "W2GN": lambda seed: W2GNTransport(max_iter=N_STEPS, random_state=seed),
     "SNOT, plain": lambda seed: SNOTTransport(max_iter=N_STEPS, random_state=seed, **PLAIN),
     "OTP, plain": lambda seed: OTPTransport(
         max_iter=N_STEPS, random_state=seed, noise_shape="isotropic", schedule="linear", **PLAIN
@@ -60,6 +65,7 @@ FITS = {
     "OTP, 5 % of the steps": lambda seed: OTPTransport(max_iter=N_STEPS // 20, random_state=seed),
 }
 Plan = Callable[[np.ndarray, np.random.Generator], np.ndarray]
+Key = tuple[str, int, int, str]
 
 
 class Drawn:
@@ -103,16 +109,21 @@ def true_error(pair: TransportPair, transport: Drawn, seed: int) -> float:
     return float((max(np.sqrt(cost) - np.sqrt(pair.cost), 0) + np.sqrt(max(excess, 0))) ** 2 / variance)
 
 
-def examine(make: Callable[[int], TransportPair], d: int, seed: int, fits: list[str]) -> list[dict[str, object]]:
+def examine(
+    make: Callable[[int], TransportPair], d: int, seed: int, fits: list[str], done: set[Key]
+) -> list[dict[str, object]]:
+    """Diagnose the transports of one pair whose results are not in `done`."""
     pair = make(d)
     X, Y = pair.sample(N_FIT, random_state=seed)
     X_held, Y_held = pair.sample(N_HELD_OUT, random_state=5000 + seed)
-    transports: dict[str, object] = dict(constructed(pair, X, Y))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        transports |= {name: FITS[name](seed).fit(X, Y) for name in fits}
+    ready = constructed(pair, X, Y)
     found = []
-    for name, transport in transports.items():
+    for name in [*ready, *fits]:
+        if (pair.name, d, seed, name) in done:
+            continue
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            transport = ready[name] if name in ready else FITS[name](seed).fit(X, Y)
         report, seconds = timed(lambda transport=transport: diagnose(transport, X_held, Y_held))
         found.append(
             {
@@ -186,27 +197,43 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=list(range(20)))
     parser.add_argument("--fits", nargs="*", default=list(FITS), choices=list(FITS))
     parser.add_argument("--jobs", type=int, default=2)
-    parser.add_argument("--csv", type=Path, help="file for the single results")
+    parser.add_argument("--csv", type=Path, default=Path("build/certificates.csv"), help="file of the single results")
+    parser.add_argument("--show", action="store_true", help="run nothing")
     args = parser.parse_args()
     if args.quick:
         args.dims, args.seeds, args.fits = [2], [0], []
-    tasks = [
-        task for task in itertools.product(args.seeds, args.dims, PAIRS) if task[2] is not make_circles or task[1] == 2
-    ]
-    calls = (delayed(examine)(make, d, seed, args.fits) for seed, d, make in tasks)
-    found: list[dict[str, object]] = []
-    for run in Parallel(args.jobs, return_as="generator")(calls):
-        found += run
-        if args.csv:
+        args.csv = Path(tempfile.mkdtemp()) / "certificates.csv"
+    found = read(args.csv)
+    if not args.show:
+        done = {(each["pair"], int(each["d"]), int(each["seed"]), each["transport"]) for each in found}
+        tasks = [
+            (make, d, seed)
+            for seed, d, make in itertools.product(args.seeds, args.dims, PAIRS)
+            if make is not make_circles or d == 2
+        ]
+        calls = (delayed(examine)(*task, args.fits, done) for task in tasks)
+        for run in Parallel(args.jobs, return_as="generator")(calls):
             append(args.csv, run)
+            found += run
     print(table(found))
-    if args.fits:
+    if any(np.isfinite(float(each["rank"])) for each in found):
         print("\n" + table_of_fits(found))
+
+
+def read(path: Path) -> list[dict[str, object]]:
+    """Read the results of earlier runs."""
+    if not path.exists():
+        return []
+    with path.open(newline="") as file:
+        return [{**each, "error": float(each["error"])} for each in csv.DictReader(file)]
 
 
 def append(path: Path, results: list[dict[str, object]]) -> None:
     """Append results to a CSV file, so that an interrupted run keeps them."""
+    if not results:
+        return
     is_new = not path.exists()
+    path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a", newline="") as file:
         writer = csv.DictWriter(file, list(results[0]))
         if is_new:
