@@ -27,8 +27,8 @@ $(INSTALLED_BENCH): $(INSTALLED)
 # An example ends with plt.show(), for the gallery; it saves its figures where NEURALOT_FIGURES names a folder.
 demo: $(INSTALLED)  ## recover two plans and recolour a photograph; figures in build/demo
 	mkdir -p build/demo
-	NEURALOT_FIGURES=build/demo MPLBACKEND=Agg $(BIN)/python examples/plot_recovery.py
-	NEURALOT_FIGURES=build/demo MPLBACKEND=Agg $(BIN)/python examples/plot_colour_transfer.py
+	NEURALOT_FIGURES=build/demo MPLBACKEND=Agg $(BIN)/python examples/why/plot_recovery.py
+	NEURALOT_FIGURES=build/demo MPLBACKEND=Agg $(BIN)/python examples/images/plot_colour_transfer.py
 
 test: $(INSTALLED)  ## run the tests and doctests, without the slow ones
 	$(PYTEST)

@@ -13,6 +13,8 @@ extensions = [
     "sphinx.ext.autosummary",
     "sphinx-mathjax-offline",
     "numpydoc",
+    "sphinx_copybutton",
+    "sphinx_design",
     "sphinx_gallery.gen_gallery",
 ]
 # Single backticks in docstrings are code.
@@ -29,9 +31,11 @@ numpydoc_show_class_members = False  # _templates/autosummary/class.rst does it
 # Parameters that do not exist or stand in another order than in the signature fail the build.
 numpydoc_validation_checks = {"PR02", "PR03"}
 
+SECTIONS = ["basics", "why", "images", "adaptation", "science", "advanced"]
 sphinx_gallery_conf = {
     "examples_dirs": "../examples",
     "gallery_dirs": "auto_examples",
+    "subsection_order": ["../examples/" + name for name in SECTIONS],
     "filename_pattern": r"/plot_",
     "image_scrapers": ("matplotlib",),
     "abort_on_example_error": True,

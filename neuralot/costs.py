@@ -45,8 +45,7 @@ class Cost(ABC):
 
         `x` has shape (n, d), `y` has shape (m, d).
         """
-        n, m = len(x), len(y)
-        return self(x.repeat_interleave(m, dim=0), y.repeat(n, 1)).reshape(n, m)
+        return torch.stack([self(row.expand_as(y), y) for row in x])  # one row at a time, which saves memory
 
     def map_from_gradient(self, x: Tensor, gradient: Tensor) -> Tensor:
         """Solve grad_x c(x, y) = `gradient` for y.

@@ -85,8 +85,7 @@ def optimal_cost(x: np.ndarray, a: np.ndarray, y: np.ndarray, b: np.ndarray, cos
 def cost_matrix(cost: Cost, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Return the cost matrix of two samples, shape (n, m)."""
     a, b = (torch.from_numpy(np.ascontiguousarray(rows, dtype=np.float64)) for rows in (x, y))
-    rows = a[:, None].expand(-1, len(b), -1)  # (n, m, d)
-    return np.stack([cost(each, b).detach().numpy() for each in rows.unbind()])
+    return cost.pairwise(a, b).detach().numpy()
 
 
 def sinkhorn_divergence(

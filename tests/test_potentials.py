@@ -8,10 +8,12 @@ from conftest import TRANSPORTS, gaussian, make_tiny
 from scipy.stats import spearmanr
 
 from neuralot import OTNetTransport, OTPTransport, SNOTTransport, W2GNTransport, diagnose
-from neuralot.costs import Lp, SquaredEuclidean
+from neuralot.costs import Lp, SquaredEuclidean, as_cost
 from neuralot.datasets import make_convex_potential, make_one_to_many
 from neuralot.diagnostics.dual import evaluate_dual
+from neuralot.diagnostics.figure import plot_diagnosis
 from neuralot.diagnostics.statistics import Sample
+from neuralot.estimators.gap import DualGap
 
 HAVE_GRADIENTS = [cls for cls in TRANSPORTS if cls is not OTNetTransport]
 
@@ -169,3 +171,59 @@ def test_uncertainty_includes_variance_of_draws():
     X = pair.source(200, np.random.default_rng(1))
     spread = np.sqrt(transport.sample(X, 64, random_state=1).var(axis=0).sum(axis=1))
     assert np.median(transport.uncertainty(X, n_draws=64) / spread) == pytest.approx(1, abs=0.1)
+
+
+# along the fit
+
+
+class Potential:
+    """Problem with a given potential, or without one."""
+
+    def __init__(self, function=None):
+        self.function = function
+
+    def potential(self, y):
+        if self.function is None:
+            raise NotImplementedError
+        return self.function(y)
+
+
+def gap_of(problem, x, y, cost=None):
+    record = {}
+    assert DualGap(cost or SquaredEuclidean(), x, y)(1, problem, record) is False
+    return record
+
+
+@pytest.mark.parametrize("factor", [0.5, 1.0, 3.0])
+def test_gap_is_zero_for_exact_potential_only(factor):
+    x = torch.from_numpy(gaussian(200, 3))
+    problem = Potential(lambda y: torch.from_numpy(Quadratic(factor, 0.0).potential(y.numpy())))
+    assert gap_of(problem, x, factor * x)["gap"] == pytest.approx(0, abs=1e-8)
+    wrong = Potential(lambda y: 5 * y[:, 0])
+    expected = ot.emd2([], [], ot.dist(x.numpy(), factor * x.numpy()))
+    values = ot.dist(x.numpy(), factor * x.numpy()) - 5 * factor * x[:, 0].numpy()
+    dual = values.min(axis=1).mean() + 5 * factor * x[:, 0].mean().item()
+    assert gap_of(wrong, x, factor * x)["gap"] == pytest.approx(expected - dual)
+
+
+def test_gap_is_absent_without_potential_or_finite_cost():
+    x = torch.from_numpy(gaussian(20, 2))
+    assert gap_of(Potential(), x, x) == {}
+    infinite = as_cost(lambda a, b: (a - b).square().sum(-1) / 0)
+    assert gap_of(Potential(lambda y: y[:, 0]), x, x, infinite) == {}
+
+
+def test_gap_along_fit_decreases(transport_class):
+    X, Y = gaussian(600, 2), 2 * gaussian(600, 2, 1) ** 3
+    transport = make_tiny(transport_class, max_iter=200).fit(X, Y)
+    gaps = [record["gap"] for record in transport.history_]
+    assert min(gaps) > -1e-5
+    assert np.mean(gaps[-3:]) < np.mean(gaps[:3])
+
+
+@pytest.mark.parametrize("history", [[], [{"step": 1, "discrepancy": -0.1}, {"step": 2, "discrepancy": 0.1}]])
+def test_figure_accepts_histories_without_gap(history):
+    pytest.importorskip("matplotlib").use("Agg")
+    X = gaussian(60, 2)
+    samples = {"source": X, "images": X, "target": X}
+    assert len(plot_diagnosis("title", samples, None, history)) == 1 + bool(history)

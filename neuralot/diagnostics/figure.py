@@ -71,11 +71,21 @@ def plot_diagnosis(
     for each in axes[: 1 + (potential is not None)]:
         each.set(xlabel=f"first {kind}", ylabel=f"second {kind}")
     if history:
-        steps = np.array([record["step"] for record in history])
-        values = np.array([record["discrepancy"] for record in history])
-        axes[-1].semilogy(steps[values > 0], values[values > 0], ".-", color=COLOURS["source"][0])
-        axes[-1].set(title="discrepancy along the fit", xlabel="step", ylabel="energy distance to the target")
+        _plot_history(axes[-1], history)
     return axes
+
+
+def _plot_history(axes: Any, history: Sequence[Mapping[str, float]]) -> None:
+    steps = np.array([record["step"] for record in history])
+    values = np.array([record["discrepancy"] for record in history])
+    axes.plot(steps, values, ".-", color=COLOURS["source"][0])
+    axes.set_yscale("symlog", linthresh=1e-3)  # unbiased estimates, which may be below 0
+    axes.set(title="discrepancy and gap along the fit", xlabel="step")
+    axes.set_ylabel("energy distance to the target", color=COLOURS["source"][0])
+    if "gap" in history[0]:
+        gaps = axes.twinx()
+        gaps.plot(steps, [record["gap"] for record in history], ".--", color=COLOURS["images"][0])
+        gaps.set_ylabel("duality gap, in standardised units", color=COLOURS["images"][0])
 
 
 def _plot_samples(axes: Any, samples: Mapping[str, np.ndarray]) -> None:

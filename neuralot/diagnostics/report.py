@@ -257,8 +257,8 @@ class TransportReport:
         """Plot images and target, the potential, and the fit.
 
         The first axes show the rows, with segments of the plan; the second the level sets of the potential, if the
-        transport has one, in the plane of the first; the third the discrepancy along the fit, if there was one. Rows
-        are projected onto two principal components of source and target.
+        transport has one, in the plane of the first; the third discrepancy and dual gap along the fit, if there was
+        one. Rows are projected onto two principal components of source and target.
 
         Returns
         -------

@@ -16,6 +16,7 @@ from torch import Generator
 
 from neuralot.costs import Cost, as_cost
 from neuralot.defaults import BATCH, default_rate
+from neuralot.estimators.gap import dual_gap
 from neuralot.estimators.laws import Law, Laws, Standardised
 from neuralot.estimators.setup import Preparation
 from neuralot.estimators.state import FitParams, Setup, is_built_in
@@ -143,12 +144,13 @@ class Fitter(Preparation, ABC):
         if _compiles(params, generator) and problem.compile_step():
             # the first call compiles the step
             step_timer(problem, *samplers, params.optimizer, generator, is_built_in(params))(params.batch_size)
-        callbacks: list[Callback] = [*([] if watch is None else [watch]), *(self.callbacks or ())]
-        if tasks is not None:
-            callbacks.append(tasks.begin(setup.attributes | own))
+        callbacks: list[Callback] = [dual_gap(setup, samplers), *([] if watch is None else [watch])]
         with contextlib.ExitStack() as stack:
             if self.verbose:
-                callbacks.insert(0 if watch is None else 1, stack.enter_context(ProgressBar()))
+                callbacks.append(stack.enter_context(ProgressBar()))
+            callbacks += self.callbacks or ()
+            if tasks is not None:
+                callbacks.append(tasks.begin(setup.attributes | own))
             remaining = end - time.perf_counter()
             solution = solve(
                 problem,

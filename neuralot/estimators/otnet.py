@@ -118,7 +118,8 @@ class OTNetTransport(SemiDiscreteTransport):
         Centres, common scale and directions that standardise source and target.
     history_ : list of dict
         About fifty records with ``step``, ``seconds``, ``progress``, ``heights_loss``, ``n_monte_carlo``,
-        ``mass_error``, and ``discrepancy``, the energy distance between images and target rows in standardised units.
+        ``mass_error``; ``discrepancy``, the energy distance between images and target rows; and ``gap``, the exact cost
+        of some rows minus the dual value of the potential. Both are in standardised units.
     n_iter_ : int
         Number of steps made.
     status_ : neuralot.solve.status.Status

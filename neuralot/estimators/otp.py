@@ -129,8 +129,9 @@ class OTPTransport(GameTransport):
     units_ : neuralot.estimators.units.Units
         Centres, common scale and directions that standardise source and target.
     history_ : list of dict
-        About fifty records with ``step``, ``seconds``, ``progress``, the loss of each player, ``eps``, and
-        ``discrepancy``, the energy distance between images and target rows in standardised units. If the affine map
+        About fifty records with ``step``, ``seconds``, ``progress``, the loss of each player, ``eps``;
+        ``discrepancy``, the energy distance between images and target rows; and ``gap``, the exact cost of some rows
+        minus the dual value of the potential. Both are in standardised units. If the affine map
         replaced the learned map, the last record also has ``affine``, the discrepancy of the affine map.
     n_iter_ : int
         Number of steps made.

@@ -101,8 +101,9 @@ class SNOTTransport(GameTransport):
     units_ : neuralot.estimators.units.Units
         Centres, common scale and directions that standardise source and target.
     history_ : list of dict
-        About fifty records with ``step``, ``seconds``, ``progress``, the loss of each player, and ``discrepancy``, the
-        energy distance between images and target rows in standardised units. If the affine map replaced the learned
+        About fifty records with ``step``, ``seconds``, ``progress``, the loss of each player; ``discrepancy``, the
+        energy distance between images and target rows; and ``gap``, the exact cost of some rows minus the dual value of
+        the potential. Both are in standardised units. If the affine map replaced the learned
         map, the last record also has ``affine``, the discrepancy of the affine map.
     n_iter_ : int
         Number of steps made.

@@ -95,8 +95,9 @@ class W2GNTransport(StreamTransport):
         Centres, common scale and directions that standardise source and target.
     history_ : list of dict
         About fifty records with ``step``, ``seconds``, ``progress``, the loss under the names
-        ``source_potential_loss`` and ``target_potential_loss``, and ``discrepancy``, the energy distance between images
-        and target rows in standardised units. If the affine map replaced the learned map, the last record also has
+        ``source_potential_loss`` and ``target_potential_loss``; ``discrepancy``, the energy distance between images and
+        target rows; and ``gap``, the exact cost of some rows minus the dual value of the potential. Both are in
+        standardised units. If the affine map replaced the learned map, the last record also has
         ``affine``, the discrepancy of the affine map.
     n_iter_ : int
         Number of steps made.
