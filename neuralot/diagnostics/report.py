@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from neuralot.diagnostics.dual import Dual
-from neuralot.diagnostics.figure import Landscape, plot_diagnosis
+from neuralot.diagnostics.figure import plot_diagnosis
 from neuralot.diagnostics.statistics import Estimate
+from neuralot.drawing import Landscape
 
 
 class Verdict(Enum):
