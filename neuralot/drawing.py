@@ -102,7 +102,9 @@ def landscape(transport: Any, plane: Plane, target: np.ndarray) -> Landscape:
     The plane is shifted to the mean of the target.
     """
     corners = plane.project(target)  # (m, k)
-    axes = [np.linspace(low, high, N_GRID) for low, high in zip(corners.min(axis=0), corners.max(axis=0), strict=True)]
+    low, high = corners.min(axis=0), corners.max(axis=0)
+    margin = np.where(high > low, 0.05 * (high - low), 1.0)
+    axes = [np.linspace(*ends, N_GRID) for ends in zip(low - margin, high + margin, strict=True)]
     grid = np.stack(np.meshgrid(*axes), axis=-1).reshape(-1, len(axes))  # (n_grid^k, k)
     outside = target.mean(axis=0) - plane.origin
     outside = outside - (outside @ plane.directions) @ plane.directions.T
@@ -133,16 +135,12 @@ def draw_samples(
     n_segments: int = N_SEGMENTS,
 ) -> Artists:
     """Draw rows, their images, segments between them, and the target."""
-    from matplotlib.collections import LineCollection
-
     starts, ends = plane.place(source, ON_SOURCE), plane.place(images, ON_TARGET)
     of_target = None
     if target is not None:
         of_target = draw_points(ax, plane.place(target, ON_TARGET), TARGET, "target", scale=3)
     chosen = np.linspace(0, len(source) - 1, min(n_segments, len(source))).astype(int)
-    segments = LineCollection(list(np.stack([starts[chosen], ends[chosen]], axis=1)), colors=SEGMENT, linewidths=0.5)
-    segments.set_alpha(0.5)
-    ax.add_collection(segments)
+    segments = draw_paths(ax, starts[chosen], ends[chosen])
     of_source = draw_points(ax, starts, SOURCE, "source")
     of_images = draw_points(ax, ends, IMAGE, "image")
     if plane.is_line:
@@ -158,38 +156,73 @@ def draw_points(ax: Any, positions: np.ndarray, colour: str, label: str, scale: 
     return ax.scatter(positions[:, 0], positions[:, 1], s=size, color=colour, linewidths=0, label=label, **options)
 
 
+def draw_paths(ax: Any, starts: np.ndarray, ends: np.ndarray) -> Any:
+    """Draw segments between positions."""
+    from matplotlib.collections import LineCollection
+
+    paths = list(np.stack([starts, ends], axis=1))  # of shape (2, 2)
+    return ax.add_collection(LineCollection(paths, colors=SEGMENT, linewidths=0.5, alpha=0.5))
+
+
+def label_axes(ax: Any, labels: tuple[str, str]) -> None:
+    """Set labels that are not empty."""
+    ax.set(**{name: label for name, label in zip(("xlabel", "ylabel"), labels, strict=True) if label})
+
+
 def draw_legend(ax: Any) -> None:
     """Add a legend in one line above the axes."""
     ax.legend(frameon=False, ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1.0), markerscale=2)
 
 
-def draw_potential(ax: Any, values: Landscape, plane: Plane, target: np.ndarray) -> Any:
-    """Draw the level sets of a potential over the target.
+def draw_potential(
+    ax: Any, values: Landscape, plane: Plane, target: np.ndarray, source: np.ndarray | None = None
+) -> Any:
+    """Draw the level sets of a potential over the samples.
 
-    The curve is drawn for rows with one feature.
+    The curve is drawn for rows with one feature. Returns the artist of the potential.
     """
+    low, spread = values.values.min(), np.ptp(values.values)
+    draw_points(ax, plane.place(target, low - 0.05 * spread), TARGET, "target", zorder=1)
+    if source is not None:
+        draw_points(ax, plane.place(source, low - 0.1 * spread), SOURCE, "source", zorder=1, alpha=0.5)
     if plane.is_line:
-        draw_points(ax, plane.place(target, values.values.min()), TARGET, "target")
+        ax.set_ylabel("potential")
         return ax.plot(values.first, values.values, color=POTENTIAL)[0]
-    draw_points(ax, plane.project(target), TARGET, "target", zorder=0)
     ax.set_aspect("equal")
-    return ax.contour(values.first, values.second, values.values, N_LEVELS, cmap="viridis", linewidths=0.8)
+    top = low + spread / 0.8  # leaves out the yellow end of the colours, which white pages hide
+    options = {"cmap": "viridis", "vmin": low, "vmax": top, "linewidths": 1.0}
+    levels = ax.contour(values.first, values.second, values.values, N_LEVELS, **options)
+    ax.figure.colorbar(levels, ax=ax, label="potential", shrink=0.8)
+    return levels
 
 
-def draw_history(ax: Any, history: Sequence[Mapping[str, float]]) -> Any:
+class Curves(NamedTuple):
+    """Matplotlib artists of a history.
+
+    None stands for what was not recorded.
+    """
+
+    discrepancy: Any
+    gap: Any
+    affine: Any
+
+
+def draw_history(ax: Any, history: Sequence[Mapping[str, float]]) -> Curves:
     """Draw discrepancy and dual gap along a fit.
 
-    Returns the axes of the gap, or None if no gap was recorded.
+    The gap has axes of its own, on the right.
     """
-    steps = np.array([record["step"] for record in history])
-    ax.plot(steps, [record["discrepancy"] for record in history], ".-", color=IMAGE)
+    steps, values = zip(*((record["step"], record["discrepancy"]) for record in history), strict=True)
+    discrepancy, gap, affine = ax.plot(steps, values, ".-", color=IMAGE)[0], None, None
+    if "affine" in history[-1]:
+        affine = ax.plot(steps[-1], history[-1]["affine"], "*", color=IMAGE, markersize=10, label="affine map")[0]
+        ax.legend(frameon=False)
     ax.set_yscale("symlog", linthresh=1e-3)  # unbiased estimates, which may be below 0
     ax.set_xlabel("step")
     ax.set_ylabel("energy distance to the target", color=IMAGE)
-    known = [(record["step"], record["gap"]) for record in history if "gap" in record]
-    if not known:
-        return None
-    gaps = ax.twinx()
-    gaps.plot(*zip(*known, strict=True), ".--", color=POTENTIAL)
-    gaps.set_ylabel("duality gap, in standardised units", color=POTENTIAL)
-    return gaps
+    if known := [(record["step"], record["gap"]) for record in history if "gap" in record]:
+        right = ax.twinx()
+        gap = right.plot(*zip(*known, strict=True), ".--", color=POTENTIAL)[0]
+        right.set_ylim(bottom=min(0.0, *(value for _, value in known)))
+        right.set_ylabel("duality gap, in standardised units", color=POTENTIAL)
+    return Curves(discrepancy, gap, affine)

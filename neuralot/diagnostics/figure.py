@@ -13,6 +13,7 @@ from neuralot.drawing import (
     draw_legend,
     draw_potential,
     draw_samples,
+    label_axes,
     landscape,
     new_axes,
     plane_of,
@@ -31,22 +32,26 @@ def plot_diagnosis(
     samples: Mapping[str, np.ndarray],
     potential: Landscape | None,
     history: Sequence[Mapping[str, float]],
+    ax: Any = None,
 ) -> np.ndarray:
     """Plot samples, potential and history side by side.
 
     Returns the axes.
     """
-    axes = new_axes(1 + (potential is not None) + bool(history), size=(5, 4.5))
+    n_axes = 1 + (potential is not None) + bool(history)
+    axes = new_axes(n_axes, size=(5, 4.5)) if ax is None else np.ravel(ax)
+    if len(axes) != n_axes:
+        raise ValueError(f"ax must contain {n_axes} axes, got {len(axes)}; pass plt.subplots(1, {n_axes})[1]")
     source, target = samples["source"], samples["target"]
     plane = plane_of(source, target)
     draw_samples(axes[0], plane, source, samples["images"], target)
     draw_legend(axes[0])
     axes[0].set_title(title, pad=24)
-    axes[0].set(xlabel=plane.labels[0], ylabel=plane.labels[1])
+    label_axes(axes[0], plane.labels)
     if potential is not None:
         draw_potential(axes[1], potential, plane, target)
         axes[1].set_title("potential of the target")
-        axes[1].set(xlabel=plane.labels[0], ylabel=plane.labels[1])
+        label_axes(axes[1], plane.labels)
     if history:
         draw_history(axes[-1], history)
         axes[-1].set_title("discrepancy and gap along the fit")

@@ -7,6 +7,24 @@ module does not import matplotlib.
 from neuralot.drawing import IMAGE as IMAGE
 from neuralot.drawing import SOURCE as SOURCE
 from neuralot.drawing import TARGET as TARGET
+from neuralot.plots.history import HistoryDisplay, plot_history
+from neuralot.plots.images import ImagesDisplay, plot_images
+from neuralot.plots.interpolation import InterpolationDisplay, plot_interpolation
+from neuralot.plots.potential import PotentialDisplay, plot_potential
+from neuralot.plots.report import ReportDisplay, plot_report
 from neuralot.plots.transport import TransportDisplay, plot_transport
 
-__all__ = ["TransportDisplay", "plot_transport"]
+__all__ = [
+    "HistoryDisplay",
+    "ImagesDisplay",
+    "InterpolationDisplay",
+    "PotentialDisplay",
+    "ReportDisplay",
+    "TransportDisplay",
+    "plot_history",
+    "plot_images",
+    "plot_interpolation",
+    "plot_potential",
+    "plot_report",
+    "plot_transport",
+]

@@ -7,8 +7,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike
 
-from neuralot.drawing import N_SEGMENTS, draw_legend, draw_samples, new_axes, plane_of
-from neuralot.plots.checks import axis_labels, check_count, check_samples, images_of, label_axes
+from neuralot.drawing import N_SEGMENTS, draw_legend, draw_samples, label_axes, new_axes, plane_of
+from neuralot.plots.checks import axis_labels, check_count, check_samples, images_of
 
 
 class TransportDisplay:
