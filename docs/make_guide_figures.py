@@ -239,7 +239,8 @@ def machines():
     for each, row in zip(axes, re.findall(r"^\| (\d+ \|.*)\|$", table, re.MULTILINE), strict=True):
         d, *gpu, core = [cell.strip() for cell in row.split("|")]
         found = [(s, float(cell.split()[0])) for s, cell in zip((5, 15, 60), gpu, strict=True) if cell]
-        each.plot((5, 15, 60, 300), [float(value) for value in core.split("/")], "o-", color=SOURCE, label="one CPU core")
+        errors = [float(value) for value in core.split("/")]
+        each.plot((5, 15, 60, 300), errors, "o-", color=SOURCE, label="one CPU core")
         each.plot(*zip(*found, strict=True), "s--", color=IMAGE, label="H100")
         each.set(xscale="log", yscale="log", title=f"d = {d}", xlabel="seconds of fit", xticks=(5, 15, 60, 300))
         each.set_xticklabels(["5", "15", "60", "300"])
