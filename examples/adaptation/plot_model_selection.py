@@ -98,8 +98,8 @@ plt.show()
 
 # %%
 # The transport in a pipeline can be chosen alike, with a scorer that asks it for its own score. The task is that of
-# :ref:`sphx_glr_auto_examples_adaptation_plot_pipeline.py`: digits with labels, and blurred ones without, which have -1 instead.
-# This tells the scorer which rows are the target's, and lets stratified folds hold out rows of both.
+# :ref:`sphx_glr_auto_examples_adaptation_plot_pipeline.py`: digits with labels, and blurred ones without, which have -1
+# instead. This tells the scorer which rows are the target's, and lets stratified folds hold out rows of both.
 def worse(rows):
     images = [0.6 * shift(gaussian_filter(row.reshape(8, 8), 0.6), (0.8, 0), order=1) for row in rows]
     return np.reshape(images, (-1, 64))
