@@ -10,6 +10,7 @@ from PIL import Image
 
 from neuralot import OTPTransport
 from neuralot.datasets import make_moons
+from neuralot.diagnostics import verdict
 
 BUILT = {"auto_examples", "generated"}
 PAGES = [page for page in sorted((ROOT / "docs").rglob("*.rst")) if not BUILT & set(page.parts)]
@@ -144,3 +145,10 @@ def test_printed_report_in_guide_has_the_lines_of_a_report():
     labels = {label for label, _ in est.report(*make_moons().sample(300, random_state=1)).lines()}
     [printed] = blocks(ROOT / "docs" / "guide" / "report.rst", "text")
     assert {line[: printed.index("OPTIMAL")].strip() for line in printed.splitlines()} - {"note"} == labels - {"note"}
+
+
+def test_guide_states_tolerances_of_the_verdict():
+    section = (ROOT / "docs" / "guide" / "report.rst").read_text().split("The verdict\n")[1].split("The lines\n")[0]
+    tolerances = verdict.TOLERANCE, verdict.SPREAD_TOLERANCE, verdict.GAP_TOLERANCE, verdict.RESOLUTION
+    assert {f"{100 * each:g} %" for each in tolerances} == set(re.findall(r"[\d.]+ %", section))
+    assert f"Fewer than {verdict.MIN_ROWS} rows" in section
