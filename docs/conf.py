@@ -62,6 +62,7 @@ plot_include_source = True
 plot_html_show_source_link = False
 plot_html_show_formats = False
 plot_formats = [("png", 144)]
+plot_rcparams = {"savefig.bbox": "tight"}
 
 # Sections of the gallery, and their scripts in an order that teaches; scripts that are not listed come last.
 ORDER = {
@@ -88,6 +89,7 @@ sphinx_gallery_conf = {
     "download_all_examples": False,
     "remove_config_comments": True,
     "show_memory": False,
+    "show_signature": False,
 }
 
 html_theme = "pydata_sphinx_theme"
@@ -113,6 +115,7 @@ html_theme_options = {
     "footer_start": ["copyright"],
     "footer_end": [],
 }
+html_context = {"default_mode": "auto"}  # light or dark as the reader's system is
 SINGLE_PAGES = ("index", "get_started", "theory", "comparison", "extending", "faq", "glossary", "changelog", "cite")
 html_sidebars = {name: [] for name in SINGLE_PAGES}
 

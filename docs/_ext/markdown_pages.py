@@ -5,7 +5,8 @@ links, inline code and emphasis. Other syntax is an error, so that nothing is sh
 
 ``markdown_pages`` of conf.py maps paths in the repository to labels. The first heading of a file gets the label, each
 other heading the label, a hyphen and its anchor on GitHub: ``bench-readme-ot-net`` is a target of ``:ref:``. A link to
-a file of the mapping becomes a reference to its page. A link to another file of the repository becomes plain text.
+a file of the mapping becomes a reference to its page, with the title of the page where the text is the name of the file.
+A link to another file of the repository becomes plain text.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ FENCE = re.compile(r"^```(\w*)$")
 HEADING = re.compile(r"^(#{1,6}) (.+)$")
 ITEM = re.compile(r"^- +(.*)$")
 DEFINITION = re.compile(r"^\[([^\]]+)\]:\s*(\S+)$")
+MAX_NUMBER = 40  # characters of a number with its range
 # block quotes, ordered and nested lists, indented code, rules, HTML
 UNSUPPORTED = re.compile(r"^(>|\d+[.)] | {2,}\S|\t|\* |\+ |~~~|-{3,}$|={3,}$|<[a-zA-Z/!])")
 
@@ -147,8 +149,13 @@ class Converter:
         return nodes.table("", group, classes=["sortable", "colwidths-auto"])
 
     def _row(self, cells: list[str]) -> nodes.Node:
-        paragraphs = ([self._paragraph(cell)] if cell else [] for cell in cells)
-        return nodes.row("", *(nodes.entry("", *content) for content in paragraphs))
+        entries = []
+        for cell in cells:
+            entry = nodes.entry("", *([self._paragraph(cell)] if cell else []))
+            if re.match(r"[-+]?\.?\d", cell) and len(cell) <= MAX_NUMBER:
+                entry["classes"].append("number")  # such a cell stays on one line
+            entries.append(entry)
+        return nodes.row("", *entries)
 
     # inline
 
@@ -201,7 +208,9 @@ class Converter:
         if label is None:
             return content
         target = f"{label}-{anchor}" if anchor else label
-        options = {"refdomain": "std", "reftype": "ref", "refexplicit": True, "refwarn": True}
+        # the name of a file becomes the title of its page
+        is_name = len(content) == 1 and content[0].astext() == path.name and not anchor
+        options = {"refdomain": "std", "reftype": "ref", "refexplicit": not is_name, "refwarn": True}
         reference = addnodes.pending_xref(url, reftarget=target, refdoc=self.place.docname, **options)
         reference += nodes.inline("", "", *content, classes=["std", "std-ref"])
         return [reference]
