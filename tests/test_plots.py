@@ -1,11 +1,13 @@
 """Figures: what is drawn, colours, labels, and errors for bad input."""
 
+import re
 import subprocess
 import sys
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from conftest import make_tiny
+from conftest import ROOT, make_tiny
 from sklearn.cluster import KMeans
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
@@ -89,6 +91,20 @@ def test_colours_are_visible_on_light_and_dark_pages(colour, page):
 @pytest.mark.parametrize(("one", "other"), [(SOURCE, TARGET), (SOURCE, IMAGE), (TARGET, IMAGE), (IMAGE, POTENTIAL)])
 def test_colours_differ_for_all_kinds_of_vision(one, other, vision):
     assert np.linalg.norm(lab(one, vision) - lab(other, vision)) > 20  # just noticeable is 2.3
+
+
+@pytest.mark.parametrize(
+    ("logo", "pages"),
+    [("logo", ["#ffffff"]), ("logo-dark", ["#14181e"]), ("favicon", ["#ffffff", "#14181e"])],
+)
+def test_logo_is_visible_on_its_pages(logo, pages):
+    svg = (ROOT / "docs" / "_static" / f"{logo}.svg").read_text()
+    assert ElementTree.fromstring(svg).tag.endswith("svg")
+    light, *dark = svg.split("prefers-color-scheme: dark")  # the favicon has colours for both
+    for part, page in zip([light, *dark], pages, strict=True):
+        colours = re.findall(r"#[0-9a-f]{6}", part)
+        assert len(colours) >= 3
+        assert all(contrast(colour, page) >= 3 for colour in colours)
 
 
 # transport
