@@ -6,7 +6,7 @@ from importlib.metadata import version as installed_version
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent / "_ext"))
-from gallery import TeachingOrder  # noqa: E402
+from gallery import TeachingOrder
 
 project = "neuralot"
 author = "neuralot developers"

@@ -5,8 +5,9 @@ links, inline code and emphasis. Other syntax is an error, so that nothing is sh
 
 ``markdown_pages`` of conf.py maps paths in the repository to labels. The first heading of a file gets the label, each
 other heading the label, a hyphen and its anchor on GitHub: ``bench-readme-ot-net`` is a target of ``:ref:``. A link to
-a file of the mapping becomes a reference to its page, with the title of the page where the text is the name of the file.
-A link to another file of the repository becomes plain text.
+a file of the mapping becomes a reference to its page, with the title of the page where the text is the name of the
+file. A link to another file of the repository becomes plain text. Wherever a page or a docstring names such a file as
+code, such as ``benchmarks/README.md`` or ``benchmarks/README.md#ot-net``, the name becomes a reference as well.
 """
 
 from __future__ import annotations
@@ -210,10 +211,23 @@ class Converter:
         target = f"{label}-{anchor}" if anchor else label
         # the name of a file becomes the title of its page
         is_name = len(content) == 1 and content[0].astext() == path.name and not anchor
-        options = {"refdomain": "std", "reftype": "ref", "refexplicit": not is_name, "refwarn": True}
-        reference = addnodes.pending_xref(url, reftarget=target, refdoc=self.place.docname, **options)
-        reference += nodes.inline("", "", *content, classes=["std", "std-ref"])
-        return [reference]
+        inline = nodes.inline("", "", *content, classes=["std", "std-ref"])
+        return [_reference(target, self.place.docname, inline, explicit=not is_name)]
+
+
+def _reference(label: str, docname: str, content: nodes.Node, *, explicit: bool = True) -> nodes.Node:
+    options = {"refdomain": "std", "reftype": "ref", "refexplicit": explicit, "refwarn": True}
+    return addnodes.pending_xref("", content, reftarget=label, refdoc=docname, **options)
+
+
+def link_names(app: Any, doctree: nodes.document) -> None:
+    """Make names of files that have a page, written as code, references to it."""
+    pages, docname = app.config.markdown_pages, app.env.docname
+    for node in list(doctree.findall(nodes.literal)):
+        name, _, anchor = node.astext().partition("#")
+        if name in pages and not isinstance(node.parent, nodes.reference | addnodes.pending_xref):
+            target = f"{pages[name]}-{anchor}" if anchor else pages[name]
+            node.replace_self(_reference(target, docname, node.deepcopy()))
 
 
 def _text(text: str) -> list[nodes.Node]:
@@ -294,4 +308,5 @@ class Markdown(SphinxDirective):
 def setup(app: Any) -> dict[str, Any]:
     app.add_config_value("markdown_pages", {}, "env")
     app.add_directive("markdown", Markdown)
+    app.connect("doctree-read", link_names)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
