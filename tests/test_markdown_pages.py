@@ -95,12 +95,23 @@ def test_items_of_a_list_go_on_in_indented_lines(converter):
     assert rest.astext() == "d"
 
 
+def test_items_hold_blocks_and_lists(converter):
+    text = "- a:\n  - b, which\n    goes on\n  - c\n- d:\n\n  ```sh\n  make\n    test\n  ```\n\n- e"
+    ((_, _, items),) = converter.convert(text)
+    tags = [[child.tagname for child in item] for item in items]
+    assert tags == [["paragraph", "bullet_list"], ["paragraph", "literal_block"], ["paragraph"]]
+    assert [item.astext() for item in items[0][1]] == ["b, which\ngoes on", "c"]
+    assert items[1][1].astext() == "make\n  test"
+
+
 @pytest.mark.parametrize(
     "text",
     [
         "> a quote",
         "1. first",
-        "- a\n  - nested",
+        "- a\n  > a quote",
+        "- a\n  # a heading",
+        "- a\n1. b",
         "    code",
         "<div>",
         "a\n\n---",
@@ -118,7 +129,18 @@ def test_other_syntax_is_an_error(converter, text):
         converter.convert(text)
 
 
-@pytest.mark.parametrize("path", [*sorted((ROOT / "benchmarks").rglob("*.md")), ROOT / "CHANGELOG.md"], ids=str)
+FILES = [*sorted((ROOT / "benchmarks").rglob("*.md")), ROOT / "CHANGELOG.md"]
+
+
+def test_each_file_of_the_benchmarks_is_a_page():
+    stubs = "\n".join(path.read_text() for path in (ROOT / "docs").rglob("*.rst"))
+    settings = (ROOT / "docs" / "conf.py").read_text()
+    for path in FILES:
+        assert f"../{path.relative_to(ROOT).as_posix()}\n" in stubs, path
+        assert f'"{path.relative_to(ROOT).as_posix()}"' in settings or f'"{path.stem}"' in settings, path
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
 def test_files_of_the_repository_are_in_the_subset(path):
     place = markdown.Place(path, ROOT / "docs" / "benchmarks" / "index.rst", "x", PAGES)
     blocks = markdown.Converter(place).convert(path.read_text())
