@@ -37,16 +37,12 @@ def panels(n, width=8.0, height=2.8, **options):
 
 
 def legend_above(figure, axes, markerscale=2.5):
+    for each in figure.axes:
+        each.label_outer()
     handles, labels = axes.get_legend_handles_labels()
     figure.legend(
         handles, labels, loc="outside upper center", ncols=len(labels), frameon=False, markerscale=markerscale
     )
-
-
-def scatter_source_and_target(axes, X, Y):
-    axes.scatter(*Y.T, s=14, color=TARGET, linewidths=0, label="target")
-    axes.scatter(*X.T, s=4, color=SOURCE, linewidths=0, label="source")
-    axes.set_aspect("equal")
 
 
 def problem():
