@@ -8,14 +8,12 @@ labels nor the exact plan. On two pairs whose plan is known, see what the score 
 
 # %%
 # The samples are stacked and ``sample_domain`` says which rows are the source's, so that folds hold out rows of both.
-import sklearn
 from sklearn.model_selection import GridSearchCV, KFold
 
 from neuralot import OTPTransport
 
 SEED = 0
 LEVELS = [0.5, 0.1, 0.02, 0.002]
-sklearn.set_config(enable_metadata_routing=True)
 sizes = {"hidden_layer_sizes": (32, 32), "max_iter": 250, "random_state": SEED}  # short fits, for a short example
 transport = OTPTransport(noise_shape="covariance", eps_max=0.5, **sizes)
 
@@ -27,7 +25,7 @@ transport = OTPTransport(noise_shape="covariance", eps_max=0.5, **sizes)
 import warnings
 
 import numpy as np
-from sklearn.exceptions import ConvergenceWarning
+import sklearn
 
 from neuralot.datasets import make_convex_potential, make_one_to_many
 
@@ -38,14 +36,15 @@ def least_noise(results):
     return min(np.flatnonzero(good), key=lambda index: LEVELS[index])
 
 
-warnings.filterwarnings("ignore", category=ConvergenceWarning)  # short fits say that they are
 pairs = {"One-to-Many": make_one_to_many(), "convex potential": make_convex_potential()}
 samples = {name: pair.sample(1500, random_state=SEED) for name, pair in pairs.items()}
 folds = KFold(3, shuffle=True, random_state=SEED)
 searches = {}
 for name, (X, Y) in samples.items():
     search = GridSearchCV(transport, {"eps_min": LEVELS}, cv=folds, refit=least_noise)
-    searches[name] = search.fit(np.vstack([X, Y]), sample_domain=np.repeat([1, -1], [len(X), len(Y)]))
+    with sklearn.config_context(enable_metadata_routing=True), warnings.catch_warnings(action="ignore"):
+        # short fits warn that they are
+        searches[name] = search.fit(np.vstack([X, Y]), sample_domain=np.repeat([1, -1], [len(X), len(Y)]))
 
 # %%
 # The exam, which the search does not see: the squared W2 distance between 500 pairs, each of a new source row and a
@@ -58,7 +57,8 @@ for name, pair in pairs.items():
     results, rng = searches[name].cv_results_, np.random.default_rng(SEED + 1)
     X_exam = pair.source(500, rng)
     exact = np.hstack([X_exam, pair.exact_plan(X_exam, rng)])
-    fits = [sklearn.clone(transport).set_params(eps_min=level).fit(*samples[name]) for level in LEVELS]
+    with warnings.catch_warnings(action="ignore"):
+        fits = [sklearn.clone(transport).set_params(eps_min=level).fit(*samples[name]) for level in LEVELS]
     errors = [exact_cost(np.hstack([X_exam, fit.sample(X_exam, random_state=SEED)[0]]), exact) for fit in fits]
     found[name] = results["mean_test_score"], results["std_test_score"], np.array(errors), searches[name].best_index_
     for level, score, deviation, error in zip(LEVELS, *found[name][:3], strict=True):

@@ -9,14 +9,12 @@ domains take the same steps before that.
 
 # %%
 # ``transform_input`` names the target sample, which then takes every step that ``X`` takes.
-import sklearn
 from sklearn.decomposition import PCA
 from sklearn.pipeline import make_pipeline
 from sklearn.svm import SVC
 
 from neuralot import DomainAdapter, OTPTransport
 
-sklearn.set_config(enable_metadata_routing=True)
 adapter = DomainAdapter(OTPTransport(max_iter=250, random_state=0), SVC())
 pipe = make_pipeline(PCA(20, random_state=0), adapter, transform_input=["X_target"])
 
@@ -25,6 +23,7 @@ pipe = make_pipeline(PCA(20, random_state=0), adapter, transform_input=["X_targe
 # changed alike and kept for the exam. With ``class_reg`` the labels take part in the transport, and target rows get the
 # classifier's own guesses. This is self-training: it helps here, and can harm elsewhere.
 import numpy as np
+import sklearn
 from scipy.ndimage import gaussian_filter, shift
 from sklearn.datasets import load_digits
 
@@ -37,8 +36,9 @@ def worse(rows):
 digits, labels = load_digits(return_X_y=True)
 source, target, exam = np.array_split(np.random.default_rng(0).permutation(len(digits)), 3)
 X, y, X_target = digits[source], labels[source], worse(digits[target])
-pipe.fit(X, y, X_target=X_target)
-with_labels = sklearn.clone(pipe).set_params(domainadapter__class_reg=1.0).fit(X, y, X_target=X_target)
+with sklearn.config_context(enable_metadata_routing=True):
+    pipe.fit(X, y, X_target=X_target)
+    with_labels = sklearn.clone(pipe).set_params(domainadapter__class_reg=1.0).fit(X, y, X_target=X_target)
 
 # %%
 # The accuracy on the exam, beside that of the same classifier on the same components, trained on the source as it is

@@ -22,7 +22,7 @@ net = OTNetTransport(output="smooth", max_iter=600, random_state=0).fit(X_fit, f
 
 # %%
 # Two other palettes, with the heights of the network alone and after 100 steps. ``mass_error_`` is what the transport
-# says of its masses: the share of the source that goes to a wrong colour.
+# says of its masses: the Euclidean distance between the masses that the colours get and those that they should get.
 import time
 
 dark = flower[flower.mean(axis=1) < np.median(flower.mean(axis=1))]
