@@ -61,6 +61,9 @@ for name, peer in peers.items():
     accuracy[name] = SVC().fit(moved, y).score(reduced_exam, y_exam)
 accuracy["neuralot OTP"] = pipe.score(X_exam, y_exam)
 accuracy["neuralot OTP, with labels"] = with_labels.score(X_exam, y_exam)
+assert accuracy["neuralot OTP"] > accuracy["source only"] + 0.2
+assert abs(accuracy["neuralot OTP"] - accuracy["POT EMD"]) < 0.05
+assert accuracy["neuralot OTP, with labels"] > accuracy["neuralot OTP"] + 0.01
 print("".join(f"{name:<26} {value:.3f}\n" for name, value in accuracy.items()), end="")
 
 # %%

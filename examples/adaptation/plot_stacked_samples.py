@@ -39,8 +39,9 @@ with sklearn.config_context(enable_metadata_routing=True):
     )
 
 # %%
-# The same folds by hand. The accuracy of all rows together, which ``scoring="accuracy"`` reports, counts source rows as
-# if they were the target's, and says nothing of the task.
+# The same folds by hand. ``scoring="accuracy"`` takes no domains and reports the accuracy of all
+# rows together, as if the source rows were the target's: this is not the task, though the figure is close here. Without
+# the transport the classifier does much worse.
 by_hand, everything, source_only = [], [], []
 for model, train, rows in zip(found["estimator"], found["indices"]["train"], found["indices"]["test"], strict=True):
     held_out = rows[domain[rows] < 0]
@@ -50,8 +51,9 @@ for model, train, rows in zip(found["estimator"], found["indices"]["train"], fou
     unadapted = make_pipeline(StandardScaler(), SVC()).fit(X[labelled], y[labelled])
     source_only.append(unadapted.score(X[held_out], y[held_out]))
 assert np.array_equal(found["test_score"], by_hand)
-rows = {"source only": source_only, "adapter's own score": found["test_score"], "all rows, wrong": everything}
+rows = {"source only": source_only, "adapter's own score": found["test_score"], "accuracy of all rows": everything}
 print("".join(f"{name:<22} {np.mean(scores):.3f} +- {np.std(scores):.3f}\n" for name, scores in rows.items()), end="")
+assert np.mean(found["test_score"]) > np.mean(source_only) + 0.08
 
 # %%
 # Left, the stacked rows and the images of the source under the transport of the first fold. Right, the accuracies

@@ -48,7 +48,9 @@ for name, recolour in methods.items():
 # %%
 # The distance is the exact squared W2 between 2000 pixels of each image and 2000 of the palette, as the mean of three
 # draws. The floor is the distance between two samples of the palette itself; POT's plan, whose images are colours of
-# the palette, can come below it by chance.
+# the palette, can come below it by chance. The
+# price: the nearest-neighbour extension tears the smooth sky into patches, whose borders are steps. The share of
+# horizontal neighbours in the sky that differ by more than a tenth in some colour is several times that of SNOT.
 def distance(pixels):
     return np.mean([d_target(rng.choice(pixels, 2000), rng.choice(Y, 2000)) for _ in range(3)])
 
@@ -66,9 +68,6 @@ assert found["POT EMD (2000)"] < found["neuralot SNOT"] < 0.03 * far
 assert found["POT linear"] > 5 * found["neuralot SNOT"]
 
 
-# %%
-# The nearest-neighbour extension tears the smooth sky into patches, whose borders are steps. The share of horizontal
-# neighbours in the sky that differ by more than a tenth in some colour is many times that of the neural map.
 def steps(name):
     sky = images[name].reshape(photo.shape)[:150, 400:]
     return np.mean(np.abs(np.diff(sky, axis=1)).max(axis=-1) > 0.1)

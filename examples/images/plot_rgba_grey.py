@@ -22,7 +22,11 @@ rgba = np.dstack([photo, alpha])
 
 # %%
 # Pixels with ``sample_weight=alpha`` count as much as they are seen. The other fit counts all pixels alike, as a
-# conversion to RGB does, and then the hidden table takes part of the palette.
+# conversion to RGB does, and then the hidden table takes part of the palette. The
+# distance is the exact squared W2 between the visible colours, weighted by alpha, and those of the palette, on 2000
+# pixels of each that no fit has seen. With weights it is the smaller one.
+from neuralot.metrics import d_target
+
 rng = np.random.default_rng(0)
 colours, weight = rgba.reshape(-1, 4)[:, :3], rgba[..., 3].ravel()
 fit, held_out = np.split(rng.permutation(len(colours))[:22_000], [20_000])
@@ -31,11 +35,6 @@ snot = SNOTTransport(random_state=0)
 moved = {"cup": colours}
 moved["weighted by alpha"] = snot.fit(colours[fit], Y, sample_weight=weight[fit]).transform(colours)
 moved["all pixels alike"] = snot.fit(colours[fit], Y).transform(colours)
-
-# %%
-# The exact squared W2 between the visible colours, weighted by alpha, and those of the palette, on 2000 pixels of each
-# that no fit has seen. With weights it is a small part of that without.
-from neuralot.metrics import d_target
 
 exam = rng.choice(palette, 2000)
 distance = {name: d_target(rows[held_out], exam, sample_weight=weight[held_out]) for name, rows in moved.items()}

@@ -38,9 +38,16 @@ def restain(x):
 X = restain(density)
 
 # %%
-# The maps never see a pixel together with its truth: source and target are different pixels. ``left`` is a harder
-# case: the reference is the left half of the slide only, whose share of brown and white is not that of the whole.
+# The maps never see a pixel together with its truth: source and target are different pixels. ``left`` is a harder case:
+# the reference is the left half of the slide only, whose share of brown and white is not that of the whole. On 2000
+# held-out pixels: the root mean square error against the true density, and the exact W2 distance to the density of 2000
+# other pixels of the reference, whose floor is that between two samples of the reference. The error of SNOT is a small
+# part of that of the linear map. With the left half as the reference it is many times larger, and no better than that
+# of the linear map: a transport takes a difference in tissue for one in stain. Choose references of the same
+# composition, or weight the pixels.
 from ot.da import LinearTransport
+
+from neuralot.metrics import d_target
 
 left = target[target % slide.shape[1] < slide.shape[1] // 2]
 snot, other = (SNOTTransport(random_state=0).fit(X[source], density[rows]) for rows in (target, left))
@@ -52,14 +59,6 @@ maps = {
     "neuralot SNOT": snot.transform,
     "SNOT, reference is left half": other.transform,
 }
-
-# %%
-# On 2000 held-out pixels: the root mean square error against the true density, and the exact W2 distance to the
-# density of 2000 other pixels of the reference, whose floor is that between two samples of the reference. The error
-# of SNOT is a small part of that of the linear map. With the left half as the reference it is many times larger, and no
-# better than that of the linear map: a transport takes a difference in tissue for one in stain. Choose references of
-# the same composition, or weight the pixels.
-from neuralot.metrics import d_target
 
 reference = density[parts[42_000:44_000]]
 floor = d_target(density[held_out], reference) ** 0.5
