@@ -60,10 +60,10 @@ with sklearn.config_context(enable_metadata_routing=True), warnings.catch_warnin
 
 # %%
 # Now the exam, for every setting: the accuracy on target digits that no fit has seen. The score rises with the length
-# of the fit, and its choice has the best accuracy of the grid, or nearly so. All settings are far better than the source
-# alone, and differ from each other by a few digits in a hundred. SNOT, which is not meant for a source on a thin set,
-# has the least score. The score cannot compare the two values of ``adapt__direction``, whose images lie in different
-# domains.
+# of the fit, and its choice has the best accuracy of the grid, or nearly so. All settings are far better than the
+# source alone, and differ from each other by a few digits in a hundred. SNOT, which is not meant for a source on a thin
+# set, has the least score. The score cannot compare the two values of ``adapt__direction``, whose images lie in
+# different domains.
 print(f"{'transport':<14} {'max_iter':>8} {'score':>8} {'accuracy':>9}")
 scores, accuracies = search.cv_results_["mean_test_score"], []
 for setting, score in zip(search.cv_results_["params"], scores, strict=True):
