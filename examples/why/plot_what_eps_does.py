@@ -50,11 +50,13 @@ import matplotlib.pyplot as plt
 
 from neuralot.plots import plot_transport
 
-names = [[*((shape, level) for level in LEVELS), "errors"] for shape in SHAPES]
-figure, axes = plt.subplot_mosaic(names, figsize=(12, 5.2), width_ratios=[1, 1, 1, 1, 1.3], layout="constrained")
-for key, rows in draws.items():
-    plot_transport(X, rows[0], X_target, ax=axes[key])
-    axes[key].set(title=f"{key[0]}, eps_min={key[1]}", xlim=(-2, 2), ylim=(-1.7, 1.7))
+panels = [[*(f"{shape}, eps_min={level}" for level in LEVELS), "errors"] for shape in SHAPES]
+figure, axes = plt.subplot_mosaic(panels, figsize=(12, 5.2), width_ratios=[1, 1, 1, 1, 1.3], layout="constrained")
+for (shape, level), rows in draws.items():
+    ax = axes[f"{shape}, eps_min={level}"]
+    plot_transport(X, rows[0], X_target, ax=ax)
+    ax.set(xlim=(-2, 2), ylim=(-1.7, 1.7))
+    ax.set_title(ax.get_label(), fontsize=10)
 for shape, style in zip(SHAPES, ("o-", "s--"), strict=True):
     axes["errors"].loglog(LEVELS, [errors[shape, level] for level in LEVELS], style, color="black", label=shape)
 axes["errors"].set(xlabel="eps_min", title="error of the draws")
