@@ -1,6 +1,6 @@
 """Draw the figures of docs/theory.rst and write the table of their numbers, benchmarks/results/theory.md.
 
-python docs/make_theory_figures.py                      # all figures and the table; under a minute on one core
+python docs/make_theory_figures.py                      # all figures and the table; a minute or two on one core
 python docs/make_theory_figures.py --only error cells   # some figures, without the table
 """
 
