@@ -126,7 +126,7 @@ def test_images_have_alt_texts(page):
 def test_figures_of_guide_are_small_and_used(path):
     assert path.stat().st_size <= MAX_BYTES
     with Image.open(path) as image:
-        assert image.width <= 1000
+        assert image.width <= 1200
     assert any(f"images/guide/{path.name}" in page.read_text() for page in PAGES)
 
 
