@@ -8,15 +8,14 @@ See the accuracy with and without that step.
 """
 
 # %%
-# The scaler is fitted on the source and applied to both samples. ``self_training`` fits the classifier once more, with
-# its own predictions for the target rows.
+# The scaler is fitted on the source and applied to both samples.
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 from neuralot import DomainAdapter, SNOTTransport
 
-adapter = DomainAdapter(SNOTTransport(max_iter=250, random_state=0), SVC(), self_training=True)
+adapter = DomainAdapter(SNOTTransport(max_iter=250, random_state=0), SVC())
 pipe = make_pipeline(StandardScaler(), adapter, transform_input=["X_target"])
 
 # %%
