@@ -46,7 +46,7 @@ house: $(INSTALLED)  ## print the measures of the code
 	$(BIN)/python tools/house.py
 
 docs: $(INSTALLED)  ## build the site in build/docs, with every warning an error
-	MPLBACKEND=Agg $(BIN)/sphinx-build -W --keep-going -b html -d build/doctrees docs build/docs
+	OMP_NUM_THREADS=1 MPLBACKEND=Agg $(BIN)/sphinx-build -W --keep-going -b html -d build/doctrees docs build/docs
 
 browser: $(INSTALLED)  ## look at the built site with Chromium; screenshots in build/screenshots
 	$(PYTEST) -m browser tests/test_site.py

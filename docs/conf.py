@@ -6,7 +6,7 @@ from importlib.metadata import version as installed_version
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent / "_ext"))
-from gallery import TeachingOrder  # noqa: E402
+from gallery import TeachingOrder
 
 project = "neuralot"
 author = "neuralot developers"
@@ -62,20 +62,21 @@ plot_include_source = True
 plot_html_show_source_link = False
 plot_html_show_formats = False
 plot_formats = [("png", 144)]
+plot_rcparams = {"savefig.bbox": "tight"}
 
 # Sections of the gallery, and their scripts in an order that teaches; scripts that are not listed come last.
 ORDER = {
-    "basics": ["first_map", "did_it_work", "map_or_plan", "save_and_reuse", "weights"],
-    "why": ["recovery", "spurious_solutions", "one_to_many", "eps", "convergence"],
-    "images": ["colour_transfer", "palettes", "stain", "rgba", "colourisation"],
-    "adaptation": ["pipeline", "grid_search", "model_selection", "regression", "folds", "skada"],
-    "science": ["cells", "interpolation", "generation"],
+    "basics": ["first_map", "did_it_work", "map_plan_barycentre", "save_and_reuse", "weights"],
+    "why": ["spurious_training", "recovery", "one_to_many", "what_eps_does", "convergence"],
+    "images": ["colour_transfer", "palettes", "rgba_grey", "stain", "colourisation"],
+    "adaptation": ["pipeline", "units", "grid_search", "model_selection", "regression", "stacked_samples", "skada"],
+    "science": ["perturbation", "time_points", "generation"],
     "advanced": ["own_cost", "own_networks", "torch_core", "out_of_core", "callbacks", "gpu"],
 }
 sphinx_gallery_conf = {
     "examples_dirs": "../examples",
     "gallery_dirs": "auto_examples",
-    "subsection_order": ["../examples/" + name for name in ORDER],
+    "subsection_order": [*("../examples/" + name for name in ORDER), "*"],
     "within_subsection_order": TeachingOrder([f"plot_{name}.py" for names in ORDER.values() for name in names]),
     "filename_pattern": r"/plot_",
     "ignore_pattern": r"__init__\.py|/large/",  # examples/large needs data or hours
@@ -88,6 +89,7 @@ sphinx_gallery_conf = {
     "download_all_examples": False,
     "remove_config_comments": True,
     "show_memory": False,
+    "show_signature": False,
 }
 
 html_theme = "pydata_sphinx_theme"
@@ -114,6 +116,7 @@ html_theme_options = {
     "footer_start": ["copyright"],
     "footer_end": [],
 }
+html_context = {"default_mode": "auto"}  # light or dark as the reader's system is
 SINGLE_PAGES = ("index", "get_started", "theory", "comparison", "extending", "faq", "glossary", "changelog", "cite")
 html_sidebars = {name: [] for name in SINGLE_PAGES}
 

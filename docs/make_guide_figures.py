@@ -36,15 +36,13 @@ def panels(n, width=8.0, height=2.8, **options):
     return plt.subplots(1, n, figsize=(width, height), layout="constrained", **options)
 
 
-def legend_above(figure, axes):
+def legend_above(figure, axes, markerscale=2.5):
+    for each in figure.axes:
+        each.label_outer()
     handles, labels = axes.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=len(labels), frameon=False, markerscale=2.5)
-
-
-def scatter_source_and_target(axes, X, Y):
-    axes.scatter(*Y.T, s=14, color=TARGET, linewidths=0, label="target")
-    axes.scatter(*X.T, s=4, color=SOURCE, linewidths=0, label="source")
-    axes.set_aspect("equal")
+    figure.legend(
+        handles, labels, loc="outside upper center", ncols=len(labels), frameon=False, markerscale=markerscale
+    )
 
 
 def problem():
@@ -213,22 +211,25 @@ def adaptation():
             rows = X_new[y_new == label]
             each.scatter(*rows.T, s=12, color="#999999", marker=marker, linewidths=0, label=f"target, {label}")
         each.contour(*spans, model.predict(grid.reshape(-1, 2)).reshape(grid.shape[:2]), [0.5], colors=IMAGE)
+        each.plot([], [], color=IMAGE, label="boundary")
         each.set_title(f"{name}: accuracy {model.score(X_new, y_new):.2f}", fontsize=10)
     legend_above(figure, axes[0])
 
 
 def long_fits():
-    """Discrepancy along fits of three lengths."""
+    """Discrepancy and dual gap along fits of three lengths."""
     X, Y = make_moons().sample(2000, random_state=0)
-    axes = plt.subplots(figsize=(8, 3.2), layout="constrained")[1]
-    for n_steps, colour in ((150, IMAGE), (600, DARK), (2400, SOURCE)):
+    figure, axes = panels(2, height=3.2)
+    for n_steps, colour in ((150, IMAGE), (600, "#888888"), (2400, SOURCE)):
         est = OTPTransport(max_iter=n_steps, random_state=0).fit(X, Y)
-        values = [max(record["discrepancy"], 1e-5) for record in est.history_]
-        steps = [record["step"] for record in est.history_]
-        axes.plot(steps, values, ".-", color=colour, label=f"max_iter={n_steps}: {est.status_.name}")
-    axes.set(xscale="log", yscale="log", xlabel="step", ylabel="distance of the images\nfrom the target")
-    axes.legend(frameon=False)
-    axes.spines[["top", "right"]].set_visible(False)
+        for each, name in zip(axes, ("discrepancy", "gap"), strict=True):
+            steps, values = zip(*[(record["step"], record[name]) for record in est.history_], strict=True)
+            each.plot(steps, values, ".-", color=colour, label=f"max_iter={n_steps}: {est.status_.name}")
+            each.set(title=name, xlabel="step")
+            each.set_xscale("log")
+            each.set_yscale("symlog", linthresh=1e-3)
+            each.spines[["top", "right"]].set_visible(False)
+    legend_above(figure, axes[0], markerscale=1)
 
 
 def machines():
@@ -247,7 +248,7 @@ def machines():
         each.minorticks_off()
         each.spines[["top", "right"]].set_visible(False)
     axes[0].set_ylabel("L2-UVP, %")
-    legend_above(figure, axes[0])
+    legend_above(figure, axes[0], markerscale=1)
 
 
 def report():

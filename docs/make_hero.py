@@ -4,7 +4,7 @@
 
 The source is a circle, the target two circles, one inside and one outside of it (`make_circles`). In the optimal plan,
 each point of the source goes to both. SNOT and OTP are fitted with their defaults. A callback keeps a copy of each
-method along the fit. Every frame has the images of the same 500 fresh points, for OTP with the same noise vectors.
+method along the fit. Every frame has the images of the same 400 fresh points, for OTP with the same noise vectors.
 A fit takes about 5 s of processor time. The script prints the squared W2 distance between 1000 images and 1000 target
 points at the end, beside its floor, the distance between two samples of the target.
 """
@@ -29,7 +29,7 @@ from neuralot.metrics import d_target, target_floor
 from neuralot.plots import IMAGE, SOURCE, TARGET
 
 FOLDER = Path(__file__).parent / "images"
-N_POINTS, N_SEGMENTS, MILLISECONDS, STILL_MILLISECONDS = 500, 50, 100, 2500
+N_POINTS, N_SEGMENTS, MILLISECONDS, STILL_MILLISECONDS = 400, 50, 100, 2500
 
 
 def images_along_fit(cls, X_fit, Y_fit, X):
@@ -88,7 +88,7 @@ def main() -> None:
         frames.append(draw(shown, Y, panels))
     frames[-1].save(FOLDER / "hero_still.webp", quality=85)
     durations = [MILLISECONDS] * (len(frames) - 1) + [STILL_MILLISECONDS]
-    options = {"save_all": True, "loop": 0, "quality": 40, "method": 6}
+    options = {"save_all": True, "loop": 0, "quality": 34, "method": 6}
     frames[0].save(FOLDER / "hero.webp", append_images=frames[1:], duration=durations, **options)
     for path in sorted(FOLDER.glob("hero*")):
         print(f"{path.name}: {path.stat().st_size / 1000:.0f} kB")  # noqa: T201

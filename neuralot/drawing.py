@@ -16,6 +16,7 @@ import numpy as np
 SOURCE, TARGET, IMAGE = "#0072b2", "#949494", "#d55e00"
 POTENTIAL, SEGMENT = "#009e73", "#767676"
 N_SEGMENTS, N_GRID, N_LEVELS = 100, 60, 12
+SHARE_OF_COLOURS = 0.3, 0.75  # of viridis, whose dark end dark pages hide and whose yellow end white pages hide
 ON_SOURCE, ON_TARGET = 0.0, 1.0  # heights at which rows with one feature are drawn
 
 
@@ -189,8 +190,9 @@ def draw_potential(
         ax.set_ylabel("potential")
         return ax.plot(values.first, values.values, color=POTENTIAL)[0]
     ax.set_aspect("equal")
-    top = low + spread / 0.8  # leaves out the yellow end of the colours, which white pages hide
-    options = {"cmap": "viridis", "vmin": low, "vmax": top, "linewidths": 1.0}
+    first, last = SHARE_OF_COLOURS
+    unit = spread / (last - first)
+    options = {"cmap": "viridis", "vmin": low - first * unit, "vmax": low + (1 - first) * unit, "linewidths": 1.0}
     levels = ax.contour(values.first, values.second, values.values, N_LEVELS, **options)
     ax.figure.colorbar(levels, ax=ax, label="potential", shrink=0.8)
     return levels

@@ -116,10 +116,10 @@ def test_page_of_guide_opens_with_code_and_figure(page):
 
 
 @each_page
-def test_images_exist_and_have_alt_texts(page):
-    for name, option in re.findall(r"^\.\. image:: (\S+)\n\s*(\S*)", page.read_text(), re.MULTILINE):
-        assert (page.parent / name).exists(), name
-        assert option == ":alt:", name
+def test_images_have_alt_texts(page):
+    # a missing file fails the build of the site, which makes one of them itself
+    options = re.findall(r"^\.\. (?:image|figure):: .*\n((?: +:.*\n| +\S.*\n)*)", page.read_text(), re.MULTILINE)
+    assert all(":alt: " in each for each in options)
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "docs" / "images" / "guide").glob("*")), ids=lambda path: path.name)

@@ -1,11 +1,13 @@
 """Figures: what is drawn, colours, labels, and errors for bad input."""
 
+import re
 import subprocess
 import sys
+from xml.etree import ElementTree as ET
 
 import numpy as np
 import pytest
-from conftest import make_tiny
+from conftest import ROOT, make_tiny
 from sklearn.cluster import KMeans
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
@@ -89,6 +91,20 @@ def test_colours_are_visible_on_light_and_dark_pages(colour, page):
 @pytest.mark.parametrize(("one", "other"), [(SOURCE, TARGET), (SOURCE, IMAGE), (TARGET, IMAGE), (IMAGE, POTENTIAL)])
 def test_colours_differ_for_all_kinds_of_vision(one, other, vision):
     assert np.linalg.norm(lab(one, vision) - lab(other, vision)) > 20  # just noticeable is 2.3
+
+
+@pytest.mark.parametrize(
+    ("logo", "pages"),
+    [("logo", ["#ffffff"]), ("logo-dark", ["#14181e"]), ("favicon", ["#ffffff", "#14181e"])],
+)
+def test_logo_is_visible_on_its_pages(logo, pages):
+    svg = (ROOT / "docs" / "_static" / f"{logo}.svg").read_text()
+    assert ET.fromstring(svg).tag.endswith("svg")
+    light, *dark = svg.split("prefers-color-scheme: dark")  # the favicon has colours for both
+    for part, page in zip([light, *dark], pages, strict=True):
+        colours = re.findall(r"#[0-9a-f]{6}", part)
+        assert len(colours) >= 3
+        assert all(contrast(colour, page) >= 3 for colour in colours)
 
 
 # transport
@@ -607,6 +623,32 @@ def test_pipelines_and_adapters_are_drawn():
     np.testing.assert_allclose(TransportDisplay.from_estimator(scaler, X).images_.get_offsets(), scaler.transform(X))
     with pytest.raises(ValueError, match="n_draws must be 1 for Pipeline, which has no sample"):
         ImagesDisplay.from_estimator(scaler, X2, image_shape=(1, 1, 2), n_draws=2)
+
+
+def test_bad_axes_raise_error(transport):
+    for ax in (plt.subplots(1, 2)[1], "ax", plt.figure()):
+        for plot in (
+            lambda ax: plot_transport(X2, X2, ax=ax),
+            lambda ax: plot_history(HISTORY, ax=ax),
+            lambda ax: plot_potential(transport, X2, ax=ax),
+            lambda ax: plot_interpolation(X2, X2, ax=ax),
+            lambda ax: plot_images(IMAGES, (3, 2, 2), ax=ax),
+        ):
+            with pytest.raises(TypeError, match=r"ax must be matplotlib Axes, got a .*; pass plt.subplots\(\)\[1\]"):
+                plot(ax)
+
+
+def test_small_figures_are_drawn():
+    assert len(plot_transport(X2[:1], X2[:1], n_segments=0).segments_.get_segments()) == 0
+    one = np.ones((1, 4))  # a single row has no second component
+    np.testing.assert_allclose(plot_transport(one, 2 * one).source_.get_offsets()[0, 1], 0, atol=1e-12)
+    constant = np.ones((5, 2))
+    assert np.isfinite(plot_potential(Quadratic([1.0, 1.0]), constant).landscape.values).all()
+
+
+def test_interpolation_in_subfigure_is_saved(tmp_path):
+    ax = plt.figure().subfigures(1, 2)[0].subplots()
+    assert plot_interpolation(X2, X2 + 1, n_frames=2, ax=ax).save(tmp_path / "a.gif", dpi=20).exists()
 
 
 # the module

@@ -59,8 +59,24 @@ def figures(block: Any, block_vars: dict[str, Any], gallery_conf: dict[str, Any]
     return re.sub(r"<img id=\"_anim_img", '<img alt="Animation of the example" id="_anim_img', rst)
 
 
+def name_thumbnails(app: Any, doctree: Any) -> None:
+    """Give each thumbnail the title of its script, which follows it, as the text for screen readers."""
+    from docutils import nodes
+
+    thumbnails = []
+    for node in doctree.findall(lambda node: isinstance(node, nodes.image | nodes.raw)):
+        if isinstance(node, nodes.image):
+            if "_thumb." in node["uri"] and not node.get("alt"):
+                thumbnails.append(node)
+        elif match := re.search(r"sphx-glr-thumbnail-title\">(.*?)</div>", node.astext(), re.DOTALL):
+            for image in thumbnails:
+                image["alt"] = f"Figure of the example: {match[1].strip()}"
+            thumbnails = []
+
+
 def setup(app: Any) -> dict[str, Any]:
     # before sphinx-gallery, which connects to the same event with the usual priority of 500
     folder = Path(app.srcdir) / "auto_examples"
     app.connect("builder-inited", lambda app: forget_outdated(folder), priority=400)
+    app.connect("doctree-read", name_thumbnails)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

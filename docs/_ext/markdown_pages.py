@@ -1,11 +1,13 @@
 """Directive ``markdown``: a Markdown file of the repository as a page of the site.
 
-It reads the subset of Markdown that these files use: headings, paragraphs, flat lists, tables, code blocks, images,
+It reads the subset of Markdown that these files use: headings, paragraphs, lists, tables, code blocks, images,
 links, inline code and emphasis. Other syntax is an error, so that nothing is shown in a form that was not meant.
 
 ``markdown_pages`` of conf.py maps paths in the repository to labels. The first heading of a file gets the label, each
 other heading the label, a hyphen and its anchor on GitHub: ``bench-readme-ot-net`` is a target of ``:ref:``. A link to
-a file of the mapping becomes a reference to its page. A link to another file of the repository becomes plain text.
+a file of the mapping becomes a reference to its page, with the title of the page where the text is the name of the
+file. A link to another file of the repository becomes plain text. Wherever a page or a docstring names such a file as
+code, such as ``benchmarks/README.md`` or ``benchmarks/README.md#ot-net``, the name becomes a reference as well.
 """
 
 from __future__ import annotations
@@ -36,8 +38,11 @@ FENCE = re.compile(r"^```(\w*)$")
 HEADING = re.compile(r"^(#{1,6}) (.+)$")
 ITEM = re.compile(r"^- +(.*)$")
 DEFINITION = re.compile(r"^\[([^\]]+)\]:\s*(\S+)$")
-# block quotes, ordered and nested lists, indented code, rules, HTML
+MAX_NUMBER = 40  # characters of a number with its range
+# block quotes, ordered lists, indented code, rules, HTML
 UNSUPPORTED = re.compile(r"^(>|\d+[.)] | {2,}\S|\t|\* |\+ |~~~|-{3,}$|={3,}$|<[a-zA-Z/!])")
+
+INTERRUPTS = re.compile(r"^(>|1[.)] |<[a-zA-Z/!])")  # what begins a block inside a paragraph
 
 
 class MarkdownError(ValueError):
@@ -77,15 +82,20 @@ class Converter:
 
     def convert(self, text: str) -> list[tuple[int, str, nodes.Node]]:
         """Return the blocks of a text as (level, heading, node); the level is 0 for a block that is no heading."""
-        blocks = self._split(text)
-        result: list[tuple[int, str, Any]] = []
+        blocks = self._split(text)  # all of them first, because the definitions of links may be at the end
+        result: list[tuple[int, str, nodes.Node]] = []
         for kind, content in blocks:
             if kind == "heading":
                 level, heading = content
                 result.append((level, heading, nodes.title(heading, "", *self.inline(heading))))
             else:
-                result.append((0, "", getattr(self, "_" + kind)(content)))
+                result.append((0, "", self._block(kind, content)))
         return result
+
+    def _block(self, kind: str, content: Any) -> nodes.Node:
+        if kind == "heading":
+            raise MarkdownError(f"a heading in a list: {content[1]!r}")
+        return getattr(self, "_" + kind)(content)
 
     def _split(self, text: str) -> list[tuple[str, Any]]:
         """Return the blocks as (kind, content), and collect the definitions of links."""
@@ -114,11 +124,14 @@ class Converter:
                 position = end
             elif ITEM.match(line):
                 items, position = _items(lines, position)
-                blocks.append(("list", items))
+                blocks.append(("list", [self._split(item) for item in items]))
             elif UNSUPPORTED.match(line):
                 raise MarkdownError(f"unsupported syntax: {line!r}")
             else:
                 end = _index(lines, position, lambda other: not other.strip() or bool(_starts_block(other)))
+                for other in lines[position + 1 : end]:
+                    if INTERRUPTS.match(other):
+                        raise MarkdownError(f"unsupported syntax: {other!r}")
                 blocks.append(("paragraph", "\n".join(other.strip() for other in lines[position:end])))
                 position = end
         return blocks
@@ -130,8 +143,10 @@ class Converter:
     def _paragraph(self, text: str) -> nodes.Node:
         return nodes.paragraph(text, "", *self.inline(text))
 
-    def _list(self, items: list[str]) -> nodes.Node:
-        return nodes.bullet_list("", *(nodes.list_item("", self._paragraph(item)) for item in items), bullet="-")
+    def _list(self, items: list[list[tuple[str, Any]]]) -> nodes.Node:
+        """Return a list; an item is a list of blocks, among them lists."""
+        contents = ([self._block(*block) for block in item] for item in items)
+        return nodes.bullet_list("", *(nodes.list_item("", *content) for content in contents), bullet="-")
 
     def _table(self, lines: list[str]) -> nodes.Node:
         rows = [split_row(line) for line in lines]
@@ -147,8 +162,13 @@ class Converter:
         return nodes.table("", group, classes=["sortable", "colwidths-auto"])
 
     def _row(self, cells: list[str]) -> nodes.Node:
-        paragraphs = ([self._paragraph(cell)] if cell else [] for cell in cells)
-        return nodes.row("", *(nodes.entry("", *content) for content in paragraphs))
+        entries = []
+        for cell in cells:
+            entry = nodes.entry("", *([self._paragraph(cell)] if cell else []))
+            if re.match(r"[-+]?\.?\d", cell) and len(cell) <= MAX_NUMBER:
+                entry["classes"].append("number")  # such a cell stays on one line
+            entries.append(entry)
+        return nodes.row("", *entries)
 
     # inline
 
@@ -201,10 +221,25 @@ class Converter:
         if label is None:
             return content
         target = f"{label}-{anchor}" if anchor else label
-        options = {"refdomain": "std", "reftype": "ref", "refexplicit": True, "refwarn": True}
-        reference = addnodes.pending_xref(url, reftarget=target, refdoc=self.place.docname, **options)
-        reference += nodes.inline("", "", *content, classes=["std", "std-ref"])
-        return [reference]
+        # the name of a file becomes the title of its page
+        is_name = len(content) == 1 and content[0].astext() == path.name and not anchor
+        inline = nodes.inline("", "", *content, classes=["std", "std-ref"])
+        return [_reference(target, self.place.docname, inline, explicit=not is_name)]
+
+
+def _reference(label: str, docname: str, content: nodes.Node, *, explicit: bool = True) -> nodes.Node:
+    options = {"refdomain": "std", "reftype": "ref", "refexplicit": explicit, "refwarn": True}
+    return addnodes.pending_xref("", content, reftarget=label, refdoc=docname, **options)
+
+
+def link_names(app: Any, doctree: nodes.document) -> None:
+    """Make names of files that have a page, written as code, references to it."""
+    pages, docname = app.config.markdown_pages, app.env.docname
+    for node in list(doctree.findall(nodes.literal)):
+        name, _, anchor = node.astext().partition("#")
+        if name in pages and not isinstance(node.parent, nodes.reference | addnodes.pending_xref):
+            target = f"{pages[name]}-{anchor}" if anchor else pages[name]
+            node.replace_self(_reference(target, docname, node.deepcopy()))
 
 
 def _text(text: str) -> list[nodes.Node]:
@@ -221,18 +256,19 @@ def _starts_block(line: str) -> Any:
 
 
 def _items(lines: list[str], position: int) -> tuple[list[str], int]:
-    """Return the items of the list that begins at `position`, and the position after it."""
+    """Return the texts of the items of the list that begins at `position`, and the position after it."""
     items: list[str] = []
     while position < len(lines):
         line = lines[position].rstrip()
         if match := ITEM.match(line):
             items.append(match[1])
-        elif re.match(r"^ {2}[^\s\-]", line):
-            items[-1] += "\n" + line.strip()
-        elif not line and position + 1 < len(lines) and ITEM.match(lines[position + 1]):
-            pass  # a blank line between two items
+        elif line.startswith("  "):
+            items[-1] += "\n" + line[2:]
         elif not line:
-            break
+            following = next((other for other in lines[position:] if other.strip()), "")
+            if not (ITEM.match(following) or following.startswith("  ")):
+                break
+            items[-1] += "\n"
         else:
             raise MarkdownError(f"unsupported line in a list: {line!r}")
         position += 1
@@ -285,4 +321,5 @@ class Markdown(SphinxDirective):
 def setup(app: Any) -> dict[str, Any]:
     app.add_config_value("markdown_pages", {}, "env")
     app.add_directive("markdown", Markdown)
+    app.connect("doctree-read", link_names)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

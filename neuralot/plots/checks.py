@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from neuralot.divergences import as_points
-from neuralot.drawing import Plane
+from neuralot.drawing import Plane, new_axes
 from neuralot.parameters import integer, is_integer, is_real
 
 CHANNELS = (1, 3, 4)  # grey, RGB, RGBA
@@ -44,6 +44,17 @@ def check_samples(X: Any, images: Any, target: Any) -> tuple[np.ndarray, np.ndar
             f"one draw, such as transport.sample(X)[0]"
         )
     return source, ends, None if target is None else check_rows(target, "target", ("X", source))
+
+
+def check_axes(ax: Any) -> Any:
+    """Return axes; those of a new figure for None."""
+    if ax is None:
+        return new_axes()[0]
+    if not hasattr(ax, "scatter"):
+        raise TypeError(
+            f"ax must be matplotlib Axes, got a {type(ax).__name__}; pass plt.subplots()[1], or one item of an array"
+        )
+    return ax
 
 
 def check_count(value: Any, name: str, low: int) -> int:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
-from neuralot.drawing import draw_history, new_axes
-from neuralot.plots.checks import check_history
+from neuralot.drawing import draw_history
+from neuralot.plots.checks import check_axes, check_history
 
 
 class HistoryDisplay:
@@ -72,7 +72,7 @@ class HistoryDisplay:
         -------
         HistoryDisplay
         """
-        self.ax_ = new_axes()[0] if ax is None else ax
+        self.ax_ = check_axes(ax)
         self.figure_ = self.ax_.figure
         self.discrepancy_, self.gap_, self.affine_ = draw_history(self.ax_, self.history)
         self.gap_ax_ = None if self.gap_ is None else self.gap_.axes

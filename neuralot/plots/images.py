@@ -9,7 +9,15 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from neuralot.drawing import new_axes
-from neuralot.plots.checks import check_count, check_image_shape, check_rows, check_titles, check_values, draws_of
+from neuralot.plots.checks import (
+    check_axes,
+    check_count,
+    check_image_shape,
+    check_rows,
+    check_titles,
+    check_values,
+    draws_of,
+)
 
 INCHES = 0.9  # width of an image in a new figure
 
@@ -102,18 +110,20 @@ class ImagesDisplay:
         if ax is None:
             width = INCHES * self.n_columns
             ax = new_axes(size=(width, width * grid.shape[0] / grid.shape[1]))[0]
-        self.ax_, self.figure_ = ax, ax.figure
-        self.image_ = ax.imshow(grid, interpolation="nearest")
-        ax.set_axis_off()
+        self.ax_ = check_axes(ax)
+        self.figure_ = self.ax_.figure
+        self.image_ = self.ax_.imshow(grid, interpolation="nearest")
+        self.ax_.set_axis_off()
         _, height, width, _ = self.pixels.shape
         middles = [(left + width / 2 - 0.5, top - 0.5) for top, left in corners]
         sides = [(-0.5 - 0.1 * width, top + height / 2 - 0.5) for top, left in corners if left == 0]
         self.titles_ = [
-            ax.text(*place, text, ha="center", va="bottom", fontsize="small")
+            self.ax_.text(*place, text, ha="center", va="bottom", fontsize="small")
             for place, text in zip(middles, self.titles, strict=False)
         ]
         self.line_titles_ = [
-            ax.text(*place, text, ha="right", va="center") for place, text in zip(sides, self.line_titles, strict=False)
+            self.ax_.text(*place, text, ha="right", va="center")
+            for place, text in zip(sides, self.line_titles, strict=False)
         ]
         return self
 

@@ -19,11 +19,10 @@ from neuralot.drawing import (
     draw_paths,
     draw_points,
     label_axes,
-    new_axes,
     plane_of,
 )
 from neuralot.parameters import number
-from neuralot.plots.checks import axis_labels, check_count, check_samples, images_of
+from neuralot.plots.checks import axis_labels, check_axes, check_count, check_samples, images_of
 
 STILL, INTERVAL = 0.5, 50  # the time that a still shows, and milliseconds between frames
 
@@ -106,7 +105,7 @@ class InterpolationDisplay:
         InterpolationDisplay
         """
         self.times_ = np.linspace(0, 1, check_count(n_frames, "n_frames", 1))
-        self.ax_ = new_axes()[0] if ax is None else ax
+        self.ax_ = check_axes(ax)
         self.figure_ = self.ax_.figure
         self._draw()
         label_axes(self.ax_, self.labels)

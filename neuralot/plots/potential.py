@@ -6,8 +6,8 @@ from typing import Any, Self
 
 from numpy.typing import ArrayLike
 
-from neuralot.drawing import draw_legend, draw_potential, label_axes, landscape, new_axes, plane_of
-from neuralot.plots.checks import axis_labels, check_rows, check_target, fitted
+from neuralot.drawing import draw_legend, draw_potential, label_axes, landscape, plane_of
+from neuralot.plots.checks import axis_labels, check_axes, check_rows, check_target, fitted
 
 
 class PotentialDisplay:
@@ -84,7 +84,7 @@ class PotentialDisplay:
         -------
         PotentialDisplay
         """
-        self.ax_ = new_axes()[0] if ax is None else ax
+        self.ax_ = check_axes(ax)
         self.figure_ = self.ax_.figure
         self.potential_ = draw_potential(self.ax_, self.landscape, self.plane, self.target, self.source)
         label_axes(self.ax_, self.labels)

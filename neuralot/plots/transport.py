@@ -7,8 +7,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike
 
-from neuralot.drawing import N_SEGMENTS, draw_legend, draw_samples, label_axes, new_axes, plane_of
-from neuralot.plots.checks import axis_labels, check_count, check_samples, images_of
+from neuralot.drawing import N_SEGMENTS, draw_legend, draw_samples, label_axes, plane_of
+from neuralot.plots.checks import axis_labels, check_axes, check_count, check_samples, images_of
 
 
 class TransportDisplay:
@@ -80,7 +80,7 @@ class TransportDisplay:
         TransportDisplay
         """
         check_count(n_segments, "n_segments", 0)
-        self.ax_ = new_axes()[0] if ax is None else ax
+        self.ax_ = check_axes(ax)
         self.figure_ = self.ax_.figure
         drawn = draw_samples(self.ax_, self.plane, self.source, self.images, self.target, n_segments)
         self.source_, self.images_, self.target_, self.segments_ = drawn
