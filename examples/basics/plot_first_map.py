@@ -7,8 +7,9 @@ onto the second at the lowest cost, and then also moves points that it has not s
 """
 
 # %%
-# The figure shows 300 new source points in blue and their images in red, on the target sample in grey. The images
-# follow both moons. Each line joins one point and its image: the map is optimal, so lines of this kind do not cross.
+# The figure shows 300 new source points in blue and their images in red, on the target sample in grey. Each line joins
+# a point and its image. The images follow both moons; a few lie between them, because the map of a network is
+# continuous.
 import matplotlib.pyplot as plt
 
 from neuralot import OTPTransport
