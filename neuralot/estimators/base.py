@@ -13,12 +13,12 @@ from sklearn.base import OneToOneFeatureMixin, TransformerMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
-from torch import Tensor
 
 from neuralot.divergences import sinkhorn_divergence
-from neuralot.estimators.checks import check_n_draws, check_out, unchanged_on_error
+from neuralot.estimators.checks import as_type_of, check_n_draws, check_out, unchanged_on_error
 from neuralot.estimators.files import plain, revive, write
 from neuralot.estimators.fitting import Fitter, Outcome
+from neuralot.estimators.interpolation import Interpolating
 from neuralot.estimators.laws import Law, Laws
 from neuralot.estimators.mixins import Documented, Reporting
 from neuralot.estimators.setup import seeded_generator
@@ -44,7 +44,9 @@ def _has_inverse(estimator: BaseTransport) -> bool:
     return True
 
 
-class BaseTransport(Documented, Reporting, CallbackSupportMixin, OneToOneFeatureMixin, TransformerMixin, Fitter, ABC):
+class BaseTransport(
+    Documented, Reporting, Interpolating, CallbackSupportMixin, OneToOneFeatureMixin, TransformerMixin, Fitter, ABC
+):
     """Base class of the transport estimators."""
 
     # metadata requested by default, which Pipeline(transform_input=["X_target"]) requires
@@ -155,7 +157,7 @@ class BaseTransport(Documented, Reporting, CallbackSupportMixin, OneToOneFeature
         check_is_fitted(self)
         rows = self._check_source(X, reset=False)
         out = check_out(out, rows.shape, rows)
-        return _as_type_of(X, self._to_target(rows, lambda problem, x: problem.map(x), out))
+        return as_type_of(X, self._to_target(rows, lambda problem, x: problem.map(x), out))
 
     def sample(self, X: Any, n_draws: int = 1, random_state: Any = None, out: np.ndarray | None = None) -> Any:
         """Draw images of rows from the plan pi(y | x).
@@ -183,7 +185,7 @@ class BaseTransport(Documented, Reporting, CallbackSupportMixin, OneToOneFeature
         check_n_draws(n_draws)
         rows = self._check_source(X, reset=False)
         out = check_out(out, (n_draws, *rows.shape), rows)
-        return _as_type_of(X, self._draws(rows, n_draws, random_state, out))
+        return as_type_of(X, self._draws(rows, n_draws, random_state, out))
 
     @available_if(_has_inverse)
     def inverse_transform(self, X: Any, out: np.ndarray | None = None) -> Any:
@@ -211,7 +213,7 @@ class BaseTransport(Documented, Reporting, CallbackSupportMixin, OneToOneFeature
         units = self.units_
         image: MapFunction = lambda problem, y: problem.inverse(y)  # noqa: E731
         map_rows(self.problem_, rows, image, units.from_target, units.to_source, out, exact=self._is_built_in)
-        return _as_type_of(X, out)
+        return as_type_of(X, out)
 
     def score(
         self,
@@ -336,8 +338,3 @@ class BaseTransport(Documented, Reporting, CallbackSupportMixin, OneToOneFeature
     @property
     def _is_built_in(self) -> bool:
         return is_built_in(self._fitted_params)
-
-
-def _as_type_of(X: Any, rows: np.ndarray) -> Any:
-    """Return `rows` as a tensor if `X` is a tensor."""
-    return torch.from_numpy(rows).to(X.device) if isinstance(X, Tensor) else rows

@@ -199,6 +199,11 @@ def as_array(X: Any) -> Any:
     return X
 
 
+def as_type_of(X: Any, rows: np.ndarray) -> Any:
+    """Return `rows` as a tensor if `X` is a tensor."""
+    return torch.from_numpy(rows).to(X.device) if isinstance(X, torch.Tensor) else rows
+
+
 def _as_numpy(values: Any) -> np.ndarray:
     return values.detach().cpu().numpy() if isinstance(values, torch.Tensor) else np.asarray(values)
 
