@@ -1,6 +1,6 @@
 """Figures of transports, in the manner of scikit-learn's displays.
 
-Source rows are blue, target rows grey and images vermillion: the colours `SOURCE`, `TARGET` and `IMAGE`. Importing this
+Source rows are blue, target rows grey and images vermilion: the colours `SOURCE`, `TARGET` and `IMAGE`. Importing this
 module does not import matplotlib.
 """
 
