@@ -41,7 +41,7 @@ numpydoc_show_class_members = False  # _templates/autosummary/class.rst does it
 numpydoc_validation_checks = {"PR02", "PR03"}
 
 # Markdown files of the repository that are pages, with the prefix of their labels (docs/_ext/markdown_pages.py).
-RESULTS = ("adaptation", "certificates", "gpu", "high_dimension", "recovery", "step")
+RESULTS = sorted(path.stem for path in (Path(__file__).parents[1] / "benchmarks" / "results").glob("*.md"))
 markdown_pages = {
     "CHANGELOG.md": "changelog",
     "benchmarks/README.md": "bench-readme",
@@ -94,7 +94,6 @@ sphinx_gallery_conf = {
 
 html_theme = "pydata_sphinx_theme"
 html_title = "neuralot"
-html_context = {"default_mode": "auto"}
 html_favicon = "_static/favicon.svg"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]

@@ -13,8 +13,8 @@ from sklearn.model_selection import GridSearchCV, KFold
 from neuralot import OTPTransport
 
 SEED = 0
-LEVELS = [0.5, 0.1, 0.02, 0.002]
-sizes = {"hidden_layer_sizes": (32, 32), "max_iter": 250, "random_state": SEED}  # short fits, for a short example
+LEVELS = [0.5, 0.05, 0.005]
+sizes = {"hidden_layer_sizes": (32, 32), "max_iter": 200, "random_state": SEED}  # short fits, for a short example
 transport = OTPTransport(noise_shape="covariance", eps_max=0.5, **sizes)
 
 
