@@ -21,7 +21,7 @@ from neuralot.estimators.laws import SUBSAMPLE_ROWS, Laws, Standardised, evenly_
 from neuralot.estimators.state import FitParams, Fitted, Setup, has_custom_networks
 from neuralot.estimators.units import Units, clipped
 from neuralot.estimators.warn import warn_of_other_units, warn_of_thin_source
-from neuralot.networks import ACTIVATIONS
+from neuralot.networks.perceptrons import ACTIVATIONS
 from neuralot.parameters import (
     ANYTHING,
     CALLBACKS,

@@ -11,7 +11,7 @@ from torch import Generator, Tensor, nn
 from neuralot.affine import Affine
 from neuralot.costs import Cost
 from neuralot.forms.losses import Gradients, evaluate, gradients_of
-from neuralot.networks import AffineBase
+from neuralot.networks.perceptrons import AffineBase
 
 
 class Form(nn.Module, ABC):

@@ -17,7 +17,8 @@ from neuralot.forms.base import Form
 from neuralot.forms.gradient import GradientForm
 from neuralot.forms.losses import CriticLoss
 from neuralot.forms.network import NetworkForm
-from neuralot.networks import BasedMap, BasedPotential, MLPMap, NoiseMap, Potential, widen
+from neuralot.networks import BasedMap, BasedPotential, MLPMap, NoiseMap, Potential
+from neuralot.networks.perceptrons import widen
 
 NetworkFactory = Callable[[int], nn.Module]
 

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from neuralot.forms.losses import CriticLoss
-from neuralot.networks import ACTIVATIONS as NAMES
 from neuralot.networks import BasedPotential, Potential
+from neuralot.networks.perceptrons import ACTIVATIONS as NAMES
 
 # largest output of a layer per piece of the rows, in numbers, so that a piece fits in the cache of a CPU
 PIECE = 2**17

@@ -10,8 +10,6 @@ from __future__ import annotations
 
 from neuralot.networks.images import ConvMap, ResidualPotential
 from neuralot.networks.perceptrons import (
-    ACTIVATIONS,
-    AffineBase,
     BasedMap,
     BasedPotential,
     ConvexPotential,
@@ -19,13 +17,9 @@ from neuralot.networks.perceptrons import (
     MLPMap,
     NoiseMap,
     Potential,
-    mlp,
-    widen,
 )
 
 __all__ = [
-    "ACTIVATIONS",
-    "AffineBase",
     "BasedMap",
     "BasedPotential",
     "ConvMap",
@@ -35,6 +29,4 @@ __all__ = [
     "NoiseMap",
     "Potential",
     "ResidualPotential",
-    "mlp",
-    "widen",
 ]

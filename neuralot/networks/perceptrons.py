@@ -183,6 +183,12 @@ class Heights(nn.Module):
     ----------
     potential : torch.nn.Module
     n_points : int
+
+    Examples
+    --------
+    >>> from neuralot.networks import Heights, Potential
+    >>> Heights(Potential(2), n_points=3).corrections.shape
+    torch.Size([3])
     """
 
     def __init__(self, potential: nn.Module, n_points: int = 0) -> None:
