@@ -65,6 +65,13 @@ for name, pair in pairs.items():
         chosen = "chosen" if level == searches[name].best_params_["eps_min"] else ""
         print(f"{name:<17} {level:7} {score:8.4f} {deviation:7.4f} {error:14.4f}  {chosen}")
 
+scores, deviations, errors, best = found["One-to-Many"]
+assert scores[-1] < scores[0] - deviations[0]
+assert errors[best] < 0.8 * errors[-1]
+scores, deviations, errors, best = found["convex potential"]
+assert abs(scores - scores.mean()).max() < 0.03
+assert errors[best] < 0.6 * errors[0]
+
 # %%
 # Left, a thin source: with too little noise these short fits miss the target; the score sees it. Right, a
 # source with a density: noise only blurs the plan, whose error grows with it, while all scores are alike. There it is
