@@ -41,7 +41,7 @@ numpydoc_show_class_members = False  # _templates/autosummary/class.rst does it
 numpydoc_validation_checks = {"PR02", "PR03"}
 
 # Markdown files of the repository that are pages, with the prefix of their labels (docs/_ext/markdown_pages.py).
-RESULTS = ("adaptation", "certificates", "gpu", "high_dimension", "recovery", "step")
+RESULTS = sorted(path.stem for path in (Path(__file__).parents[1] / "benchmarks" / "results").glob("*.md"))
 markdown_pages = {
     "CHANGELOG.md": "changelog",
     "benchmarks/README.md": "bench-readme",
@@ -50,6 +50,7 @@ markdown_pages = {
     "benchmarks/results": "bench-results",
     "benchmarks/results/w2.csv": "bench-results-w2",
     "benchmarks/tabular.md": "bench-tabular",
+    "examples/large/README.md": "long-examples",
     **{f"benchmarks/results/{name}.md": f"bench-results-{name.replace('_', '-')}" for name in RESULTS},
 }
 
@@ -94,7 +95,6 @@ sphinx_gallery_conf = {
 
 html_theme = "pydata_sphinx_theme"
 html_title = "neuralot"
-html_context = {"default_mode": "auto"}
 html_favicon = "_static/favicon.svg"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
@@ -117,8 +117,8 @@ html_theme_options = {
     "footer_end": [],
 }
 html_context = {"default_mode": "auto"}  # light or dark as the reader's system is
-SINGLE_PAGES = ("index", "get_started", "theory", "comparison", "extending", "faq", "glossary", "changelog", "cite")
-html_sidebars = {name: [] for name in SINGLE_PAGES}
+MORE = ("theory", "comparison", "extending", "long_examples", "faq", "glossary", "changelog", "cite")
+html_sidebars = {name: [] for name in ("index", "get_started", *MORE)}
 
 
 def skip_foreign(app, what, name, obj, skip, options):

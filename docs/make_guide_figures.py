@@ -36,8 +36,8 @@ def panels(n, width=8.0, height=2.8, **options):
     return plt.subplots(1, n, figsize=(width, height), layout="constrained", **options)
 
 
-def legend_above(figure, axes, markerscale=2.5):
-    for each in figure.axes:
+def legend_above(figure, axes, markerscale=2.5, keep_inner_labels=False):
+    for each in [] if keep_inner_labels else figure.axes:
         each.label_outer()
     handles, labels = axes.get_legend_handles_labels()
     figure.legend(
@@ -227,9 +227,10 @@ def long_fits():
             each.plot(steps, values, ".-", color=colour, label=f"max_iter={n_steps}: {est.status_.name}")
             each.set(title=name, xlabel="step")
             each.set_xscale("log")
-            each.set_yscale("symlog", linthresh=1e-3)
             each.spines[["top", "right"]].set_visible(False)
-    legend_above(figure, axes[0], markerscale=1)
+    axes[0].set_yscale("symlog", linthresh=1e-3)
+    axes[1].set_ylim(bottom=0)
+    legend_above(figure, axes[0], markerscale=1, keep_inner_labels=True)
 
 
 def machines():
@@ -256,7 +257,7 @@ def report():
     pair = make_moons()
     est = OTPTransport(random_state=0).fit(*pair.sample(2000, random_state=0))
     est.report(*pair.sample(1000, random_state=1)).plot()
-    plt.gcf().set_size_inches(10, 3.4)
+    plt.gcf().set_size_inches(12, 4)
 
 
 def files():

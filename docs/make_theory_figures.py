@@ -1,6 +1,6 @@
 """Draw the figures of docs/theory.rst and write the table of their numbers, benchmarks/results/theory.md.
 
-python docs/make_theory_figures.py                      # all figures and the table; under a minute on one core
+python docs/make_theory_figures.py                      # all figures and the table; a minute or two on one core
 python docs/make_theory_figures.py --only error cells   # some figures, without the table
 """
 
@@ -146,7 +146,7 @@ def bound():
     X, Y = pair.sample(4000, random_state=SEED)
     x, y = pair.sample(1500, random_state=SEED + 1)
     exact = pair.exact_map(x)
-    budgets = [25, 50, 100, 200, 400, 800, 1600]
+    budgets = [25, 100, 200, 400, 1600]
     values = []
     for max_iter in budgets:
         est = SNOTTransport(max_iter=max_iter, random_state=SEED).fit(X, Y)
@@ -215,13 +215,13 @@ def interpolation():
     """Displacement interpolation by a fitted map, and the distances along it."""
     pair = make_eight_gaussians()
     est = SNOTTransport(random_state=SEED).fit(*pair.sample(4000, random_state=SEED))
-    x = pair.sample(600, random_state=SEED + 1)[0]
+    x = pair.sample(500, random_state=SEED + 1)[0]
     images = est.transform(x)
     times = np.linspace(0, 1, 5)
     between = [(1 - t) * x + t * images for t in times]
     rng = np.random.default_rng(SEED)
-    mixed = [np.where(rng.uniform(size=(600, 1)) < t, images[rng.permutation(600)], x) for t in times]
-    pairs = images[rng.permutation(600)]
+    mixed = [np.where(rng.uniform(size=(500, 1)) < t, images[rng.permutation(500)], x) for t in times]
+    pairs = images[rng.permutation(500)]
     ways = {
         "displacement": between,
         "mixture": mixed,

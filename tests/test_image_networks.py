@@ -12,7 +12,9 @@ from sklearn.base import clone
 import neuralot
 from neuralot import OTPTransport, SNOTTransport
 from neuralot.costs import Lp
+from neuralot.estimators import units
 from neuralot.forms.losses import gradient
+from neuralot.methods import otp
 from neuralot.networks import ACTIVATIONS, ConvMap, ResidualPotential
 
 SHAPES = [(1, 8, 8), (3, 8, 8), (1, 28, 28), (3, 64, 64), (2, 5, 7), (1, 1, 3)]
@@ -201,6 +203,41 @@ def test_pixels_stay_in_their_places():
     assert make_tiny(SNOTTransport).fit(*images((1, 8, 8), n=200)).units_.n_directions == 49
 
 
+def test_wide_rows_are_mapped_in_small_blocks(monkeypatch):
+    """A block has about as many numbers for images as for other rows: the features of a network need memory."""
+    X, Y = images((1, 8, 8))
+    transport = make_tiny(SNOTTransport, **networks((1, 8, 8))).fit(X, Y)
+    expected, sizes, forward = transport.transform(X), [], ConvMap.forward
+    monkeypatch.setattr(units, "NUMBERS_PER_MAP", 64 * 15)
+    monkeypatch.setattr(ConvMap, "forward", lambda self, x, z=None: (sizes.append(len(x)), forward(self, x, z))[1])
+    np.testing.assert_allclose(transport.transform(X), expected, rtol=1e-4, atol=1e-4)
+    assert sizes == [15, 15, 10]
+
+
+def test_no_matrix_of_all_pixels(monkeypatch):
+    """With isotropic noise, a fit of images computes no covariance and saves no (d, d) matrix."""
+    monkeypatch.setattr(otp.Moments, "of", None)
+    X, Y = images((1, 8, 8))
+    Y[:, 20] += 5 * X[:, 20] ** 2  # the images of a few steps are far from this target
+    transport = make_tiny(OTPTransport, noise_shape="isotropic", **networks((1, 8, 8))).fit(X, Y)
+    assert not any(
+        weight.size >= 64 * 64
+        for name, weight in transport.__getstate__()["problem_"].items()
+        if "networks" not in name
+    )
+
+
+def test_files_with_axes_of_isotropic_noise_are_read():
+    """Older versions saved the axes of the noise also where they were the identity."""
+    X, Y = images((1, 8, 8))
+    transport = make_tiny(OTPTransport, noise_shape="isotropic", **networks((1, 8, 8))).fit(X, Y)
+    state = transport.__getstate__()
+    state["problem_"] = state["problem_"] | {"axes": np.eye(64), "shares": np.zeros(64)}
+    older = clone(transport)
+    older.__setstate__(state)
+    assert np.array_equal(older.transform(X), transport.transform(X))
+
+
 def test_stream_and_warm_start_continue():
     X, Y = images((1, 8, 8))
     stream = make_tiny(OTPTransport, **networks((1, 8, 8)))
@@ -212,6 +249,7 @@ def test_stream_and_warm_start_continue():
 
 
 @pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device, or not asked for with -m gpu")
 def test_fit_and_map_on_gpu():
     X, Y = images((1, 8, 8))
     transport = make_tiny(OTPTransport, device="cuda", **networks((1, 8, 8))).fit(X, Y)

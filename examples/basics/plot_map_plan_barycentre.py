@@ -22,9 +22,9 @@ mean = draws.mean(axis=0)  # (500, 2): the conditional mean over these draws
 
 # %%
 # The figure has the images of ``transform``, one draw of ``sample`` per row, and all draws of one row. ``transform``
-# returns the barycentre of the two branches, close to the source itself: the images are no sample of the target. The
-# draws are: half of them lie on each segment, for every single row. The exact plan sends a point straight up or down
-# by 1, each with probability 1/2.
+# returns the barycentre of the two branches, which covers the source itself: the images are no sample of the target.
+# The draws are: half of them lie on each segment, for every single row. The exact plan sends a point straight up or
+# down by 1, each with probability 1/2.
 import matplotlib.pyplot as plt
 import numpy as np
 
@@ -44,13 +44,15 @@ figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", 
 plt.show()
 
 # %%
-# The numbers, over all rows. The conditional mean of the exact plan is the source row; that of the draws and that of
-# ``transform`` differ from it by about a tenth, or less. The upper segment gets half of the draws.
+# The numbers, over all rows. The conditional mean of the exact plan is the source row; the images of ``transform`` and
+# the means of the draws differ from it by less than 0.15. The upper segment gets half of the draws, within 0.05, and
+# the draws cost as much as the exact plan, within 0.06.
 upper = (draws[..., 1] > 0).mean(axis=0)  # (500,)
-errors = {name: np.sqrt(((rows - X) ** 2).sum(axis=1).mean()) for name, rows in (("transform", images), ("mean", mean))}
-print(f"root mean square distance to the exact barycentre: {errors}")
-print(f"share of draws on the upper segment: {upper.mean():.3f}; of a single row {np.percentile(upper, [5, 95])}")
-print(f"cost of the draws: {((draws - X) ** 2).sum(axis=2).mean():.3f}, of the exact plan {pair.cost:.3f}")
-assert max(errors.values()) < 0.2
+errors = [np.sqrt(((rows - X) ** 2).sum(axis=1).mean()) for rows in (images, mean)]
+cost = ((draws - X) ** 2).sum(axis=2).mean()
+print(f"root mean square distance to the barycentre: transform {errors[0]:.3f}, mean of the draws {errors[1]:.3f}")
+print(f"share of draws on the upper segment: {upper.mean():.3f}; by row {upper.min():.2f} to {upper.max():.2f}")
+print(f"cost of the draws: {cost:.3f}, of the exact plan {pair.cost:.3f}")
+assert max(errors) < 0.15
 assert abs(upper.mean() - 0.5) < 0.05
-assert abs(((draws - X) ** 2).sum(axis=2).mean() - pair.cost) < 0.06
+assert abs(cost - pair.cost) < 0.06

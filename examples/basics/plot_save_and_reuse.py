@@ -60,7 +60,7 @@ figure, axes = plt.subplots(1, 4, figsize=(11, 2.7), sharex=True, sharey=True, l
 for ax, (name, transport) in zip(axes, transports.items(), strict=True):
     ax.scatter(*Y_drifted.T, s=14, color=TARGET, linewidths=0, label="drifted target")
     ax.scatter(*transport.transform(X_new[:500]).T, s=4, color=IMAGE, linewidths=0, label="images")
-    ax.set(title=f"{name}: {distances[name]:.3f}", aspect="equal")
+    ax.set(title=f"{name}: {distances[name]:.3f}", aspect="equal", xlim=(-1.8, 2.8), ylim=(-1.4, 1.9))
 figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2, markerscale=2)
 plt.show()
 

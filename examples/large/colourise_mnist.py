@@ -82,16 +82,15 @@ def fits(args):
 
 def measure(draws, labels, classifier):
     """Return the measures of draws (n_draws, n, 2352) for n digits."""
-    images = draws.reshape(*draws.shape[:2], 3, N_PIXELS).clip(0, 1)
-    sums = images.sum(axis=-1)  # (n_draws, n, 3)
-    colours = sums.argmax(axis=-1)
-    shares = np.stack([(colours == channel).mean(axis=0) for channel in range(3)])  # (3, n)
-    grey = images[:N_CLASSIFIED].sum(axis=2).clip(0, 1)  # (N_CLASSIFIED, n, 784)
+    channels = draws.reshape(*draws.shape[:2], 3, N_PIXELS)
+    sums = channels.sum(axis=-1)  # (n_draws, n, 3)
+    shares = np.mean(np.eye(3)[sums.argmax(axis=-1)], axis=0)  # (n, 3)
+    grey = channels[:N_CLASSIFIED].sum(axis=2)  # (N_CLASSIFIED, n, 784)
     predicted = classifier.predict(grey.reshape(-1, N_PIXELS)).reshape(grey.shape[:2])
     return {
-        "smallest share": shares.min(axis=0).mean(),
-        "largest share": shares.max(axis=0).mean(),
-        "digits in 20..47 %": ((shares.min(axis=0) >= 0.2) & (shares.max(axis=0) <= 0.47)).mean(),
+        "smallest share": shares.min(axis=1).mean(),
+        "largest share": shares.max(axis=1).mean(),
+        "digits in 20..47 %": ((shares.min(axis=1) >= 0.2) & (shares.max(axis=1) <= 0.47)).mean(),
         "one clear colour": (sums.max(axis=-1) > 0.7 * sums.sum(axis=-1)).mean(),
         "digit kept": (predicted == labels).mean(),
     }

@@ -59,12 +59,10 @@ floor = conditional_bures_uvp(chance, *moments, pairs["OTP"].target_variance)
 # the exact plan (grey line). The gap falls less: the potential is that of the smoothed source.
 import matplotlib.pyplot as plt
 
-from neuralot.plots import IMAGE
-
 figure, axes = plt.subplots(3, 2, figsize=(8, 6.5), sharex=True, layout="constrained")
 for column, (name, transport) in zip(axes.T, transports.items(), strict=True):
     steps = [record["step"] for record in transport.history_]
-    column[0].semilogy(steps, errors[name], ".-", color=IMAGE)
+    column[0].semilogy(steps, errors[name], ".-", color="black")
     column[0].set_title(f"{name}, {pairs[name].name.replace('_', ' ')}")
     for ax, key in zip(column[1:], ("discrepancy", "gap"), strict=True):
         ax.plot(steps, [record[key] for record in transport.history_], ".-", color="black")

@@ -28,8 +28,6 @@ for name, transport in transports.items():
 # %%
 # The images of SNOT move along the horizontal line and leave it, but do not spread over the vertical segment. The draws
 # of OTP begin as a cloud, because the noise is large, and become the vertical segment.
-#
-# sphinx_gallery_thumbnail_number = 2
 import matplotlib.pyplot as plt
 import torch
 from matplotlib.animation import FuncAnimation
@@ -43,39 +41,39 @@ def images(name, k):
     problem, record = copies[name][k]
     units = transports[name].units_
     x = torch.from_numpy(units.from_source(X)).float()
-    return units.to_target(
-        problem.draw(x, torch.Generator().manual_seed(0), record["progress"]).detach().double().numpy()
-    )
+    y = problem.draw(x, torch.Generator().manual_seed(0), record["progress"]).detach()
+    return units.to_target(y.double().numpy())
 
 
-def prepare(axes):
-    for ax in axes:
+def prepare(row):
+    for ax in row:
         ax.scatter(*X_target.T, s=14, color=TARGET, linewidths=0, label="target")
         ax.scatter(*X.T, s=4, color=SOURCE, linewidths=0, label="source")
         ax.set(xlim=(-1.5, 1.5), ylim=(-1.5, 1.5), aspect="equal")
-    return [ax.scatter([], [], s=8, color=IMAGE, linewidths=0, label="image") for ax in axes]
+    return [ax.scatter([], [], s=8, color=IMAGE, linewidths=0, label="image") for ax in row]
 
 
 def show(k):
-    for ax, dots, name in zip(axes, scatters, transports, strict=True):
+    for ax, dots, name in zip(frames, moving, transports, strict=True):
         dots.set_offsets(images(name, k))
         ax.set_title(f"{name}, step {copies[name][k][1]['step']}", fontsize=10)
 
 
-figure, axes = plt.subplots(1, 2, figsize=(7, 3.2), dpi=80, layout="constrained")
-scatters = prepare(axes)
-axes[0].legend(loc="lower left", fontsize=8, markerscale=2)
+# sphinx_gallery_thumbnail_number = 2
+movie, frames = plt.subplots(1, 2, figsize=(7, 3.2), dpi=80, layout="constrained")
+moving = prepare(frames)
+frames[0].legend(loc="lower left", fontsize=8, markerscale=2)
 n_records = min(map(len, copies.values()))
-animation = FuncAnimation(figure, show, frames=range(1, n_records, 2), interval=250)
+animation = FuncAnimation(movie, show, frames=range(1, n_records, 2), interval=250)
 plt.show()
 
 # %%
 # The images at the end, and the discrepancy between images and target along the run. That of SNOT stays large, that of
-# OTP falls to 0. The dual gap of SNOT falls to nearly 0 as well: its potential is optimal, and yet its map is wrong.
-# The loss cannot show it, but the discrepancy does.
+# OTP falls to 0. The dual gap of SNOT falls to nearly 0 as well: its potential is nearly optimal, and yet its map is
+# wrong. The loss cannot show it, but the discrepancy does.
 figure, axes = plt.subplots(1, 3, figsize=(9, 3.2), width_ratios=[1, 1, 1.2], layout="constrained")
-scatters = prepare(axes[:2])
-for ax, dots, (name, transport), style in zip(axes[:2], scatters, transports.items(), ("--", "-"), strict=True):
+still = prepare(axes[:2])
+for ax, dots, (name, transport), style in zip(axes[:2], still, transports.items(), ("--", "-"), strict=True):
     dots.set_offsets(images(name, -1))
     ax.set_title(f"{name}, last step")
     steps = [record["step"] for record in transport.history_]
