@@ -69,14 +69,16 @@ for name, pair in pairs.items():
 scores, deviations, errors, best = found["One-to-Many"]
 assert scores[-1] < scores[0] - deviations[0]
 assert errors[best] < 0.8 * errors[-1]
+assert errors[1] < errors[best]
 scores, deviations, errors, best = found["convex potential"]
 assert abs(scores - scores.mean()).max() < 0.03
 assert errors[best] < 0.6 * errors[0]
 
 # %%
-# Left, a thin source: with too little noise these short fits miss the target; the score sees it. Right, a
-# source with a density: noise only blurs the plan, whose error grows with it, while all scores are alike. There it is
-# the rule that chooses well, and not the score. A choice holds for the length of the fit.
+# Left, a thin source: with the least noise these short fits miss the target, and the score sees it; between the other
+# two levels the score prefers the larger one, whose plan is a little worse. Right, a source with a density: noise blurs
+# the plan, whose error grows with it, while all scores are alike. There it is the rule that chooses well, and not the
+# score. A choice holds for the length of the fit.
 import os
 from pathlib import Path
 
