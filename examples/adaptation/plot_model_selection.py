@@ -13,15 +13,16 @@ from sklearn.model_selection import GridSearchCV, KFold
 from neuralot import OTPTransport
 
 SEED = 0
-LEVELS = [0.5, 0.05, 0.005]
-sizes = {"hidden_layer_sizes": (32, 32), "max_iter": 200, "random_state": SEED}  # short fits, for a short example
+LEVELS = [0.5, 0.1, 0.005]
+sizes = {"hidden_layer_sizes": (32, 32), "max_iter": 250, "random_state": SEED}  # short fits, for a short example
 transport = OTPTransport(noise_shape="covariance", eps_max=0.5, **sizes)
 
 
 # %%
 # The score is minus a Sinkhorn divergence between the images of held-out source rows and held-out target rows. It
 # compares two laws, and does not see which row went where. Hence this rule: among the levels whose score is within one
-# standard deviation over the folds of the best score, take the least noise.
+# standard deviation of the best score, take the least noise. The deviation is that over the folds, pooled over the
+# levels, as three folds alone say little of it.
 import warnings
 
 import numpy as np
@@ -32,7 +33,7 @@ from neuralot.datasets import make_convex_potential, make_one_to_many
 
 def least_noise(results):
     scores, deviations = results["mean_test_score"], results["std_test_score"]
-    good = scores >= scores.max() - deviations[scores.argmax()]
+    good = scores >= scores.max() - np.sqrt(np.mean(deviations**2))
     return min(np.flatnonzero(good), key=lambda index: LEVELS[index])
 
 
@@ -65,10 +66,19 @@ for name, pair in pairs.items():
         chosen = "chosen" if level == searches[name].best_params_["eps_min"] else ""
         print(f"{name:<17} {level:7} {score:8.4f} {deviation:7.4f} {error:14.4f}  {chosen}")
 
+scores, deviations, errors, best = found["One-to-Many"]
+assert scores[-1] < scores[0] - deviations[0]
+assert errors[best] < 0.8 * errors[-1]
+assert errors[1] < errors[best]
+scores, deviations, errors, best = found["convex potential"]
+assert abs(scores - scores.mean()).max() < 0.03
+assert errors[best] < 0.6 * errors[0]
+
 # %%
-# Left, a thin source: with too little noise these short fits miss the target; the score sees it. Right, a
-# source with a density: noise only blurs the plan, whose error grows with it, while all scores are alike. There it is
-# the rule that chooses well, and not the score. A choice holds for the length of the fit.
+# Left, a thin source: with the least noise these short fits miss the target, and the score sees it; between the other
+# two levels the score prefers the larger one, whose plan is a little worse. Right, a source with a density: noise blurs
+# the plan, whose error grows with it, while all scores are alike. There it is the rule that chooses well, and not the
+# score. A choice holds for the length of the fit.
 import os
 from pathlib import Path
 
