@@ -109,7 +109,7 @@ def test_parameters_of_estimators_state_default(cls):
 @each_transport
 def test_choices_of_estimators_are_documented(cls):
     from neuralot.methods.smoothing import SCHEDULES
-    from neuralot.networks import ACTIVATIONS
+    from neuralot.networks.perceptrons import ACTIVATIONS
     from neuralot.solve.optimizers import OPTIMIZERS
 
     kinds = dict(documented(cls))

@@ -15,7 +15,8 @@ from neuralot.costs import Lp
 from neuralot.estimators import units
 from neuralot.forms.losses import gradient
 from neuralot.methods import otp
-from neuralot.networks import ACTIVATIONS, ConvMap, ResidualPotential
+from neuralot.networks import ConvMap, ResidualPotential
+from neuralot.networks.perceptrons import ACTIVATIONS
 
 SHAPES = [(1, 8, 8), (3, 8, 8), (1, 28, 28), (3, 64, 64), (2, 5, 7), (1, 1, 3)]
 shapes = pytest.mark.parametrize("shape", SHAPES, ids=str)

@@ -5,7 +5,8 @@ import torch
 from conftest import perturbed, single_rows
 
 from neuralot.forms.losses import evaluate, gradient
-from neuralot.networks import ACTIVATIONS, BasedMap, BasedPotential, ConvexPotential, MLPMap, NoiseMap, Potential
+from neuralot.networks import BasedMap, BasedPotential, ConvexPotential, MLPMap, NoiseMap, Potential
+from neuralot.networks.perceptrons import ACTIVATIONS
 
 activation = pytest.mark.parametrize("activation", ACTIVATIONS)
 sizes = pytest.mark.parametrize("sizes", [(5,), (5, 7), (5, 7, 6)], ids=str)

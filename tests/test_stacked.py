@@ -11,7 +11,8 @@ from neuralot.forms import make_form, stacked
 from neuralot.forms.gradient import GradientForm
 from neuralot.forms.losses import CriticLoss
 from neuralot.forms.stacked import StackedPotentials, can_stack
-from neuralot.networks import ACTIVATIONS, BasedPotential, ConvexPotential, Potential
+from neuralot.networks import BasedPotential, ConvexPotential, Potential
+from neuralot.networks.perceptrons import ACTIVATIONS
 
 SMOOTH = sorted(set(ACTIVATIONS) - {"relu"})
 

@@ -175,9 +175,7 @@ class Potential(nn.Module):
 
 
 class Heights(nn.Module):
-    """Potential on the target side, with corrections at points.
-
-    Each of `n_points` points has one learned correction, initially zero.
+    """Potential with one learned correction, initially zero, per point.
 
     Parameters
     ----------
