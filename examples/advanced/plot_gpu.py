@@ -41,7 +41,7 @@ plt.show()
 # and replayed, because launching the small kernels one by one takes longer than running them. This holds for arrays,
 # with networks and costs of this package. Networks and costs of your own, and the parts of a stream, run kernel by
 # kernel. A fitted estimator is pickled and saved as arrays, so a machine without a GPU can read it. The measured times
-# are in `benchmarks/results/gpu.md <https://github.com/neuralot/neuralot/blob/main/benchmarks/results/gpu.md>`_.
+# are in ``benchmarks/results/gpu.md`` of the repository.
 import pickle
 
 from neuralot.metrics import d_target, target_floor
@@ -50,4 +50,4 @@ loaded = pickle.loads(pickle.dumps(est))
 assert loaded.transform(X).shape == X.shape
 distance, floor = d_target(draws[:1000], Y[:1000]), target_floor(make_moons().target, n=1000, random_state=1).mean
 print(f"squared W2 distance of draws to target {distance:.3f}, of two samples of the target {floor:.3f}")
-assert distance < 0.15
+assert distance < 3 * floor

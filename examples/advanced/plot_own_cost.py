@@ -64,7 +64,7 @@ for ax, (name, images) in zip(axes, found.items(), strict=True):
 plt.show()
 
 # %%
-# Without wind, many rows move far to the left. In the wind nearly none do, and the learned map agrees with the exact
+# Without wind, many rows move far to the left. In the wind few do, and the learned map agrees with the exact
 # plan, which is that of one sample of 1000 rows and has noise of its own.
 left = {name: np.mean(images[:, 0] < new[:, 0] - 0.5) for name, images in found.items()}
 assert left["no wind"] > 3 * left["wind"]
