@@ -10,7 +10,7 @@ INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints
 PYTEST := OMP_NUM_THREADS=1 MPLBACKEND=Agg $(BIN)/python -m pytest -n logical --maxprocesses=4
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow lint house docs bench check clean
+.PHONY: help demo test test-slow lint house docs browser bench check clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' Makefile | expand -t 18
@@ -46,7 +46,10 @@ house: $(INSTALLED)  ## print the measures of the code
 	$(BIN)/python tools/house.py
 
 docs: $(INSTALLED)  ## build the site in build/docs, with every warning an error
-	MPLBACKEND=Agg $(BIN)/sphinx-build -W --keep-going -b html -d build/doctrees docs build/docs
+	OMP_NUM_THREADS=1 MPLBACKEND=Agg $(BIN)/sphinx-build -W --keep-going -b html -d build/doctrees docs build/docs
+
+browser: $(INSTALLED)  ## look at the built site with Chromium; screenshots in build/screenshots
+	$(PYTEST) -m browser tests/test_site.py
 
 bench: $(INSTALLED_BENCH)  ## run the short forms of the benchmarks
 	MPLBACKEND=Agg $(BIN)/python benchmarks/recovery.py --quick
@@ -61,7 +64,7 @@ bench: $(INSTALLED_BENCH)  ## run the short forms of the benchmarks
 	$(BIN)/python benchmarks/tabular.py --quick
 	MPLBACKEND=Agg $(BIN)/python benchmarks/papers.py --quick
 
-check: lint test docs  ## lint, test and docs
+check: lint test docs browser  ## lint, test, docs and browser
 
 clean:  ## remove what the other targets built, but not .venv
 	rm -rf build docs/auto_examples docs/generated docs/sg_execution_times.rst .hypothesis .mypy_cache .pytest_cache .ruff_cache

@@ -75,11 +75,22 @@ def optimal_cost(x: np.ndarray, a: np.ndarray, y: np.ndarray, b: np.ndarray, cos
     import ot
 
     if cost is not None and not isinstance(cost, SquaredEuclidean):
-        return float(ot.emd2(a, b, cost_matrix(cost, x, y), numItermax=MAX_PIVOTS))
+        return optimal_cost_of(cost_matrix(cost, x, y), a, b)
     # every plan's cost contains the distance of the means; it is added separately, for accuracy with distant samples
     mean_x, mean_y = a @ x, b @ y
     between_means = float(((mean_x - mean_y) ** 2).sum())
-    return between_means + float(ot.emd2(a, b, ot.dist(x - mean_x, y - mean_y), numItermax=MAX_PIVOTS))
+    return between_means + optimal_cost_of(ot.dist(x - mean_x, y - mean_y), a, b)
+
+
+def optimal_cost_of(costs: np.ndarray, a: ArrayLike | None = None, b: ArrayLike | None = None) -> float:
+    """Return the exact transport cost of a cost matrix.
+
+    `costs` has shape (n, m), and `a`, `b` are the masses; by default they are equal.
+    """
+    import ot
+
+    a, b = ([] if masses is None else masses for masses in (a, b))
+    return float(ot.emd2(a, b, costs, numItermax=MAX_PIVOTS))
 
 
 def cost_matrix(cost: Cost, x: np.ndarray, y: np.ndarray) -> np.ndarray:

@@ -15,7 +15,18 @@ import neuralot.methods
 PACKAGE = Path(neuralot.__file__).parent
 # a folder or module imports from itself and from lower floors
 FLOORS = {
-    0: {"_torch", "affine", "costs", "defaults", "divergences", "exceptions", "networks", "parameters", "sampling"},
+    0: {
+        "_torch",
+        "affine",
+        "costs",
+        "defaults",
+        "divergences",
+        "drawing",
+        "exceptions",
+        "networks",
+        "parameters",
+        "sampling",
+    },
     1: {"forms"},
     2: {"solve"},
     3: {"semidual"},
@@ -27,7 +38,11 @@ FLOORS = {
 }
 FLOOR = {module: floor for floor, modules in FLOORS.items() for module in modules}
 # modules that solvers must not import, because they contain exact answers; with their own allowed imports
-EVALUATION_IMPORTS = {"datasets": {"costs"}, "metrics": {"costs", "divergences", "sampling"}, "plots": {"metrics"}}
+EVALUATION_IMPORTS = {
+    "datasets": {"costs"},
+    "metrics": {"costs", "divergences", "sampling"},
+    "plots": {"divergences", "drawing", "metrics", "parameters"},
+}
 OUTSIDE = {
     0: {"torch", "numpy", "scipy"},
     1: {"torch"},
@@ -40,11 +55,12 @@ OUTSIDE = {
     8: {"numpy", "scipy", "torch"},
 }
 INSIDE_FUNCTIONS = {
-    "diagnostics": {"matplotlib", "ot"},
+    "diagnostics": {"ot"},
     "divergences": {"ot"},
+    "drawing": {"matplotlib"},
     "metrics": {"ot"},
     "solve": {"rich"},
-    "plots": {"matplotlib"},
+    "plots": {"matplotlib", "sklearn"},
 }
 
 

@@ -12,7 +12,7 @@ from sklearn.cluster import KMeans
 
 from neuralot.costs import Cost, SquaredEuclidean, as_cost
 from neuralot.diagnostics.dual import evaluate_dual
-from neuralot.diagnostics.figure import landscape
+from neuralot.diagnostics.figure import landscape_of
 from neuralot.diagnostics.findings import findings_of_data, findings_of_fit
 from neuralot.diagnostics.report import Baseline, Marginal, Optimality, TransportReport
 from neuralot.diagnostics.statistics import (
@@ -134,7 +134,7 @@ def diagnose(
         len(target.rows),
         {"source": source.rows, "images": draws[0], "target": target.rows},
         tuple(getattr(transport, "history_", ())),
-        landscape(transport, source.rows, target.rows),
+        landscape_of(transport, source.rows, target.rows),
     )
 
 

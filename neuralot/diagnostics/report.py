@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from neuralot.diagnostics.dual import Dual
-from neuralot.diagnostics.figure import Landscape, plot_diagnosis
+from neuralot.diagnostics.figure import plot_diagnosis
 from neuralot.diagnostics.statistics import Estimate
+from neuralot.drawing import Landscape
 
 
 class Verdict(Enum):
@@ -253,12 +254,17 @@ class TransportReport:
         before, after = np.mean(values[-2 * n : -n]), np.mean(values[-n:])
         return [("fit", f"discrepancy {after:.2g} in the last fifth of the fit, {before:.2g} in the fifth before")]
 
-    def plot(self) -> Any:
+    def plot(self, ax: Any = None) -> np.ndarray:
         """Plot images and target, the potential, and the fit.
 
         The first axes show the rows, with segments of the plan; the second the level sets of the potential, if the
         transport has one, in the plane of the first; the third discrepancy and dual gap along the fit, if there was
         one. Rows are projected onto two principal components of source and target.
+
+        Parameters
+        ----------
+        ax : array of matplotlib Axes, optional
+            As many axes as there are parts; those of a new figure when None.
 
         Returns
         -------
@@ -268,8 +274,10 @@ class TransportReport:
         ------
         ImportError
             If matplotlib is not installed.
+        ValueError
+            If the number of axes is not that of the parts.
         """
-        return plot_diagnosis(self.verdict.name, self.samples, self.landscape, self.history)
+        return plot_diagnosis(self.verdict.name, self.samples, self.landscape, self.history, ax)
 
     def __str__(self) -> str:
         lines = self.lines()

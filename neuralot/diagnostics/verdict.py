@@ -6,8 +6,9 @@ import numpy as np
 
 from neuralot.diagnostics.report import Marginal, Optimality, Verdict
 
-# shares of the target's variance: what is right, and what a sample can decide
-TOLERANCE, GAP_TOLERANCE, RESOLUTION = 0.01, 0.02, 0.06
+# Shares of the target's variance: what is right, and what a sample can decide. The law of the images is much closer to
+# the target than the images to the exact ones: in 32 dimensions, a mean squared error of 4 to 6 % leaves 1 %.
+TOLERANCE, GAP_TOLERANCE, RESOLUTION = 0.004, 0.02, 0.06
 SPREAD_TOLERANCE = 0.1  # of the standard deviation
 SIGNIFICANT = 0.01
 MIN_ROWS = 40

@@ -82,7 +82,9 @@ def revive(transport: Any, build: Callable[[Units, FitParams, Generator], Proble
     except ValueError:  # fitted on a GPU that is not available
         device = torch.device("cpu")
     problem = build(transport.units_, params, Generator(device).manual_seed(0))
-    saved_shapes = {name: tuple(weight.shape) for name, weight in weights.items()}
+    # older versions saved buffers that are empty now
+    not_saved = dict(problem.named_buffers()).keys() - problem.state_dict().keys()
+    saved_shapes = {name: tuple(weight.shape) for name, weight in weights.items() if name not in not_saved}
     with contextlib.suppress(RuntimeError):  # shapes are compared below
         problem.load_state_dict(weights, strict=False)  # a weight with two names is saved once
     shapes = {name: tuple(weight.shape) for name, weight in _weights(problem).items()}

@@ -276,6 +276,8 @@ def _rounded(value: float) -> float:
 
 
 ROWS_PER_BLOCK = 16_384
+# fewer rows per block from 256 columns on, because the features of a convolutional network are many times as large
+NUMBERS_PER_MAP = 2**22
 
 
 def map_rows(
@@ -297,7 +299,7 @@ def map_rows(
     dtype = torch.float64 if exact and rows.dtype == np.float64 and device.type == "cpu" else torch.float32
     with torch.inference_mode(False), torch.no_grad():
         problem = copy.deepcopy(problem).to(dtype)
-        for block in gen_batches(len(rows), ROWS_PER_BLOCK):
+        for block in gen_batches(len(rows), min(ROWS_PER_BLOCK, max(1, NUMBERS_PER_MAP // rows.shape[1]))):
             images = image(problem, torch.from_numpy(standardise(rows[block])).to(device, dtype))
             out[block] = restore(images.cpu().numpy().astype(rows.dtype, copy=False), rows[block])
     return out

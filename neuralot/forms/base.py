@@ -65,6 +65,11 @@ class Form(nn.Module, ABC):
         for network, preconditioner in zip(self.networks.values(), (source, target), strict=True):
             cast(AffineBase, network).set_preconditioner(preconditioner)
 
+    @property
+    def has_affine_maps(self) -> bool:
+        """Whether `affine` can return weights, for some maps."""
+        return False
+
     def affine(self, forward: Affine, backward: Affine) -> dict[str, Tensor] | None:
         """Return the state dict of an affine map, or None.
 

@@ -147,8 +147,12 @@ class GradientForm(Form):
         values = function(a.flatten(0, 1), b.flatten(0, 1))
         return values.unflatten(0, a.shape[:2])
 
+    @property
+    def has_affine_maps(self) -> bool:
+        return self._is_known and not any(isinstance(p, Potential) and p.quadratic is None for p in self._potentials)
+
     def affine(self, forward: Affine, backward: Affine) -> dict[str, Tensor] | None:
-        if not self._is_known or any(isinstance(p, Potential) and p.quadratic is None for p in self._potentials):
+        if not self.has_affine_maps:
             return None
         form = copy.deepcopy(self)
         for potential, base in zip(form._potentials, (forward, backward), strict=True):

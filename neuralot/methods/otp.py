@@ -76,9 +76,11 @@ class OTP(SemiDual):
         super().__init__(n_features, form)
         self.smoothing = smoothing
         self.noise_shape = noise_shape
-        # W and D: the noise has covariance W (eps - D)_+ W'
-        self.register_buffer("axes", torch.eye(n_features))
-        self.register_buffer("shares", torch.zeros(n_features))
+        # W and D: the noise has covariance W (eps - D)_+ W'; empty without them, because W is large for images
+        has_axes = noise_shape != "isotropic"
+        size = n_features if has_axes else 0
+        self.register_buffer("axes", torch.eye(size), persistent=has_axes)
+        self.register_buffer("shares", torch.zeros(size), persistent=has_axes)
         self._laws: tuple[Moments, Moments] | None = None
         self._base_level = 0.0
         generator = torch.Generator().manual_seed(0) if generator is None else generator
@@ -95,6 +97,8 @@ class OTP(SemiDual):
         return mean_over(noise, lambda z: self.form.map(self.smoothing.smooth(x, z, 1.0)))
 
     def affine(self, source: Sampler, target: Sampler, generator: Generator) -> dict[str, Tensor] | None:
+        if not self.form.has_affine_maps:
+            return None
         laws = self._laws or (Moments.of(source, generator), Moments.of(target, generator))
         return self.affine_state(self._smoothed(laws[0], self.smoothing.eps_min), laws[1])
 
@@ -136,7 +140,7 @@ class OTP(SemiDual):
         """
         if self._laws is None or not self.form.affine_base or level == self._base_level:
             return
-        min_change = 0.05 * max(1.0, (len(self.axes) / 256) ** 2)
+        min_change = 0.05 * max(1.0, (self.noise.shape[1] / 256) ** 2)
         change = abs(math.log(level / self._base_level)) if self._base_level else math.inf
         if level != self.smoothing.eps_min and change < min_change:
             return
@@ -150,12 +154,15 @@ class OTP(SemiDual):
         smoothed = self._smoothed(source, level)
         forward, _ = affine_transport(smoothed, target)
         is_thin = (self.shares < level) & (self.noise_shape == "thin")
-        thin = self.axes[:, is_thin].double().cpu()
+        thin = self.axes[:, is_thin].double().cpu() if len(self.axes) else forward.matrix[:, :0]
         self.form.set_preconditioners(*preconditioners(forward.matrix, smoothed.covariance, thin))
 
     def _smoothed(self, source: Moments, level: float) -> Moments:
         """Return the moments of the source at a smoothing level."""
-        axes, shares = self.axes.double().cpu(), self.shares.double().cpu()
-        noise = (axes * (level - shares).clamp(min=0)) @ axes.T  # covariance, (d, d)
+        if self.noise_shape == "isotropic":
+            noise = level * torch.eye(len(source.mean), dtype=torch.double)  # covariance, (d, d)
+        else:
+            axes, shares = self.axes.double().cpu(), self.shares.double().cpu()
+            noise = (axes * (level - shares).clamp(min=0)) @ axes.T
         signal = 1 - level if self.smoothing.kind == "vp" else 1.0
         return Moments(math.sqrt(signal) * source.mean, signal * source.covariance + noise, source.n_rows)

@@ -1,9 +1,4 @@
-"""Networks for maps and Kantorovich potentials.
-
-There are maps, a map with noise input, Kantorovich potentials and an input-convex potential. All are initialised at (or
-close to) the identity map, so that a fit starts from the plan that moves no mass. A user's own `nn.Module` can replace
-any of them: a map takes (n, d) and returns (n, d), a potential takes (n, d) and returns (n,) or (n, 1).
-"""
+"""Perceptrons: maps, potentials, affine bases and an input-convex network."""
 
 from __future__ import annotations
 

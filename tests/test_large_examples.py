@@ -1,0 +1,108 @@
+"""The scripts of examples/large, end to end on a few small images."""
+
+import json
+import runpy
+
+import numpy as np
+import pytest
+from conftest import ROOT
+from PIL import Image
+
+LARGE = ROOT / "examples" / "large"
+FUNCTIONS = """
+def features(rows):
+    return rows.reshape(len(rows), 3, -1).mean(axis=2)
+
+def label(rows):
+    return (rows.reshape(len(rows), 3, -1).mean(axis=2)[:, 0] > 0.5).astype(int)
+"""
+
+
+@pytest.fixture
+def folders(tmp_path):
+    """Two folders of small images: dark ones, in a subfolder, and bright ones of another size."""
+    rng = np.random.default_rng(0)
+    for name, low, shape in (("dark/a", 0, (20, 16, 3)), ("bright", 128, (16, 24, 3))):
+        (tmp_path / name).mkdir(parents=True)
+        for index in range(24):
+            pixels = rng.integers(low, low + 128, size=shape).astype(np.uint8)
+            Image.fromarray(pixels).save(tmp_path / name / f"{index}.png")
+    (tmp_path / "functions.py").write_text(FUNCTIONS)
+    return tmp_path
+
+
+def run(name, *arguments):
+    runpy.run_path(str(LARGE / name))["main"](list(map(str, arguments)))
+
+
+@pytest.mark.parametrize("method", ["otp", "snot"])
+def test_translation_saves_measures_and_resumes(folders, method, capsys):
+    functions = [
+        f"--{name}={folders / 'functions.py'}:{function}"
+        for name, function in (("features", "features"), ("classifier", "label"))
+    ]
+    options = [
+        "--out",
+        folders / "out",
+        "--size",
+        8,
+        "--channels",
+        2,
+        "--batch-size",
+        8,
+        "--method",
+        method,
+        "--workers",
+        0,
+        "--save-minutes",
+        0,
+        *functions,
+    ]
+    run("translate_folders.py", folders / "dark", folders / "bright", "--steps", 3, *options)
+    records = [json.loads(line) for line in (folders / "out" / "measures.jsonl").read_text().splitlines()]
+    assert [record["step"] for record in records] == [3, 3]  # one part has 22 images, that is, 3 batches
+    assert set(records[0]) == {
+        "step",
+        "moved",
+        "fid",
+        "fid_source",
+        "label_kept",
+        "label_distance",
+        "label_distance_source",
+    }
+    # 24-bit colours in [0, 0.5) and [0.5, 1): the means of three channels are 0.5 apart
+    assert records[0]["fid_source"] == pytest.approx(3 * 0.5**2, rel=0.2)
+    assert records[0]["label_distance_source"] == 1
+    with Image.open(folders / "out" / "draws.png") as grid:
+        assert grid.size == (5 * 8, 2 * 8)
+    with (folders / "out" / "transport.safetensors").open("rb") as file:
+        before = file.read()
+    run("translate_folders.py", folders / "dark", folders / "bright", "--steps", 6, "--resume", *options)
+    records = [json.loads(line) for line in (folders / "out" / "measures.jsonl").read_text().splitlines()]
+    assert records[-1]["step"] == 6
+    assert (folders / "out" / "transport.safetensors").read_bytes() != before
+    assert "step 6" in capsys.readouterr().out
+
+
+def test_translation_names_what_is_missing(folders):
+    (folders / "empty").mkdir()
+    with pytest.raises(SystemExit, match=r"empty must have at least 20 images .*, found 0"):
+        run("translate_folders.py", folders / "empty", folders / "bright")
+    with pytest.raises(SystemExit, match=r"pass file.py:function, got functions.py:none"):
+        run("translate_folders.py", folders / "dark", folders / "bright", "--features", "functions.py:none")
+
+
+def test_frechet_distance_of_shifted_rows_is_their_squared_distance():
+    distance = runpy.run_path(str(LARGE / "translate_folders.py"))["frechet_distance"]
+    rows = np.random.default_rng(0).normal(size=(50, 3))
+    assert distance(rows, rows + np.array([1, 2, 0])) == pytest.approx(5)
+    assert distance(rows, 2 * rows - rows.mean(axis=0)) == pytest.approx(np.cov(rows.T).trace())
+
+
+def test_colourisation_runs_each_fit(tmp_path, capsys):
+    fits = ["perceptrons", "deterministic", "noise", "convolutional"]
+    options = ["--steps", 2, "--components", 6, "--channels", 2, "--digits", 200, "--draws", 3, "--out", tmp_path]
+    run("colourise_mnist.py", "--fit", *fits, *options)
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| ")]
+    assert [line.split(" | ")[0] for line in lines] == [f"| {name}" for name in fits]
+    assert {path.stem for path in tmp_path.glob("*.png")} == set(fits)
