@@ -65,8 +65,8 @@ axes[0].legend()
 plt.show()
 
 # %%
-# The default network has to learn from 1000 rows that the other columns have no influence, and its map is still close to
-# a straight line. The separable network knows it, and finds the bends.
+# The default network has to learn from 1000 rows that the other columns have no influence, and its map is still close
+# to a straight line. The separable network knows it, and finds the bends.
 line = np.polyval(np.polyfit(new[:, 0], images["default network"][:, 0], 1), new[:, 0])
 assert np.var(images["default network"][:, 0] - line) < 0.05 * np.var(line)
 assert errors["default network"] > 3
