@@ -50,6 +50,7 @@ markdown_pages = {
     "benchmarks/results": "bench-results",
     "benchmarks/results/w2.csv": "bench-results-w2",
     "benchmarks/tabular.md": "bench-tabular",
+    "examples/large/README.md": "long-examples",
     **{f"benchmarks/results/{name}.md": f"bench-results-{name.replace('_', '-')}" for name in RESULTS},
 }
 
@@ -116,8 +117,8 @@ html_theme_options = {
     "footer_end": [],
 }
 html_context = {"default_mode": "auto"}  # light or dark as the reader's system is
-SINGLE_PAGES = ("index", "get_started", "theory", "comparison", "extending", "faq", "glossary", "changelog", "cite")
-html_sidebars = {name: [] for name in SINGLE_PAGES}
+MORE = ("theory", "comparison", "extending", "long_examples", "faq", "glossary", "changelog", "cite")
+html_sidebars = {name: [] for name in ("index", "get_started", *MORE)}
 
 
 def skip_foreign(app, what, name, obj, skip, options):

@@ -21,6 +21,8 @@ THIN_SCALE = 4.0
 # root mean square of the columns of preconditioned rows
 SEEN_SCALE = 2.0
 NEGLIGIBLE = 1e-12
+# smallest variance of a direction, relative to the largest one, for which the affine map is computed
+SMALLEST = 1e-7
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,8 @@ def affine_transport(source: Moments, target: Moments) -> tuple[Affine, Affine]:
     Returns the map from the Gaussian with the moments `source` to that with the moments `target`, and the inverse map.
 
     The matrix is ``S^(-1/2) (S^(1/2) T S^(1/2))^(1/2) S^(-1/2)``. A small multiple of the mean covariance is added to S
-    and T, because either may be singular. Eigenvalues within the sampling error of 1 are set to 1: estimated from n and
+    and T, because either may be singular. Directions in which neither law varies, as with fewer rows than columns, are
+    only shifted. Eigenvalues within the sampling error of 1 are set to 1: estimated from n and
     m rows, the matrix between two equal laws has eigenvalues in 1 +- sqrt(d / n + d / m), and the d deviations would
     sum to a spurious cost. If the target is a single point, the matrix is nearly zero.
 
@@ -107,8 +110,13 @@ def affine_transport(source: Moments, target: Moments) -> tuple[Affine, Affine]:
     mean = (source.covariance + target.covariance) / 2
     variance = float(mean.trace()) / n_features
     variance = variance if variance > NEGLIGIBLE else 1.0  # both laws are points
-    ridge = RIDGE * (mean + 1e-6 * variance * torch.eye(n_features, dtype=mean.dtype, device=mean.device))
+    identity = torch.eye(n_features, dtype=mean.dtype, device=mean.device)
+    ridge = RIDGE * (mean + 1e-6 * variance * identity)
     matrix = _optimal_matrix(source.covariance + ridge / 10, target.covariance + ridge)  # (d, d)
+    spanned = _span(mean)
+    if spanned.shape[1] < n_features:
+        inside = spanned @ spanned.T
+        matrix = inside @ matrix @ inside + identity - inside
     values, vectors = torch.linalg.eigh((matrix + matrix.T) / 2)
     values = values.clamp(min=float(values[-1]) * NEGLIGIBLE**0.5)  # positive, up to rounding
     error = 1.1 * math.sqrt(n_features / source.n_rows + n_features / target.n_rows)
@@ -130,6 +138,15 @@ def _optimal_matrix(S: Tensor, T: Tensor) -> Tensor:
     """
     root, inverse_root = _power(S, 0.5), _power(S, -0.5)
     return inverse_root @ _power(root @ T @ root, 0.5) @ inverse_root
+
+
+def _span(covariance: Tensor) -> Tensor:
+    """Return an orthonormal basis of the directions of variation.
+
+    It has shape (n_features, n_directions). Smaller variances are lost to rounding in `_optimal_matrix`.
+    """
+    values, vectors = torch.linalg.eigh(covariance)
+    return vectors[:, values > SMALLEST * values[-1]]
 
 
 def _power(matrix: Tensor, exponent: float) -> Tensor:

@@ -78,6 +78,17 @@ def test_singular_covariance_gives_finite_maps():
                 assert torch.isfinite(P).all()
 
 
+def test_direction_outside_of_both_samples_is_only_shifted():
+    rows = single_rows(100, 60)
+    one, other = (Moments.of(as_sampler(half), seeded()) for half in (rows[:20], 2 * rows[20:40]))
+    forward, backward = affine_transport(one, other)
+    values, vectors = torch.linalg.eigh(one.covariance + other.covariance)
+    outside = vectors[:, values < 1e-9]
+    assert outside.shape == (60, 22)
+    for affine in (forward, backward):
+        torch.testing.assert_close(affine.matrix @ outside, outside, rtol=0, atol=1e-6)
+
+
 def test_map_between_two_samples_of_one_law_is_a_shift():
     rows = single_rows(4000, 20)
     one, other = (Moments.of(as_sampler(half), seeded()) for half in rows.split(2000))

@@ -4,7 +4,7 @@ import pickle
 
 import numpy as np
 import pytest
-from conftest import dtypes, games, gaussian, rotation, skip_unless_takes, takes
+from conftest import dtypes, games, gaussian, rotation, skip_unless_takes, streams, takes
 from torch import nn
 
 from neuralot.costs import Lp
@@ -82,3 +82,11 @@ def test_custom_networks_and_costs_receive_all_columns(tiny, samples):
     tiny(map_form=network).fit(X, Y)
     assert set(received) == {3}
     assert tiny(cost=Lp(1.5), map_form="network").fit(X, Y).units_.n_directions == 3
+
+
+@streams  # OT-Net maps to rows of the target, which are few
+@pytest.mark.parametrize(("n", "d"), [(50, 100), (80, 300), (15, 20)])
+def test_new_rows_of_wide_samples_are_nearly_shifted(tiny, n, d):
+    X, Y, X_new = gaussian(n, d), gaussian(n, d, 1) + 1, gaussian(100, d, 2)
+    error = ((tiny(max_iter=20, batch_size=64).fit(X, Y).transform(X_new) - (X_new + 1)) ** 2).sum(axis=1).mean() / d
+    assert error < 0.3  # the shift of the samples' means alone has 2 / n

@@ -130,7 +130,7 @@ def test_other_syntax_is_an_error(converter, text):
         converter.convert(text)
 
 
-FILES = [*sorted((ROOT / "benchmarks").rglob("*.md")), ROOT / "CHANGELOG.md"]
+FILES = [*sorted((ROOT / "benchmarks").rglob("*.md")), ROOT / "CHANGELOG.md", ROOT / "examples/large/README.md"]
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)

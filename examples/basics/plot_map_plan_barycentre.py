@@ -23,7 +23,7 @@ mean = draws.mean(axis=0)  # (500, 2): the conditional mean over these draws
 # %%
 # The figure has the images of ``transform``, one draw of ``sample`` per row, and all draws of one row. ``transform``
 # returns the barycentre of the two branches, which covers the source itself: the images are no sample of the target.
-# The draws are: half of them lie on each segment, for every single row. The exact plan sends a point straight up or
+# The draws are: about half of them lie on each segment, for each row. The exact plan sends a point straight up or
 # down by 1, each with probability 1/2.
 import matplotlib.pyplot as plt
 import numpy as np

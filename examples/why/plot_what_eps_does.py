@@ -55,11 +55,11 @@ figure, axes = plt.subplot_mosaic(panels, figsize=(12, 5.2), width_ratios=[1, 1,
 for (shape, level), rows in draws.items():
     ax = axes[f"{shape}, eps_min={level}"]
     plot_transport(X, rows[0], X_target, ax=ax)
-    ax.set(xlim=(-2, 2), ylim=(-1.7, 1.7))
+    ax.set(xlim=(-1.4, 1.4), ylim=(-1.4, 1.4))
     ax.set_title(ax.get_label(), fontsize=10)
 for shape, style in zip(SHAPES, ("o-", "s--"), strict=True):
-    axes["errors"].loglog(LEVELS, [errors[shape, level] for level in LEVELS], style, color="black", label=shape)
-axes["errors"].set(xlabel="eps_min", title="error of the draws")
+    axes["errors"].semilogx(LEVELS, [errors[shape, level] for level in LEVELS], style, color="black", label=shape)
+axes["errors"].set(xlabel="eps_min", title="error of the draws", ylim=(0, None))
 axes["errors"].legend()
 plt.show()
 

@@ -146,7 +146,7 @@ class ConvMap(nn.Module):
             nn.init.zeros_(weight)
 
     def forward(self, x: Tensor, z: Tensor | None = None) -> Tensor:
-        """Return the images of rows `x`, under noise `z` if any.
+        """Return images of rows `x`, under noise `z` if any.
 
         `x` and the images have shape (n, c h w), `z` has shape (n, noise_dim).
         """
