@@ -84,7 +84,7 @@ figure, axes = plt.subplots(1, 3, figsize=(12, 4), layout="constrained")
 for ax, title, images in zip(axes, ("true response", "W2GN"), (truth, predictions["W2GN"]), strict=False):
     plot_transport(rows[new], images, Y, ax=ax)
     ax.set(title=title, xlabel="first component", ylabel="second component")
-axes[0].legend(loc="lower left", markerscale=2)
+axes[0].legend(loc="lower right")
 places = np.arange(len(predictions))
 for height, (strength, colour) in zip((0.2, -0.2), {8: TARGET, 20: IMAGE}.items(), strict=True):
     axes[2].barh(-places + height, errors[strength].values(), 0.4, color=colour, label=f"strength {strength}")
