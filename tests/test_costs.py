@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from conftest import rows
+from conftest import games, rows
 from scipy.spatial.distance import cdist
 
 from neuralot.costs import CallableCost, Cost, Lp, SquaredEuclidean, as_cost
@@ -104,3 +104,22 @@ def test_custom_cost_receives_rows_in_original_units():
     torch.testing.assert_close(cost(x, y), Quartic()(3 * x + centre, 3 * y + centre) / 7)
     gradient = torch.autograd.grad(cost(x, y).sum(), x)[0]
     torch.testing.assert_close(cost.map_from_gradient(x.detach(), gradient), y)
+
+
+class Wind(Cost):
+    """A cost that is not symmetric: movement along the wind is cheaper."""
+
+    has_map_from_gradient = True
+
+    def __call__(self, x, y):
+        return (x - y).square().sum(-1) + (y - x).sum(-1).relu()
+
+    def map_from_gradient(self, x, gradient):
+        return x - gradient / 2
+
+
+@games
+def test_gradient_form_refuses_cost_that_is_not_symmetric(tiny, samples):
+    with pytest.raises(ValueError, match=r"cost must be symmetric with map_form='gradient'.*pass map_form='network'"):
+        tiny(cost=Wind(), map_form="gradient").fit(*samples)
+    tiny(cost=Wind(), map_form="network").fit(*samples)

@@ -237,11 +237,11 @@ def as_random_state(random_state: Any) -> np.random.RandomState:
         ) from error
 
 
-def check_cost(cost: Cost, source: np.ndarray, target: np.ndarray) -> None:
+def check_cost(cost: Cost, source: np.ndarray, target: np.ndarray, map_form: Any = None) -> None:
     """Evaluate a cost on rows of the data.
 
     Raises a ValueError unless the result is differentiable in torch, has the right shape and dtype, and is finite with
-    a finite gradient.
+    a finite gradient, and, for the gradient form, symmetric.
     """
     x, y = (torch.from_numpy(rows[[0, -1]]).float().requires_grad_() for rows in (source, target))
     # also at x = y, because maps are initialised close to the identity
@@ -261,6 +261,11 @@ def check_cost(cost: Cost, source: np.ndarray, target: np.ndarray) -> None:
                     f"{place}; a square root, for example, has no finite gradient at 0: use (x - y).norm(dim=-1) for "
                     f"the distance"
                 )
+    if map_form == "gradient" and not torch.allclose(cost(x, y), cost(y, x), rtol=1e-3, equal_nan=True):
+        raise ValueError(
+            "cost must be symmetric with map_form='gradient', which learns both directions, but c(x, y) differs from "
+            "c(y, x) at rows of X and of the target; pass map_form='network'"
+        )
 
 
 def check_networks(form: Form, n_features: int) -> None:

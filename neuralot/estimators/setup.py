@@ -202,7 +202,7 @@ class Preparation(Fitted, BaseEstimator, ABC):
 
     def _units_of(self, laws: Laws) -> Units:
         source, target = laws
-        check_cost(self._cost, source.rows, target.rows)
+        check_cost(self._cost, source.rows, target.rows, map_form=getattr(self, "map_form", None))
         reduce = not has_custom_networks(self.get_params(deep=False))
         units_of = partial(Units.of, v=source.weights, w=target.weights, cost=self._cost, reduce=reduce)
         units = units_of(source.rows, target.rows)
@@ -219,7 +219,7 @@ class Preparation(Fitted, BaseEstimator, ABC):
                 f"warm_start=True requires the {len(units.source_centre)} columns of the previous fit, got "
                 f"{n_features} columns; pass warm_start=False"
             )
-        check_cost(self._cost, *(law.rows for law in laws))
+        check_cost(self._cost, laws[0].rows, laws[1].rows, map_form=getattr(self, "map_form", None))
         source, target = (law.subsample().rows for law in laws)
         if not units.cover(source, target):
             raise ValueError(
