@@ -27,7 +27,7 @@ assert isinstance(images, type(X))
 assert device.type == ("cuda" if torch.cuda.is_available() else "cpu")
 
 # %%
-# Source rows (blue) and draws of the plan (red) on the target (grey).
+# Source rows (blue) and draws of the plan (orange) on the target (grey).
 import matplotlib.pyplot as plt
 
 from neuralot.plots import plot_transport

@@ -43,7 +43,7 @@ for n_rows in (25_000, 50_000, 100_000, 200_000):
     print(f"{n_rows:7} rows: file {out.nbytes / 2**20:5.1f} MiB, peak memory of transform {peaks[n_rows]:.1f} MiB")
 
 # %%
-# The size of the file with the images (grey) and the peak memory (red).
+# The size of the file with the images (grey) and the peak memory (orange).
 import matplotlib.pyplot as plt
 
 from neuralot.plots import IMAGE, TARGET

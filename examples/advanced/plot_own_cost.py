@@ -52,7 +52,7 @@ for name in found:
     print(f"{name:<18} cost in the wind {costs[name]:.2f}, squared distance to the exact images {errors[name]:.0%}")
 
 # %%
-# Source rows (blue) and their images (red) on the target (grey).
+# Source rows (blue) and their images (orange) on the target (grey).
 import matplotlib.pyplot as plt
 
 from neuralot.plots import plot_transport

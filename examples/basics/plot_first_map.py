@@ -7,8 +7,8 @@ onto the second at the lowest cost, and then also moves points that it has not s
 """
 
 # %%
-# The figure shows 300 new source points in blue and their images in red, on the target sample in grey. Each line joins
-# a point and its image. The images follow both moons; a few lie between them, because the map of a network is
+# The figure shows 300 new source points in blue and their images in orange, on the target sample in grey. Each line
+# joins a point and its image. The images follow both moons; a few lie between them, because the map of a network is
 # continuous.
 import matplotlib.pyplot as plt
 

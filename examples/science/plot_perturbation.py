@@ -75,7 +75,7 @@ for strength in (8, 20):
         print(f"  {name:<18} error {error:5.1f} %, type kept {kept[strength][name]:4.0%}")
 
 # %%
-# Source cells (blue) and their images (red) on the perturbed cells (grey), for the strong response.
+# Source cells (blue) and their images (orange) on the perturbed cells (grey), for the strong response.
 import matplotlib.pyplot as plt
 
 from neuralot.plots import IMAGE, TARGET, plot_transport

@@ -50,8 +50,8 @@ for name, values in table.items():
     print(f"{name:<14}" + "".join(f"{value:8.3f}" for value in values))
 
 # %%
-# Cells of the simulation (grey) at five times. Above, interpolated cells (red) and, behind them, the straight lines on
-# which some of them move from day 0 (blue). Below, a mixture of both days.
+# Cells of the simulation (grey) at five times. Above, interpolated cells (orange) and, behind them, the straight lines
+# on which some of them move from day 0 (blue). Below, a mixture of both days.
 import matplotlib.pyplot as plt
 
 from neuralot.plots import IMAGE, SOURCE, TARGET

@@ -71,7 +71,7 @@ for pair in (make_perpendicular(), make_one_to_many()):
     results[pair.name][2]["exact OT"] = Y[ot.emd([], [], ot.dist(X, Y)).argmax(axis=1)]
 
 # %%
-# Sources in blue, images in red on the grey target, and some of the pairs as lines; on the right is the exact plan
+# Sources in blue, images in orange on the grey target, and some of the pairs as lines; on the right is the exact plan
 # between two samples (POT). SNOT's images miss the target. Its fit ends as DIVERGED where the images moved away from
 # the target, and then has the best weights that were seen, which may be the first ones; it ends as SHORT where the
 # images were still approaching the target. OTP's draws follow the plan, up to a few per cent between the two branches,
