@@ -588,7 +588,9 @@ def test_unfitted_estimator_raises_error(display, options):
 
 
 @each_display
-@pytest.mark.parametrize("estimator", [SNOTTransport, None, "SNOT", lambda rows: rows], ids=["class", "None", "text", "function"])
+@pytest.mark.parametrize(
+    "estimator", [SNOTTransport, None, "SNOT", lambda rows: rows], ids=["class", "None", "text", "function"]
+)
 def test_what_is_no_estimator_raises_error(display, options, estimator):
     with pytest.raises(TypeError, match="estimator must be a fitted transport, such as OTPTransport"):
         display.from_estimator(estimator, X2, X2, **options)
