@@ -21,8 +21,8 @@ X_fit, Y_fit = rng.permutation(X)[:20_000], rng.permutation(Y)[:20_000]
 snot = SNOTTransport(random_state=0)
 
 # %%
-# The three maps, each fitted and applied to all 273 280 pixels of the photo. The time of an exact plan grows with the
-# cube of the sample, so that of POT has 2000 pixels.
+# The three maps, each fitted and applied to all 273 280 pixels of the photo. POT's plan is that of 2000 pixels,
+# because an exact plan of many more does not fit into memory; most of its time is the extension to all pixels.
 import os
 import time
 from pathlib import Path
@@ -47,10 +47,10 @@ for name, recolour in methods.items():
 
 # %%
 # The distance is the exact squared W2 between 2000 pixels of each image and 2000 of the palette, as the mean of three
-# draws. The floor is the distance between two samples of the palette itself; POT's plan, whose images are colours of
-# the palette, can come below it by chance. The
-# price: the nearest-neighbour extension tears the smooth sky into patches, whose borders are steps. The share of
-# horizontal neighbours in the sky that differ by more than a tenth in some colour is several times that of SNOT.
+# draws. The floor is the distance between two samples of the palette itself; POT's plan moves
+# the 2000 pixels of its fit to colours of the palette, and can come below the floor by chance. The price: the
+# nearest-neighbour extension tears the smooth sky into patches, whose borders are steps. The share of horizontal
+# neighbours in the sky that differ by more than a tenth in some colour is several times that of SNOT.
 def distance(pixels):
     return np.mean([d_target(rng.choice(pixels, 2000), rng.choice(Y, 2000)) for _ in range(3)])
 

@@ -83,8 +83,10 @@ def findings_of_fit(
 ) -> list[str]:
     """Return findings about the plan and the fit's budget."""
     found = []
-    if split > GAP_TOLERANCE and (not is_thin or optimality.relative_gap > GAP_TOLERANCE):
-        found.append("Noise blurs the plan: for a source with a density use SNOTTransport, or noise_shape='thin'.")
+    if split > GAP_TOLERANCE and not is_thin:
+        found.append("Noise blurs the plan, but the source has a density: use SNOTTransport, or a smaller eps_min.")
+    elif split > GAP_TOLERANCE and optimality.relative_gap > GAP_TOLERANCE:
+        found.append("Noise blurs the plan: more rows permit less of it.")
     affine = baselines["affine map"].excess
     if affine.value <= max(marginal.excess.value, TOLERANCE):
         found.append("The affine map between the moments is at least as close to the target.")
@@ -93,9 +95,8 @@ def findings_of_fit(
             "The plan splits mass: transform returns barycentres, call sample for images with the target's law."
         )
     if early:
-        found.append(
-            "The fit ended early, and its images were still approaching the target: give it more steps or time."
-        )
+        early_end = "The fit ended early: give it more steps or time"
+        found.append(early_end + (", or use OTPTransport, if the source is thin." if is_thin else "."))
     return found
 
 

@@ -14,6 +14,9 @@ from neuralot.methods.smoothing import Smoothing
 from neuralot.sampling import Sampler
 from neuralot.semidual import SemiDual
 
+# share of S from which on the source counts as dense in a direction
+DENSE = 0.01
+
 
 class OTP(SemiDual):
     r"""Semi-dual transport of a smoothed source, with annealed noise.
@@ -34,8 +37,9 @@ class OTP(SemiDual):
       so it does not dominate directions of small variance.
     - ``'thin'``: the smallest N with :math:`\Sigma + N \ge \epsilon_k S`. With a matrix W that diagonalises both
       covariances, :math:`S = W W', \Sigma = W D W'`, it is :math:`N = W (\epsilon_k - D)_+ W'`. Directions in which
-      the source already has this variance get no noise, as it would only add bias. The source must have a density in
-      the span of its covariance: a curved source is thin in directions that vary from point to point.
+      the source already has this variance get no noise, as it would only add bias. At the last level, neither do
+      directions with at least a hundredth of it. The source must have a density in the span of its covariance: a curved
+      source is thin in directions that vary from point to point.
 
     If the form has an affine base, the base is the optimal map between Gaussians with the moments of the smoothed
     source and of the target. It is updated as eps decreases.
@@ -114,6 +118,8 @@ class OTP(SemiDual):
             # if the source is smaller than S in all directions, S is scaled to touch it
             largest = float(shares.max().clamp(max=1.0)) or 1.0
             axes, shares = axes * largest**0.5, shares / largest
+            # a direction in which the source has a density gets no noise at the last level
+            shares = torch.where(shares < DENSE, shares, shares.clamp(min=(1 + 1e-6) * self.smoothing.eps_min))
             self.axes.copy_(axes)
             self.shares.copy_(shares if self.noise_shape == "thin" else torch.zeros_like(shares))
         if self.form.affine_base:
