@@ -68,7 +68,7 @@ plot_rcparams = {"savefig.bbox": "tight"}
 # Sections of the gallery, and their scripts in an order that teaches; scripts that are not listed come last.
 ORDER = {
     "basics": ["first_map", "did_it_work", "map_plan_barycentre", "save_and_reuse", "weights"],
-    "why": ["spurious_training", "recovery", "one_to_many", "what_eps_does", "convergence"],
+    "why": ["spurious_training", "recovery", "what_eps_does", "convergence"],
     "images": ["colour_transfer", "palettes", "rgba_grey", "stain", "colourisation"],
     "adaptation": ["pipeline", "units", "grid_search", "model_selection", "regression", "stacked_samples", "skada"],
     "science": ["perturbation", "time_points", "generation"],
@@ -82,6 +82,7 @@ sphinx_gallery_conf = {
     "filename_pattern": r"/plot_",
     "ignore_pattern": r"__init__\.py|/large/",  # examples/large needs data or hours
     "image_scrapers": ("gallery.figures",),
+    "reset_modules": ("matplotlib", "seaborn", "gallery.plain_warnings"),
     "matplotlib_animations": (True, "jshtml"),
     "parallel": min(os.cpu_count() or 1, 4),
     "abort_on_example_error": True,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,11 @@ def name_thumbnails(app: Any, doctree: Any) -> None:
             for image in thumbnails:
                 image["alt"] = f"Figure of the example: {match[1].strip()}"
             thumbnails = []
+
+
+def plain_warnings(gallery_conf: dict[str, Any], name: str) -> None:
+    """Show warnings without the path of the script, which is that of the machine that built the site."""
+    warnings.formatwarning = lambda message, category, *place: f"{category.__name__}: {message}\n"
 
 
 def setup(app: Any) -> dict[str, Any]:
