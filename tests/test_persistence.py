@@ -1,5 +1,6 @@
 """Files, pickles, joblib and skops restore identical transports, and invalid files raise."""
 
+import hashlib
 import json
 import os
 import struct
@@ -19,6 +20,7 @@ from torch import nn
 import neuralot
 from neuralot import CriticLoss, Optimizer, OTPTransport, SNOTTransport
 from neuralot.costs import CallableCost, Lp, SquaredEuclidean
+from neuralot.estimators.files import BLANK
 from neuralot.networks import ConvexPotential
 
 DATA = Path(__file__).parent / "data"
@@ -224,14 +226,54 @@ def test_truncated_file_raises(fitted, tmp_path):
             neuralot.load(path)
 
 
+def test_every_flipped_byte_is_detected(fitted, tmp_path):
+    path = tmp_path / "transport.safetensors"
+    fitted.save(path)
+    content = path.read_bytes()
+    rng = np.random.default_rng(0)
+    places = [0, 7, 8, content.index(b'"checksum"') + 15, *rng.integers(len(content), size=96), len(content) - 1]
+    for place in places:
+        damaged = bytearray(content)
+        damaged[place] ^= 1 << int(rng.integers(8))
+        path.write_bytes(damaged)
+        with pytest.raises(ValueError, match=r"transport.safetensors (is|has|contains|cannot) "):
+            neuralot.load(path)
+    path.write_bytes(content + b"0")
+    with pytest.raises(ValueError, match=r"transport.safetensors is truncated or not a safetensors file"):
+        neuralot.load(path)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"[" * 100_000,
+        b'{"__metadata__":' * 30_000,
+        b'{"__metadata__":null}',
+        b'{"__metadata__":{"neuralot":3}}',
+        b"[1, 2]",
+        b"\xff\xfe",
+        b'{"a":{"dtype":"F64","shape":[1000000000000],"data_offsets":[0,8000000000000]},"__metadata__":{"neuralot":"3"}}',
+    ],
+)
+def test_foreign_headers_are_rejected(tmp_path, header):
+    path = tmp_path / "transport.safetensors"
+    path.write_bytes(struct.pack("<Q", len(header)) + header)
+    with pytest.raises(ValueError, match=r"transport.safetensors is (truncated or not|a) .*safetensors file"):
+        neuralot.load(path)
+    path.write_bytes(struct.pack("<Q", 2**62) + header)
+    with pytest.raises(ValueError, match="is truncated or not a safetensors file"):
+        neuralot.load(path)
+
+
 def rewrite_metadata(path, **metadata):
     """Replace metadata of a file."""
     content = path.read_bytes()
     (length,) = struct.unpack("<Q", content[:8])
     header = json.loads(content[8 : 8 + length])
-    header["__metadata__"] |= metadata
-    new = json.dumps(header).encode()
-    path.write_bytes(struct.pack("<Q", len(new)) + new + content[8 + length :])
+    header["__metadata__"] |= metadata | {"checksum": BLANK}
+    new = json.dumps(header, separators=(",", ":")).encode()
+    content = struct.pack("<Q", len(new)) + new + content[8 + length :]
+    path.write_bytes(content.replace(BLANK.encode(), hashlib.sha256(content).hexdigest().encode(), 1))
 
 
 def test_other_files_are_rejected(fitted, tmp_path):
@@ -296,6 +338,14 @@ def test_files_of_format_1_are_loaded(name):
     loaded = neuralot.load(DATA / f"{name}.safetensors")
     X = images["X_wide" if "wide" in name else "X"]
     np.testing.assert_allclose(loaded.transform(X), images[name], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["snot", "otp", "otnet", "w2gn"])
+@pytest.mark.parametrize("version", ["format2", "format3"])
+def test_files_of_later_formats_are_loaded(name, version):
+    images = np.load(DATA / "images.npz")
+    loaded = neuralot.load(DATA / f"{name}_{version}.safetensors")
+    np.testing.assert_allclose(loaded.transform(images["X"]), images[f"{name}_{version}"], rtol=1e-4, atol=1e-5)
 
 
 def test_parameters_of_format_1_are_converted():

@@ -6,6 +6,7 @@ Pickles contain the plain data. The files contain no code.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import sys
@@ -18,7 +19,8 @@ from typing import Any
 import numpy as np
 import sklearn
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
+from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save
 from torch import Generator
 
@@ -33,7 +35,11 @@ from neuralot.parameters import parameters_of
 from neuralot.solve.problem import Problem
 from neuralot.solve.status import Status
 
-FORMAT, READABLE = "2", ("1", "2")
+FORMAT, READABLE = "3", ("1", "2", "3")
+WITHOUT_CHECKSUM = ("1", "2")
+# value of the checksum in the file of which it is computed
+BLANK = "0" * 64
+MAX_HEADER = 100 * 2**20  # bytes; the limit of safetensors
 PACKAGES = {"neuralot": "neuralot", "numpy": "numpy", "scikit-learn": "sklearn", "torch": "torch"}
 # attributes of every fitted transport, and those that it may have
 OPTIONAL = {"feature_names_in_", "target_sample_"}
@@ -121,8 +127,10 @@ def write(path: str | os.PathLike[str], transport: Any) -> None:
         "class": f"{cls.__module__}.{cls.__qualname__}",
         "versions": json.dumps({name: str(sys.modules[module].__version__) for name, module in PACKAGES.items()}),
         "state": state_json,
+        "checksum": BLANK,
     }
     content = save({name: np.asarray(array, order="C") for name, array in arrays.items()}, metadata)
+    content = _with_checksum(content, BLANK, hashlib.sha256(content).hexdigest())
     path = Path(path)
     if not path.parent.is_dir():
         raise FileNotFoundError(
@@ -166,7 +174,7 @@ def read(path: str | os.PathLike[str], classes: Iterable[type[Any]], functions: 
         transport.__setstate__({**vars(transport), **state, "_solution": None, "_sklearn_version": sklearn.__version__})
     except KeyError as error:
         raise ValueError(f"{path} cannot be loaded: missing entry {error}") from error
-    except (AttributeError, TypeError, ValueError) as error:
+    except (AttributeError, RecursionError, TypeError, ValueError) as error:
         raise ValueError(f"{path} cannot be loaded: {error}") from error
     return transport
 
@@ -205,19 +213,48 @@ def _content(path: Path) -> tuple[dict[str, str], dict[str, np.ndarray]]:
     """Return the metadata and arrays of a saved transport."""
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist or is not a file")
+    content = path.read_bytes()
+    metadata = _metadata(path, content)
+    if "neuralot" not in metadata:
+        raise ValueError(f"{path} is a safetensors file, but was not saved by a transport")
+    if metadata["neuralot"] not in READABLE:
+        raise ValueError(
+            f"{path} has format {metadata['neuralot']}, but this version of neuralot reads formats "
+            f"{', '.join(READABLE)}; load it with the version that saved it"
+        )
     try:
-        with safe_open(path, framework="np") as file:
-            metadata = file.metadata() or {}
-            if "neuralot" not in metadata:
-                raise ValueError(f"{path} is a safetensors file, but was not saved by a transport")
-            if metadata["neuralot"] not in READABLE:
-                raise ValueError(
-                    f"{path} has format {metadata['neuralot']}, but this version of neuralot reads formats "
-                    f"{' and '.join(READABLE)}; load it with the version that saved it"
-                )
-            return metadata, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+        arrays = load_arrays(content)
     except SafetensorError as error:
         raise ValueError(f"{path} is truncated or not a safetensors file: {error}") from error
+    if metadata["neuralot"] not in WITHOUT_CHECKSUM:
+        checksum = metadata.get("checksum", "")
+        if hashlib.sha256(_with_checksum(content, checksum, BLANK)).hexdigest() != checksum:
+            raise ValueError(f"{path} is damaged: its checksum is not that of its content; save or copy it again")
+    return metadata, arrays
+
+
+def _metadata(path: Path, content: bytes) -> dict[str, str]:
+    """Return the metadata in the header of a safetensors file.
+
+    The header is JSON, and its length is in the first eight bytes.
+    """
+    length = int.from_bytes(content[:8], "little")
+    try:
+        if len(content) < 8 or length > min(len(content) - 8, MAX_HEADER):
+            raise ValueError("its header is longer than the file or than the limit")
+        metadata = json.loads(content[8 : 8 + length])["__metadata__"]
+        if not all(isinstance(value, str) for value in metadata.values()):
+            raise TypeError("its metadata is not text")
+        return dict(metadata)
+    except KeyError:
+        return {}
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise ValueError(f"{path} is truncated or not a safetensors file: {error}") from error
+
+
+def _with_checksum(content: bytes, old: str, new: str) -> bytes:
+    """Replace the checksum in the header of a file."""
+    return content.replace(f'"checksum":"{old}"'.encode(), f'"checksum":"{new}"'.encode(), 1)
 
 
 def _weights(problem: Problem) -> dict[str, torch.Tensor]:
@@ -257,8 +294,9 @@ def load(
     FileNotFoundError
         If the file does not exist.
     ValueError
-        If the file is truncated or was not saved by a transport, if a custom function is missing or was not used in the
-        fit, or if the shapes of the networks differ. A cost that differs from that of the fit is not detected.
+        If the file is truncated, damaged or was not saved by a transport, if a custom function is missing or was not
+        used in the fit, or if the shapes of the networks differ. A cost that differs from that of the fit is not
+        detected.
 
     Examples
     --------
