@@ -211,6 +211,17 @@ def test_page_is_readable(name, tab, url, scheme):
     assert not faults, "\n".join(faults)
 
 
+def test_no_article_scrolls_sideways_on_a_phone(browser, url):
+    tab = browser.new_page(viewport={"width": PHONE[0], "height": PHONE[1]})
+    wide = {}
+    for path in pages():
+        tab.goto(f"{url}/{path.relative_to(SITE)}", wait_until="load")
+        too_much = "[...document.querySelectorAll('.bd-article-container')].map((e) => e.scrollWidth - e.clientWidth)"
+        wide[path.name] = max(tab.evaluate(too_much), default=0)
+    tab.close()
+    assert not {name: pixels for name, pixels in wide.items() if pixels > 1}
+
+
 def test_search_finds_domain_adaptation(tab, url):
     tab.goto(f"{url}/search.html?q=domain+adaptation", wait_until="networkidle")
     tab.wait_for_selector("#search-results li a")

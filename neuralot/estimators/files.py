@@ -215,6 +215,20 @@ def _content(path: Path) -> tuple[dict[str, str], dict[str, np.ndarray]]:
         raise FileNotFoundError(f"{path} does not exist or is not a file")
     content = path.read_bytes()
     metadata = _metadata(path, content)
+    _check_format(path, metadata)
+    try:
+        arrays = load_arrays(content)
+    except SafetensorError as error:
+        raise ValueError(f"{path} is truncated or not a safetensors file: {error}") from error
+    checksum = metadata.get("checksum", "")
+    is_checked = metadata["neuralot"] not in WITHOUT_CHECKSUM
+    if is_checked and hashlib.sha256(_with_checksum(content, checksum, BLANK)).hexdigest() != checksum:
+        raise ValueError(f"{path} is damaged: its checksum is not that of its content; save or copy it again")
+    return metadata, arrays
+
+
+def _check_format(path: Path, metadata: Mapping[str, str]) -> None:
+    """Raise a ValueError unless the format is readable."""
     if "neuralot" not in metadata:
         raise ValueError(f"{path} is a safetensors file, but was not saved by a transport")
     if metadata["neuralot"] not in READABLE:
@@ -222,15 +236,6 @@ def _content(path: Path) -> tuple[dict[str, str], dict[str, np.ndarray]]:
             f"{path} has format {metadata['neuralot']}, but this version of neuralot reads formats "
             f"{', '.join(READABLE)}; load it with the version that saved it"
         )
-    try:
-        arrays = load_arrays(content)
-    except SafetensorError as error:
-        raise ValueError(f"{path} is truncated or not a safetensors file: {error}") from error
-    if metadata["neuralot"] not in WITHOUT_CHECKSUM:
-        checksum = metadata.get("checksum", "")
-        if hashlib.sha256(_with_checksum(content, checksum, BLANK)).hexdigest() != checksum:
-            raise ValueError(f"{path} is damaged: its checksum is not that of its content; save or copy it again")
-    return metadata, arrays
 
 
 def _metadata(path: Path, content: bytes) -> dict[str, str]:
