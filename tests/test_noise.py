@@ -33,6 +33,14 @@ def test_source_with_density_gets_no_noise_whatever_its_scale(d, scale):
     assert spread_of_draws(X, Y, noise_shape="covariance") > 1e-3
 
 
+@pytest.mark.parametrize("d", [4, 20])
+def test_narrow_source_with_density_gets_no_noise_at_last_level(d):
+    X, Y = gaussian(600, d) * np.linspace(0.2, 1, d), gaussian(600, d, 1)
+    assert spread_of_draws(X, Y) < 1e-20  # rounding errors of equal draws
+    X[:, 0] *= 1e-3  # flat
+    assert spread_of_draws(X, Y) > 1e-3
+
+
 def test_transform_without_noise_evaluates_the_map_once(monkeypatch):
     X, Y = gaussian(300, 2), gaussian(300, 2, 1)
     for shape, n_calls in (("thin", 1), ("covariance", 16)):
