@@ -37,9 +37,10 @@ class OTP(SemiDual):
       so it does not dominate directions of small variance.
     - ``'thin'``: the smallest N with :math:`\Sigma + N \ge \epsilon_k S`. With a matrix W that diagonalises both
       covariances, :math:`S = W W', \Sigma = W D W'`, it is :math:`N = W (\epsilon_k - D)_+ W'`. Directions in which
-      the source already has this variance get no noise, as it would only add bias. At the last level, neither do
-      directions with at least a hundredth of it. The source must have a density in the span of its covariance: a curved
-      source is thin in directions that vary from point to point.
+      the source already has this variance get no noise, as it would only add bias. A share in D of at least 0.01, a
+      direction in which the source has a density, counts as at least eps_min, so that its noise ends at 0. The source
+      must have a density in the span of its covariance: a curved source is thin in directions that vary from point to
+      point.
 
     If the form has an affine base, the base is the optimal map between Gaussians with the moments of the smoothed
     source and of the target. It is updated as eps decreases.
