@@ -68,13 +68,18 @@ def convolutional(n_channels, **options):
 
 def fits(args):
     """Return the transports by name, and whether they work in coordinates."""
-    steps = {"max_iter": args.steps, "random_state": args.seed}
+    steps = {"max_iter": args.steps, "random_state": args.seed, "device": args.device}
     return {
         "perceptrons": (OTPTransport(**steps), True),
         "deterministic": (SNOTTransport(**steps), True),
         "noise": (SNOTTransport(noise_dim=8, **steps), True),
         "convolutional": (
-            OTPTransport(noise_shape=args.noise_shape, **steps, **convolutional(args.channels)),
+            OTPTransport(
+                noise_shape=args.noise_shape,
+                learning_rate_init=args.learning_rate,
+                **steps,
+                **convolutional(args.channels),
+            ),
             False,
         ),
     }
@@ -122,7 +127,9 @@ def main(arguments=None):
     parser.add_argument("--steps", type=int, default=1200)
     parser.add_argument("--components", type=int, default=64, help="principal components per channel")
     parser.add_argument("--channels", type=int, default=16, help="features per pixel of the convolutional networks")
-    parser.add_argument("--noise-shape", default="auto", help="of the convolutional fit")
+    parser.add_argument("--noise-shape", default="covariance", help="of the convolutional fit")
+    parser.add_argument("--learning-rate", type=float, default=8e-5, help="of the convolutional fit")
+    parser.add_argument("--device", default="auto", help="where the fits run")
     parser.add_argument("--digits", type=int, default=5000, help="number of digits in all")
     parser.add_argument("--draws", type=int, default=60, help="draws per held-out digit")
     parser.add_argument("--seed", type=int, default=0)
@@ -144,6 +151,7 @@ def main(arguments=None):
         seconds = resource.getrusage(resource.RUSAGE_SELF).ru_utime - start
         found = measure(draws, labels, classifier)
         print(f"| {name} | {args.seed} | {seconds:.0f} |", *(f"{value:.1%} |" for value in found.values()), flush=True)
+        print(f"discrepancy {transport.history_[-1]['discrepancy']:.3f}, {transport.status_.name}")
         plot(args.out / f"{name}.png", rows, draws)
 
 
