@@ -1,12 +1,31 @@
-"""Torch utilities: precision of products, noise, energy distance."""
+"""Torch utilities: arrays, precision of products, noise, energy distance."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Generator, Tensor
+
+
+def as_numpy(values: Any, name: str) -> np.ndarray:
+    """Convert a tensor or array-like to a numpy array.
+
+    Tensors of lower precision become float64. Masked entries, ragged lists and tensors without data raise a ValueError
+    that names the argument.
+    """
+    if np.ma.is_masked(values):
+        raise ValueError(f"{name} must have no masked entries; remove these rows, or fill the entries")
+    try:
+        if not isinstance(values, Tensor):
+            return np.asarray(values)
+        is_low = values.is_floating_point() and values.dtype not in (torch.float32, torch.float64)
+        return (values.double() if is_low else values).detach().cpu().numpy()
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise ValueError(f"{name} must be an array of numbers, but could not be converted: {error}") from error
 
 
 @contextmanager

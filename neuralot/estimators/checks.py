@@ -15,9 +15,10 @@ import numpy as np
 import torch
 from sklearn.utils import check_random_state, column_or_1d
 
+from neuralot._torch import as_numpy
 from neuralot.costs import Cost
 from neuralot.forms.base import Form
-from neuralot.parameters import is_bool, is_integer, is_real
+from neuralot.parameters import is_bool, is_integer, is_real, is_text
 
 BATCH_NORMS = (torch.nn.BatchNorm1d, torch.nn.BatchNorm2d, torch.nn.BatchNorm3d, torch.nn.SyncBatchNorm)
 DIRECTIONS = ("source_to_target", "target_to_source")
@@ -75,7 +76,7 @@ def check_domains(sample_domain: Any, n_rows: int, both: bool = True) -> np.ndar
     rows of each.
     """
     valid = "positive for source rows and negative for target rows"
-    domains = _as_numpy(sample_domain)
+    domains = as_numpy(sample_domain, "sample_domain")
     if domains.dtype.kind not in "iuf" or domains.shape != (n_rows,):
         raise ValueError(
             f"sample_domain must contain one number per row of X, {valid}, got {domains.dtype} of shape "
@@ -110,7 +111,7 @@ def refuse_second_target(y: Any, X_target: Any, sample_weight_target: Any = None
 
 def check_direction(direction: Any) -> None:
     """Raise a ValueError unless `direction` is one of `DIRECTIONS`."""
-    if direction not in DIRECTIONS:
+    if not is_text(direction, *DIRECTIONS):
         raise ValueError(f"direction must be {' or '.join(map(repr, DIRECTIONS))}, got {direction!r}")
 
 
@@ -153,7 +154,7 @@ def check_labels(y: Any, n_rows: int) -> np.ndarray:
         raise ValueError(
             "y is missing: this method requires y to be passed, but the target y is None; pass one label per row of X"
         )
-    labels = _as_numpy(y)
+    labels = as_numpy(y, "y")
     if labels.shape == (n_rows, 1):
         labels = column_or_1d(labels, warn=True)
     if labels.shape != (n_rows,):
@@ -188,10 +189,13 @@ def unchanged_on_error(estimator: Any) -> Iterator[None]:
 def as_array(X: Any) -> Any:
     """Convert tensors and lists to numpy arrays.
 
-    Other objects are returned unchanged. Strings, including strings of digits, raise a ValueError.
+    Other objects are returned unchanged. Strings, including strings of digits, and masked entries raise a ValueError.
     """
+    if np.ma.is_masked(X):
+        raise ValueError("expected numbers, got masked entries")
     if isinstance(X, torch.Tensor):
-        return (X.float() if X.dtype in (torch.float16, torch.bfloat16) else X).detach().cpu().numpy()
+        is_low = X.is_floating_point() and X.dtype not in (torch.float32, torch.float64)
+        return (X.float() if is_low else X).detach().cpu().numpy()
     if isinstance(X, (list, tuple)):
         X = np.asarray(X)
     if isinstance(X, np.ndarray) and X.dtype.kind in "US":
@@ -204,10 +208,6 @@ def as_type_of(X: Any, rows: np.ndarray) -> Any:
     return torch.from_numpy(rows).to(X.device) if isinstance(X, torch.Tensor) else rows
 
 
-def _as_numpy(values: Any) -> np.ndarray:
-    return values.detach().cpu().numpy() if isinstance(values, torch.Tensor) else np.asarray(values)
-
-
 @contextmanager
 def naming(argument: str) -> Iterator[None]:
     """Add the argument's name to the errors of scikit-learn's checks.
@@ -216,7 +216,7 @@ def naming(argument: str) -> Iterator[None]:
     """
     try:
         yield
-    except (TypeError, ValueError) as error:
+    except (RuntimeError, TypeError, ValueError) as error:
         kind = TypeError if isinstance(error, TypeError) else ValueError
         message = str(error).rstrip(". \n")
         is_about_names = "feature names" in message
@@ -230,8 +230,10 @@ def as_random_state(random_state: Any) -> np.random.RandomState:
     This is scikit-learn's `check_random_state` with the argument's name in the message.
     """
     try:
+        if is_bool(random_state):
+            raise ValueError("a bool is not a seed")
         return check_random_state(random_state)
-    except ValueError as error:
+    except (TypeError, ValueError) as error:
         raise ValueError(
             f"random_state must be None, an integer in [0, 2**32) or a numpy RandomState, got {random_state!r}"
         ) from error
@@ -324,7 +326,7 @@ def check_device(device: Any) -> torch.device:
     `device` is ``'auto'``, a name or a `torch.device`. Other values raise a ValueError or TypeError.
     """
     valid = "'auto', 'cpu', 'cuda' or a torch.device"
-    if device == "auto":
+    if is_text(device, "auto"):
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if not isinstance(device, (str, torch.device)):
         raise TypeError(f"device must be {valid}, got {device!r}")
