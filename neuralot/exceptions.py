@@ -26,3 +26,10 @@ class ScaleWarning(UserWarning):
 
 class OutlierWarning(UserWarning):
     """A few rows are far away from all others."""
+
+
+class UnusedWeightsWarning(UserWarning):
+    """Weights are used for the transport only.
+
+    The `fit` of the estimator in a `DomainAdapter` does not accept `sample_weight`.
+    """

@@ -15,8 +15,9 @@ import torch
 
 T = TypeVar("T")
 
-# fits compute in float32; torch counts in int64, and an axis of more rows or columns does not fit into memory
-LARGEST_REAL = float(np.finfo(np.float32).max)
+# fits compute in float32, in which products of parameters must be finite; torch counts in int64, and an axis of more
+# rows or columns does not fit into memory
+LARGEST_REAL = 1e30
 LARGEST_INTEGER, LARGEST_SIZE = 2**63 - 1, 2**31 - 1
 
 
@@ -161,7 +162,7 @@ def is_number(value: Any) -> bool:
 
 
 def is_real(value: Any) -> bool:
-    """Return whether a value is a number that is finite in float32."""
+    """Return whether a value is a number of at most 1e30."""
     return is_number(value) and abs(value) <= LARGEST_REAL
 
 
@@ -188,7 +189,7 @@ def as_builtin(value: Any) -> Any:
     if isinstance(value, (bool, np.bool_)):
         return bool(value)
     if is_number(value):
-        is_int = isinstance(value, numbers.Integral) and abs(value) <= LARGEST_INTEGER
+        is_int = isinstance(value, numbers.Integral) and abs(int(value)) <= LARGEST_INTEGER
         return int(value) if is_int else float(value)
     return str(value) if isinstance(value, np.str_) else value
 
@@ -209,17 +210,16 @@ def size(low: int) -> Parameter:
     return integer(low, LARGEST_SIZE)
 
 
-def number(low: float, high: float = math.inf, *, closed: bool = False) -> Parameter:
+def number(low: float, high: float = LARGEST_REAL, *, closed: bool = False) -> Parameter:
     """Return a parameter that accepts numbers between `low` and `high`.
 
     `high` is excluded; `low` is included if `closed`. The bounds hold for the value in float32, the precision of fits.
     """
 
     def is_valid(value: Any) -> bool:
-        return is_real(value) and (low <= value if closed else low < np.float32(float(value))) and value < high
+        return is_real(value) and (low <= value if closed else low < float(np.float32(float(value)))) and value < high
 
-    upper = f"below {high:g}" if math.isfinite(high) else "finite, in float32"
-    bounds = f"{'at least' if closed else 'above'} {low:g} and {upper}"
+    bounds = f"{'at least' if closed else 'above'} {low:g} and below {high:g}"
     return Parameter(is_valid, f"a number {bounds}")
 
 
@@ -247,7 +247,7 @@ def _is_sizes(value: Any) -> bool:
 
 
 def _is_distance(value: Any) -> bool:
-    return is_number(value) and (0 <= value <= LARGEST_REAL or value == math.inf)
+    return is_number(value) and (0 <= value < LARGEST_REAL or value == math.inf)
 
 
 def _is_list_of_callables(value: Any) -> bool:
