@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 import torch
 from torch import Generator, Tensor
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+IMPORTED_IN = os.getpid()
 
 
 def as_numpy(values: Any, name: str) -> np.ndarray:
@@ -87,16 +95,67 @@ def mean_over(noise: Tensor, image: Callable[[Tensor], Tensor]) -> Tensor:
     return total / len(noise)
 
 
+# one lock per process, because a fork may copy a lock that another thread holds
+_LOCKS: dict[int, threading.RLock] = {}
+
+
+def exclusive() -> threading.RLock:
+    """Return the lock for torch's global state.
+
+    The state consists of its global generators, default dtype and number of threads. All threads of a process share it.
+    """
+    return _LOCKS.setdefault(os.getpid(), threading.RLock())
+
+
+def set_num_threads(n_threads: int) -> None:
+    """Set the number of torch's threads for the calling thread.
+
+    torch would use it in threads that start later, too, for example for another fit. Their number is kept.
+    """
+    with exclusive():
+        default = _in_new_thread(torch.get_num_threads)
+        torch.set_num_threads(n_threads)
+        _in_new_thread(lambda: torch.set_num_threads(default))
+
+
+def _in_new_thread(function: Callable[[], R]) -> R:
+    results: list[R] = []
+    thread = threading.Thread(target=lambda: results.append(function()))
+    thread.start()
+    thread.join()
+    return results[0]
+
+
+def safe_in_fork(function: Callable[P, R]) -> Callable[P, R]:
+    """Limit a function to one thread in a forked process.
+
+    A fork does not copy torch's threads, and an operation that waits for them never ends.
+    """
+
+    @wraps(function)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
+        before = torch.get_num_threads()
+        if os.getpid() == IMPORTED_IN or before == 1:
+            return function(*args, **kwargs)
+        set_num_threads(1)
+        try:
+            return function(*args, **kwargs)
+        finally:
+            set_num_threads(before)
+
+    return wrapper
+
+
 @contextmanager
 def seeded(generator: Generator) -> Iterator[None]:
     """Seed torch's global CPU generator from `generator`, temporarily.
 
     One seed is drawn from `generator`. Inside the context, the default dtype is float32. The global generator and the
-    default dtype are restored at the end.
+    default dtype are restored at the end. Other threads wait until then.
     """
     seed = int(torch.randint(2**62, (), generator=generator, device=generator.device))
-    dtype = torch.get_default_dtype()
-    with torch.random.fork_rng(devices=[]):
+    with exclusive(), torch.random.fork_rng(devices=[]):
+        dtype = torch.get_default_dtype()
         torch.default_generator.manual_seed(seed)  # CPU only: torch.manual_seed would also seed GPUs
         torch.set_default_dtype(torch.float32)
         try:

@@ -14,7 +14,7 @@ from scipy.spatial import KDTree
 from torch import Generator, Tensor
 from torch.utils.data import DataLoader
 
-from neuralot._torch import as_numpy
+from neuralot._torch import as_numpy, exclusive
 
 Sampler = Callable[[int, Generator], Tensor]
 
@@ -207,7 +207,7 @@ class LoaderSampler:
     def _next(self, generator: Generator) -> Tensor:
         seed = int(torch.randint(2**62, (), generator=generator, device=generator.device))
         # a loader without its own generator shuffles with the global one, which is seeded here and then restored
-        with torch.random.fork_rng(devices=[]):
+        with exclusive(), torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)  # CPU only
             try:
                 batch = next(self._batches)

@@ -11,6 +11,7 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 from torch import Generator, Tensor
 
+from neuralot._torch import safe_in_fork
 from neuralot.estimators.base import ROWS_OF_TARGET, BaseTransport
 from neuralot.estimators.checks import check_refine_steps
 from neuralot.estimators.fitting import Watched, training_options, with_gradients
@@ -146,6 +147,7 @@ class SemiDiscreteTransport(CellsFitted, BaseTransport, ABC):
         self._check_parameters("crease_distance")
         return self._evaluate_rows(X, lambda problem, x: self._blend(problem, x)[1])
 
+    @safe_in_fork
     def retarget(self, X_target: Any, refine_steps: int = 0, *, sample_weight_target: Any = None) -> Self:
         """Return a transport to other target rows, without a fit.
 

@@ -229,10 +229,11 @@ def _run(
     history: list[Record] = []
     lost = stopped = interrupted = is_affine = False
     try:
-        with training_context(problem, generator):
+        with training_context(problem, generator) as in_step:
             while not (clock.is_over or lost or stopped):
                 problem.follow(clock.progress)
-                losses = step(clock.progress, max((1 + math.cos(math.pi * clock.progress)) / 2, clock.min_rate))
+                with in_step():
+                    losses = step(clock.progress, max((1 + math.cos(math.pi * clock.progress)) / 2, clock.min_rate))
                 clock.tick()
                 if clock.record_due:
                     training.copy_buffers()
