@@ -33,3 +33,10 @@ class UnusedWeightsWarning(UserWarning):
 
     The `fit` of the estimator in a `DomainAdapter` does not accept `sample_weight`.
     """
+
+
+class VersionWarning(UserWarning):
+    """A file was saved with other versions of packages.
+
+    The versions of neuralot, numpy, scikit-learn or torch differ in the first or second number.
+    """
