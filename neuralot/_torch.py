@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
@@ -126,24 +126,45 @@ def _in_new_thread(function: Callable[[], R]) -> R:
     return results[0]
 
 
-def safe_in_fork(function: Callable[P, R]) -> Callable[P, R]:
-    """Limit a function to one thread in a forked process.
+def isolated(function: Callable[P, R]) -> Callable[P, R]:
+    """Make a function independent of the caller's settings of torch.
 
-    A fork does not copy torch's threads, and an operation that waits for them never ends.
+    Gradients are enabled, also in inference mode and `no_grad`, and automatic mixed precision is disabled. In a forked
+    process, the function runs on one thread.
     """
 
     @wraps(function)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
-        before = torch.get_num_threads()
-        if os.getpid() == IMPORTED_IN or before == 1:
+        with _one_thread_in_fork(), _without_autocast(), torch.inference_mode(False), torch.enable_grad():
             return function(*args, **kwargs)
-        set_num_threads(1)
-        try:
-            return function(*args, **kwargs)
-        finally:
-            set_num_threads(before)
 
     return wrapper
+
+
+@contextmanager
+def _one_thread_in_fork() -> Iterator[None]:
+    """Use one thread in a forked process.
+
+    A fork does not copy torch's threads, and an operation that waits for them never ends.
+    """
+    before = torch.get_num_threads()
+    if os.getpid() == IMPORTED_IN or before == 1:
+        yield
+        return
+    set_num_threads(1)
+    try:
+        yield
+    finally:
+        set_num_threads(before)
+
+
+@contextmanager
+def _without_autocast() -> Iterator[None]:
+    with ExitStack() as stack:
+        for device in ("cpu", "cuda"):
+            if torch.is_autocast_enabled(device):
+                stack.enter_context(torch.autocast(device, enabled=False))
+        yield
 
 
 @contextmanager

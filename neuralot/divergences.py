@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
-from neuralot._torch import as_numpy, safe_in_fork
+from neuralot._torch import as_numpy, isolated
 from neuralot.costs import Cost, SquaredEuclidean
 from neuralot.sampling import check_weights
 
@@ -98,7 +98,7 @@ def cost_matrix(cost: Cost, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return cost.pairwise(a, b).detach().numpy()
 
 
-@safe_in_fork
+@isolated
 def sinkhorn_divergence(
     A: Samples,
     B: Samples,

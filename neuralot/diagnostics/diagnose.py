@@ -10,7 +10,7 @@ import torch
 from numpy.typing import ArrayLike
 from sklearn.cluster import KMeans
 
-from neuralot._torch import safe_in_fork
+from neuralot._torch import isolated
 from neuralot.costs import Cost, SquaredEuclidean, as_cost
 from neuralot.diagnostics.dual import evaluate_dual
 from neuralot.diagnostics.figure import landscape_of
@@ -38,7 +38,7 @@ ROWS_FOR_SINKHORN = 1000
 ROUNDING = 1e-10
 
 
-@safe_in_fork
+@isolated
 def diagnose(
     transport: Any,
     X: Samples,

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, TypeVar, cast
 
 from torch import Generator
 
-from neuralot._torch import safe_in_fork
+from neuralot._torch import isolated
 from neuralot.estimators.base import METADATA, BaseTransport
 from neuralot.estimators.checks import unchanged_on_error
 from neuralot.estimators.fitting import Watched
@@ -36,7 +36,7 @@ class StreamTransport(BaseTransport, ABC):
     tol: float = parameter(number(0, closed=True).unused_in_streams(), default=1e-4)
     warm_start: bool = parameter(BOOL.unused_in_streams(), default=False)
 
-    @safe_in_fork
+    @isolated
     def partial_fit(
         self: Self,
         X: Any,

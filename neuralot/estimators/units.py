@@ -13,7 +13,7 @@ import torch
 from sklearn.utils import gen_batches
 from torch import Tensor
 
-from neuralot._torch import safe_in_fork
+from neuralot._torch import isolated
 from neuralot.costs import Cost
 from neuralot.sampling import canonical_order, projection, spaced
 from neuralot.solve.problem import Problem
@@ -281,7 +281,7 @@ ROWS_PER_BLOCK = 16_384
 NUMBERS_PER_MAP = 2**22
 
 
-@safe_in_fork
+@isolated
 def map_rows(
     problem: Problem,
     rows: np.ndarray,

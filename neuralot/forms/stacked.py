@@ -296,9 +296,8 @@ def game_sums(
     grad_values = -grad_image_values
     if critic_loss.expectile_weight:
         u = cost_flipped - image_values - (rows[0] - rows[1]).square().sum(-1) + values  # (2, n)
-        weighted = (
-            critic_loss.expectile_weight * u * torch.where(u > 0, critic_loss.expectile, 1 - critic_loss.expectile)
-        )
+        weights = torch.where(u > 0, critic_loss.expectile, 1 - critic_loss.expectile).to(u)
+        weighted = critic_loss.expectile_weight * u * weights
         losses += (weighted * u).sum(-1)
         grad_values.add_(weighted, alpha=2)
         grad_image_values.sub_(weighted, alpha=2)

@@ -231,14 +231,15 @@ def _run(
     try:
         with training_context(problem, generator) as in_step:
             while not (clock.is_over or lost or stopped):
-                problem.follow(clock.progress)
                 with in_step():
+                    problem.follow(clock.progress)
                     losses = step(clock.progress, max((1 + math.cos(math.pi * clock.progress)) / 2, clock.min_rate))
                 clock.tick()
                 if clock.record_due:
-                    training.copy_buffers()
-                    record = clock.record() | {f"{name}_loss": float(loss) for name, loss in losses.items()}
-                    record |= problem.follow(clock.progress) | {"discrepancy": guard.discrepancy()}
+                    with in_step():
+                        training.copy_buffers()
+                        record = clock.record() | {f"{name}_loss": float(loss) for name, loss in losses.items()}
+                        record |= problem.follow(clock.progress) | {"discrepancy": guard.discrepancy()}
                     history.append(record)
                     lost = guard.lost(record.values())
                     # a list, so that every callback is called, even if an earlier one returns True
