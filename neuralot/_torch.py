@@ -129,13 +129,13 @@ def _in_new_thread(function: Callable[[], R]) -> R:
 def isolated(function: Callable[P, R]) -> Callable[P, R]:
     """Make a function independent of the caller's settings of torch.
 
-    Gradients are enabled, also in inference mode and `no_grad`, and automatic mixed precision is disabled. In a forked
-    process, the function runs on one thread.
+    Gradients are enabled, also in inference mode and `no_grad`, automatic mixed precision is disabled, and the default
+    device is the CPU. In a forked process, the function runs on one thread.
     """
 
     @wraps(function)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
-        with _one_thread_in_fork(), _without_autocast(), torch.inference_mode(False), torch.enable_grad():
+        with _one_thread_in_fork(), _default_settings(), torch.inference_mode(False), torch.enable_grad():
             return function(*args, **kwargs)
 
     return wrapper
@@ -159,8 +159,11 @@ def _one_thread_in_fork() -> Iterator[None]:
 
 
 @contextmanager
-def _without_autocast() -> Iterator[None]:
+def _default_settings() -> Iterator[None]:
+    """Disable mixed precision and a default device, if any."""
     with ExitStack() as stack:
+        if torch.get_default_device().type != "cpu":
+            stack.enter_context(torch.device("cpu"))
         for device in ("cpu", "cuda"):
             if torch.is_autocast_enabled(device):
                 stack.enter_context(torch.autocast(device, enabled=False))

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import games, gaussian, make_tiny, skip_unless_takes
+from conftest import TRANSPORTS, games, gaussian, make_tiny, skip_unless_takes
 from safetensors import safe_open
 from safetensors.numpy import save_file
 from sklearn.exceptions import NotFittedError
@@ -226,7 +226,7 @@ def test_truncated_file_raises(fitted, tmp_path):
     path = tmp_path / "transport.safetensors"
     fitted.save(path)
     content = path.read_bytes()
-    for length in (0, 4, 100, len(content) // 2, len(content) - 1):
+    for length in (0, 4, 7, 8, 100, len(content) - 1, *np.random.default_rng(0).integers(len(content), size=24)):
         path.write_bytes(content[:length])
         with pytest.raises(ValueError, match=r"transport.safetensors is truncated or not a safetensors file"):
             neuralot.load(path)
@@ -283,6 +283,7 @@ def rewrite_metadata(path, **metadata):
 
 
 def test_other_files_are_rejected(fitted, tmp_path):
+    other = next(cls for cls in TRANSPORTS if not isinstance(fitted, cls))
     path = tmp_path / "transport.safetensors"
     with pytest.raises(FileNotFoundError, match=r"transport.safetensors does not exist or is not a file"):
         neuralot.load(path)
@@ -294,6 +295,7 @@ def test_other_files_are_rejected(fitted, tmp_path):
         neuralot.load(path)
     for metadata, message in (
         ({"neuralot": "99"}, "has format 99, but this version of neuralot reads formats 1"),
+        ({"class": f"{other.__module__}.{other.__qualname__}"}, "cannot be loaded"),
         ({"class": "os.system"}, "contains a os.system, which is not an imported transport class"),
         ({"state": "{}"}, "cannot be loaded: missing entries _fitted_params"),
         ({"state": '"x"'}, "cannot be loaded"),
