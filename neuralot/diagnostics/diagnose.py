@@ -10,6 +10,7 @@ import torch
 from numpy.typing import ArrayLike
 from sklearn.cluster import KMeans
 
+from neuralot._torch import isolated
 from neuralot.costs import Cost, SquaredEuclidean, as_cost
 from neuralot.diagnostics.dual import evaluate_dual
 from neuralot.diagnostics.figure import landscape_of
@@ -37,6 +38,7 @@ ROWS_FOR_SINKHORN = 1000
 ROUNDING = 1e-10
 
 
+@isolated
 def diagnose(
     transport: Any,
     X: Samples,

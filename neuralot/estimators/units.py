@@ -13,6 +13,7 @@ import torch
 from sklearn.utils import gen_batches
 from torch import Tensor
 
+from neuralot._torch import isolated
 from neuralot.costs import Cost
 from neuralot.sampling import canonical_order, projection, spaced
 from neuralot.solve.problem import Problem
@@ -280,6 +281,7 @@ ROWS_PER_BLOCK = 16_384
 NUMBERS_PER_MAP = 2**22
 
 
+@isolated
 def map_rows(
     problem: Problem,
     rows: np.ndarray,
