@@ -163,7 +163,15 @@ def is_number(value: Any) -> bool:
 
 def is_real(value: Any) -> bool:
     """Return whether a value is a number of at most 1e30."""
-    return is_number(value) and abs(value) <= LARGEST_REAL
+    return is_number(value) and abs(_as_float(value)) <= LARGEST_REAL
+
+
+def _as_float(value: numbers.Real) -> float:
+    """Convert a number, whose type may be unable to represent the bounds."""
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf
 
 
 def is_integer(value: Any, low: int, high: int = LARGEST_INTEGER) -> bool:
@@ -217,7 +225,10 @@ def number(low: float, high: float = LARGEST_REAL, *, closed: bool = False) -> P
     """
 
     def is_valid(value: Any) -> bool:
-        return is_real(value) and (low <= value if closed else low < float(np.float32(float(value)))) and value < high
+        if not is_real(value):
+            return False
+        exact, rounded = float(value), float(np.float32(float(value)))
+        return (low <= exact if closed else low < rounded) and exact < high
 
     bounds = f"{'at least' if closed else 'above'} {low:g} and below {high:g}"
     return Parameter(is_valid, f"a number {bounds}")
@@ -247,7 +258,7 @@ def _is_sizes(value: Any) -> bool:
 
 
 def _is_distance(value: Any) -> bool:
-    return is_number(value) and (0 <= value < LARGEST_REAL or value == math.inf)
+    return is_number(value) and (0 <= _as_float(value) < LARGEST_REAL or value == math.inf)
 
 
 def _is_list_of_callables(value: Any) -> bool:
