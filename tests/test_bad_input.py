@@ -329,13 +329,13 @@ def test_numbers_that_overflow_are_rejected(transport_class, samples, name, larg
         estimator.fit(*samples)
 
 
-NUMBERS = dict.fromkeys(["max_iter", "n_map_steps", "n_iter_no_change"], 3) | {
-    name: 0.25
-    for name in (
+NUMBERS = dict.fromkeys(["max_iter", "n_map_steps", "n_iter_no_change"], 3) | dict.fromkeys(
+    (
         *("mass_tol", "tol", "cycle_weight", "crease_distance", "weight_decay", "gap_weight", "gradient_penalty"),
         *("expectile_weight", "eps_max", "validation_fraction"),
-    )
-}
+    ),
+    0.25,
+)
 NUMBERS |= {"learning_rate_init": 2**-7, "expectile": 0.75, "eps_min": 0.125, "max_time": 512.0}
 
 
