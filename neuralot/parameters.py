@@ -207,6 +207,24 @@ def is_bool(value: Any) -> bool:
     return isinstance(value, (bool, np.bool_))
 
 
+def as_generator(random_state: Any) -> np.random.Generator:
+    """Return a numpy Generator.
+
+    With a RandomState, the seed is drawn from it, which advances its state. Raises a ValueError for other values than
+    None, seeds and generators.
+    """
+    try:
+        if isinstance(random_state, np.random.RandomState):
+            random_state = random_state.randint(2**31 - 1)
+        if is_bool(random_state):
+            raise ValueError("a bool is not a seed")
+        return np.random.default_rng(random_state)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"random_state must be None, a non-negative integer, a RandomState or a Generator, got {random_state!r}"
+        ) from error
+
+
 def integer(low: int, high: int = LARGEST_INTEGER) -> Parameter:
     """Return a parameter that accepts integers between `low` and `high`."""
     upper = f" and at most {high}" if high < LARGEST_INTEGER else ""
