@@ -164,7 +164,15 @@ def is_number(value: Any) -> bool:
 
 def is_real(value: Any) -> bool:
     """Return whether a value is a number up to 1e30."""
-    return is_number(value) and abs(value) <= LARGEST_REAL
+    return is_number(value) and abs(_as_float(value)) <= LARGEST_REAL
+
+
+def _as_float(value: numbers.Real) -> float:
+    """Convert a number, whose type may be unable to represent the bounds."""
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf
 
 
 def is_integer(value: Any, low: int, high: int = LARGEST_INTEGER) -> bool:
@@ -200,6 +208,24 @@ def is_bool(value: Any) -> bool:
     return isinstance(value, (bool, np.bool_))
 
 
+def as_generator(random_state: Any) -> np.random.Generator:
+    """Return a numpy Generator.
+
+    With a RandomState, the seed is drawn from it, which advances its state. Raises a ValueError for other values than
+    None, seeds and generators.
+    """
+    try:
+        if isinstance(random_state, np.random.RandomState):
+            random_state = random_state.randint(2**31 - 1)
+        if is_bool(random_state):
+            raise ValueError("a bool is not a seed")
+        return np.random.default_rng(random_state)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"random_state must be None, a non-negative integer, a RandomState or a Generator, got {random_state!r}"
+        ) from error
+
+
 def integer(low: int, high: int = LARGEST_INTEGER) -> Parameter:
     """Return a parameter that accepts integers between `low` and `high`."""
     upper = f" and at most {high}" if high < LARGEST_INTEGER else ""
@@ -218,7 +244,10 @@ def number(low: float, high: float = LARGEST_REAL, *, closed: bool = False) -> P
     """
 
     def is_valid(value: Any) -> bool:
-        return is_real(value) and (low <= value if closed else low < float(np.float32(float(value)))) and value < high
+        if not is_real(value):
+            return False
+        exact, rounded = float(value), float(np.float32(float(value)))
+        return (low <= exact if closed else low < rounded) and exact < high
 
     bounds = f"{'at least' if closed else 'above'} {low:g} and below {high:g}"
     return Parameter(is_valid, f"a number {bounds}")
@@ -248,7 +277,7 @@ def _is_sizes(value: Any) -> bool:
 
 
 def _is_distance(value: Any) -> bool:
-    return is_number(value) and (0 <= value < LARGEST_REAL or value == math.inf)
+    return is_number(value) and (0 <= _as_float(value) < LARGEST_REAL or value == math.inf)
 
 
 def _is_list_of_callables(value: Any) -> bool:

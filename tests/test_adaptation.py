@@ -395,6 +395,22 @@ def test_pipeline_without_routing_rejects_target(domains, options, message):
                 pipe.fit(X, y, X_target=X_target)
 
 
+@pytest.mark.parametrize("direction", DIRECTIONS)
+def test_invalid_arguments_are_refused_before_the_first_step(domains, direction):
+    X, y, X_target, _ = domains
+    steps = []
+    fresh = adapter(direction=direction, callbacks=[lambda step, *args: steps.append(step)])
+    for labels, weights, weights_target in (
+        (np.r_[np.nan, y[1:]], None, None),
+        (X[:, 0], None, None),
+        (y, -np.ones(len(X)), None),
+        (y, None, np.zeros(len(X_target))),
+    ):
+        with pytest.raises(ValueError, match=r"^(y|sample_weight(_target)?) must"):
+            fresh.fit(X, labels, X_target=X_target, sample_weight=weights, sample_weight_target=weights_target)
+    assert steps == []
+
+
 def test_failed_fit_leaves_adapter_unchanged(domains):
     X, y, X_target, _ = domains
     for fitted in (adapter(), adapter().fit(X, y, X_target=X_target)):

@@ -90,10 +90,9 @@ ENVIRONMENTS = {
     "no_grad, bfloat16, device context": lambda: all_of(
         torch.no_grad(), default_dtype(torch.bfloat16), torch.device("meta")
     ),
-    "float64, deterministic, two threads, numpy raises": lambda: all_of(
+    "float64, deterministic, numpy raises": lambda: all_of(
         default_dtype(torch.float64),
         setting(torch.are_deterministic_algorithms_enabled, torch.use_deterministic_algorithms, True),
-        setting(torch.get_num_threads, torch.set_num_threads, 2),
         np.errstate(all="raise", under="ignore"),
     ),
 }
@@ -173,10 +172,8 @@ def global_state():
     ]
 
 
-@pytest.fixture
 def two_threads():
-    with setting(torch.get_num_threads, torch.set_num_threads, 2):
-        yield
+    return setting(torch.get_num_threads, torch.set_num_threads, 2)
 
 
 def at_once(functions):
@@ -195,57 +192,63 @@ def at_once(functions):
     return [found[index] for index in range(len(functions))]
 
 
-def test_fit_changes_no_global_state(tiny, samples, two_threads):
-    before = global_state()
-    transport = tiny().fit(*samples)
-    transport.sample(samples[0])
-    transport.report(*samples)
-    assert global_state() == before
+def assert_same_in_threads(functions):
+    """Check that functions have the same results alone and at once, and leave the global state unchanged."""
+    alone = [function() for function in functions]
+    with two_threads():
+        before = global_state()
+        for found, one in zip(at_once(functions), alone, strict=True):
+            assert_same(found, one)
+        assert global_state() == before
+
+
+def test_fit_changes_no_global_state(tiny, samples):
+    with two_threads():
+        before = global_state()
+        transport = tiny().fit(*samples)
+        transport.sample(samples[0])
+        transport.report(*samples)
+        assert global_state() == before
 
 
 @pytest.mark.parametrize("options", [{}, {"map_form": map_with_dropout}], ids=["built in", "dropout"])
-def test_fits_in_threads_are_those_of_each_alone(samples, two_threads, options):
+def test_fits_in_threads_are_those_of_each_alone(samples, options):
     X, Y = samples
 
     def fit(seed):
         transport = make_tiny(SNOTTransport, max_iter=20, random_state=seed, **options).fit(X, Y)
         return [without_seconds(transport.history_), transport.transform(X)]
 
-    alone, before = [fit(seed) for seed in range(3)], global_state()
-    for found, one in zip(at_once([partial(fit, seed) for seed in range(3)]), alone, strict=True):
-        assert_same(found, one)
-    assert global_state() == before
+    assert_same_in_threads([partial(fit, seed) for seed in range(2)])
 
 
-def test_networks_of_all_methods_may_be_built_in_threads(transport_class, samples, two_threads):
+def test_networks_of_all_methods_may_be_built_in_threads(transport_class, samples):
     def fit(seed):
         transport = make_tiny(transport_class, random_state=seed).fit(*samples)
         return [without_seconds(transport.history_)]
 
-    alone, before = [fit(seed) for seed in range(3)], global_state()
-    for found, one in zip(at_once([partial(fit, seed) for seed in range(3)]), alone, strict=True):
-        assert_same(found, one)
-    assert global_state() == before
+    assert_same_in_threads([partial(fit, seed) for seed in range(2)])
 
 
 # processes
 
 
 @fork
-def test_fit_after_fork_is_that_of_the_parent(tiny, samples, two_threads):
+def test_fit_after_fork_is_that_of_the_parent(tiny):
     """With two threads, an operation in the child would wait for threads that only the parent has."""
     X, Y = gaussian(2000, 8), gaussian(2000, 8, seed=1)
-    torch.ones(1000, 1000) @ torch.ones(1000, 1000)  # starts the threads
 
     def fit():
         transport = tiny().fit(X, Y)
         return [without_seconds(transport.history_), transport.transform(X), transport.score(X[:500], Y[:500])]
 
     alone = fit()
-    context = multiprocessing.get_context("fork")
-    receiver, sender = context.Pipe(duplex=False)
-    child = context.Process(target=lambda: sender.send([*fit(), torch.get_num_threads()]))
-    child.start()
-    assert receiver.poll(300), "the child waits forever"
-    assert_same(receiver.recv(), [*alone, 2])
-    child.join()
+    with two_threads():
+        torch.ones(1000, 1000) @ torch.ones(1000, 1000)  # starts the threads
+        context = multiprocessing.get_context("fork")
+        receiver, sender = context.Pipe(duplex=False)
+        child = context.Process(target=lambda: sender.send([*fit(), torch.get_num_threads()]))
+        child.start()
+        assert receiver.poll(300), "the child waits forever"
+        assert_same(receiver.recv(), [*alone, 2])
+        child.join()

@@ -30,7 +30,7 @@ from neuralot.diagnostics.statistics import (
 from neuralot.diagnostics.verdict import decide
 from neuralot.divergences import Samples, as_masses, as_points, check_features, sinkhorn_divergence
 from neuralot.methods.smoothing import is_thin
-from neuralot.parameters import integer
+from neuralot.parameters import as_generator, integer
 from neuralot.solve.status import Status
 
 N_CELLS = 10
@@ -102,7 +102,7 @@ def diagnose(
     for name, value in (("n_draws", n_draws), ("max_rows", max_rows)):
         integer(1).check(name, value)
     transport = getattr(transport, "transport_", transport)
-    rng = np.random.default_rng(random_state)
+    rng = as_generator(random_state)
     source = _sample(X, sample_weight, "X", "sample_weight", max_rows, rng)
     target = _sample(X_target, sample_weight_target, "X_target", "sample_weight_target", max_rows, rng)
     check_features(X=source.rows, X_target=target.rows)
