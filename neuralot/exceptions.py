@@ -25,4 +25,8 @@ class ScaleWarning(UserWarning):
 
 
 class OutlierWarning(UserWarning):
-    """A few rows are far away from all others."""
+    """A few rows are far away from all others, or the tails are heavy."""
+
+
+class FewRowsWarning(UserWarning):
+    """Both samples have fewer rows than columns."""
