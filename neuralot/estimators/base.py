@@ -15,6 +15,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from neuralot.divergences import sinkhorn_divergence
+from neuralot.estimators.checkpoints import open_checkpoint
 from neuralot.estimators.checks import as_type_of, check_n_draws, check_out, unchanged_on_error
 from neuralot.estimators.files import plain, revive, write
 from neuralot.estimators.fitting import Fitter, Outcome
@@ -90,9 +91,12 @@ class BaseTransport(
         ------
         ValueError
             If there is no target sample or more than one, if the numbers of features differ, if a sample is empty, not
-            two-dimensional or not finite, or if a parameter is invalid. The estimator is then unchanged.
+            two-dimensional or not finite, if a parameter is invalid, or if `checkpoint` is a file that another fit has
+            written. The estimator is then unchanged.
         TypeError
             If a sample is sparse or `device` is not a device.
+        FileNotFoundError
+            If the folder of `checkpoint` does not exist.
         FloatingPointError
             If the weights of the networks were never finite.
 
@@ -105,6 +109,8 @@ class BaseTransport(
             and the following classes are in `neuralot.exceptions`.
         SmoothingWarning
             If `eps_min` is far from its default.
+        CheckpointWarning
+            If the checkpoint cannot be written. The fit continues without it.
         ScaleWarning
             If a column varies less than a hundredth of another one; if the scales of source and target differ by more
             than a factor of 30, for example because only one of them was scaled; or if the scale of the rows differs
@@ -123,7 +129,11 @@ class BaseTransport(
         with unchanged_on_error(self):
             self._check_parameters()
             laws = self._check_laws(X, y, reset=True, **metadata)
-            self._set_fitted_attributes(self._fit(laws, self._generator(), start, tasks), laws)
+            generator = self._generator()
+            checkpoint = open_checkpoint(self, laws, generator)
+            self._set_fitted_attributes(self._fit(laws, generator, start, tasks, checkpoint), laws)
+        if checkpoint is not None and self.status_ is not Status.INTERRUPTED:
+            checkpoint.remove()
         if tasks is not None:
             tasks.end()
         self._warn(laws)
