@@ -30,7 +30,7 @@ LARGE_NOISE, SMALL_NOISE = 10.0, 0.01
 # scale from which on heavy tails are worth a warning, in units of the range of the central 90 % of the rows
 TAIL_SCALE_OF_WARNING = 0.45
 # a row is heavy from this share of the mass on, and mass splits from this share on; parts of which a plan consists
-HEAVY, SPLIT, N_PARTS = 0.05, 0.05, 500
+HEAVY, SPLIT, N_PARTS = 0.1, 0.05, 500
 
 
 def warn_user(message: str, category: type[Warning] = UserWarning) -> None:
