@@ -29,7 +29,7 @@ class CheckpointWarning(UserWarning):
 
 
 class OutlierWarning(UserWarning):
-    """A few rows are far away from all others, or the tails are heavy."""
+    """A few rows are far away, or the tails are heavy."""
 
 
 class FewRowsWarning(UserWarning):

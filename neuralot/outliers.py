@@ -59,7 +59,7 @@ def rms(values: np.ndarray) -> float:
 
 
 def _are_far(rows: np.ndarray, indices: np.ndarray, scale: float, median: np.ndarray, ranges: np.ndarray) -> bool:
-    """Return whether few rows are far away and dominate the scale."""
+    """Return whether a few far rows dominate the scale."""
     varies = ranges > 0
     if not varies.any() or scale <= SCALE_RANGES * rms(ranges):
         return False

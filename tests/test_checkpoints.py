@@ -57,6 +57,12 @@ def child(function):
         os.waitpid(pid, 0)
 
 
+def time_of(path):
+    """Return the time of the last change of a file, or None if there is none."""
+    with contextlib.suppress(FileNotFoundError):
+        return path.stat().st_mtime_ns
+
+
 def without_seconds(history):
     return [{name: value for name, value in record.items() if name != "seconds"} for record in history]
 
@@ -95,12 +101,17 @@ def test_fit_killed_at_twenty_random_moments(cls, options, tmp_path):
     settings |= {"checkpoint": tmp_path / "fit", "checkpoint_interval": 0.01}
     n_killed = 0
     while n_killed < 20:
-        # a resumed fit has fewer steps left: if it is not killed, it starts again
+        written = time_of(tmp_path / "fit")
+        # a fit that ends before it is killed removes its checkpoint, and the next one starts again
         with child(lambda: cls(**settings).fit(X, Y)) as pid:
-            time.sleep(rng.uniform(0.05, 0.3))
-            n_killed += not os.waitpid(pid, os.WNOHANG)[0]
-            with contextlib.suppress(ProcessLookupError):
+            ended = 0
+            while time_of(tmp_path / "fit") == written and not ended:
+                time.sleep(0.002)
+                ended, _ = os.waitpid(pid, os.WNOHANG)
+            if not ended:
+                time.sleep(rng.uniform(0, 0.05))
                 os.kill(pid, signal.SIGKILL)
+                n_killed += 1
     assert_same_fit(cls(**settings).fit(X, Y), expected, X)
     assert not (tmp_path / "fit").exists()
 

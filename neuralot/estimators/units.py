@@ -20,7 +20,7 @@ from neuralot.solve.problem import Problem
 # centres and scales are rounded to this many binary digits, so that the order of summation does not change the units
 BITS = 12
 # range of scales and centres, whose squares float64 can represent
-SMALLEST, LARGEST = 1e-150, 1e150
+SMALLEST, LARGEST = 1e-152, 1e152
 
 MapFunction = Callable[[Problem, Tensor], Tensor]
 RowTransform = Callable[[np.ndarray], np.ndarray]

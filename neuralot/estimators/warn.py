@@ -120,7 +120,7 @@ def warn_of_thin_source(source: Tensor, target: Tensor) -> None:
 
 
 def warn_of_split(source: Standardised, target: Standardised) -> None:
-    """Warn if an optimal plan splits the mass of heavy source rows."""
+    """Warn if an optimal plan splits heavy source rows."""
     share = split_mass(source, target)
     if share > SPLIT:
         warn_user(
