@@ -117,8 +117,8 @@ class BaseTransport(
             If a column varies less than a hundredth of another one; if the scales of source and target differ by more
             than a factor of 30, for example because only one of them was scaled; or if the scale of the rows differs
             that much from the previous fit of a warm start.
-        OutlierWarning
-            If a few outliers are so far away that the other rows are nearly a single point in comparison.
+        OutlierWarning, FewRowsWarning
+            If a few far rows have most of the variance; if both samples have fewer rows than columns.
         """
         start = time.perf_counter()
         metadata = {
