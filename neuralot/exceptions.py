@@ -26,3 +26,7 @@ class ScaleWarning(UserWarning):
 
 class OutlierWarning(UserWarning):
     """A few rows are far away from all others."""
+
+
+class StreamWarning(UserWarning):
+    """The time limit ended the first pass over a stream of rows."""

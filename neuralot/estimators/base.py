@@ -20,6 +20,7 @@ from neuralot.estimators.files import plain, revive, write
 from neuralot.estimators.fitting import Fitter, Outcome
 from neuralot.estimators.interpolation import Interpolating
 from neuralot.estimators.laws import Law, Laws
+from neuralot.estimators.lazy import on_dask
 from neuralot.estimators.mixins import Documented, Reporting
 from neuralot.estimators.setup import seeded_generator
 from neuralot.estimators.state import is_built_in
@@ -68,11 +69,13 @@ class BaseTransport(
 
         Parameters
         ----------
-        X : array-like or Tensor of shape (n, n_features)
-            Source sample, in any order. With `sample_domain`, both samples.
-        y : array-like or Tensor of shape (m, n_features), optional
+        X : array-like, Tensor or stream of shape (n, n_features)
+            Source sample, in any order. With `sample_domain`, both samples. A stream is read in batches: a `DataLoader`
+            or data set of torch, a dask array or data frame, a long `numpy.memmap`, or an iterable of batches or a
+            function without arguments that returns one, see :ref:`streams`.
+        y : array-like, Tensor or stream of shape (m, n_features), optional
             Target sample. A 1-D `y` is treated as labels and ignored; the target is then `X_target`.
-        X_target : array-like or Tensor of shape (m, n_features), optional
+        X_target : array-like, Tensor or stream of shape (m, n_features), optional
             Target sample as a keyword argument, for use in pipelines.
         sample_domain : array-like of shape (n,), optional
             Domain of each row if `X` contains both samples: positive for source rows and negative for target rows.
@@ -90,7 +93,8 @@ class BaseTransport(
         ------
         ValueError
             If there is no target sample or more than one, if the numbers of features differ, if a sample is empty, not
-            two-dimensional or not finite, or if a parameter is invalid. The estimator is then unchanged.
+            two-dimensional or not finite, or if a parameter is invalid. For a stream, also if it can be read only once,
+            if it has weights, or if a batch is invalid, which the error names. The estimator is then unchanged.
         TypeError
             If a sample is sparse or `device` is not a device.
         FloatingPointError
@@ -109,6 +113,8 @@ class BaseTransport(
             If a column varies less than a hundredth of another one; if the scales of source and target differ by more
             than a factor of 30, for example because only one of them was scaled; or if the scale of the rows differs
             that much from the previous fit of a warm start.
+        StreamWarning
+            If the first pass over a stream takes longer than a quarter of `max_time`.
         OutlierWarning
             If a few outliers are so far away that the other rows are nearly a single point in comparison.
         """
@@ -122,13 +128,14 @@ class BaseTransport(
         tasks = Tasks(self, X, y, metadata) if AVAILABLE else None
         with unchanged_on_error(self):
             self._check_parameters()
-            laws = self._check_laws(X, y, reset=True, **metadata)
+            laws = self._check_laws(X, y, reset=True, streams=True, **metadata)
             self._set_fitted_attributes(self._fit(laws, self._generator(), start, tasks), laws)
         if tasks is not None:
             tasks.end()
         self._warn(laws)
         return self
 
+    @on_dask
     def transform(self, X: Any, out: np.ndarray | None = None) -> Any:
         """Map source rows to the target.
 
@@ -137,14 +144,15 @@ class BaseTransport(
 
         Parameters
         ----------
-        X : array-like or Tensor of shape (k, n_features)
+        X : array-like, Tensor, dask array or data frame of shape (k, n_features)
         out : ndarray of shape (k, n_features), optional
             Array for the images, which is returned; a `numpy.memmap` if they do not fit into memory.
 
         Returns
         -------
-        ndarray or Tensor of shape (k, n_features)
-            If `X` is a tensor, a tensor on the same device.
+        ndarray, Tensor, dask array or data frame of shape (k, n_features)
+            If `X` is a tensor, a tensor on the same device. Images of dask collections are computed on demand, part by
+            part.
 
         Raises
         ------
@@ -159,12 +167,13 @@ class BaseTransport(
         out = check_out(out, rows.shape, rows)
         return as_type_of(X, self._to_target(rows, lambda problem, x: problem.map(x), out))
 
+    @on_dask
     def sample(self, X: Any, n_draws: int = 1, random_state: Any = None, out: np.ndarray | None = None) -> Any:
         """Draw images of rows from the plan pi(y | x).
 
         Parameters
         ----------
-        X : array-like or Tensor of shape (k, n_features)
+        X : array-like, Tensor, dask array or data frame of shape (k, n_features)
         n_draws : int
             Number of independent draws per row. For a deterministic map, all draws are equal.
         random_state : int, RandomState instance or None
@@ -174,7 +183,8 @@ class BaseTransport(
 
         Returns
         -------
-        ndarray or Tensor of shape (n_draws, k, n_features)
+        ndarray, Tensor or dask array of shape (n_draws, k, n_features)
+            For a dask data frame, a data frame with `n_draws` rows for each of its rows. Each part has its own seed.
 
         Raises
         ------
@@ -188,6 +198,7 @@ class BaseTransport(
         return as_type_of(X, self._draws(rows, n_draws, random_state, out))
 
     @available_if(_has_inverse)
+    @on_dask
     def inverse_transform(self, X: Any, out: np.ndarray | None = None) -> Any:
         """Map target rows to the source.
 

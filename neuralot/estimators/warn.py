@@ -13,7 +13,7 @@ import sklearn
 import torch
 from torch import Tensor
 
-from neuralot.estimators.laws import Laws
+from neuralot.estimators.laws import Law, Laws
 from neuralot.estimators.units import Units
 from neuralot.exceptions import OutlierWarning, ScaleWarning, SmoothingWarning, SpuriousSolutionWarning
 from neuralot.methods.smoothing import intrinsic_dimension, is_thin
@@ -50,7 +50,7 @@ def warn_of_laws(laws: Laws, units: Units, names: Sequence[Any]) -> None:
     ):
         bounds = outlier_bounds(law.rows, law.order, units.scale) if clip_bounds is None else clip_bounds
         if bounds is not None:
-            warn_of_outliers(law.rows, law.order, bounds, clip_bounds is not None, name)
+            warn_of_outliers(law, bounds, clip_bounds is not None, name)
 
 
 def warn_of_scales(source: np.ndarray, target: np.ndarray, name: str = "source") -> None:
@@ -127,12 +127,14 @@ def warn_of_noise(eps_min: float, default: float) -> None:
     )
 
 
-def warn_of_outliers(rows: np.ndarray, indices: np.ndarray, bounds: np.ndarray, is_clipped: bool, name: str) -> None:
+def warn_of_outliers(law: Law, bounds: np.ndarray, is_clipped: bool, name: str) -> None:
     """Warn about rows outside of the bounds of a sample.
 
     The bounds are those of `outlier_bounds`. `is_clipped` is whether the fit clips rows to them.
     """
-    outside = np.intersect1d(np.flatnonzero(((rows < bounds[0]) | (rows > bounds[1])).any(axis=1)), indices)
+    is_outside = ((law.rows < bounds[0]) | (law.rows > bounds[1])).any(axis=1)
+    outside = np.intersect1d(np.flatnonzero(is_outside), law.order)
+    outside = outside if law.numbers is None else np.sort(law.numbers[outside])
     effect = (
         f"fit and transform clip them to {CLIP_RANGES} ranges"
         if is_clipped
