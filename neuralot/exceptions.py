@@ -29,4 +29,4 @@ class OutlierWarning(UserWarning):
 
 
 class StreamWarning(UserWarning):
-    """The time limit ended the first pass over a stream of rows."""
+    """The time limit ended the first pass over a stream."""

@@ -151,8 +151,7 @@ class BaseTransport(
         Returns
         -------
         ndarray, Tensor, dask array or data frame of shape (k, n_features)
-            If `X` is a tensor, a tensor on the same device. Images of dask collections are computed on demand, part by
-            part.
+            On the device of `X`. Images of dask collections are computed on demand.
 
         Raises
         ------

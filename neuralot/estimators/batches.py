@@ -1,4 +1,4 @@
-"""Streams: sources of rows that are read in batches, pass after pass."""
+"""Sources of rows that are read in batches."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def is_stream(X: Any) -> bool:
 
 
 def is_dask(X: Any) -> bool:
-    """Return whether `X` is an array or data frame of dask."""
+    """Return whether `X` is a collection of dask."""
     return hasattr(X, "__dask_graph__") and hasattr(X, "ndim")
 
 
@@ -92,7 +92,7 @@ def _blocks(rows: np.memmap) -> Iterator[np.ndarray]:
 
 
 def _partitions(X: Any) -> Iterator[Any]:
-    """Yield the blocks of rows of a dask array or data frame."""
+    """Yield the parts of a dask array or data frame."""
     if hasattr(X, "npartitions") and hasattr(X, "columns"):
         yield from (X.partitions[i].compute() for i in range(X.npartitions))
     else:

@@ -201,7 +201,7 @@ def as_array(X: Any) -> Any:
 
 
 def refuse_stream(X: Any) -> None:
-    """Raise a TypeError for a stream that is not an array."""
+    """Raise a TypeError for streams other than arrays."""
     if is_stream(X) and not hasattr(X, "__array__"):
         raise TypeError(f"a stream of batches ({type(X).__name__}) is accepted by fit only, as X, y or X_target")
 

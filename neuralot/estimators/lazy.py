@@ -1,4 +1,4 @@
-"""Images of dask arrays and data frames, computed part by part on demand."""
+"""Images of dask collections, computed on demand."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ Check = Callable[[Any, bool], np.ndarray]
 
 
 def sample_size(n_features: int) -> int:
-    """Return the largest number of rows in a sample of a stream."""
+    """Return the largest size of a stream's sample."""
     return max(1, min(SAMPLE_ROWS, SAMPLE_NUMBERS // max(1, n_features)))
 
 
@@ -167,7 +167,7 @@ class Stream:
         return None
 
     def _read(self) -> Reservoir | None:
-        """Read one batch; return the sample at the end of a pass."""
+        """Read a batch; return the sample when a pass ends."""
         with seeded(self._generator):
             if self._batches is None:
                 self._batches, self._n_batches = self.begin(), 0
@@ -193,7 +193,7 @@ class Stream:
             self.check_size()
 
     def _checked(self, batch: Any) -> np.ndarray:
-        """Return the rows of a batch; errors say which batch it is."""
+        """Return the rows of a batch; errors give its number."""
         try:
             rows = self.check(batch, self._dtype is None)
             self._dtype = rows.dtype if self._dtype is None else self._dtype
@@ -210,9 +210,7 @@ class Stream:
         self._n_passes += 1
         if reservoir is None:
             again = f" in pass {self._n_passes}" if self._n_passes > 1 else ""
-            raise ValueError(
-                f"{self.name} has no rows{again}. Pass a stream that yields at least one row, and the same in each pass."
-            )
+            raise ValueError(f"{self.name} has no rows{again}. Pass a stream that yields rows in every pass.")
         return reservoir
 
     def _of_same_size(self, reservoir: Reservoir) -> np.ndarray:
@@ -226,10 +224,10 @@ class Stream:
 
 @dataclass
 class Renewal:
-    """Callback that replaces the sample of a stream after each pass.
+    """Callback that renews the sample of a stream.
 
-    As many rows are read as the fit has drawn. With `max_time`, reading takes at most a quarter of the time since the
-    last record.
+    After each pass, its sample replaces the last one. As many rows are read as the fit has drawn. With `max_time`,
+    reading takes at most a quarter of the time since the last record.
 
     Parameters
     ----------
