@@ -1,6 +1,6 @@
-"""Safetensors files of arrays and text, written atomically and checked on reading.
+"""Safetensors files of arrays and text.
 
-The header of a file contains the checksum of the whole file.
+They are written atomically and checked on reading. The header of a file contains the checksum of the whole file.
 """
 
 from __future__ import annotations
@@ -43,7 +43,10 @@ def write_archive(path: Path, metadata: Mapping[str, str], arrays: Mapping[str, 
 
 
 def check_folder(path: Path, name: str = "path") -> None:
-    """Raise a FileNotFoundError that names the argument unless the folder exists."""
+    """Raise a FileNotFoundError unless the folder exists.
+
+    The message names the argument.
+    """
     if not path.parent.is_dir():
         raise FileNotFoundError(
             f"{name} must be in an existing folder, got {path}; create the folder {path.parent} first"
@@ -53,10 +56,10 @@ def check_folder(path: Path, name: str = "path") -> None:
 def read_archive(
     path: Path, is_checked: Callable[[Mapping[str, str]], bool]
 ) -> tuple[dict[str, str], dict[str, np.ndarray]]:
-    """Return the text and the arrays of a file written by `write_archive`.
+    """Return the text and the arrays of a file.
 
-    `is_checked` is called with the text before the arrays are read. It raises a ValueError for files of other kinds,
-    and returns whether the file has a checksum.
+    It was written by `write_archive`. `is_checked` is called with the text before the arrays are read. It raises a
+    ValueError for files of other kinds, and returns whether the file has a checksum.
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist or is not a file")

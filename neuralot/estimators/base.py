@@ -14,7 +14,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
-from neuralot.divergences import sinkhorn_divergence
+from neuralot.estimators.checkpoints import open_checkpoint
 from neuralot.estimators.checks import as_type_of, check_n_draws, check_out, unchanged_on_error
 from neuralot.estimators.files import plain, revive, write
 from neuralot.estimators.fitting import Fitter, Outcome
@@ -26,7 +26,7 @@ from neuralot.estimators.setup import seeded_generator
 from neuralot.estimators.state import is_built_in
 from neuralot.estimators.tasks import AVAILABLE, CallbackSupportMixin, Tasks, with_callbacks
 from neuralot.estimators.units import MapFunction, map_rows
-from neuralot.estimators.warn import warn_of_laws, warn_of_scales, warn_user
+from neuralot.estimators.warn import warn_of_laws, warn_user
 from neuralot.solve.status import Status
 
 Self = TypeVar("Self", bound="BaseTransport")
@@ -93,10 +93,13 @@ class BaseTransport(
         ------
         ValueError
             If there is no target sample or more than one, if the numbers of features differ, if a sample is empty, not
-            two-dimensional or not finite, or if a parameter is invalid. For a stream, also if it can be read only once,
-            if it has weights, or if a batch is invalid, which the error names. The estimator is then unchanged.
+            two-dimensional or not finite, if a parameter is invalid, or if `checkpoint` is a file that another fit has
+            written. For a stream, also if it can be read only once, if it has weights, or if a batch is invalid, which
+            the error names. The estimator is then unchanged.
         TypeError
             If a sample is sparse or `device` is not a device.
+        FileNotFoundError
+            If the folder of `checkpoint` does not exist.
         FloatingPointError
             If the weights of the networks were never finite.
 
@@ -109,6 +112,8 @@ class BaseTransport(
             and the following classes are in `neuralot.exceptions`.
         SmoothingWarning
             If `eps_min` is far from its default.
+        CheckpointWarning
+            If the checkpoint cannot be written. The fit continues without it.
         ScaleWarning
             If a column varies less than a hundredth of another one; if the scales of source and target differ by more
             than a factor of 30, for example because only one of them was scaled; or if the scale of the rows differs
@@ -129,7 +134,11 @@ class BaseTransport(
         with unchanged_on_error(self):
             self._check_parameters()
             laws = self._check_laws(X, y, reset=True, streams=True, **metadata)
-            self._set_fitted_attributes(self._fit(laws, self._generator(), start, tasks), laws)
+            generator = self._generator()
+            checkpoint = open_checkpoint(self, laws, generator)
+            self._set_fitted_attributes(self._fit(laws, generator, start, tasks, checkpoint), laws)
+        if checkpoint is not None and self.status_ is not Status.INTERRUPTED:
+            checkpoint.remove()
         if tasks is not None:
             tasks.end()
         self._warn(laws)
@@ -224,52 +233,6 @@ class BaseTransport(
         image: MapFunction = lambda problem, y: problem.inverse(y)  # noqa: E731
         map_rows(self.problem_, rows, image, units.from_target, units.to_source, out, exact=self._is_built_in)
         return as_type_of(X, out)
-
-    def score(
-        self,
-        X: Any,
-        y: Any = None,
-        *,
-        X_target: Any = None,
-        sample_domain: Any = None,
-        sample_weight: Any = None,
-        sample_weight_target: Any = None,
-    ) -> float:
-        """Return minus the debiased Sinkhorn divergence of images to target.
-
-        The images are draws from the plan. From each sample, at most 2000 rows are used, evenly spaced in weight.
-        Higher is better, 0 means that the laws agree, and the unit is the square of the unit of the data. The score
-        measures the distance of the images from the target law, not the optimality of the map.
-
-        Parameters
-        ----------
-        X : array-like or Tensor of shape (k, n_features)
-            Held-out source rows.
-        y, X_target : array-like or Tensor of shape (l, n_features)
-            Held-out target rows, as in `fit`.
-        sample_domain : array-like of shape (k,), optional
-            Domain of each row of `X`, as in `fit`.
-        sample_weight, sample_weight_target : array-like, optional
-            Weights, as in `fit`.
-
-        Returns
-        -------
-        float
-
-        Warns
-        -----
-        ScaleWarning
-            If the scales of images and target differ by more than a factor of 30. A Pipeline transforms `X_target` in
-            `fit` only; in `score` it transforms only samples stacked with `sample_domain`.
-        """
-        check_is_fitted(self)
-        laws = self._check_laws(X, y, X_target, sample_domain, sample_weight, sample_weight_target, reset=False)
-        source, target = laws[0].reduced().repeated(), laws[1].reduced()
-        draws = self._draws(source.rows, 1, random_state=0)[0]
-        warn_of_scales(draws, target.rows, "images")
-        return -sinkhorn_divergence(
-            draws, target.rows, sample_weight=source.weights, sample_weight_target=target.weights
-        )
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

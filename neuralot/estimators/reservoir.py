@@ -296,10 +296,13 @@ def law_of_stream(
 
 
 def renewals(laws: Laws, setup: Setup) -> list[Renewal]:
-    """Return the callbacks that renew the samples of streams."""
+    """Return the callbacks that renew the samples of streams.
+
+    There are none with a checkpoint, which does not store the position in a stream.
+    """
     standardise = setup.units.from_source, setup.units.from_target
     return [
         Renewal(law.stream, sample, function, setup.params.batch_size, setup.params.max_time is not None)
         for law, sample, function in zip(laws, (setup.source, setup.target), standardise, strict=True)
-        if law.stream is not None
+        if law.stream is not None and setup.params.checkpoint is None
     ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any, ClassVar
 
 import numpy as np
@@ -13,7 +12,6 @@ from sklearn.utils.validation import validate_data
 from neuralot.estimators.batches import is_stream
 from neuralot.estimators.checks import (
     as_array,
-    as_random_state,
     check_domains,
     naming,
     pick_target,
@@ -76,11 +74,9 @@ class Samples(BaseEstimator):
         The first pass ends after a quarter of `max_time`.
         """
         is_target = name != "X"
-        # a copy, so that a generator is in the same state as after the check of an array
-        seed = int(copy.deepcopy(as_random_state(self.random_state)).randint(2**31)) + is_target
         keeper = type(self).__name__ if is_target and self._keeps_target else None
         max_time = None if self.max_time is None else self.max_time / 4
-        return law_of_stream(X, name, check, seed, max_time, keeper)
+        return law_of_stream(X, name, check, int(is_target), max_time, keeper)
 
     def _check_target_law(self, target: Any, name: str, weights: Any) -> Law:
         """Return a weighted target sample."""

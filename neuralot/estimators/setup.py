@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -25,6 +26,7 @@ from neuralot.networks.perceptrons import ACTIVATIONS
 from neuralot.parameters import (
     ANYTHING,
     CALLBACKS,
+    PATH,
     SIZES,
     VERBOSE,
     InStreams,
@@ -62,6 +64,8 @@ class Preparation(Fitted, BaseEstimator, ABC):
     random_state: int | np.random.RandomState | None = parameter(ANYTHING.unused_in_streams(), default=None)
     verbose: bool | int = parameter(VERBOSE.unused_in_streams(), default=False)
     callbacks: Sequence[Callback] | None = parameter(CALLBACKS.unused_in_streams(), default=None)
+    checkpoint: str | os.PathLike[str] | None = parameter(none_or(PATH).unused_in_streams(), default=None)
+    checkpoint_interval: float = parameter(number(0, closed=True).unused_in_streams(), default=300.0)
 
     # fitted attributes that only this class has
     _own_attributes: ClassVar[frozenset[str]] = frozenset()

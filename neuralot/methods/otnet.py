@@ -16,9 +16,11 @@ from neuralot.methods.certificate import Certificate, square_error, unbiased_squ
 from neuralot.methods.planes import Planes, indices_of, mean_margin, reach_of
 from neuralot.networks import Heights, Potential
 from neuralot.sampling import ArraySampler, Sampler
-from neuralot.solve.optimizers import UpdateRule, make_optimizers
+from neuralot.solve.optimizers import Descent, UpdateRule, make_optimizers
 from neuralot.solve.problem import Batch, Batches, Problem
 
+# state of a run: stage, factor on the batch size, sum of squared mass errors in a window, best mean so far
+RUN_STATE = ("_by_network", "_growth", "_error", "_best_error", "_n_steps", "_n_monte_carlo")
 # buffers with one entry per target point or per row of a law
 LAW_BUFFERS = ("points", "weights", "base", "source_rows", "held_out_rows", "held_out_weights")
 N_POINTS = 4096
@@ -119,7 +121,6 @@ class OTNet(Problem):
         self.register_buffer("is_based", torch.tensor(False))
         # current learning rates as a share of the initial ones
         self.register_buffer("rate", torch.zeros(()), persistent=False)
-        # state of a run: stage, factor on the batch size, sum of squared mass errors in a window, best mean so far
         self._by_network = False
         self._growth = 1
         self._error = torch.zeros((), dtype=torch.double)
@@ -171,6 +172,12 @@ class OTNet(Problem):
     def loss(self, player: str, batch: Batch) -> Tensor:
         self._n_monte_carlo = len(batch.x)
         return self._network_loss(batch.x, batch.y) if self._by_network else self._correction_loss(batch.x)
+
+    def get_extra_state(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in RUN_STATE}
+
+    def set_extra_state(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
 
     def map(self, x: Tensor) -> Tensor:
         heights = self.heights  # (m,); evaluates the network in the first stage
@@ -321,16 +328,6 @@ class OTNet(Problem):
         return (corrections * step).sum()
 
 
-class Descent(UpdateRule):
-    """Plain gradient descent."""
-
-    @torch.no_grad()
-    def step(self, gradients: Sequence[Tensor | None], rate: Tensor) -> None:
-        for weight, gradient in zip(self.weights, gradients, strict=True):
-            if gradient is not None:
-                weight -= rate * self.learning_rate * gradient
-
-
 class AtRate(UpdateRule):
     """Optimiser with its own rate, independent of the loop's.
 
@@ -343,7 +340,7 @@ class AtRate(UpdateRule):
 
     def __init__(self, optimizer: UpdateRule, rate: Tensor) -> None:
         super().__init__(optimizer.weights, optimizer.learning_rate, optimizer.weight_decay)
-        self.optimizer, self.rate = optimizer, rate
+        self.optimizer, self.rate, self.state = optimizer, rate, optimizer.state
 
     def step(self, gradients: Sequence[Tensor | None], rate: Tensor) -> None:
         self.optimizer.step(gradients, self.rate)

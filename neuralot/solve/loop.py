@@ -13,11 +13,13 @@ from torch import Generator, Tensor
 
 from neuralot.sampling import ArraySampler, Sampler, as_sampler
 from neuralot.solve.capture import Captured
+from neuralot.solve.checkpoint import Checkpoint, Keeper, Randomness, Records
 from neuralot.solve.clock import Clock
 from neuralot.solve.environment import training_context
 from neuralot.solve.guard import Guard
 from neuralot.solve.optimizers import OPTIMIZERS
 from neuralot.solve.problem import Batch, Problem
+from neuralot.solve.signals import EndingSignals
 from neuralot.solve.status import Record, Status
 from neuralot.solve.training import Training
 
@@ -78,6 +80,7 @@ def solve(
     callbacks: Sequence[Callback] = (),
     capture: bool = False,
     fallback: Fallback | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> Solution:
     """Train the players of a problem within a budget.
 
@@ -115,6 +118,9 @@ def solve(
         Called at the end of the fit if the distance of the images to the target exceeds sampling error. Returns
         weights, such as those of an affine map, which replace the learned ones if their images are closer to the
         target.
+    checkpoint : Checkpoint, optional
+        Storage of the state of the run. If it has a state, the run continues from it. The state is complete if the
+        samplers have none, as `ArraySampler`: the run then has the bits of an uninterrupted one.
 
     Returns
     -------
@@ -144,7 +150,7 @@ def solve(
     # optimisers of a stream are not captured, because its next part continues with them
     capture = capture and n_steps is None and can_capture(problem, source, target, generator)
     training = Training(problem, optimizer, learning_rate, weight_decay, averaging)
-    return _run(training, source, target, clock, batch_size, generator, callbacks, capture, fallback)
+    return _run(training, source, target, clock, batch_size, generator, callbacks, capture, fallback, checkpoint)
 
 
 def can_capture(problem: Problem, source: Sampler, target: Sampler, generator: Generator) -> bool:
@@ -222,30 +228,32 @@ def _run(
     callbacks: Sequence[Callback],
     capture: bool = False,
     fallback: Fallback | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> Solution:
-    problem, learned = training.problem, training.learned
+    problem, learned, history, signals = training.problem, training.learned, Records(), EndingSignals()
     guard = Guard(learned, source, target, generator)
     step = _make_step(training, source, target, batch_size, generator, capture)
-    history: list[Record] = []
+    keeper = Keeper(checkpoint, [clock, training, guard, history, Randomness(generator), *callbacks])
     lost = stopped = interrupted = is_affine = False
     try:
-        with training_context(problem, generator):
+        with training_context(problem, generator), signals:
+            keeper.restore()
             while not (clock.is_over or lost or stopped):
                 problem.follow(clock.progress)
                 losses = step(clock.progress, max((1 + math.cos(math.pi * clock.progress)) / 2, clock.min_rate))
                 clock.tick()
                 if clock.record_due:
-                    training.copy_buffers()
-                    record = clock.record() | {f"{name}_loss": float(loss) for name, loss in losses.items()}
-                    record |= problem.follow(clock.progress) | {"discrepancy": guard.discrepancy()}
-                    history.append(record)
+                    history.append(record := _record(clock, training, guard, losses))
                     lost = guard.lost(record.values())
                     # a list, so that every callback is called, even if an earlier one returns True
                     stopped = any([callback(clock.step, learned, record) for callback in callbacks])
-        if fallback and not (lost or stopped or guard.left_the_target()) and guard.last > guard.chance:
-            state = fallback(source, target, generator)
-            is_affine = state is not None and guard.try_instead(state)
+                keeper.keep(at_once=signals.received)
+                signals.check()
+        if fallback and not (lost or stopped):
+            is_affine = _take_fallback(fallback, guard, source, target, generator)
     except KeyboardInterrupt:
+        if signals.insisted:
+            raise
         interrupted = True
         training.copy_buffers()
         guard.discrepancy()
@@ -255,11 +263,10 @@ def _run(
         guard.restore()
     if is_affine:
         history[-1]["affine"] = guard.last
-    status = clock.status
     if interrupted or lost or stopped:
         status = _status_of_early_end(guard, interrupted, lost)
-    elif status in (Status.MAX_ITER, Status.MAX_TIME) and guard.is_off and (is_affine or _is_falling(history)):
-        status = Status.SHORT
+    else:
+        status = _status_of_budget(clock, guard, history, is_affine)
     return Solution(learned, status, history, clock.step, None if lost or is_affine else training)
 
 
@@ -286,6 +293,30 @@ def _make_step(
         return step()
 
     return step_at
+
+
+def _take_fallback(fallback: Fallback, guard: Guard, source: Sampler, target: Sampler, generator: Generator) -> bool:
+    """Load the weights of `fallback` if they are better.
+
+    Returns whether they are.
+    """
+    if guard.left_the_target() or guard.last <= guard.chance:
+        return False
+    state = fallback(source, target, generator)
+    return state is not None and guard.try_instead(state)
+
+
+def _record(clock: Clock, training: Training, guard: Guard, losses: dict[str, Tensor]) -> Record:
+    """Return the record of the current step."""
+    training.copy_buffers()
+    record = clock.record() | {f"{name}_loss": float(loss) for name, loss in losses.items()}
+    return record | training.problem.follow(clock.progress) | {"discrepancy": guard.discrepancy()}
+
+
+def _status_of_budget(clock: Clock, guard: Guard, history: list[Record], is_affine: bool) -> Status:
+    if clock.is_stream or not (guard.is_off and (is_affine or _is_falling(history))):
+        return clock.status
+    return Status.SHORT
 
 
 def _status_of_early_end(guard: Guard, interrupted: bool, lost: bool) -> Status:
