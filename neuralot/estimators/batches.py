@@ -51,12 +51,12 @@ def passes(X: Any, name: str) -> Pass:
         return partial(_partitions, X)
     if isinstance(X, Dataset):
         return partial(iter, DataLoader(X, batch_size=ROWS_PER_BATCH))
+    if isinstance(X, Iterator):
+        raise ValueError(
+            f"{name} is a {type(X).__name__}, which can be read only once, but a fit reads it again and again; pass a "
+            f"function without arguments that returns a new iterator, or an object whose __iter__ does"
+        )
     if isinstance(X, Iterable):
-        if iter(X) is X:
-            raise ValueError(
-                f"{name} is a {type(X).__name__}, which can be read only once, but a fit reads its rows several times; "
-                f"pass a function without arguments that returns a new iterator, or an object whose __iter__ does"
-            )
         return partial(iter, X)
     return partial(_called, X, name)
 

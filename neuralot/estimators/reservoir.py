@@ -137,7 +137,7 @@ class Stream:
         self._end = time.perf_counter() + max_time
         self._batches: Iterator[Any] | None = None
         self._reservoir: Reservoir | None = None
-        self._n_passes = self._n_batches = 0
+        self._n_passes = self._n_batches = self._due = 0
         self._pass_rows = math.inf
         self._dtype: np.dtype | None = None
         self.is_cut = False
@@ -158,12 +158,14 @@ class Stream:
 
         Returns a new sample as soon as a pass ends, and otherwise None. No batch is read after the time `end`.
         """
-        while n_rows > 0 and time.perf_counter() < end:
+        self._due += n_rows
+        while self._due > 0 and time.perf_counter() < end:
             before = 0 if self._reservoir is None else self._reservoir.n_seen
             reservoir = self._read()
             if reservoir is not None:
+                self._due = 0
                 return self._of_same_size(reservoir)
-            n_rows -= 0 if self._reservoir is None else self._reservoir.n_seen - before
+            self._due -= 0 if self._reservoir is None else self._reservoir.n_seen - before
         return None
 
     def _read(self) -> Reservoir | None:
