@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -247,13 +247,12 @@ class Renewal:
     standardise: RowTransform
     rows_per_step: int
     is_timed: bool
-    step: int = 0
-    seconds: float = 0.0
+    _last: Record = field(init=False, default_factory=lambda: {"step": 0, "seconds": 0.0})
 
     def __call__(self, step: int, problem: Problem, record: Record) -> bool:
-        end = time.perf_counter() + (record["seconds"] - self.seconds) / 4 if self.is_timed else math.inf
-        rows = self.stream.read((step - self.step) * self.rows_per_step, end)
-        self.step, self.seconds = step, record["seconds"]
+        last, self._last = self._last, {"step": step, "seconds": record["seconds"]}
+        end = time.perf_counter() + (record["seconds"] - last["seconds"]) / 4 if self.is_timed else math.inf
+        rows = self.stream.read((step - int(last["step"])) * self.rows_per_step, end)
         if rows is not None:
             law, data = Law(rows, np.ones(len(rows))), self.sample.rows
             data.copy_(Standardised.of(law, self.standardise, data.shape[1], Generator(data.device)).rows)
