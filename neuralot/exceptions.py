@@ -48,3 +48,7 @@ class VersionWarning(UserWarning):
 
     The versions of neuralot, numpy, scikit-learn or torch differ in the first or second number.
     """
+
+
+class StreamWarning(UserWarning):
+    """The time limit ended the first pass over a stream."""
