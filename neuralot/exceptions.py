@@ -1,6 +1,6 @@
-"""Warnings of the package, each with its own class.
+"""Warnings and errors, each with its own class.
 
-A class can be silenced with `warnings.filterwarnings`, for example
+A class of warnings can be silenced with `warnings.filterwarnings`, for example
 ``warnings.filterwarnings("ignore", category=neuralot.exceptions.ScaleWarning)``.
 """
 
@@ -26,3 +26,10 @@ class ScaleWarning(UserWarning):
 
 class OutlierWarning(UserWarning):
     """A few rows are far away from all others."""
+
+
+class LostProcessError(RuntimeError):
+    """A process that shares a fit has ended.
+
+    Or it did not answer in time. The other processes raise this error, and their estimators are unchanged.
+    """

@@ -21,11 +21,13 @@ from neuralot.estimators.fitting import Fitter, Outcome
 from neuralot.estimators.interpolation import Interpolating
 from neuralot.estimators.laws import Law, Laws
 from neuralot.estimators.mixins import Documented, Reporting
+from neuralot.estimators.processes import in_processes
 from neuralot.estimators.setup import seeded_generator
 from neuralot.estimators.state import is_built_in
 from neuralot.estimators.tasks import AVAILABLE, CallbackSupportMixin, Tasks, with_callbacks
 from neuralot.estimators.units import MapFunction, map_rows
 from neuralot.estimators.warn import warn_of_laws, warn_of_scales, warn_user
+from neuralot.solve.distributed import current
 from neuralot.solve.status import Status
 
 Self = TypeVar("Self", bound="BaseTransport")
@@ -54,6 +56,7 @@ class BaseTransport(
     __metadata_request__score = dict.fromkeys(["X_target", "sample_domain"], True)
 
     @with_callbacks
+    @in_processes
     def fit(
         self: Self,
         X: Any,
@@ -95,6 +98,8 @@ class BaseTransport(
             If a sample is sparse or `device` is not a device.
         FloatingPointError
             If the weights of the networks were never finite.
+        LostProcessError
+            If several processes share the fit and one of them ends or does not answer.
 
         Warns
         -----
@@ -119,7 +124,7 @@ class BaseTransport(
             "sample_weight": sample_weight,
             "sample_weight_target": sample_weight_target,
         }
-        tasks = Tasks(self, X, y, metadata) if AVAILABLE else None
+        tasks = Tasks(self, X, y, metadata) if AVAILABLE and current().is_first else None
         with unchanged_on_error(self):
             self._check_parameters()
             laws = self._check_laws(X, y, reset=True, **metadata)

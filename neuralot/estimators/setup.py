@@ -18,6 +18,7 @@ from neuralot.costs import Cost, as_cost
 from neuralot.defaults import default_steps
 from neuralot.estimators.checks import as_random_state, check_cost, check_device
 from neuralot.estimators.laws import SUBSAMPLE_ROWS, Laws, Standardised, evenly_spaced, range_of
+from neuralot.estimators.processes import agree
 from neuralot.estimators.state import FitParams, Fitted, Setup, has_custom_networks
 from neuralot.estimators.units import Units, clipped
 from neuralot.estimators.warn import warn_of_other_units, warn_of_thin_source
@@ -40,6 +41,7 @@ from neuralot.parameters import (
     parameters_of,
 )
 from neuralot.sampling import outlier_bounds
+from neuralot.solve.distributed import current
 from neuralot.solve.loop import Callback
 
 T = TypeVar("T")
@@ -147,7 +149,8 @@ class Preparation(Fitted, BaseEstimator, ABC):
 
     def _generator(self, steps_before: int = 0) -> Generator:
         """Return a generator seeded by `random_state`."""
-        return seeded_generator(self.random_state, check_device(self.device), steps_before)
+        device = current().device or check_device(self.device)
+        return seeded_generator(self.random_state, device, steps_before)
 
     def _check_parameters(self, *names: str) -> None:
         """Check the parameters `names`, or all parameters."""
@@ -162,6 +165,7 @@ class Preparation(Fitted, BaseEstimator, ABC):
 
     def _set_up(self, laws: Laws, generator: Generator, *, warm: bool, in_stream: bool = False) -> Setup:
         """Standardise both laws and resolve the parameters."""
+        agree(laws, {"class": type(self).__name__, **self._flat_values()}, generator)
         units = self._units_of_last_fit(laws) if warm else self._units_of(laws)
         source, target = (
             Standardised.of(law, standardise, units.n_directions, generator)

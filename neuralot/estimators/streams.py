@@ -11,6 +11,7 @@ from neuralot.estimators.base import METADATA, BaseTransport
 from neuralot.estimators.checks import unchanged_on_error
 from neuralot.estimators.fitting import Watched
 from neuralot.estimators.laws import Standardised
+from neuralot.estimators.processes import in_processes
 from neuralot.parameters import BOOL, auto_or, estimator, integer, number, parameter
 from neuralot.semidual import SemiDual
 from neuralot.solve.callbacks import EarlyStopping
@@ -35,6 +36,7 @@ class StreamTransport(BaseTransport, ABC):
     tol: float = parameter(number(0, closed=True).unused_in_streams(), default=1e-4)
     warm_start: bool = parameter(BOOL.unused_in_streams(), default=False)
 
+    @in_processes
     def partial_fit(
         self: Self,
         X: Any,

@@ -18,6 +18,7 @@ from neuralot.estimators.units import Units
 from neuralot.exceptions import OutlierWarning, ScaleWarning, SmoothingWarning, SpuriousSolutionWarning
 from neuralot.methods.smoothing import intrinsic_dimension, is_thin
 from neuralot.sampling import CLIP_RANGES, OUTLIER_RANGES, listed, outlier_bounds, small_columns
+from neuralot.solve.distributed import current
 
 LOG10_RATIO = 1.5
 MIN_ROWS = 20
@@ -29,8 +30,11 @@ LARGE_NOISE, SMALL_NOISE = 10.0, 0.01
 def warn_user(message: str, category: type[Warning] = UserWarning) -> None:
     """Issue a warning that points to the user's code.
 
-    This is the innermost call from outside of this package and scikit-learn.
+    This is the innermost call from outside of this package and scikit-learn. Only the first of the processes that
+    share a fit warns.
     """
+    if not current().is_first:
+        return
     frame, level = inspect.currentframe(), 1
     while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] in ("neuralot", "sklearn"):
         frame, level = frame.f_back, level + 1

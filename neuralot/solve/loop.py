@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -14,6 +14,8 @@ from torch import Generator, Tensor
 from neuralot.sampling import ArraySampler, Sampler, as_sampler
 from neuralot.solve.capture import Captured
 from neuralot.solve.clock import Clock
+from neuralot.solve.distributed import current
+from neuralot.solve.ending import status_of_budget, status_of_early_end
 from neuralot.solve.environment import training_context
 from neuralot.solve.guard import Guard
 from neuralot.solve.optimizers import OPTIMIZERS
@@ -137,7 +139,7 @@ def solve(
     (torch.Size([100, 2]), 'The fit made all of its max_iter steps.')
     """
     _check_arguments(max_iter, max_time, batch_size, optimizer)
-    generator = torch.Generator().manual_seed(0) if generator is None else generator
+    generator = current().shared(torch.Generator().manual_seed(0) if generator is None else generator)
     source, target = as_sampler(source, device=generator.device), as_sampler(target, device=generator.device)
     clock = Clock(max_iter, max_time, n_steps)
     problem.train().prepare(source, target, generator)
@@ -150,8 +152,11 @@ def solve(
 def can_capture(problem: Problem, source: Sampler, target: Sampler, generator: Generator) -> bool:
     """Whether a step can be captured as a CUDA graph.
 
-    Both samplers must be `ArraySampler`, the problem capturable, and the device a GPU.
+    Both samplers must be `ArraySampler`, the problem capturable, the device a GPU, and the fit not shared by several
+    processes.
     """
+    if current().size > 1:
+        return False
     are_arrays = isinstance(source, ArraySampler) and isinstance(target, ArraySampler)
     return are_arrays and problem.capturable and generator.device.type == "cuda"
 
@@ -202,7 +207,7 @@ def resume(
     15
     """
     _check_arguments(max_iter, None, batch_size, optimizer)
-    generator = torch.Generator().manual_seed(0) if generator is None else generator
+    generator = current().shared(torch.Generator().manual_seed(0) if generator is None else generator)
     source, target = as_sampler(source, device=generator.device), as_sampler(target, device=generator.device)
     clock = Clock(max_iter, None, n_steps, solution.n_iter)
     training = copy.deepcopy(solution.training)
@@ -223,7 +228,8 @@ def _run(
     capture: bool = False,
     fallback: Fallback | None = None,
 ) -> Solution:
-    problem, learned = training.problem, training.learned
+    problem, learned, processes = training.problem, training.learned, current()
+    training.agree()
     guard = Guard(learned, source, target, generator)
     step = _make_step(training, source, target, batch_size, generator, capture)
     history: list[Record] = []
@@ -237,15 +243,16 @@ def _run(
                 if clock.record_due:
                     training.copy_buffers()
                     record = clock.record() | {f"{name}_loss": float(loss) for name, loss in losses.items()}
-                    record |= problem.follow(clock.progress) | {"discrepancy": guard.discrepancy()}
+                    record |= problem.follow(clock.progress)
                     history.append(record)
-                    lost = guard.lost(record.values())
-                    # a list, so that every callback is called, even if an earlier one returns True
-                    stopped = any([callback(clock.step, learned, record) for callback in callbacks])
-        if fallback and not (lost or stopped or guard.left_the_target()) and guard.last > guard.chance:
-            state = fallback(source, target, generator)
-            is_affine = state is not None and guard.try_instead(state)
+                    if processes.is_first:
+                        lost, stopped = _judge(record, clock.step, guard, callbacks)
+                    history[-1], lost, stopped = processes.from_first((record, lost, stopped))
+        if fallback and processes.is_first and not (lost or stopped):
+            is_affine = _is_better(fallback, guard, source, target, generator)
     except KeyboardInterrupt:
+        if processes.size > 1:  # processes are not interrupted at the same step
+            raise
         interrupted = True
         training.copy_buffers()
         guard.discrepancy()
@@ -255,12 +262,17 @@ def _run(
         guard.restore()
     if is_affine:
         history[-1]["affine"] = guard.last
-    status = clock.status
-    if interrupted or lost or stopped:
-        status = _status_of_early_end(guard, interrupted, lost)
-    elif status in (Status.MAX_ITER, Status.MAX_TIME) and guard.is_off and (is_affine or _is_falling(history)):
-        status = Status.SHORT
-    return Solution(learned, status, history, clock.step, None if lost or is_affine else training)
+    early = interrupted or lost or stopped
+    status = status_of_early_end(guard, interrupted, lost) if early else status_of_budget(clock, guard, history)
+    return agreed(Solution(learned, status, history, clock.step, None if lost or is_affine else training))
+
+
+def agreed(solution: Solution) -> Solution:
+    """Return the solution of the first process."""
+    processes, training = current(), solution.training
+    status, history, continues = processes.from_first((solution.status, solution.history, training is not None))
+    processes.copy_first(solution.problem)
+    return replace(solution, status=status, history=history, training=training if continues else None)
 
 
 def _make_step(
@@ -269,10 +281,12 @@ def _make_step(
     """Return the step as a function of progress and rate."""
     # on the device, where a captured step reads them
     progress, rate = torch.zeros(2, dtype=torch.float32, device=generator.device)
+    processes = current()
+    batch_size = processes.batch_size(batch_size)
 
     def batches(times: int) -> Batch:
-        n_rows = times * batch_size
-        return Batch(source(n_rows, generator), target(n_rows, generator), progress, generator)
+        x, y = (processes.share(law(times * batch_size, generator)) for law in (source, target))
+        return Batch(x, y, progress, generator)
 
     def step() -> dict[str, Tensor]:
         return training.step(batches, rate)
@@ -288,20 +302,26 @@ def _make_step(
     return step_at
 
 
-def _status_of_early_end(guard: Guard, interrupted: bool, lost: bool) -> Status:
-    if guard.failed:
-        return Status.FAILED
-    return Status.INTERRUPTED if interrupted else Status.DIVERGED if lost else Status.STOPPED
+def _judge(record: Record, step: int, guard: Guard, callbacks: Sequence[Callback]) -> tuple[bool, bool]:
+    """Complete a record.
 
-
-def _is_falling(history: list[Record]) -> bool:
-    """Whether the discrepancy was falling at the end.
-
-    It was if it fell by at least a tenth in the last third of the run, or if there are too few records to tell.
+    Returns whether the fit is lost, and whether a callback stops it.
     """
-    last = history[-1]
-    earlier = min(history, key=lambda record: abs(record["progress"] - 2 / 3 * last["progress"]))
-    return earlier is last or last["discrepancy"] < 0.9 * earlier["discrepancy"]
+    record["discrepancy"] = guard.discrepancy()
+    lost = guard.lost(record.values())
+    # a list, so that every callback is called, even if an earlier one returns True
+    return lost, any([callback(step, guard.problem, record) for callback in callbacks])
+
+
+def _is_better(fallback: Fallback, guard: Guard, source: Sampler, target: Sampler, generator: Generator) -> bool:
+    """Load the weights of `fallback` if they are better.
+
+    They are only computed if the images are off.
+    """
+    if guard.left_the_target() or guard.last <= guard.chance:
+        return False
+    state = fallback(source, target, generator)
+    return state is not None and guard.try_instead(state)
 
 
 def _check_arguments(max_iter: int, max_time: float | None, batch_size: int, optimizer: str) -> None:

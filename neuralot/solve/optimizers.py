@@ -164,6 +164,34 @@ class Muon(UpdateRule):
             torch._foreach_sub_(weights, updates.unbind())
 
 
+class Descent(UpdateRule):
+    """Plain gradient descent."""
+
+    @torch.no_grad()
+    def step(self, gradients: Sequence[Tensor | None], rate: Tensor) -> None:
+        for weight, gradient in zip(self.weights, gradients, strict=True):
+            if gradient is not None:
+                weight -= rate * self.learning_rate * gradient
+
+
+class AtRate(UpdateRule):
+    """Optimiser with its own rate, independent of the loop's.
+
+    Parameters
+    ----------
+    optimizer : UpdateRule
+    rate : Tensor of shape ()
+        Read at each step, in place of the `rate` of the loop.
+    """
+
+    def __init__(self, optimizer: UpdateRule, rate: Tensor) -> None:
+        super().__init__(optimizer.weights, optimizer.learning_rate, optimizer.weight_decay)
+        self.optimizer, self.rate = optimizer, rate
+
+    def step(self, gradients: Sequence[Tensor | None], rate: Tensor) -> None:
+        self.optimizer.step(gradients, self.rate)
+
+
 def orthogonal(matrices: Tensor) -> Tensor:
     """Approximately orthogonalise matrices, shape (k, n, m).
 

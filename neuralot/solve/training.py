@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
+from neuralot.solve.distributed import current
 from neuralot.solve.optimizers import UpdateRule
 from neuralot.solve.problem import Batches, Problem
 
@@ -53,7 +54,7 @@ class Training:
         losses: dict[str, Tensor] = {}
         for player in self.players:
             for _ in range(player.n_updates):
-                player_losses, gradients = self.problem.gradients(player.names, batches)
+                player_losses, gradients = current().average(self.problem.gradients(player.names, batches))
                 player.move(chain.from_iterable(gradients[name] for name in player.names), rate)
             losses |= {name: loss.detach() for name, loss in player_losses.items()}
         self._average()
@@ -77,7 +78,17 @@ class Training:
 
         It is not done in each step, because buffers may be large.
         """
+        self.agree()
         _copy(zip(self.learned.buffers(), self.problem.buffers(), strict=True))
+
+    def agree(self) -> None:
+        """Copy weights and buffers of the first process.
+
+        Buffers such as running means depend on the rows of a process. Weights only differ by rounding, if processors
+        differ.
+        """
+        for problem in (self.problem, self.learned):
+            current().copy_first(problem)
 
 
 def _copy(pairs: Iterable[tuple[Tensor, Tensor]]) -> None:
