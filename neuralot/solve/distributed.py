@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import multiprocessing
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -91,9 +91,7 @@ class Processes:
             return gradients
         losses, of_players = gradients
         tensors = [*losses.values(), *(g for each in of_players.values() for g in each if g is not None)]
-        flat = self.mean(torch.cat([tensor.detach().reshape(-1) for tensor in tensors]))
-        parts = flat.split([tensor.numel() for tensor in tensors])
-        means = iter([part.view_as(tensor) for part, tensor in zip(parts, tensors, strict=True)])
+        means = iter(_parts(self.mean(_flat(tensors)), tensors))
         mean_losses = {name: next(means) for name in losses}
         return mean_losses, {
             name: [None if g is None else next(means) for g in each] for name, each in of_players.items()
@@ -125,14 +123,20 @@ class Processes:
                 dist.all_gather_object(values, value)
         return values
 
-    def copy_first(self, module: nn.Module) -> None:
+    def copy_first(self, *modules: nn.Module) -> None:
         """Copy weights and buffers of the first process, in place."""
-        tensors = module.state_dict().values() if self.size > 1 else ()
-        for tensor in tensors:
-            copy = tensor.detach().contiguous()
+        if self.size == 1:
+            return
+        of_dtype: dict[torch.dtype, list[Tensor]] = {}
+        for module in modules:
+            for tensor in module.state_dict().values():
+                of_dtype.setdefault(tensor.dtype, []).append(tensor)
+        for tensors in of_dtype.values():  # in one message each
+            flat = _flat(tensors)
             with self._communicating():
-                dist.broadcast(copy, src=0)
-            tensor.copy_(copy)
+                dist.broadcast(flat, src=0)
+            for tensor, part in zip(tensors, _parts(flat, tensors), strict=True):
+                tensor.copy_(part)
 
     @contextmanager
     def _communicating(self) -> Iterator[None]:
@@ -140,6 +144,15 @@ class Processes:
             yield
         except RuntimeError as error:
             raise _lost(self.rank, self.size, error) from error
+
+
+def _flat(tensors: Sequence[Tensor]) -> Tensor:
+    return torch.cat([tensor.detach().reshape(-1) for tensor in tensors])
+
+
+def _parts(flat: Tensor, tensors: Sequence[Tensor]) -> list[Tensor]:
+    parts = flat.split([tensor.numel() for tensor in tensors])
+    return [part.view_as(tensor) for part, tensor in zip(parts, tensors, strict=True)]
 
 
 ALONE = Processes()

@@ -87,8 +87,7 @@ class Training:
         Buffers such as running means depend on the rows of a process. Weights only differ by rounding, if processors
         differ.
         """
-        for problem in (self.problem, self.learned):
-            current().copy_first(problem)
+        current().copy_first(self.problem, self.learned)
 
 
 def _copy(pairs: Iterable[tuple[Tensor, Tensor]]) -> None:
