@@ -8,7 +8,7 @@ from neuralot.solve.status import Record, Status
 
 
 def status_of_budget(clock: Clock, guard: Guard, history: list[Record]) -> Status:
-    """Return the status of a run with its budget used up."""
+    """Return the status of a run without budget left."""
     if not clock.is_stream and guard.is_off and ("affine" in history[-1] or _is_falling(history)):
         return Status.SHORT
     return clock.status
