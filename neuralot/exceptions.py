@@ -24,6 +24,10 @@ class ScaleWarning(UserWarning):
     """Columns or samples differ in scale by orders of magnitude."""
 
 
+class CheckpointWarning(UserWarning):
+    """A checkpoint cannot be written or removed; the fit continues."""
+
+
 class OutlierWarning(UserWarning):
     """A few rows are far away from all others."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 import numbers
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
 from enum import Enum
@@ -225,6 +226,7 @@ FORM = Parameter(
     lambda value: FACTORY.is_valid(value) or (isinstance(value, str) and value in ("auto", "gradient", "network")),
     f"'auto', 'gradient', 'network' or {FACTORY.description}",
 )
+PATH = Parameter(lambda value: isinstance(value, (str, os.PathLike)) and str(value) != "", "a path")
 COMPILE = Parameter(lambda value: is_bool(value) or value == "auto", "'auto', True or False")
 VERBOSE = Parameter(lambda value: is_bool(value) or is_integer(value, 0), "True, False or an integer of at least 0")
 CALLBACKS = none_or(Parameter(_is_list_of_callables, "a list of callables (step, problem, record) -> bool"))

@@ -228,6 +228,8 @@ BAD_PARAMETERS = {
     "random_state": ("seed", -1, 2.5, np.random.default_rng(0)),
     "verbose": (-1, 1.5, "yes", None),
     "callbacks": (print, [3], "bar", {}),
+    "checkpoint": (3, "", b"fit", True, ["fit"]),
+    "checkpoint_interval": (-1, None, "auto", True, float("nan"), float("inf")),
 }
 CASES = [
     pytest.param(cls, name, bad, id=f"{cls.__name__}-{name}-{i}")

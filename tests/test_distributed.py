@@ -276,7 +276,7 @@ def test_first_process_alone_shows_warns_and_calls(found):
 @pytest.mark.parametrize(
     ("case", "message"),
     [
-        ("other rows", r"^X of process 1 differs .*checksum.* share of each process itself"),
+        ("other rows", r"^X of process 1 differs .*digest.* share of each process itself"),
         ("other parameter", r"^max_iter of process 1 differs .*: 51 instead of 50"),
         ("small batch", r"^a batch must have at least one row for each of the 2 processes, got 1"),
     ],

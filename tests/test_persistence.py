@@ -20,7 +20,7 @@ from torch import nn
 import neuralot
 from neuralot import CriticLoss, Optimizer, OTPTransport, SNOTTransport
 from neuralot.costs import CallableCost, Lp, SquaredEuclidean
-from neuralot.estimators.files import BLANK
+from neuralot.estimators.archive import BLANK
 from neuralot.networks import ConvexPotential
 
 DATA = Path(__file__).parent / "data"

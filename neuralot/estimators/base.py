@@ -15,12 +15,13 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from neuralot.divergences import sinkhorn_divergence
+from neuralot.estimators.checkpoints import open_checkpoint
 from neuralot.estimators.checks import as_type_of, check_n_draws, check_out, unchanged_on_error
 from neuralot.estimators.files import plain, revive, write
 from neuralot.estimators.fitting import Fitter, Outcome
 from neuralot.estimators.interpolation import Interpolating
 from neuralot.estimators.laws import Law, Laws
-from neuralot.estimators.mixins import Documented, Reporting
+from neuralot.estimators.mixins import Documented, Reporting, has_inverse
 from neuralot.estimators.processes import in_processes
 from neuralot.estimators.setup import seeded_generator
 from neuralot.estimators.state import is_built_in
@@ -34,16 +35,6 @@ Self = TypeVar("Self", bound="BaseTransport")
 
 ROWS_FOR_COST, ROWS_OF_TARGET = 10_000, 1_000
 METADATA = dict.fromkeys(["X_target", "sample_domain", "sample_weight", "sample_weight_target"], True)
-
-
-def _has_inverse(estimator: BaseTransport) -> bool:
-    check_is_fitted(estimator)
-    if not estimator.problem_.invertible:
-        raise AttributeError(
-            f"This {type(estimator).__name__} has no inverse_transform, because only W2GN and semi-dual "
-            f"transports with map_form='gradient' learn the inverse map"
-        )
-    return True
 
 
 class BaseTransport(
@@ -93,9 +84,12 @@ class BaseTransport(
         ------
         ValueError
             If there is no target sample or more than one, if the numbers of features differ, if a sample is empty, not
-            two-dimensional or not finite, or if a parameter is invalid. The estimator is then unchanged.
+            two-dimensional or not finite, if a parameter is invalid, or if `checkpoint` is a file that another fit has
+            written. The estimator is then unchanged.
         TypeError
             If a sample is sparse or `device` is not a device.
+        FileNotFoundError
+            If the folder of `checkpoint` does not exist.
         FloatingPointError
             If the weights of the networks were never finite.
         LostProcessError
@@ -110,6 +104,8 @@ class BaseTransport(
             and the following classes are in `neuralot.exceptions`.
         SmoothingWarning
             If `eps_min` is far from its default.
+        CheckpointWarning
+            If the checkpoint cannot be written. The fit continues without it.
         ScaleWarning
             If a column varies less than a hundredth of another one; if the scales of source and target differ by more
             than a factor of 30, for example because only one of them was scaled; or if the scale of the rows differs
@@ -128,7 +124,11 @@ class BaseTransport(
         with unchanged_on_error(self):
             self._check_parameters()
             laws = self._check_laws(X, y, reset=True, **metadata)
-            self._set_fitted_attributes(self._fit(laws, self._generator(), start, tasks), laws)
+            generator = self._generator(laws)
+            checkpoint = open_checkpoint(self, laws, generator)
+            self._set_fitted_attributes(self._fit(laws, generator, start, tasks, checkpoint), laws)
+        if checkpoint is not None and self.status_ is not Status.INTERRUPTED:
+            checkpoint.remove()
         if tasks is not None:
             tasks.end()
         self._warn(laws)
@@ -192,7 +192,7 @@ class BaseTransport(
         out = check_out(out, (n_draws, *rows.shape), rows)
         return as_type_of(X, self._draws(rows, n_draws, random_state, out))
 
-    @available_if(_has_inverse)
+    @available_if(has_inverse)
     def inverse_transform(self, X: Any, out: np.ndarray | None = None) -> Any:
         """Map target rows to the source.
 

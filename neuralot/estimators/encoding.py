@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -28,7 +29,7 @@ def encoded(params: Mapping[str, Any]) -> dict[str, Any]:
 def _encoded_value(name: str, value: Any) -> Any:
     if name == "callbacks" or isinstance(value, np.random.RandomState):
         return None
-    if isinstance(value, torch.device):
+    if isinstance(value, (torch.device, os.PathLike)):
         return str(value)
     if isinstance(value, np.generic):
         return value.item()

@@ -6,24 +6,21 @@ Pickles contain the plain data. The files contain no code.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 import sys
-import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import sklearn
 import torch
-from safetensors import SafetensorError
-from safetensors.numpy import load as load_arrays
-from safetensors.numpy import save
 from torch import Generator
 
+from neuralot.estimators.archive import read_archive, write_archive
 from neuralot.estimators.checks import check_device
 from neuralot.estimators.encoding import decoded, encoded, with_arrays, without_arrays
 from neuralot.estimators.fitting import Fitter
@@ -37,9 +34,6 @@ from neuralot.solve.status import Status
 
 FORMAT, READABLE = "3", ("1", "2", "3")
 WITHOUT_CHECKSUM = ("1", "2")
-# value of the checksum in the file of which it is computed
-BLANK = "0" * 64
-MAX_HEADER = 100 * 2**20  # bytes; the limit of safetensors
 PACKAGES = {"neuralot": "neuralot", "numpy": "numpy", "scikit-learn": "sklearn", "torch": "torch"}
 # attributes of every fitted transport, and those that it may have
 OPTIONAL = {"feature_names_in_", "target_sample_"}
@@ -127,24 +121,8 @@ def write(path: str | os.PathLike[str], transport: Any) -> None:
         "class": f"{cls.__module__}.{cls.__qualname__}",
         "versions": json.dumps({name: str(sys.modules[module].__version__) for name, module in PACKAGES.items()}),
         "state": state_json,
-        "checksum": BLANK,
     }
-    content = save({name: np.asarray(array, order="C") for name, array in arrays.items()}, metadata)
-    content = _with_checksum(content, BLANK, hashlib.sha256(content).hexdigest())
-    path = Path(path)
-    if not path.parent.is_dir():
-        raise FileNotFoundError(
-            f"path must be in an existing folder, got {path}; create the folder {path.parent} first"
-        )
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
-        with temporary.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_archive(Path(path), metadata, arrays)
 
 
 def read(path: str | os.PathLike[str], classes: Iterable[type[Any]], functions: Mapping[str, Any]) -> Any:
@@ -152,7 +130,7 @@ def read(path: str | os.PathLike[str], classes: Iterable[type[Any]], functions: 
 
     The class must be one of `classes`. `functions` has the custom functions by parameter name.
     """
-    metadata, arrays = _content(Path(path))
+    metadata, arrays = read_archive(Path(path), partial(_check_format, path))
     known = {f"{cls.__module__}.{cls.__qualname__}": cls for cls in classes}
     name = metadata.get("class")
     if name not in known:
@@ -209,26 +187,11 @@ def _check_unused(functions: Mapping[str, Any], params: Mapping[str, Any]) -> No
             raise ValueError(f"{name} must be omitted, because the file contains {name}={params.get(name)!r}")
 
 
-def _content(path: Path) -> tuple[dict[str, str], dict[str, np.ndarray]]:
-    """Return the metadata and arrays of a saved transport."""
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} does not exist or is not a file")
-    content = path.read_bytes()
-    metadata = _metadata(path, content)
-    _check_format(path, metadata)
-    try:
-        arrays = load_arrays(content)
-    except SafetensorError as error:
-        raise ValueError(f"{path} is truncated or not a safetensors file: {error}") from error
-    checksum = metadata.get("checksum", "")
-    is_checked = metadata["neuralot"] not in WITHOUT_CHECKSUM
-    if is_checked and hashlib.sha256(_with_checksum(content, checksum, BLANK)).hexdigest() != checksum:
-        raise ValueError(f"{path} is damaged: its checksum is not that of its content; save or copy it again")
-    return metadata, arrays
+def _check_format(path: str | os.PathLike[str], metadata: Mapping[str, str]) -> bool:
+    """Raise a ValueError unless the format is readable.
 
-
-def _check_format(path: Path, metadata: Mapping[str, str]) -> None:
-    """Raise a ValueError unless the format is readable."""
+    Returns whether files of the format have a checksum.
+    """
     if "neuralot" not in metadata:
         raise ValueError(f"{path} is a safetensors file, but was not saved by a transport")
     if metadata["neuralot"] not in READABLE:
@@ -236,30 +199,7 @@ def _check_format(path: Path, metadata: Mapping[str, str]) -> None:
             f"{path} has format {metadata['neuralot']}, but this version of neuralot reads formats "
             f"{', '.join(READABLE)}; load it with the version that saved it"
         )
-
-
-def _metadata(path: Path, content: bytes) -> dict[str, str]:
-    """Return the metadata in the header of a safetensors file.
-
-    The header is JSON, and its length is in the first eight bytes.
-    """
-    length = int.from_bytes(content[:8], "little")
-    try:
-        if len(content) < 8 or length > min(len(content) - 8, MAX_HEADER):
-            raise ValueError("its header is longer than the file or than the limit")
-        metadata = json.loads(content[8 : 8 + length])["__metadata__"]
-        if not all(isinstance(value, str) for value in metadata.values()):
-            raise TypeError("its metadata is not text")
-        return dict(metadata)
-    except KeyError:
-        return {}
-    except (ValueError, TypeError, AttributeError, RecursionError) as error:
-        raise ValueError(f"{path} is truncated or not a safetensors file: {error}") from error
-
-
-def _with_checksum(content: bytes, old: str, new: str) -> bytes:
-    """Replace the checksum in the header of a file."""
-    return content.replace(f'"checksum":"{old}"'.encode(), f'"checksum":"{new}"'.encode(), 1)
+    return metadata["neuralot"] not in WITHOUT_CHECKSUM
 
 
 def _weights(problem: Problem) -> dict[str, torch.Tensor]:

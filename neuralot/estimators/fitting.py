@@ -16,6 +16,7 @@ from torch import Generator
 
 from neuralot.costs import Cost, as_cost
 from neuralot.defaults import BATCH, default_rate
+from neuralot.estimators.checkpoints import CheckpointFile
 from neuralot.estimators.gap import dual_gap
 from neuralot.estimators.laws import Law, Laws, Standardised
 from neuralot.estimators.setup import Preparation
@@ -123,7 +124,14 @@ class Fitter(Preparation, ABC):
         return {}
 
     @with_gradients
-    def _fit(self, laws: Laws, generator: Generator, start: float, tasks: Tasks | None = None) -> Outcome:
+    def _fit(
+        self,
+        laws: Laws,
+        generator: Generator,
+        start: float,
+        tasks: Tasks | None = None,
+        checkpoint: CheckpointFile | None = None,
+    ) -> Outcome:
         """Fit the problem to two laws.
 
         A warm start continues from the previous weights. `start` is the start time of the budget, and `tasks` is called
@@ -133,13 +141,14 @@ class Fitter(Preparation, ABC):
         setup = self._set_up(laws, generator, warm=warm)
         params = setup.params
         end = math.inf if params.max_time is None else start + params.max_time
+        resumes = checkpoint is not None and checkpoint.choose(params)
         problem = self._build(setup.units, params, generator)
         if warm:
             _load_weights(problem, self.problem_)
         own = self._target_attributes(laws[1], setup.target)
         source, target, watch = self._watch(problem, setup.source, setup.target, generator)
         samplers = source.sampler(self._stratified_from), target.sampler(self._stratified_from)
-        if self._adapts_to_budget():
+        if self._adapts_to_budget() and not resumes:
             n_rows = min(len(source.distinct), len(target.distinct))
             problem = self._adapt_to_budget(end, problem, samplers, setup, n_rows, generator, warm=warm)
         if _compiles(params, generator) and problem.compile_step():
@@ -150,6 +159,8 @@ class Fitter(Preparation, ABC):
             if self.verbose and current().is_first:
                 callbacks.append(stack.enter_context(ProgressBar()))
             callbacks += self.callbacks or ()
+            if checkpoint is not None:
+                checkpoint.store(params)
             if tasks is not None:
                 callbacks.append(tasks.begin(setup.attributes | own))
             remaining = end - time.perf_counter()
@@ -160,6 +171,7 @@ class Fitter(Preparation, ABC):
                 capture=is_built_in(params),
                 fallback=None if warm else problem.affine,
                 callbacks=callbacks,
+                checkpoint=checkpoint,
                 **training_options(params, generator),
             )
         if watch is not None and current().is_first:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable
 from functools import wraps
 from typing import Any, TypeVar, cast
 
-import numpy as np
 from torch import Generator
 
+from neuralot.estimators.checkpoints import digest
 from neuralot.estimators.checks import check_device
-from neuralot.estimators.laws import Law, Laws
+from neuralot.estimators.laws import Laws
 from neuralot.solve.distributed import current, joined, may_join
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -44,7 +43,9 @@ def agree(laws: Laws, params: dict[str, Any], generator: Generator) -> None:
     if processes.size == 1:
         return
     values: dict[str, Any] = {name: value for name, value in params.items() if isinstance(value, COMPARED)}
-    values |= {name: _checksum(law) for name, law in zip(("X", "the target"), laws, strict=True)}
+    values |= {
+        name: f"rows with digest {digest(law)[:12]}" for name, law in zip(("X", "the target"), laws, strict=True)
+    }
     first, *others = processes.of_all(values)
     for rank, other in enumerate(others, start=1):
         for name in sorted((first.keys() | other.keys()) - OWN):
@@ -56,9 +57,3 @@ def agree(laws: Laws, params: dict[str, Any], generator: Generator) -> None:
                     f"process, call fit inside neuralot.solve.distributed.alone()."
                 )
     generator.manual_seed(processes.from_first(generator.initial_seed()))
-
-
-def _checksum(law: Law) -> str:
-    """Describe a weighted sample so that different samples differ."""
-    rows, weights = (np.ascontiguousarray(array) for array in (law.rows, law.weights))
-    return f"{rows.dtype} of shape {rows.shape} with checksum {zlib.crc32(weights.data, zlib.crc32(rows.data)):08x}"

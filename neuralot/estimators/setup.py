@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -26,6 +27,7 @@ from neuralot.networks.perceptrons import ACTIVATIONS
 from neuralot.parameters import (
     ANYTHING,
     CALLBACKS,
+    PATH,
     SIZES,
     VERBOSE,
     InStreams,
@@ -64,6 +66,8 @@ class Preparation(Fitted, BaseEstimator, ABC):
     random_state: int | np.random.RandomState | None = parameter(ANYTHING.unused_in_streams(), default=None)
     verbose: bool | int = parameter(VERBOSE.unused_in_streams(), default=False)
     callbacks: Sequence[Callback] | None = parameter(CALLBACKS.unused_in_streams(), default=None)
+    checkpoint: str | os.PathLike[str] | None = parameter(none_or(PATH).unused_in_streams(), default=None)
+    checkpoint_interval: float = parameter(number(0, closed=True).unused_in_streams(), default=300.0)
 
     # fitted attributes that only this class has
     _own_attributes: ClassVar[frozenset[str]] = frozenset()
@@ -147,10 +151,15 @@ class Preparation(Fitted, BaseEstimator, ABC):
         is_auto = {name: isinstance(values[name], str) and values[name] == "auto" for name in auto}
         return {name: auto[name] if is_auto[name] else values[name] for name in auto}
 
-    def _generator(self, steps_before: int = 0) -> Generator:
-        """Return a generator seeded by `random_state`."""
+    def _generator(self, laws: Laws, steps_before: int = 0) -> Generator:
+        """Return a generator seeded by `random_state`.
+
+        Processes that share the fit have the same seed. Raises a ValueError if they do not fit the same.
+        """
         device = current().device or check_device(self.device)
-        return seeded_generator(self.random_state, device, steps_before)
+        generator = seeded_generator(self.random_state, device, steps_before)
+        agree(laws, {"class": type(self).__name__, **self._flat_values()}, generator)
+        return generator
 
     def _check_parameters(self, *names: str) -> None:
         """Check the parameters `names`, or all parameters."""
@@ -165,7 +174,6 @@ class Preparation(Fitted, BaseEstimator, ABC):
 
     def _set_up(self, laws: Laws, generator: Generator, *, warm: bool, in_stream: bool = False) -> Setup:
         """Standardise both laws and resolve the parameters."""
-        agree(laws, {"class": type(self).__name__, **self._flat_values()}, generator)
         units = self._units_of_last_fit(laws) if warm else self._units_of(laws)
         source, target = (
             Standardised.of(law, standardise, units.n_directions, generator)

@@ -93,6 +93,12 @@ class SNOTTransport(GameTransport):
         installed.
     callbacks : list of callable ``(step, problem, record) -> bool`` or None, default=None
         Functions that are called at every record, about fifty times per fit. If one returns True, the fit ends.
+    checkpoint : path-like or None, default=None
+        File for the state of the fit. It is replaced every `checkpoint_interval` seconds and removed when the fit ends.
+        If the process is killed, `fit` with the same samples and parameters continues from it. It contains arrays and
+        JSON; reading it runs no code.
+    checkpoint_interval : float, default=300.0
+        Seconds between two checkpoints.
 
     Attributes
     ----------

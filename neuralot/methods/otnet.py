@@ -20,6 +20,8 @@ from neuralot.solve.distributed import current
 from neuralot.solve.optimizers import AtRate, Descent, UpdateRule, make_optimizers
 from neuralot.solve.problem import Batch, Batches, Problem
 
+# state of a run: stage, factor on the batch size, sum of squared mass errors in a window, best mean so far
+RUN_STATE = ("_by_network", "_growth", "_error", "_best_error", "_n_steps", "_n_monte_carlo")
 # buffers with one entry per target point or per row of a law
 LAW_BUFFERS = ("points", "weights", "base", "source_rows", "held_out_rows", "held_out_weights")
 N_POINTS = 4096
@@ -120,7 +122,6 @@ class OTNet(Problem):
         self.register_buffer("is_based", torch.tensor(False))
         # current learning rates as a share of the initial ones
         self.register_buffer("rate", torch.zeros(()), persistent=False)
-        # state of a run: stage, factor on the batch size, sum of squared mass errors in a window, best mean so far
         self._by_network = False
         self._growth = 1
         self._error = torch.zeros((), dtype=torch.double)
@@ -172,6 +173,12 @@ class OTNet(Problem):
     def loss(self, player: str, batch: Batch) -> Tensor:
         self._n_monte_carlo = current().size * len(batch.x)
         return self._network_loss(batch.x, batch.y) if self._by_network else self._correction_loss(batch.x)
+
+    def get_extra_state(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in RUN_STATE}
+
+    def set_extra_state(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
 
     def map(self, x: Tensor) -> Tensor:
         heights = self.heights  # (m,); evaluates the network in the first stage

@@ -133,6 +133,12 @@ class OTP(SemiDual):
         self._set_base(level)
         return {"eps": level, **super().follow(progress)}
 
+    def get_extra_state(self) -> dict[str, float]:
+        return {"_base_level": self._base_level}
+
+    def set_extra_state(self, state: dict[str, float]) -> None:
+        self._base_level = state["_base_level"]
+
     def _shape(self, z: Tensor, progress: float | Tensor) -> Tensor:
         """Transform standard normal rows to the covariance N / eps."""
         if self.noise_shape == "isotropic":

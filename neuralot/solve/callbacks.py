@@ -64,6 +64,14 @@ class EarlyStopping:
             self.weights = copy.deepcopy(problem.state_dict())
         return step - self.best_step >= self.n_iter_no_change
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state, for a checkpoint."""
+        return {name: getattr(self, name) for name in ("best", "best_step", "weights")}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Load a state."""
+        self.best, self.best_step, self.weights = state["best"], state["best_step"], state["weights"]
+
     def finish(self, problem: Problem, is_affine: bool = False) -> bool:
         """Load the weights of the best step.
 

@@ -60,6 +60,17 @@ class Clock:
     def record(self) -> Record:
         return {"step": self.step, "seconds": self.seconds, "progress": self.progress}
 
+    def state_dict(self) -> dict[str, float]:
+        """Return the state, for a checkpoint."""
+        state = {"step": self.step, "seconds": self.seconds, "max_time": self.max_time}
+        return state | {"next_record": self._next_record}
+
+    def load_state_dict(self, state: dict[str, float]) -> None:
+        """Load a state, whose time counts as spent."""
+        self.step, self.max_time, self._next_record = int(state["step"]), state["max_time"], state["next_record"]
+        self.start = time.perf_counter() - state["seconds"]
+        self.progress = self._progress()
+
     @property
     def min_rate(self) -> float:
         """Lower bound on the share of the initial learning rates.

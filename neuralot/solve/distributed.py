@@ -128,8 +128,9 @@ class Processes:
         if self.size == 1:
             return
         of_dtype: dict[torch.dtype, list[Tensor]] = {}
-        for module in modules:
-            for tensor in module.state_dict().values():
+        values = [value for module in modules for value in module.state_dict().values()]
+        for tensor in values:
+            if isinstance(tensor, Tensor):
                 of_dtype.setdefault(tensor.dtype, []).append(tensor)
         for tensors in of_dtype.values():  # in one message each
             flat = _flat(tensors)

@@ -9,6 +9,7 @@ import copy
 import math
 from collections.abc import Iterable, Mapping
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Generator, Tensor
@@ -22,6 +23,7 @@ N_BOOTSTRAP = 8
 # from this size on, a sample is treated as the law itself
 MANY_ROWS = 32 * N_MONITORED
 ROUNDING = 1e-3
+STATE = ("x", "y", "best", "best_weights", "first", "last", "spread")
 
 
 class Guard:
@@ -116,6 +118,15 @@ class Guard:
     def failed(self) -> bool:
         """Whether the weights have never been finite."""
         return self.best_weights is None
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state, for a checkpoint."""
+        return {name: getattr(self, name) for name in STATE}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Load a state."""
+        for name in STATE:
+            setattr(self, name, state[name])
 
     def restore(self) -> None:
         """Load the best weights, if there are any."""

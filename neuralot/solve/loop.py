@@ -13,6 +13,7 @@ from torch import Generator, Tensor
 
 from neuralot.sampling import ArraySampler, Sampler, as_sampler
 from neuralot.solve.capture import Captured
+from neuralot.solve.checkpoint import Checkpoint, Keeper, Randomness, Records
 from neuralot.solve.clock import Clock
 from neuralot.solve.distributed import current
 from neuralot.solve.ending import status_of_budget, status_of_early_end
@@ -20,6 +21,7 @@ from neuralot.solve.environment import training_context
 from neuralot.solve.guard import Guard
 from neuralot.solve.optimizers import OPTIMIZERS
 from neuralot.solve.problem import Batch, Problem
+from neuralot.solve.signals import EndingSignals
 from neuralot.solve.status import Record, Status
 from neuralot.solve.training import Training
 
@@ -80,6 +82,7 @@ def solve(
     callbacks: Sequence[Callback] = (),
     capture: bool = False,
     fallback: Fallback | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> Solution:
     """Train the players of a problem within a budget.
 
@@ -117,6 +120,9 @@ def solve(
         Called at the end of the fit if the distance of the images to the target exceeds sampling error. Returns
         weights, such as those of an affine map, which replace the learned ones if their images are closer to the
         target.
+    checkpoint : Checkpoint, optional
+        Storage of the state of the run. If it has a state, the run continues from it. The state is complete if the
+        samplers have none, as `ArraySampler`: the run then has the bits of an uninterrupted one.
 
     Returns
     -------
@@ -146,7 +152,7 @@ def solve(
     # optimisers of a stream are not captured, because its next part continues with them
     capture = capture and n_steps is None and can_capture(problem, source, target, generator)
     training = Training(problem, optimizer, learning_rate, weight_decay, averaging)
-    return _run(training, source, target, clock, batch_size, generator, callbacks, capture, fallback)
+    return _run(training, source, target, clock, batch_size, generator, callbacks, capture, fallback, checkpoint)
 
 
 def can_capture(problem: Problem, source: Sampler, target: Sampler, generator: Generator) -> bool:
@@ -227,31 +233,33 @@ def _run(
     callbacks: Sequence[Callback],
     capture: bool = False,
     fallback: Fallback | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> Solution:
     problem, learned, processes = training.problem, training.learned, current()
+    history, signals = Records(), EndingSignals()
     training.agree()
     guard = Guard(learned, source, target, generator)
     step = _make_step(training, source, target, batch_size, generator, capture)
-    history: list[Record] = []
+    keeper = Keeper(checkpoint, [clock, training, guard, history, Randomness(generator), *callbacks])
     lost = stopped = interrupted = is_affine = False
     try:
-        with training_context(problem, generator):
+        with training_context(problem, generator), signals:
+            keeper.restore()
             while not (clock.is_over or lost or stopped):
                 problem.follow(clock.progress)
                 losses = step(clock.progress, max((1 + math.cos(math.pi * clock.progress)) / 2, clock.min_rate))
                 clock.tick()
                 if clock.record_due:
-                    training.copy_buffers()
-                    record = clock.record() | {f"{name}_loss": float(loss) for name, loss in losses.items()}
-                    record |= problem.follow(clock.progress)
-                    history.append(record)
+                    history.append(record := _record(clock, training, losses))
                     if processes.is_first:
                         lost, stopped = _judge(record, clock.step, guard, callbacks)
                     history[-1], lost, stopped = processes.from_first((record, lost, stopped))
+                keeper.keep(at_once=signals.received)
+                signals.check()
         if fallback and processes.is_first and not (lost or stopped):
-            is_affine = _is_better(fallback, guard, source, target, generator)
+            is_affine = _take_fallback(fallback, guard, source, target, generator)
     except KeyboardInterrupt:
-        if processes.size > 1:  # processes are not interrupted at the same step
+        if signals.insisted or processes.size > 1:  # several processes would not end at the same step
             raise
         interrupted = True
         training.copy_buffers()
@@ -302,6 +310,13 @@ def _make_step(
     return step_at
 
 
+def _record(clock: Clock, training: Training, losses: dict[str, Tensor]) -> Record:
+    """Return the record of the current step, without the discrepancy."""
+    training.copy_buffers()
+    record = clock.record() | {f"{name}_loss": float(loss) for name, loss in losses.items()}
+    return record | training.problem.follow(clock.progress)
+
+
 def _judge(record: Record, step: int, guard: Guard, callbacks: Sequence[Callback]) -> tuple[bool, bool]:
     """Complete a record.
 
@@ -313,10 +328,10 @@ def _judge(record: Record, step: int, guard: Guard, callbacks: Sequence[Callback
     return lost, any([callback(step, guard.problem, record) for callback in callbacks])
 
 
-def _is_better(fallback: Fallback, guard: Guard, source: Sampler, target: Sampler, generator: Generator) -> bool:
+def _take_fallback(fallback: Fallback, guard: Guard, source: Sampler, target: Sampler, generator: Generator) -> bool:
     """Load the weights of `fallback` if they are better.
 
-    They are only computed if the images are off.
+    Returns whether they are.
     """
     if guard.left_the_target() or guard.last <= guard.chance:
         return False

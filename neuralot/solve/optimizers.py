@@ -37,10 +37,16 @@ class UpdateRule(ABC):
         The weights to update.
     learning_rate, weight_decay : float
         Decay is decoupled, and proportional to the learning rate.
+
+    Attributes
+    ----------
+    state : list of Tensor
+        The tensors that a step changes besides the weights. They are saved in checkpoints.
     """
 
     def __init__(self, weights: Sequence[Tensor], learning_rate: float, weight_decay: float = 0.0) -> None:
         self.weights = list(weights)
+        self.state: list[Tensor] = []
         self.learning_rate, self.weight_decay = learning_rate, weight_decay
 
     @abstractmethod
@@ -78,6 +84,7 @@ class Adam(UpdateRule):
         self.betas = betas
         self.means, self.squares = ([torch.zeros_like(weight) for weight in weights] for _ in range(2))
         self.n_steps = [torch.zeros((), dtype=torch.float32, device=weight.device) for weight in weights]
+        self.state = [*self.means, *self.squares, *self.n_steps]
 
     @torch.no_grad()
     def step(self, gradients: Sequence[Tensor | None], rate: Tensor) -> None:
@@ -147,6 +154,7 @@ class Muon(UpdateRule):
         for index, weight in enumerate(self.weights):
             self.of_shape.setdefault(weight.shape, []).append(index)
         self.momenta = [torch.zeros_like(weight) for weight in self.weights]
+        self.state = self.momenta
 
     @torch.no_grad()
     def step(self, gradients: Sequence[Tensor | None], rate: Tensor) -> None:
@@ -186,7 +194,7 @@ class AtRate(UpdateRule):
 
     def __init__(self, optimizer: UpdateRule, rate: Tensor) -> None:
         super().__init__(optimizer.weights, optimizer.learning_rate, optimizer.weight_decay)
-        self.optimizer, self.rate = optimizer, rate
+        self.optimizer, self.rate, self.state = optimizer, rate, optimizer.state
 
     def step(self, gradients: Sequence[Tensor | None], rate: Tensor) -> None:
         self.optimizer.step(gradients, self.rate)

@@ -42,7 +42,9 @@ class Problem(nn.Module, ABC):
     """Base class of methods: players, losses and the learned map.
 
     A subclass registers one network per player in `networks` and sets `players`, the number of updates per step of each
-    player, in the order of the updates. `neuralot.semidual.SemiDual` is a problem with a form.
+    player, in the order of the updates. `neuralot.semidual.SemiDual` is a problem with a form. If other values than
+    weights and buffers change from step to step, `get_extra_state` and `set_extra_state` of torch save them in
+    checkpoints: a dict of tensors, numbers or None.
 
     Attributes
     ----------

@@ -5,11 +5,13 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable, Sequence
 from itertools import chain
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
+from neuralot.solve.checkpoint import copy_tensors
 from neuralot.solve.distributed import current
 from neuralot.solve.optimizers import UpdateRule
 from neuralot.solve.problem import Batches, Problem
@@ -88,6 +90,31 @@ class Training:
         differ.
         """
         current().copy_first(self.problem, self.learned)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return everything that steps change."""
+        values = self.problem.state_dict()
+        extra = {name: value for name, value in values.items() if name.endswith("_extra_state")}
+        return {**self._tensors(), "extra": extra, "n_steps": self._n_steps}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Load a state."""
+        for name, tensors in self._tensors().items():
+            copy_tensors(tensors, state[name])
+        self.problem.load_state_dict(state["extra"], strict=False)
+        self._n_steps = state["n_steps"]
+
+    def _tensors(self) -> dict[str, dict[str, Tensor]]:
+        """Return all tensors that steps change, by name."""
+        rules = [rule for player in self.players for rule in player.optimizers]
+        tensors = {"weights": _named(self.problem), "averages": _named(self.learned)}
+        for i, rule in enumerate(rules):
+            tensors[f"optimizer {i}"] = {str(j): tensor for j, tensor in enumerate(rule.state)}
+        return tensors
+
+
+def _named(problem: Problem) -> dict[str, Tensor]:
+    return dict(chain(problem.named_parameters(), problem.named_buffers()))
 
 
 def _copy(pairs: Iterable[tuple[Tensor, Tensor]]) -> None:
