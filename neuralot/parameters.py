@@ -168,7 +168,10 @@ def is_real(value: Any) -> bool:
 
 
 def _as_float(value: numbers.Real) -> float:
-    """Convert a number, whose type may be unable to represent the bounds."""
+    """Convert a number.
+
+    Its own type may be unable to represent the bounds.
+    """
     try:
         return float(value)
     except OverflowError:
