@@ -29,7 +29,11 @@ class CheckpointWarning(UserWarning):
 
 
 class OutlierWarning(UserWarning):
-    """A few rows are far away from all others."""
+    """A few rows are far away, or tails are heavy."""
+
+
+class FewRowsWarning(UserWarning):
+    """Both samples have fewer rows than columns."""
 
 
 class UnusedWeightsWarning(UserWarning):

@@ -168,10 +168,7 @@ def is_real(value: Any) -> bool:
 
 
 def _as_float(value: numbers.Real) -> float:
-    """Convert a number.
-
-    Its own type may be unable to represent the bounds.
-    """
+    """Convert a number; infinity if it is too large."""
     try:
         return float(value)
     except OverflowError:

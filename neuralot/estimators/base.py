@@ -116,8 +116,8 @@ class BaseTransport(
         ScaleWarning
             If a column varies less than a hundredth of another one, or if the scales of source and target, or of a warm
             start and its previous fit, differ by more than a factor of 30.
-        OutlierWarning
-            If a few outliers are so far away that the other rows are nearly a single point in comparison.
+        OutlierWarning, FewRowsWarning
+            If a few far rows have most of the variance; if both samples have fewer rows than columns.
         """
         start = time.perf_counter()
         metadata = {

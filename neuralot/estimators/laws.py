@@ -11,7 +11,8 @@ import torch
 from sklearn.utils import gen_batches
 from torch import Generator, Tensor
 
-from neuralot.estimators.units import NUMBERS_PER_BLOCK, RowTransform
+from neuralot.estimators.directions import NUMBERS_PER_BLOCK
+from neuralot.estimators.units import RowTransform
 from neuralot.sampling import ArraySampler, canonical_order, distinct, hold_out, spaced
 
 SUBSAMPLE_ROWS = 2_000

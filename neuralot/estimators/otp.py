@@ -9,9 +9,9 @@ from torch import Generator, Tensor
 
 from neuralot.costs import Cost
 from neuralot.defaults import MANY_FEATURES
+from neuralot.estimators.directions import MAX_FEATURES
 from neuralot.estimators.game import GameTransport, former_parameters
 from neuralot.estimators.state import FitParams
-from neuralot.estimators.units import MAX_FEATURES
 from neuralot.estimators.warn import MIN_ROWS_OF_THIN, warn_of_noise
 from neuralot.methods import OTP
 from neuralot.methods.smoothing import NOISE_SHAPES, SCHEDULES, Smoothing, fills_its_span, is_flat, terminal_level
