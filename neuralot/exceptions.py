@@ -1,6 +1,6 @@
-"""Warnings of the package, each with its own class.
+"""Warnings and errors, each with its own class.
 
-A class can be silenced with `warnings.filterwarnings`, for example
+A class of warnings can be silenced with `warnings.filterwarnings`, for example
 ``warnings.filterwarnings("ignore", category=neuralot.exceptions.ScaleWarning)``.
 """
 
@@ -47,4 +47,15 @@ class VersionWarning(UserWarning):
     """A file was saved with other versions of packages.
 
     The versions of neuralot, numpy, scikit-learn or torch differ in the first or second number.
+    """
+
+
+class StreamWarning(UserWarning):
+    """The time limit ended the first pass over a stream."""
+
+
+class LostProcessError(RuntimeError):
+    """A process that shares a fit has ended.
+
+    Or it did not answer in time. The other processes raise this error, and their estimators are unchanged.
     """

@@ -15,7 +15,7 @@ from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
 from torch import Tensor
 
-from neuralot.estimators.laws import Laws, Standardised
+from neuralot.estimators.laws import Law, Laws, Standardised
 from neuralot.estimators.units import Units
 from neuralot.exceptions import (
     FewRowsWarning,
@@ -28,6 +28,7 @@ from neuralot.exceptions import (
 from neuralot.methods.smoothing import intrinsic_dimension, is_thin
 from neuralot.outliers import CLIP_RANGES, outlier_bounds
 from neuralot.sampling import listed, small_columns, spaced
+from neuralot.solve.distributed import current
 
 LOG10_RATIO = 1.5
 MIN_ROWS = 20
@@ -43,8 +44,11 @@ HEAVY, SPLIT, N_PARTS = 0.1, 0.05, 500
 def warn_user(message: str, category: type[Warning] = UserWarning) -> None:
     """Issue a warning that points to the user's code.
 
-    This is the innermost call from outside of this package and scikit-learn.
+    This is the innermost call from outside of this package and scikit-learn. Only the first of the processes that
+    share a fit warns.
     """
+    if not current().is_first:
+        return
     frame, level = inspect.currentframe(), 1
     while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] in ("neuralot", "sklearn"):
         frame, level = frame.f_back, level + 1
@@ -66,7 +70,7 @@ def warn_of_laws(laws: Laws, units: Units, names: Sequence[Any]) -> None:
         if bounds is None:
             bounds = outlier_bounds(law.rows, law.order, units.scale, TAIL_SCALE_OF_WARNING)
         if bounds is not None:
-            warn_of_outliers(law.rows, law.order, bounds, clip_bounds is not None, name)
+            warn_of_outliers(law, bounds, clip_bounds is not None, name)
 
 
 def warn_of_scales(source: np.ndarray, target: np.ndarray, name: str = "source") -> None:
@@ -194,12 +198,14 @@ def warn_of_noise(eps_min: float, default: float) -> None:
     )
 
 
-def warn_of_outliers(rows: np.ndarray, indices: np.ndarray, bounds: np.ndarray, is_clipped: bool, name: str) -> None:
+def warn_of_outliers(law: Law, bounds: np.ndarray, is_clipped: bool, name: str) -> None:
     """Warn about rows outside of the bounds of a sample.
 
     The bounds are those of `outlier_bounds`. `is_clipped` is whether the fit clips rows to them.
     """
-    outside = np.intersect1d(np.flatnonzero(((rows < bounds[0]) | (rows > bounds[1])).any(axis=1)), indices)
+    is_outside = ((law.rows < bounds[0]) | (law.rows > bounds[1])).any(axis=1)
+    outside = np.intersect1d(np.flatnonzero(is_outside), law.order)
+    outside = outside if law.numbers is None else np.sort(law.numbers[outside])
     effect = (
         "fit and transform clip them to this distance, so their images are not those of the exact plan"
         if is_clipped
