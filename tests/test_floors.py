@@ -39,8 +39,8 @@ FLOORS = {
 FLOOR = {module: floor for floor, modules in FLOORS.items() for module in modules}
 # modules that solvers must not import, because they contain exact answers; with their own allowed imports
 EVALUATION_IMPORTS = {
-    "datasets": {"costs"},
-    "metrics": {"costs", "divergences", "sampling"},
+    "datasets": {"costs", "parameters"},
+    "metrics": {"_torch", "costs", "divergences", "parameters", "sampling"},
     "plots": {"divergences", "drawing", "metrics", "parameters"},
 }
 OUTSIDE = {

@@ -112,9 +112,8 @@ class BaseTransport(
         CheckpointWarning
             If the checkpoint cannot be written. The fit continues without it.
         ScaleWarning
-            If a column varies less than a hundredth of another one; if the scales of source and target differ by more
-            than a factor of 30, for example because only one of them was scaled; or if the scale of the rows differs
-            that much from the previous fit of a warm start.
+            If a column varies less than a hundredth of another one, or if the scales of source and target, or of a warm
+            start and its previous fit, differ by more than a factor of 30.
         StreamWarning
             If the first pass over a stream takes longer than a quarter of `max_time`.
         OutlierWarning, FewRowsWarning
@@ -242,8 +241,7 @@ class BaseTransport(
         `neuralot.load` reads the file. It contains arrays, and the parameters, history and versions as JSON; loading it
         runs no code. Custom costs and networks are not saved: pass them to `load` again. Also omitted are `callbacks`,
         a `random_state` that is a generator, settings of `set_output` and similar methods, and the optimisers of a
-        stream, which continues with new ones after `load`. An existing file is replaced only when the new one is
-        complete, so a crash leaves it intact.
+        stream, which continues with new ones after `load`. A crash leaves an existing file intact.
 
         Parameters
         ----------
@@ -263,7 +261,6 @@ class BaseTransport(
         # only arrays, numbers and names, so that a fit on a GPU can be unpickled on a CPU
         return plain(super().__getstate__())
 
-    @isolated
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
         revive(self, self._build)

@@ -20,6 +20,7 @@ import sklearn
 import torch
 from torch import Generator
 
+from neuralot._torch import isolated
 from neuralot.estimators.archive import read_archive, write_archive
 from neuralot.estimators.checks import check_device
 from neuralot.estimators.encoding import decoded, encoded, with_arrays, without_arrays
@@ -68,6 +69,7 @@ def plain(state: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+@isolated
 def revive(transport: Any, build: Callable[[Units, FitParams, Generator], Problem]) -> None:
     """Restore networks, units and status from plain data.
 
