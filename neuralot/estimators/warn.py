@@ -131,9 +131,10 @@ def warn_of_split(source: Standardised, target: Standardised) -> None:
 
 
 def split_mass(source: Standardised, target: Standardised) -> float:
-    """Return the share of mass that leaves the main target of a row.
+    """Return the share of mass that is split.
 
-    Only rows with at least the share `HEAVY` of the mass count. The plan is optimal for `N_PARTS` parts of equal mass.
+    It is the mass that does not go to the main target of its row. Only rows with more than the share `HEAVY` count.
+    The plan is optimal for `N_PARTS` parts of equal mass.
     """
     starts = torch.cat([source.distinct.new_tensor([-1]), source.distinct]).cpu().numpy() + 1
     shares = np.add.reduceat(source.weights, starts[:-1]) / source.weights.sum()
