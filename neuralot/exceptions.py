@@ -34,3 +34,17 @@ class OutlierWarning(UserWarning):
 
 class FewRowsWarning(UserWarning):
     """Both samples have fewer rows than columns."""
+
+
+class UnusedWeightsWarning(UserWarning):
+    """Weights are used for the transport only.
+
+    The `fit` of the estimator in a `DomainAdapter` does not accept `sample_weight`.
+    """
+
+
+class VersionWarning(UserWarning):
+    """A file was saved with other versions of packages.
+
+    The versions of neuralot, numpy, scikit-learn or torch differ in the first or second number.
+    """

@@ -14,9 +14,13 @@ from scipy.spatial import KDTree
 from torch import Generator, Tensor
 from torch.utils.data import DataLoader
 
+from neuralot._torch import as_numpy, exclusive
+
 Sampler = Callable[[int, Generator], Tensor]
 
 
+# weights whose sum is not within 2^-500 and 2^500 are rescaled
+MAX_EXPONENT = 500
 # size of the sample on which a k-d tree is built
 ROWS_FOR_CELLS = 2_048
 LARGE_RATIO = 100.0
@@ -26,11 +30,12 @@ N_LISTED = 5
 def check_weights(weights: Any, name: str, n_rows: int) -> np.ndarray:
     """Return float64 weights of shape (n_rows,); ones when None.
 
-    Raises a ValueError that names the argument.
+    Extremely small and large weights are multiplied by a power of two, so that their products with other numbers are
+    finite and not 0. Raises a ValueError that names the argument.
     """
     if weights is None:
         return np.ones(n_rows)
-    weights = weights.detach().cpu().numpy() if isinstance(weights, Tensor) else np.asarray(weights)
+    weights = as_numpy(weights, name)
     if weights.dtype.kind not in "biuf":
         raise ValueError(f"{name} must contain numbers, got dtype {weights.dtype}")
     if weights.shape != (n_rows,):
@@ -40,6 +45,8 @@ def check_weights(weights: Any, name: str, n_rows: int) -> np.ndarray:
         total = weights.sum()
     if not (np.isfinite(total) and (weights >= 0).all() and total > 0):
         raise ValueError(f"{name} must be finite, non-negative and not all zero, with a finite sum")
+    if abs(np.frexp(total)[1]) > MAX_EXPONENT:
+        return np.ldexp(weights, -np.frexp(weights.max())[1])
     return weights
 
 
@@ -161,7 +168,7 @@ class LoaderSampler:
     def _next(self, generator: Generator) -> Tensor:
         seed = int(torch.randint(2**62, (), generator=generator, device=generator.device))
         # a loader without its own generator shuffles with the global one, which is seeded here and then restored
-        with torch.random.fork_rng(devices=[]):
+        with exclusive(), torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)  # CPU only
             try:
                 batch = next(self._batches)

@@ -14,6 +14,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
+from neuralot._torch import isolated
 from neuralot.divergences import sinkhorn_divergence
 from neuralot.estimators.checkpoints import open_checkpoint
 from neuralot.estimators.checks import as_type_of, check_n_draws, check_out, unchanged_on_error
@@ -55,6 +56,7 @@ class BaseTransport(
     __metadata_request__score = dict.fromkeys(["X_target", "sample_domain"], True)
 
     @with_callbacks
+    @isolated
     def fit(
         self: Self,
         X: Any,
@@ -303,6 +305,7 @@ class BaseTransport(
         # only arrays, numbers and names, so that a fit on a GPU can be unpickled on a CPU
         return plain(super().__getstate__())
 
+    @isolated
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
         revive(self, self._build)

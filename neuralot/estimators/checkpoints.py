@@ -176,4 +176,5 @@ def _to_torch(state: Any, device: torch.device) -> Any:
     """Replace arrays by tensors in a tree of dicts."""
     if isinstance(state, Mapping):
         return {name: _to_torch(value, device) for name, value in state.items()}
-    return torch.from_numpy(np.array(state)).to(device) if isinstance(state, np.ndarray) else state
+    # a clone, because the alignment of memory may change the bits of products
+    return torch.from_numpy(np.array(state)).clone().to(device) if isinstance(state, np.ndarray) else state

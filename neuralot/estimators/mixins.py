@@ -11,6 +11,7 @@ from sklearn.neighbors import NearestNeighbors
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
+from neuralot._torch import isolated
 from neuralot.costs import as_cost
 from neuralot.diagnostics import TransportReport, diagnose
 from neuralot.estimators.samples import Samples
@@ -36,6 +37,7 @@ class Documented:
 class Reporting(Fitted, Samples):
     """Mixin for the potential and for a report."""
 
+    @isolated
     def potential(self, X_target: Any, return_gradient: bool = False) -> Any:
         r"""Evaluate the learned Kantorovich potential V of the target.
 

@@ -33,6 +33,7 @@ from neuralot.parameters import (
     InStreams,
     Parameter,
     Settings,
+    as_builtin,
     auto_or,
     estimator,
     integer,
@@ -129,11 +130,14 @@ class Preparation(Fitted, BaseEstimator, ABC):
         return {name: parameter.group for name, parameter in declared if parameter.group is not None}
 
     def _flat_values(self) -> dict[str, Any]:
-        """Return the values of all parameters by flat names."""
+        """Return the values of all parameters by flat names.
+
+        Numbers have Python's types.
+        """
         params = self.get_params(deep=False)
         for name, group in self._groups().items():
             params |= flat_names(name, group.of(params.pop(name)).get_params())
-        return params
+        return {name: as_builtin(value) for name, value in params.items()}
 
     @classmethod
     def _flat_parameters(cls) -> dict[str, Parameter]:
@@ -178,7 +182,7 @@ class Preparation(Fitted, BaseEstimator, ABC):
         if self._needs_density and not warm:
             warn_of_thin_source(source.rows[source.distinct], target.rows[target.distinct])
             warn_of_split(source, target)
-        resolved = self._resolved(rows, n_source, n_target)
+        resolved = {name: as_builtin(value) for name, value in self._resolved(rows, n_source, n_target).items()}
         # a copy of the parameters that define the networks, so that a later set_params does not change them
         params = FitParams(**{**self._flat_values(), **resolved, "random_state": None, "callbacks": None})
         params.max_iter = default_steps(params.max_iter, None if in_stream else params.max_time)

@@ -12,6 +12,7 @@ import torch
 from sklearn.utils import gen_batches
 from torch import Tensor
 
+from neuralot._torch import isolated
 from neuralot.costs import Cost
 from neuralot.estimators.directions import blocks, principal_directions, varying_directions
 from neuralot.sampling import canonical_order
@@ -255,6 +256,7 @@ ROWS_PER_BLOCK = 16_384
 NUMBERS_PER_MAP = 2**22
 
 
+@isolated
 def map_rows(
     problem: Problem,
     rows: np.ndarray,

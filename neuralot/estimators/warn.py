@@ -17,7 +17,14 @@ from torch import Tensor
 
 from neuralot.estimators.laws import Laws, Standardised
 from neuralot.estimators.units import Units
-from neuralot.exceptions import FewRowsWarning, OutlierWarning, ScaleWarning, SmoothingWarning, SpuriousSolutionWarning
+from neuralot.exceptions import (
+    FewRowsWarning,
+    OutlierWarning,
+    ScaleWarning,
+    SmoothingWarning,
+    SpuriousSolutionWarning,
+    UnusedWeightsWarning,
+)
 from neuralot.methods.smoothing import intrinsic_dimension, is_thin
 from neuralot.outliers import CLIP_RANGES, outlier_bounds
 from neuralot.sampling import listed, small_columns, spaced
@@ -219,6 +226,15 @@ def warn_of_lost_domains() -> None:
             "Cross-validation passes sample_domain to score only after "
             "sklearn.set_config(enable_metadata_routing=True). In a direct call of score, pass sample_domain."
         )
+
+
+def warn_of_unused_weights(estimator: Any) -> None:
+    """Warn that an estimator does not use the weights."""
+    warn_user(
+        f"sample_weight is used for the transport only, because {type(estimator).__name__}.fit does not accept it. If "
+        "the weights should count in the estimator, too, pass one that supports them, such as LogisticRegression.",
+        UnusedWeightsWarning,
+    )
 
 
 def warn_of_other_units(*samples: np.ndarray) -> None:

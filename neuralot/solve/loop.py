@@ -233,17 +233,19 @@ def _run(
     problem, learned, history, signals = training.problem, training.learned, Records(), EndingSignals()
     guard = Guard(learned, source, target, generator)
     step = _make_step(training, source, target, batch_size, generator, capture)
-    keeper = Keeper(checkpoint, [clock, training, guard, history, Randomness(generator), *callbacks])
     lost = stopped = interrupted = is_affine = False
     try:
-        with training_context(problem, generator), signals:
-            keeper.restore()
+        with training_context(problem, generator) as in_step, signals:
+            parts = [clock, training, guard, history, Randomness(generator), in_step, *callbacks]
+            keeper = Keeper(checkpoint, parts)
             while not (clock.is_over or lost or stopped):
-                problem.follow(clock.progress)
-                losses = step(clock.progress, max((1 + math.cos(math.pi * clock.progress)) / 2, clock.min_rate))
+                with in_step():
+                    problem.follow(clock.progress)
+                    losses = step(clock.progress, max((1 + math.cos(math.pi * clock.progress)) / 2, clock.min_rate))
                 clock.tick()
                 if clock.record_due:
-                    history.append(record := _record(clock, training, guard, losses))
+                    with in_step():
+                        history.append(record := _record(clock, training, guard, losses))
                     lost = guard.lost(record.values())
                     # a list, so that every callback is called, even if an earlier one returns True
                     stopped = any([callback(clock.step, learned, record) for callback in callbacks])
@@ -263,10 +265,8 @@ def _run(
         guard.restore()
     if is_affine:
         history[-1]["affine"] = guard.last
-    if interrupted or lost or stopped:
-        status = _status_of_early_end(guard, interrupted, lost)
-    else:
-        status = _status_of_budget(clock, guard, history, is_affine)
+    early = _status_of_early_end(guard, interrupted, lost, stopped)
+    status = early or _status_of_budget(clock, guard, history, is_affine)
     return Solution(learned, status, history, clock.step, None if lost or is_affine else training)
 
 
@@ -319,7 +319,9 @@ def _status_of_budget(clock: Clock, guard: Guard, history: list[Record], is_affi
     return Status.SHORT
 
 
-def _status_of_early_end(guard: Guard, interrupted: bool, lost: bool) -> Status:
+def _status_of_early_end(guard: Guard, interrupted: bool, lost: bool, stopped: bool) -> Status | None:
+    if not (interrupted or lost or stopped):
+        return None
     if guard.failed:
         return Status.FAILED
     return Status.INTERRUPTED if interrupted else Status.DIVERGED if lost else Status.STOPPED
