@@ -29,7 +29,7 @@ class CheckpointWarning(UserWarning):
 
 
 class OutlierWarning(UserWarning):
-    """A few rows are far away, or the tails are heavy."""
+    """A few rows are far away, or tails are heavy."""
 
 
 class FewRowsWarning(UserWarning):
@@ -48,3 +48,7 @@ class VersionWarning(UserWarning):
 
     The versions of neuralot, numpy, scikit-learn or torch differ in the first or second number.
     """
+
+
+class StreamWarning(UserWarning):
+    """The time limit ended the first pass over a stream."""

@@ -16,6 +16,7 @@ from sklearn.utils import check_random_state
 
 from neuralot._torch import as_numpy
 from neuralot.costs import Cost
+from neuralot.estimators.batches import is_stream
 from neuralot.forms.base import Form
 from neuralot.parameters import is_bool, is_integer, is_text
 
@@ -52,7 +53,7 @@ def pick_target(y: Any, X_target: Any) -> tuple[Any, str]:
     The target sample is `X_target`, or `y` if it is not 1-D.
     """
     with naming("y"):
-        is_sample = y is not None and (y.ndim if hasattr(y, "ndim") else np.asarray(y).ndim) != 1
+        is_sample = y is not None and (is_stream(y) or (y.ndim if hasattr(y, "ndim") else np.asarray(y).ndim) != 1)
     if is_sample and X_target is not None:
         raise ValueError("y and X_target are both target samples; pass only one of them")
     if is_sample:
@@ -134,6 +135,12 @@ def as_array(X: Any) -> Any:
     if isinstance(X, np.ndarray) and X.dtype.kind in "US":
         raise ValueError("expected numbers, got strings")
     return X
+
+
+def refuse_stream(X: Any) -> None:
+    """Raise a TypeError for streams other than arrays."""
+    if is_stream(X) and not hasattr(X, "__array__"):
+        raise TypeError(f"a stream of batches ({type(X).__name__}) is accepted by fit only, as X, y or X_target")
 
 
 def as_type_of(X: Any, rows: np.ndarray) -> Any:

@@ -17,6 +17,7 @@ from neuralot.defaults import BATCH, default_rate
 from neuralot.estimators.checkpoints import CheckpointFile
 from neuralot.estimators.gap import dual_gap
 from neuralot.estimators.laws import Law, Laws, Standardised
+from neuralot.estimators.reservoir import renewals
 from neuralot.estimators.setup import Preparation
 from neuralot.estimators.state import FitParams, Setup, is_built_in
 from neuralot.estimators.tasks import Tasks
@@ -138,7 +139,8 @@ class Fitter(Preparation, ABC):
         if _compiles(params, generator) and problem.compile_step():
             # the first call compiles the step
             step_timer(problem, *samplers, params.optimizer, generator, is_built_in(params))(params.batch_size)
-        callbacks: list[Callback] = [dual_gap(setup, samplers), *([] if watch is None else [watch])]
+        # held-out rows would come again in later passes over a stream
+        callbacks: list[Callback] = [dual_gap(setup, samplers), *([watch] if watch else renewals(laws, setup))]
         with contextlib.ExitStack() as stack:
             if self.verbose:
                 callbacks.append(stack.enter_context(ProgressBar()))

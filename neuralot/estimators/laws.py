@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,11 +23,14 @@ SUBSAMPLE_ROWS = 2_000
 class Law:
     """Weighted sample in the units of the data.
 
-    The rows have shape (n, n_features). The weights are float64 and have shape (n,).
+    The rows have shape (n, n_features). The weights are float64 and have shape (n,). If the rows are a sample of a
+    `Stream`, `numbers` are the numbers of the rows in it.
     """
 
     rows: np.ndarray
     weights: np.ndarray
+    stream: Any = None
+    numbers: np.ndarray | None = None
 
     @cached_property
     def order(self) -> np.ndarray:

@@ -75,6 +75,7 @@ class SemiDiscreteTransport(CellsFitted, BaseTransport, ABC):
     mass_tol: float = parameter(number(0, closed=True), default=4e-3)
 
     _needs_density: ClassVar = True
+    _keeps_target: ClassVar = True
     _advice: ClassVar = " If the source lies on a low-dimensional set, OT-Net cannot split its mass: use OTPTransport."
     _own_attributes: ClassVar = frozenset({"target_points_", "target_indices_", "mass_error_", "dual_gap_"})
 

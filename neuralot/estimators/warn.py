@@ -15,7 +15,7 @@ from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
 from torch import Tensor
 
-from neuralot.estimators.laws import Laws, Standardised
+from neuralot.estimators.laws import Law, Laws, Standardised
 from neuralot.estimators.units import Units
 from neuralot.exceptions import (
     FewRowsWarning,
@@ -66,7 +66,7 @@ def warn_of_laws(laws: Laws, units: Units, names: Sequence[Any]) -> None:
         if bounds is None:
             bounds = outlier_bounds(law.rows, law.order, units.scale, TAIL_SCALE_OF_WARNING)
         if bounds is not None:
-            warn_of_outliers(law.rows, law.order, bounds, clip_bounds is not None, name)
+            warn_of_outliers(law, bounds, clip_bounds is not None, name)
 
 
 def warn_of_scales(source: np.ndarray, target: np.ndarray, name: str = "source") -> None:
@@ -138,10 +138,9 @@ def warn_of_split(source: Standardised, target: Standardised) -> None:
 
 
 def split_mass(source: Standardised, target: Standardised) -> float:
-    """Return the share of mass that is split.
+    """Return the share of mass that rows split.
 
-    It is the mass that does not go to the main target of its row. Only rows with more than the share `HEAVY` count.
-    The plan is optimal for `N_PARTS` parts of equal mass.
+    Only rows with at least the share `HEAVY` of the mass count. The plan is optimal for `N_PARTS` parts of equal mass.
     """
     starts = torch.cat([source.distinct.new_tensor([-1]), source.distinct]).cpu().numpy() + 1
     shares = np.add.reduceat(source.weights, starts[:-1]) / source.weights.sum()
@@ -195,12 +194,14 @@ def warn_of_noise(eps_min: float, default: float) -> None:
     )
 
 
-def warn_of_outliers(rows: np.ndarray, indices: np.ndarray, bounds: np.ndarray, is_clipped: bool, name: str) -> None:
+def warn_of_outliers(law: Law, bounds: np.ndarray, is_clipped: bool, name: str) -> None:
     """Warn about rows outside of the bounds of a sample.
 
     The bounds are those of `outlier_bounds`. `is_clipped` is whether the fit clips rows to them.
     """
-    outside = np.intersect1d(np.flatnonzero(((rows < bounds[0]) | (rows > bounds[1])).any(axis=1)), indices)
+    is_outside = ((law.rows < bounds[0]) | (law.rows > bounds[1])).any(axis=1)
+    outside = np.intersect1d(np.flatnonzero(is_outside), law.order)
+    outside = outside if law.numbers is None else np.sort(law.numbers[outside])
     effect = (
         "fit and transform clip them to this distance, so their images are not those of the exact plan"
         if is_clipped
