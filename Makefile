@@ -60,6 +60,7 @@ bench: $(INSTALLED_BENCH)  ## run the short forms of the benchmarks
 	$(BIN)/python benchmarks/adaptation.py --quick
 	$(BIN)/python benchmarks/step.py --quick
 	$(BIN)/python benchmarks/gpu.py --quick
+	$(BIN)/python benchmarks/distributed.py --quick
 	$(BIN)/python benchmarks/certificates.py --quick
 	$(BIN)/python benchmarks/tabular.py --quick
 	$(BIN)/python benchmarks/streams.py --quick

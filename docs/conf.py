@@ -80,7 +80,7 @@ sphinx_gallery_conf = {
     "subsection_order": [*("../examples/" + name for name in ORDER), "*"],
     "within_subsection_order": TeachingOrder([f"plot_{name}.py" for names in ORDER.values() for name in names]),
     "filename_pattern": r"/plot_",
-    "ignore_pattern": r"__init__\.py|/large/",  # examples/large needs data or hours
+    "ignore_pattern": r"__init__\.py|/(large|distributed)/",  # they need data, hours or torchrun
     "image_scrapers": ("gallery.figures",),
     "reset_modules": ("matplotlib", "seaborn", "gallery.plain_warnings"),
     "matplotlib_animations": (True, "jshtml"),

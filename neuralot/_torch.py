@@ -75,13 +75,38 @@ def energy_distance(a: Tensor, b: Tensor) -> Tensor:
         return 2 * torch.cdist(a, b).mean() - within_a - within_b
 
 
+class SharedGenerator(Generator):
+    """Generator of a process that shares each batch.
+
+    It has the same state in all processes. `normal` draws the noise of the rows of all processes, and returns that of
+    this process's rows.
+
+    Attributes
+    ----------
+    rank, size : int
+        Number of this process, and of all processes.
+    """
+
+    rank: int
+    size: int
+
+    @classmethod
+    def of(cls, generator: Generator, rank: int, size: int) -> SharedGenerator:
+        """Return a generator with the state of another one."""
+        shared = cls(generator.device)
+        shared.set_state(generator.get_state())
+        shared.rank, shared.size = rank, size
+        return shared
+
+
 def normal(n_rows: int, n_columns: int, generator: Generator, like: Tensor) -> Tensor:
     """Draw standard normal rows from `generator`.
 
     The rows have shape (n_rows, n_columns), and the dtype and the device of `like`.
     """
-    z = torch.randn(n_rows, n_columns, generator=generator, device=generator.device, dtype=torch.float32)
-    return z.to(like)
+    rank, size = (generator.rank, generator.size) if isinstance(generator, SharedGenerator) else (0, 1)
+    z = torch.randn(size * n_rows, n_columns, generator=generator, device=generator.device, dtype=torch.float32)
+    return z[rank * n_rows : (rank + 1) * n_rows].to(like)
 
 
 def mean_over(noise: Tensor, image: Callable[[Tensor], Tensor]) -> Tensor:

@@ -1,6 +1,6 @@
-"""Warnings of the package, each with its own class.
+"""Warnings and errors, each with its own class.
 
-A class can be silenced with `warnings.filterwarnings`, for example
+A class of warnings can be silenced with `warnings.filterwarnings`, for example
 ``warnings.filterwarnings("ignore", category=neuralot.exceptions.ScaleWarning)``.
 """
 
@@ -52,3 +52,10 @@ class VersionWarning(UserWarning):
 
 class StreamWarning(UserWarning):
     """The time limit ended the first pass over a stream."""
+
+
+class LostProcessError(RuntimeError):
+    """A process that shares a fit has ended.
+
+    Or it did not answer in time. The other processes raise this error, and their estimators are unchanged.
+    """

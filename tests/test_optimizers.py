@@ -6,7 +6,6 @@ from conftest import seeded
 from torch import nn
 
 from neuralot.methods import OTNet
-from neuralot.methods.otnet import Descent
 from neuralot.networks import ConvexPotential, Heights, MLPMap, NoiseMap, Potential
 from neuralot.sampling import as_sampler
 from neuralot.solve import optimizers
@@ -15,6 +14,7 @@ from neuralot.solve.optimizers import (
     MUON_FACTOR,
     OPTIMIZERS,
     Adam,
+    Descent,
     Muon,
     hidden_matrices,
     make_optimizers,

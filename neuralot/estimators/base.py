@@ -22,28 +22,20 @@ from neuralot.estimators.fitting import Fitter, Outcome
 from neuralot.estimators.interpolation import Interpolating
 from neuralot.estimators.laws import Law, Laws
 from neuralot.estimators.lazy import on_dask
-from neuralot.estimators.mixins import Documented, Reporting
+from neuralot.estimators.mixins import Documented, Reporting, has_inverse
+from neuralot.estimators.processes import in_processes
 from neuralot.estimators.setup import seeded_generator
 from neuralot.estimators.state import is_built_in
 from neuralot.estimators.tasks import AVAILABLE, CallbackSupportMixin, Tasks, with_callbacks
 from neuralot.estimators.units import MapFunction, map_rows
 from neuralot.estimators.warn import warn_of_laws, warn_user
+from neuralot.solve.distributed import current
 from neuralot.solve.status import Status
 
 Self = TypeVar("Self", bound="BaseTransport")
 
 ROWS_FOR_COST, ROWS_OF_TARGET = 10_000, 1_000
 METADATA = dict.fromkeys(["X_target", "sample_domain", "sample_weight", "sample_weight_target"], True)
-
-
-def _has_inverse(estimator: BaseTransport) -> bool:
-    check_is_fitted(estimator)
-    if not estimator.problem_.invertible:
-        raise AttributeError(
-            f"This {type(estimator).__name__} has no inverse_transform, because only W2GN and semi-dual "
-            f"transports with map_form='gradient' learn the inverse map"
-        )
-    return True
 
 
 class BaseTransport(
@@ -57,6 +49,7 @@ class BaseTransport(
 
     @with_callbacks
     @isolated
+    @in_processes
     def fit(
         self: Self,
         X: Any,
@@ -104,6 +97,8 @@ class BaseTransport(
             If the folder of `checkpoint` does not exist.
         FloatingPointError
             If the weights of the networks were never finite.
+        LostProcessError
+            If several processes share the fit and one of them ends or does not answer.
 
         Warns
         -----
@@ -132,11 +127,11 @@ class BaseTransport(
             "sample_weight": sample_weight,
             "sample_weight_target": sample_weight_target,
         }
-        tasks = Tasks(self, X, y, metadata) if AVAILABLE else None
+        tasks = Tasks(self, X, y, metadata) if AVAILABLE and current().is_first else None
         with unchanged_on_error(self):
             self._check_parameters()
             laws = self._check_laws(X, y, reset=True, streams=True, **metadata)
-            generator = self._generator()
+            generator = self._generator(laws)
             checkpoint = open_checkpoint(self, laws, generator)
             self._set_fitted_attributes(self._fit(laws, generator, start, tasks, checkpoint), laws)
         if checkpoint is not None and self.status_ is not Status.INTERRUPTED:
@@ -207,7 +202,7 @@ class BaseTransport(
         out = check_out(out, (n_draws, *rows.shape), rows)
         return as_type_of(X, self._draws(rows, n_draws, random_state, out))
 
-    @available_if(_has_inverse)
+    @available_if(has_inverse)
     @on_dask
     def inverse_transform(self, X: Any, out: np.ndarray | None = None) -> Any:
         """Map target rows to the source.

@@ -22,6 +22,7 @@ from neuralot.estimators.state import FitParams
 from neuralot.estimators.warn import warn_user
 from neuralot.exceptions import CheckpointWarning
 from neuralot.solve.checkpoint import State
+from neuralot.solve.distributed import current
 
 FORMAT = "1"
 # parameters that do not change a fit; the device is compared as that of the generator
@@ -57,11 +58,15 @@ class CheckpointFile:
         self.identity, self.device = identity, generator.device
         self.values: dict[str, Any] = {"identity": identity, "seed": generator.initial_seed(), "chosen": {}}
         self._state: State | None = None
-        self._last_write, self._writes = time.perf_counter(), True
-        check_folder(self.path, "checkpoint")
-        if self.path.exists():
-            self._load()
-            generator.manual_seed(self.values["seed"])
+        # of the processes that share a fit, only the first reads and writes
+        processes = current()
+        self._last_write, self._writes = time.perf_counter(), processes.is_first
+        if processes.is_first:
+            check_folder(self.path, "checkpoint")
+            if self.path.exists():
+                self._load()
+        self.values, self._state = processes.from_first((self.values, self._state))
+        generator.manual_seed(self.values["seed"])
 
     def choose(self, params: FitParams) -> bool:
         """Set the parameters that the interrupted fit had chosen.
@@ -76,7 +81,7 @@ class CheckpointFile:
         self.values["chosen"] = encoded({name: getattr(params, name) for name in CHOSEN})
 
     def read(self) -> State | None:
-        return self._state
+        return None if self._state is None else _to_torch(self._state, self.device)
 
     def write(self, state: Callable[[], State], *, at_once: bool = False) -> None:
         is_due = at_once or time.perf_counter() - self._last_write >= self.interval
@@ -96,6 +101,8 @@ class CheckpointFile:
 
     def remove(self) -> None:
         """Remove the file, at the end of a fit."""
+        if not current().is_first:
+            return
         try:
             self.path.unlink(missing_ok=True)
         except OSError as error:
@@ -106,7 +113,7 @@ class CheckpointFile:
         try:
             values = with_arrays(json.loads(metadata["values"]), arrays)
             self._check_identity(values["identity"])
-            self._state = _to_torch(values.pop("state"), self.device)
+            self._state = values.pop("state")
         except (KeyError, TypeError) as error:
             raise ValueError(f"checkpoint {self.path} cannot be read: missing {error}; delete the file") from error
         self.values = values

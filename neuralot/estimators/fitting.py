@@ -25,7 +25,8 @@ from neuralot.estimators.units import Units
 from neuralot.forms.compiled import has_compiler
 from neuralot.sampling import Sampler
 from neuralot.solve.callbacks import ProgressBar
-from neuralot.solve.loop import Callback, Solution, resume, solve
+from neuralot.solve.distributed import current
+from neuralot.solve.loop import Callback, Solution, agreed, resume, solve
 from neuralot.solve.pace import LARGEST, batch_for, step_timer
 from neuralot.solve.problem import Problem
 from neuralot.solve.status import Record, Status
@@ -142,7 +143,7 @@ class Fitter(Preparation, ABC):
         # held-out rows would come again in later passes over a stream
         callbacks: list[Callback] = [dual_gap(setup, samplers), *([watch] if watch else renewals(laws, setup))]
         with contextlib.ExitStack() as stack:
-            if self.verbose:
+            if self.verbose and current().is_first:
                 callbacks.append(stack.enter_context(ProgressBar()))
             callbacks += self.callbacks or ()
             if checkpoint is not None:
@@ -160,9 +161,9 @@ class Fitter(Preparation, ABC):
                 checkpoint=checkpoint,
                 **training_options(params, generator),
             )
-        if watch is not None:
+        if watch is not None and current().is_first:
             _finish(watch, solution)
-        return Outcome(setup, _checked(solution), own)
+        return Outcome(setup, _checked(agreed(solution)), own)
 
     def _adapts_to_budget(self) -> bool:
         """Return whether `max_time` determines the batch size."""
@@ -243,8 +244,13 @@ def _choose_batch(
     """
     timer = step_timer(problem, *samplers, params.optimizer, generator, is_built_in(params))
     largest = max(BATCH, min(LARGEST, n_rows))
-    params.batch_size = batch_for(end - time.perf_counter(), timer, largest)
-    return float(min(params.max_iter, (end - time.perf_counter()) / timer(params.batch_size)))
+    params.batch_size = batch_for(_remaining(end), timer, largest)
+    return float(min(params.max_iter, _remaining(end) / timer(params.batch_size)))
+
+
+def _remaining(end: float) -> float:
+    """Seconds until `end`, by the clock of the first process."""
+    return current().from_first(end - time.perf_counter())
 
 
 def _compiles(params: FitParams, generator: Generator) -> bool:
@@ -256,7 +262,7 @@ def _compiles(params: FitParams, generator: Generator) -> bool:
     if value == "auto":
         is_long = (params.max_time or 0.0) >= MIN_COMPILED_TIME
         value = is_long and generator.device.type == "cpu" and has_compiler()
-    return bool(value)
+    return current().from_first(bool(value))
 
 
 def training_options(params: FitParams, generator: Generator) -> dict[str, Any]:

@@ -26,6 +26,20 @@ N_NEIGHBORS = 10
 N_DRAWS_OF_RADII = 4
 
 
+def has_inverse(estimator: Any) -> bool:
+    """Return whether a fitted transport has an inverse map.
+
+    Raises an AttributeError if not.
+    """
+    check_is_fitted(estimator)
+    if not estimator.problem_.invertible:
+        raise AttributeError(
+            f"This {type(estimator).__name__} has no inverse_transform, because only W2GN and semi-dual "
+            f"transports with map_form='gradient' learn the inverse map"
+        )
+    return True
+
+
 class Documented:
     """Mixin that links the HTML representation to the documentation."""
 

@@ -19,6 +19,7 @@ from neuralot.costs import Cost, as_cost
 from neuralot.defaults import default_steps
 from neuralot.estimators.checks import as_random_state, check_cost, check_device
 from neuralot.estimators.laws import SUBSAMPLE_ROWS, Laws, Standardised, evenly_spaced, range_of
+from neuralot.estimators.processes import agree
 from neuralot.estimators.state import FitParams, Fitted, Setup, has_custom_networks
 from neuralot.estimators.units import Units, clipped
 from neuralot.estimators.warn import warn_of_few_rows, warn_of_other_units, warn_of_split, warn_of_thin_source
@@ -43,6 +44,7 @@ from neuralot.parameters import (
     parameter,
     parameters_of,
 )
+from neuralot.solve.distributed import current
 from neuralot.solve.loop import Callback
 
 T = TypeVar("T")
@@ -153,9 +155,15 @@ class Preparation(Fitted, BaseEstimator, ABC):
         is_auto = {name: isinstance(values[name], str) and values[name] == "auto" for name in auto}
         return {name: auto[name] if is_auto[name] else values[name] for name in auto}
 
-    def _generator(self, steps_before: int = 0) -> Generator:
-        """Return a generator seeded by `random_state`."""
-        return seeded_generator(self.random_state, check_device(self.device), steps_before)
+    def _generator(self, laws: Laws, steps_before: int = 0) -> Generator:
+        """Return a generator seeded by `random_state`.
+
+        Processes that share the fit have the same seed. Raises a ValueError if they do not fit the same.
+        """
+        device = current().device or check_device(self.device)
+        generator = seeded_generator(self.random_state, device, steps_before)
+        agree(laws, {"class": type(self).__name__, **self._flat_values()}, generator)
+        return generator
 
     def _check_parameters(self, *names: str) -> None:
         """Check the parameters `names`, or all parameters."""

@@ -12,6 +12,7 @@ from neuralot.estimators.base import METADATA, BaseTransport
 from neuralot.estimators.checks import unchanged_on_error
 from neuralot.estimators.fitting import Watched
 from neuralot.estimators.laws import Standardised
+from neuralot.estimators.processes import in_processes
 from neuralot.parameters import BOOL, auto_or, estimator, integer, number, parameter, size
 from neuralot.semidual import SemiDual
 from neuralot.solve.callbacks import EarlyStopping
@@ -37,6 +38,7 @@ class StreamTransport(BaseTransport, ABC):
     warm_start: bool = parameter(BOOL.unused_in_streams(), default=False)
 
     @isolated
+    @in_processes
     def partial_fit(
         self: Self,
         X: Any,
@@ -83,7 +85,7 @@ class StreamTransport(BaseTransport, ABC):
             if self.early_stopping:
                 raise ValueError("early_stopping must be False for partial_fit, which does not hold out rows")
             laws = self._check_laws(X, y, X_target, sample_domain, sample_weight, sample_weight_target, reset=first)
-            self._set_fitted_attributes(self._fit_part(laws, self._generator(steps_before)), laws)
+            self._set_fitted_attributes(self._fit_part(laws, self._generator(laws, steps_before)), laws)
         self._warn(laws)
         return self
 

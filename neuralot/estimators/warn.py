@@ -28,6 +28,7 @@ from neuralot.exceptions import (
 from neuralot.methods.smoothing import intrinsic_dimension, is_thin
 from neuralot.outliers import CLIP_RANGES, outlier_bounds
 from neuralot.sampling import listed, small_columns, spaced
+from neuralot.solve.distributed import current
 
 LOG10_RATIO = 1.5
 MIN_ROWS = 20
@@ -43,8 +44,11 @@ HEAVY, SPLIT, N_PARTS = 0.1, 0.05, 500
 def warn_user(message: str, category: type[Warning] = UserWarning) -> None:
     """Issue a warning that points to the user's code.
 
-    This is the innermost call from outside of this package and scikit-learn.
+    This is the innermost call from outside of this package and scikit-learn. Only the first of the processes that
+    share a fit warns.
     """
+    if not current().is_first:
+        return
     frame, level = inspect.currentframe(), 1
     while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] in ("neuralot", "sklearn"):
         frame, level = frame.f_back, level + 1

@@ -16,7 +16,8 @@ from neuralot.methods.certificate import Certificate, square_error, unbiased_squ
 from neuralot.methods.planes import Planes, indices_of, mean_margin, reach_of
 from neuralot.networks import Heights, Potential
 from neuralot.sampling import ArraySampler, Sampler
-from neuralot.solve.optimizers import Descent, UpdateRule, make_optimizers
+from neuralot.solve.distributed import current
+from neuralot.solve.optimizers import AtRate, Descent, UpdateRule, make_optimizers
 from neuralot.solve.problem import Batch, Batches, Problem
 
 # state of a run: stage, factor on the batch size, sum of squared mass errors in a window, best mean so far
@@ -148,7 +149,7 @@ class OTNet(Problem):
             self._set_base()
             self._by_network = False
         if self._n_steps == WINDOW:
-            error = float(self._error) / WINDOW
+            error = current().from_first(float(self._error) / WINDOW)
             if error > PLATEAU * self._best_error:
                 self._growth = min(2 * self._growth, MAX_GROWTH)
             self._best_error = min(error, self._best_error)
@@ -170,7 +171,7 @@ class OTNet(Problem):
         return super().gradients(names, lambda times: batches(times * self._growth))
 
     def loss(self, player: str, batch: Batch) -> Tensor:
-        self._n_monte_carlo = len(batch.x)
+        self._n_monte_carlo = current().size * len(batch.x)
         return self._network_loss(batch.x, batch.y) if self._by_network else self._correction_loss(batch.x)
 
     def get_extra_state(self) -> dict[str, Any]:
@@ -306,9 +307,11 @@ class OTNet(Problem):
         self._n_steps, self._planes = 0, None
 
     def _network_loss(self, x: Tensor, y: Tensor) -> Tensor:
-        heights = self._by(y)  # (n,)
-        masses = Planes(y, heights.detach()).masses(x)  # (n,)
-        return (heights * (masses - 1 / len(y))).sum()
+        heights, processes = self._by(y), current()  # (n,)
+        # the planes are those of all processes that share the batch; each has the heights and masses of its own rows
+        planes = Planes(processes.gather(y), processes.gather(heights.detach()))
+        excess = processes.share(processes.mean(planes.masses(x))) - 1 / planes.n_planes  # (n,)
+        return processes.size * (heights * excess).sum()
 
     def _correction_loss(self, x: Tensor) -> Tensor:
         """Return a scalar whose gradient is the correction step."""
@@ -317,30 +320,13 @@ class OTNet(Problem):
         if self._planes is None:
             self._planes = Planes(self.points, heights)
         self._planes.move_to(heights)
-        masses = self._planes.masses(x)  # (m,)
+        processes = current()
+        masses, n_rows = processes.mean(self._planes.masses(x)), processes.size * len(x)  # (m,)
         if self._n_steps == 0 and len(self.points) > 1:
-            self.margin.copy_(mean_margin(self._planes, x))
-        self._error += unbiased_square(masses, self.weights, len(x))
+            self.margin.copy_(processes.mean(mean_margin(self._planes, x)))
+        self._error += unbiased_square(masses, self.weights, n_rows)
         self._n_steps += 1
         # bounds the step in cells with few rows of the batch
-        min_weight = max(1 / len(self.points), MIN_HITS / len(x))
+        min_weight = max(1 / len(self.points), MIN_HITS / n_rows)
         step = STEP * self.margin / 2 * (masses - self.weights) / self.weights.clamp(min=min_weight)  # (m,)
         return (corrections * step).sum()
-
-
-class AtRate(UpdateRule):
-    """Optimiser with its own rate, independent of the loop's.
-
-    Parameters
-    ----------
-    optimizer : UpdateRule
-    rate : Tensor of shape ()
-        Read at each step, in place of the `rate` of the loop.
-    """
-
-    def __init__(self, optimizer: UpdateRule, rate: Tensor) -> None:
-        super().__init__(optimizer.weights, optimizer.learning_rate, optimizer.weight_decay)
-        self.optimizer, self.rate, self.state = optimizer, rate, optimizer.state
-
-    def step(self, gradients: Sequence[Tensor | None], rate: Tensor) -> None:
-        self.optimizer.step(gradients, self.rate)

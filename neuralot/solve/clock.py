@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 
+from neuralot.solve.distributed import current
 from neuralot.solve.status import Record, Status
 
 N_RECORDS = 50
@@ -32,7 +33,8 @@ class Clock:
         self.progress = self._progress()
 
     def _progress(self) -> float:
-        return min(max(self.step / self.max_iter, self.seconds / self.max_time), 1.0)
+        progress = min(max(self.step / self.max_iter, self.seconds / self.max_time), 1.0)
+        return progress if math.isinf(self.max_time) else current().from_first(progress)
 
     @property
     def seconds(self) -> float:

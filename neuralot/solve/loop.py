@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -15,6 +15,8 @@ from neuralot.sampling import ArraySampler, Sampler, as_sampler
 from neuralot.solve.capture import Captured
 from neuralot.solve.checkpoint import Checkpoint, Keeper, Randomness, Records
 from neuralot.solve.clock import Clock
+from neuralot.solve.distributed import current
+from neuralot.solve.ending import status_of_budget, status_of_early_end
 from neuralot.solve.environment import training_context
 from neuralot.solve.guard import Guard
 from neuralot.solve.optimizers import OPTIMIZERS
@@ -143,7 +145,7 @@ def solve(
     (torch.Size([100, 2]), 'The fit made all of its max_iter steps.')
     """
     _check_arguments(max_iter, max_time, batch_size, optimizer)
-    generator = torch.Generator().manual_seed(0) if generator is None else generator
+    generator = current().shared(torch.Generator().manual_seed(0) if generator is None else generator)
     source, target = as_sampler(source, device=generator.device), as_sampler(target, device=generator.device)
     clock = Clock(max_iter, max_time, n_steps)
     problem.train().prepare(source, target, generator)
@@ -156,8 +158,11 @@ def solve(
 def can_capture(problem: Problem, source: Sampler, target: Sampler, generator: Generator) -> bool:
     """Whether a step can be captured as a CUDA graph.
 
-    Both samplers must be `ArraySampler`, the problem capturable, and the device a GPU.
+    Both samplers must be `ArraySampler`, the problem capturable, the device a GPU, and the fit not shared by several
+    processes.
     """
+    if current().size > 1:
+        return False
     are_arrays = isinstance(source, ArraySampler) and isinstance(target, ArraySampler)
     return are_arrays and problem.capturable and generator.device.type == "cuda"
 
@@ -208,7 +213,7 @@ def resume(
     15
     """
     _check_arguments(max_iter, None, batch_size, optimizer)
-    generator = torch.Generator().manual_seed(0) if generator is None else generator
+    generator = current().shared(torch.Generator().manual_seed(0) if generator is None else generator)
     source, target = as_sampler(source, device=generator.device), as_sampler(target, device=generator.device)
     clock = Clock(max_iter, None, n_steps, solution.n_iter)
     training = copy.deepcopy(solution.training)
@@ -230,14 +235,15 @@ def _run(
     fallback: Fallback | None = None,
     checkpoint: Checkpoint | None = None,
 ) -> Solution:
-    problem, learned, history, signals = training.problem, training.learned, Records(), EndingSignals()
+    problem, learned, processes = training.problem, training.learned, current()
+    history, signals = Records(), EndingSignals()
+    training.agree()
     guard = Guard(learned, source, target, generator)
     step = _make_step(training, source, target, batch_size, generator, capture)
     lost = stopped = interrupted = is_affine = False
     try:
         with training_context(problem, generator) as in_step, signals:
-            parts = [clock, training, guard, history, Randomness(generator), in_step, *callbacks]
-            keeper = Keeper(checkpoint, parts)
+            keeper = Keeper(checkpoint, [clock, training, guard, history, Randomness(generator), in_step, *callbacks])
             while not (clock.is_over or lost or stopped):
                 with in_step():
                     problem.follow(clock.progress)
@@ -246,15 +252,15 @@ def _run(
                 if clock.record_due:
                     with in_step():
                         history.append(record := _record(clock, training, guard, losses))
-                    lost = guard.lost(record.values())
-                    # a list, so that every callback is called, even if an earlier one returns True
-                    stopped = any([callback(clock.step, learned, record) for callback in callbacks])
+                    if processes.is_first:
+                        lost, stopped = _judge(record, clock.step, guard, callbacks)
+                    history[-1], lost, stopped = processes.from_first((record, lost, stopped))
                 keeper.keep(at_once=signals.received)
                 signals.check()
-        if fallback and not (lost or stopped):
-            is_affine = _take_fallback(fallback, guard, source, target, generator)
+        if fallback and processes.is_first and not (lost or stopped):
+            is_affine = _take_fallback(fallback, guard, source, target, generator, history[-1])
     except KeyboardInterrupt:
-        if signals.insisted:
+        if signals.insisted or processes.size > 1:  # several processes would not end at the same step
             raise
         interrupted = True
         training.copy_buffers()
@@ -263,11 +269,17 @@ def _run(
     lost = lost or guard.failed or (not clock.is_stream and guard.left_the_target())
     if lost:
         guard.restore()
-    if is_affine:
-        history[-1]["affine"] = guard.last
-    early = _status_of_early_end(guard, interrupted, lost, stopped)
-    status = early or _status_of_budget(clock, guard, history, is_affine)
-    return Solution(learned, status, history, clock.step, None if lost or is_affine else training)
+    early = interrupted or lost or stopped
+    status = status_of_early_end(guard, interrupted, lost) if early else status_of_budget(clock, guard, history)
+    return agreed(Solution(learned, status, history, clock.step, None if lost or is_affine else training))
+
+
+def agreed(solution: Solution) -> Solution:
+    """Return the solution of the first process."""
+    processes, training = current(), solution.training
+    status, history, continues = processes.from_first((solution.status, solution.history, training is not None))
+    processes.copy_first(solution.problem)
+    return replace(solution, status=status, history=history, training=training if continues else None)
 
 
 def _make_step(
@@ -276,10 +288,12 @@ def _make_step(
     """Return the step as a function of progress and rate."""
     # on the device, where a captured step reads them
     progress, rate = torch.zeros(2, dtype=torch.float32, device=generator.device)
+    processes = current()
+    batch_size = processes.batch_size(batch_size)
 
     def batches(times: int) -> Batch:
-        n_rows = times * batch_size
-        return Batch(source(n_rows, generator), target(n_rows, generator), progress, generator)
+        x, y = (processes.share(law(times * batch_size, generator)) for law in (source, target))
+        return Batch(x, y, progress, generator)
 
     def step() -> dict[str, Tensor]:
         return training.step(batches, rate)
@@ -295,17 +309,6 @@ def _make_step(
     return step_at
 
 
-def _take_fallback(fallback: Fallback, guard: Guard, source: Sampler, target: Sampler, generator: Generator) -> bool:
-    """Load the weights of `fallback` if they are better.
-
-    Returns whether they are.
-    """
-    if guard.left_the_target() or guard.last <= guard.chance:
-        return False
-    state = fallback(source, target, generator)
-    return state is not None and guard.try_instead(state)
-
-
 def _record(clock: Clock, training: Training, guard: Guard, losses: dict[str, Tensor]) -> Record:
     """Return the record of the current step."""
     training.copy_buffers()
@@ -313,28 +316,27 @@ def _record(clock: Clock, training: Training, guard: Guard, losses: dict[str, Te
     return record | training.problem.follow(clock.progress) | {"discrepancy": guard.discrepancy()}
 
 
-def _status_of_budget(clock: Clock, guard: Guard, history: list[Record], is_affine: bool) -> Status:
-    if clock.is_stream or not (guard.is_off and (is_affine or _is_falling(history))):
-        return clock.status
-    return Status.SHORT
+def _judge(record: Record, step: int, guard: Guard, callbacks: Sequence[Callback]) -> tuple[bool, bool]:
+    """Return whether the fit is lost or stopped."""
+    lost = guard.lost(record.values())
+    # a list, so that every callback is called, even if an earlier one returns True
+    return lost, any([callback(step, guard.problem, record) for callback in callbacks])
 
 
-def _status_of_early_end(guard: Guard, interrupted: bool, lost: bool, stopped: bool) -> Status | None:
-    if not (interrupted or lost or stopped):
-        return None
-    if guard.failed:
-        return Status.FAILED
-    return Status.INTERRUPTED if interrupted else Status.DIVERGED if lost else Status.STOPPED
+def _take_fallback(
+    fallback: Fallback, guard: Guard, source: Sampler, target: Sampler, generator: Generator, record: Record
+) -> bool:
+    """Load the weights of `fallback` if they are better.
 
-
-def _is_falling(history: list[Record]) -> bool:
-    """Whether the discrepancy was falling at the end.
-
-    It was if it fell by at least a tenth in the last third of the run, or if there are too few records to tell.
+    Returns whether they are, and adds their discrepancy to the record.
     """
-    last = history[-1]
-    earlier = min(history, key=lambda record: abs(record["progress"] - 2 / 3 * last["progress"]))
-    return earlier is last or last["discrepancy"] < 0.9 * earlier["discrepancy"]
+    if guard.left_the_target() or guard.last <= guard.chance:
+        return False
+    state = fallback(source, target, generator)
+    if state is None or not guard.try_instead(state):
+        return False
+    record["affine"] = guard.last
+    return True
 
 
 def _check_arguments(max_iter: int, max_time: float | None, batch_size: int, optimizer: str) -> None:

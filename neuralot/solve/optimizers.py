@@ -182,6 +182,24 @@ class Descent(UpdateRule):
                 weight -= rate * self.learning_rate * gradient
 
 
+class AtRate(UpdateRule):
+    """Optimiser with its own rate, independent of the loop's.
+
+    Parameters
+    ----------
+    optimizer : UpdateRule
+    rate : Tensor of shape ()
+        Read at each step, in place of the `rate` of the loop.
+    """
+
+    def __init__(self, optimizer: UpdateRule, rate: Tensor) -> None:
+        super().__init__(optimizer.weights, optimizer.learning_rate, optimizer.weight_decay)
+        self.optimizer, self.rate, self.state = optimizer, rate, optimizer.state
+
+    def step(self, gradients: Sequence[Tensor | None], rate: Tensor) -> None:
+        self.optimizer.step(gradients, self.rate)
+
+
 def orthogonal(matrices: Tensor) -> Tensor:
     """Approximately orthogonalise matrices, shape (k, n, m).
 

@@ -11,6 +11,7 @@ from torch import Generator
 
 from neuralot.sampling import Sampler
 from neuralot.solve.capture import Captured
+from neuralot.solve.distributed import current
 from neuralot.solve.environment import training_context
 from neuralot.solve.loop import can_capture
 from neuralot.solve.problem import Batch, Problem
@@ -72,18 +73,20 @@ def step_timer(
 ) -> Callable[[int], float]:
     """Return a function that times one step.
 
-    The function takes the number of rows and returns seconds. `problem` is not modified.
+    The function takes the number of rows and returns seconds. `problem` is not modified. Processes that share the fit
+    also share the rows, and all return the seconds of the first one.
     """
     training = Training(copy.deepcopy(problem), optimizer, None, 0.0, 0.99)
-    device = generator.device
+    device, processes = generator.device, current()
     probe_generator = Generator(device).manual_seed(0)
     progress, rate = torch.zeros(2, dtype=torch.float32, device=device)
     capture = capture and can_capture(problem, source, target, generator)
 
     def seconds(n_rows: int) -> float:
         def batches(times: int) -> Batch:
-            n = times * n_rows
-            return Batch(source(n, probe_generator), target(n, probe_generator), progress, probe_generator)
+            n = times * processes.batch_size(n_rows)
+            x, y = (processes.share(law(n, probe_generator)) for law in (source, target))
+            return Batch(x, y, progress, probe_generator)
 
         def step() -> object:
             return training.step(batches, rate)
@@ -92,7 +95,7 @@ def step_timer(
             call = Captured(step, probe_generator) if capture else step
             for _ in range(N_WARM_UP_CAPTURED if capture else N_WARM_UP):
                 call()
-            return min(_duration(call, device) for _ in range(N_TIMED))
+            return processes.from_first(min(_duration(call, device) for _ in range(N_TIMED)))
 
     return seconds
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from neuralot.solve.checkpoint import copy_tensors
+from neuralot.solve.distributed import current
 from neuralot.solve.optimizers import UpdateRule
 from neuralot.solve.problem import Batches, Problem
 
@@ -55,7 +56,7 @@ class Training:
         losses: dict[str, Tensor] = {}
         for player in self.players:
             for _ in range(player.n_updates):
-                player_losses, gradients = self.problem.gradients(player.names, batches)
+                player_losses, gradients = current().average(self.problem.gradients(player.names, batches))
                 player.move(chain.from_iterable(gradients[name] for name in player.names), rate)
             losses |= {name: loss.detach() for name, loss in player_losses.items()}
         self._average()
@@ -79,7 +80,16 @@ class Training:
 
         It is not done in each step, because buffers may be large.
         """
+        self.agree()
         _copy(zip(self.learned.buffers(), self.problem.buffers(), strict=True))
+
+    def agree(self) -> None:
+        """Copy weights and buffers of the first process.
+
+        Buffers such as running means depend on the rows of a process. Weights only differ by rounding, if processors
+        differ.
+        """
+        current().copy_first(self.problem, self.learned)
 
     def state_dict(self) -> dict[str, Any]:
         """Return everything that steps change."""
