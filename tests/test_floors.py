@@ -24,6 +24,7 @@ FLOORS = {
         "drawing",
         "exceptions",
         "networks",
+        "outliers",
         "parameters",
         "sampling",
     },
