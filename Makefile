@@ -63,6 +63,7 @@ bench: $(INSTALLED_BENCH)  ## run the short forms of the benchmarks
 	$(BIN)/python benchmarks/distributed.py --quick
 	$(BIN)/python benchmarks/certificates.py --quick
 	$(BIN)/python benchmarks/tabular.py --quick
+	$(BIN)/python benchmarks/streams.py --quick
 	MPLBACKEND=Agg $(BIN)/python benchmarks/papers.py --quick
 
 check: lint test docs browser  ## lint, test, docs and browser

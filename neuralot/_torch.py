@@ -1,12 +1,39 @@
-"""Torch utilities: precision of products, noise, energy distance."""
+"""Torch utilities: arrays, precision of products, noise, energy distance."""
 
 from __future__ import annotations
 
+import os
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
 
+import numpy as np
 import torch
 from torch import Generator, Tensor
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+IMPORTED_IN = os.getpid()
+
+
+def as_numpy(values: Any, name: str) -> np.ndarray:
+    """Convert a tensor or array-like to a numpy array.
+
+    Tensors of lower precision become float64. Masked entries, ragged lists and tensors without data raise a ValueError
+    that names the argument.
+    """
+    if np.ma.is_masked(values):
+        raise ValueError(f"{name} must have no masked entries; remove these rows, or fill the entries")
+    try:
+        if not isinstance(values, Tensor):
+            return np.asarray(values)
+        is_low = values.is_floating_point() and values.dtype not in (torch.float32, torch.float64)
+        return (values.double() if is_low else values).detach().cpu().numpy()
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise ValueError(f"{name} must be an array of numbers, but could not be converted: {error}") from error
 
 
 @contextmanager
@@ -93,16 +120,91 @@ def mean_over(noise: Tensor, image: Callable[[Tensor], Tensor]) -> Tensor:
     return total / len(noise)
 
 
+# one lock per process, because a fork may copy a lock that another thread holds
+_LOCKS: dict[int, threading.RLock] = {}
+
+
+def exclusive() -> threading.RLock:
+    """Return the lock for torch's global state.
+
+    The state consists of its global generators, default dtype and number of threads. All threads of a process share it.
+    """
+    return _LOCKS.setdefault(os.getpid(), threading.RLock())
+
+
+def set_num_threads(n_threads: int) -> None:
+    """Set the number of torch's threads for the calling thread.
+
+    torch would use it in threads that start later, too, for example for another fit. Their number is kept.
+    """
+    with exclusive():
+        default = _in_new_thread(torch.get_num_threads)
+        torch.set_num_threads(n_threads)
+        _in_new_thread(lambda: torch.set_num_threads(default))
+
+
+def _in_new_thread(function: Callable[[], R]) -> R:
+    results: list[R] = []
+    thread = threading.Thread(target=lambda: results.append(function()))
+    thread.start()
+    thread.join()
+    return results[0]
+
+
+def isolated(function: Callable[P, R]) -> Callable[P, R]:
+    """Make a function independent of the caller's settings of torch.
+
+    Gradients are enabled, also in inference mode and `no_grad`, automatic mixed precision is disabled, and the default
+    device is the CPU. In a forked process, the function runs on one thread.
+    """
+
+    @wraps(function)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
+        with _one_thread_in_fork(), _default_settings(), torch.inference_mode(False), torch.enable_grad():
+            return function(*args, **kwargs)
+
+    return wrapper
+
+
+@contextmanager
+def _one_thread_in_fork() -> Iterator[None]:
+    """Use one thread in a forked process.
+
+    A fork does not copy torch's threads, and an operation that waits for them never ends.
+    """
+    before = torch.get_num_threads()
+    if os.getpid() == IMPORTED_IN or before == 1:
+        yield
+        return
+    set_num_threads(1)
+    try:
+        yield
+    finally:
+        set_num_threads(before)
+
+
+@contextmanager
+def _default_settings() -> Iterator[None]:
+    """Disable mixed precision and a default device, if any."""
+    with ExitStack() as stack:
+        if torch.get_default_device().type != "cpu":
+            stack.enter_context(torch.device("cpu"))
+        for device in ("cpu", "cuda"):
+            if torch.is_autocast_enabled(device):
+                stack.enter_context(torch.autocast(device, enabled=False))
+        yield
+
+
 @contextmanager
 def seeded(generator: Generator) -> Iterator[None]:
     """Seed torch's global CPU generator from `generator`, temporarily.
 
     One seed is drawn from `generator`. Inside the context, the default dtype is float32. The global generator and the
-    default dtype are restored at the end.
+    default dtype are restored at the end. Other threads wait until then.
     """
     seed = int(torch.randint(2**62, (), generator=generator, device=generator.device))
-    dtype = torch.get_default_dtype()
-    with torch.random.fork_rng(devices=[]):
+    with exclusive(), torch.random.fork_rng(devices=[]):
+        dtype = torch.get_default_dtype()
         torch.default_generator.manual_seed(seed)  # CPU only: torch.manual_seed would also seed GPUs
         torch.set_default_dtype(torch.float32)
         try:

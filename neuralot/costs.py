@@ -203,7 +203,7 @@ def as_cost(cost: str | Cost | PairedCost) -> Cost:
     """
     if isinstance(cost, Cost):
         return cost
-    if cost == "sqeuclidean":
+    if isinstance(cost, str) and cost == "sqeuclidean":
         return SquaredEuclidean()
     if not isinstance(cost, (str, type)) and callable(cost):
         return CallableCost(cost)

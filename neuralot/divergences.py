@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
+from neuralot._torch import as_numpy, isolated
 from neuralot.costs import Cost, SquaredEuclidean
 from neuralot.sampling import check_weights
 
@@ -26,9 +27,7 @@ def as_points(points: Samples, name: str) -> np.ndarray:
 
     Its shape is (n, d). Raises a ValueError that names the argument.
     """
-    if isinstance(points, torch.Tensor):
-        points = points.detach().to("cpu", torch.float64).numpy()
-    array = np.asarray(points)
+    array = as_numpy(points, name)
     if array.dtype.kind not in "biuf":
         raise ValueError(f"{name} must be an array of real numbers, got dtype {array.dtype}.")
     array = array.astype(np.float64, copy=False)
@@ -99,6 +98,7 @@ def cost_matrix(cost: Cost, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return cost.pairwise(a, b).detach().numpy()
 
 
+@isolated
 def sinkhorn_divergence(
     A: Samples,
     B: Samples,

@@ -29,7 +29,29 @@ class CheckpointWarning(UserWarning):
 
 
 class OutlierWarning(UserWarning):
-    """A few rows are far away from all others."""
+    """A few rows are far away, or tails are heavy."""
+
+
+class FewRowsWarning(UserWarning):
+    """Both samples have fewer rows than columns."""
+
+
+class UnusedWeightsWarning(UserWarning):
+    """Weights are used for the transport only.
+
+    The `fit` of the estimator in a `DomainAdapter` does not accept `sample_weight`.
+    """
+
+
+class VersionWarning(UserWarning):
+    """A file was saved with other versions of packages.
+
+    The versions of neuralot, numpy, scikit-learn or torch differ in the first or second number.
+    """
+
+
+class StreamWarning(UserWarning):
+    """The time limit ended the first pass over a stream."""
 
 
 class LostProcessError(RuntimeError):

@@ -16,6 +16,11 @@ import torch
 
 T = TypeVar("T")
 
+# fits compute in float32, in which products of parameters must be finite; torch counts in int64, and an axis of more
+# rows or columns does not fit into memory
+LARGEST_REAL = 1e30
+LARGEST_INTEGER, LARGEST_SIZE = 2**63 - 1, 2**31 - 1
+
 
 class InStreams(Enum):
     """How `partial_fit` uses a parameter after the first call."""
@@ -149,14 +154,53 @@ class Settings:
         return self
 
 
+def is_number(value: Any) -> bool:
+    """Return whether a value is a real number.
+
+    For Python, bools and durations of numpy are integers, too.
+    """
+    return isinstance(value, numbers.Real) and not isinstance(value, (bool, np.timedelta64))
+
+
 def is_real(value: Any) -> bool:
-    """Return whether a value is a finite number."""
-    return not isinstance(value, bool) and isinstance(value, numbers.Real) and math.isfinite(value)
+    """Return whether a value is a number up to 1e30."""
+    return is_number(value) and abs(_as_float(value)) <= LARGEST_REAL
 
 
-def is_integer(value: Any, low: int) -> bool:
-    """Return whether a value is an integer, at least `low`."""
-    return not isinstance(value, bool) and isinstance(value, numbers.Integral) and int(value) >= low
+def _as_float(value: numbers.Real) -> float:
+    """Convert a number; infinity if it is too large."""
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf
+
+
+def is_integer(value: Any, low: int, high: int = LARGEST_INTEGER) -> bool:
+    """Return whether a value is an integer within bounds."""
+    return is_number(value) and isinstance(value, numbers.Integral) and low <= int(value) <= high
+
+
+def is_text(value: Any, *choices: str) -> bool:
+    """Return whether a value is one of the strings `choices`.
+
+    Arrays and other objects without a simple comparison are none of them.
+    """
+    return isinstance(value, str) and value in choices
+
+
+def as_builtin(value: Any) -> Any:
+    """Convert numbers and strings to Python's types.
+
+    They are those of numpy, and fractions, also within tuples and lists. Other values are returned unchanged.
+    """
+    if isinstance(value, (tuple, list)):
+        return type(value)(map(as_builtin, value)) if type(value) in (tuple, list) else value
+    if isinstance(value, (bool, np.bool_)):
+        return bool(value)
+    if is_number(value):
+        is_int = isinstance(value, numbers.Integral) and abs(int(value)) <= LARGEST_INTEGER
+        return int(value) if is_int else float(value)
+    return str(value) if isinstance(value, np.str_) else value
 
 
 def is_bool(value: Any) -> bool:
@@ -164,33 +208,59 @@ def is_bool(value: Any) -> bool:
     return isinstance(value, (bool, np.bool_))
 
 
-def integer(low: int) -> Parameter:
-    """Return a parameter that accepts integers of at least `low`."""
-    return Parameter(lambda value: is_integer(value, low), f"an integer of at least {low}")
+def as_generator(random_state: Any) -> np.random.Generator:
+    """Return a numpy Generator.
+
+    With a RandomState, the seed is drawn from it, which advances its state. Raises a ValueError for other values than
+    None, seeds and generators.
+    """
+    try:
+        if isinstance(random_state, np.random.RandomState):
+            random_state = random_state.randint(2**31 - 1)
+        if is_bool(random_state):
+            raise ValueError("a bool is not a seed")
+        return np.random.default_rng(random_state)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"random_state must be None, a non-negative integer, a RandomState or a Generator, got {random_state!r}"
+        ) from error
 
 
-def number(low: float, high: float = math.inf, *, closed: bool = False) -> Parameter:
+def integer(low: int, high: int = LARGEST_INTEGER) -> Parameter:
+    """Return a parameter that accepts integers between `low` and `high`."""
+    upper = f" and at most {high}" if high < LARGEST_INTEGER else ""
+    return Parameter(lambda value: is_integer(value, low, high), f"an integer of at least {low}{upper}")
+
+
+def size(low: int) -> Parameter:
+    """Return a parameter that accepts lengths of an axis."""
+    return integer(low, LARGEST_SIZE)
+
+
+def number(low: float, high: float = LARGEST_REAL, *, closed: bool = False) -> Parameter:
     """Return a parameter that accepts numbers between `low` and `high`.
 
-    `high` is excluded; `low` is included if `closed`.
+    `high` is excluded; `low` is included if `closed`. The bounds hold for the value in float32, the precision of fits.
     """
 
     def is_valid(value: Any) -> bool:
-        return is_real(value) and (low <= value if closed else low < value) and value < high
+        if not is_real(value):
+            return False
+        exact, rounded = float(value), float(np.float32(float(value)))
+        return (low <= exact if closed else low < rounded) and exact < high
 
-    bounds = f"{'at least' if closed else 'above'} {low:g}" + (f" and below {high:g}" if math.isfinite(high) else "")
+    bounds = f"{'at least' if closed else 'above'} {low:g} and below {high:g}"
     return Parameter(is_valid, f"a number {bounds}")
 
 
 def one_of(*choices: str) -> Parameter:
     """Return a parameter that accepts the strings in `choices`."""
-    is_valid = lambda value: isinstance(value, str) and value in choices  # noqa: E731
-    return Parameter(is_valid, f"one of {', '.join(map(repr, choices))}")
+    return Parameter(lambda value: is_text(value, *choices), f"one of {', '.join(map(repr, choices))}")
 
 
 def auto_or(parameter: Parameter) -> Parameter:
     """Return a copy of a parameter that also accepts ``'auto'``."""
-    is_valid = lambda value: (isinstance(value, str) and value == "auto") or parameter.is_valid(value)  # noqa: E731
+    is_valid = lambda value: is_text(value, "auto") or parameter.is_valid(value)  # noqa: E731
     return replace(parameter, is_valid=is_valid, description=f"'auto' or {parameter.description}")
 
 
@@ -201,11 +271,13 @@ def none_or(parameter: Parameter) -> Parameter:
 
 
 def _is_sizes(value: Any) -> bool:
-    return isinstance(value, (list, tuple)) and len(value) > 0 and all(is_integer(size, 1) for size in value)
+    return (
+        isinstance(value, (list, tuple)) and len(value) > 0 and all(is_integer(each, 1, LARGEST_SIZE) for each in value)
+    )
 
 
 def _is_distance(value: Any) -> bool:
-    return not isinstance(value, bool) and isinstance(value, numbers.Real) and float(value) >= 0
+    return is_number(value) and (0 <= _as_float(value) < LARGEST_REAL or value == math.inf)
 
 
 def _is_list_of_callables(value: Any) -> bool:
@@ -223,10 +295,10 @@ FACTORY = Parameter(
     "a callable n_features -> torch.nn.Module (a class or function, not a network)",
 )
 FORM = Parameter(
-    lambda value: FACTORY.is_valid(value) or (isinstance(value, str) and value in ("auto", "gradient", "network")),
+    lambda value: FACTORY.is_valid(value) or is_text(value, "auto", "gradient", "network"),
     f"'auto', 'gradient', 'network' or {FACTORY.description}",
 )
 PATH = Parameter(lambda value: isinstance(value, (str, os.PathLike)) and str(value) != "", "a path")
-COMPILE = Parameter(lambda value: is_bool(value) or value == "auto", "'auto', True or False")
+COMPILE = Parameter(lambda value: is_bool(value) or is_text(value, "auto"), "'auto', True or False")
 VERBOSE = Parameter(lambda value: is_bool(value) or is_integer(value, 0), "True, False or an integer of at least 0")
 CALLBACKS = none_or(Parameter(_is_list_of_callables, "a list of callables (step, problem, record) -> bool"))

@@ -14,28 +14,28 @@ from scipy.spatial import KDTree
 from torch import Generator, Tensor
 from torch.utils.data import DataLoader
 
+from neuralot._torch import as_numpy, exclusive
+
 Sampler = Callable[[int, Generator], Tensor]
 
 
+# weights whose sum is not within 2^-500 and 2^500 are rescaled
+MAX_EXPONENT = 500
 # size of the sample on which a k-d tree is built
 ROWS_FOR_CELLS = 2_048
 LARGE_RATIO = 100.0
 N_LISTED = 5
-# a sample has outliers if some rows are farther than OUTLIER_RANGES interquartile ranges from the medians, fewer than
-# the share MAX_CLIPPED are farther than CLIP_RANGES, and its scale is above SCALE_RANGES times these ranges; rows are
-# then clipped to CLIP_RANGES
-OUTLIER_RANGES, SCALE_RANGES, CLIP_RANGES = 100, 10.0, 10
-MAX_CLIPPED, QUANTILE_ROWS = 0.05, 2000
 
 
 def check_weights(weights: Any, name: str, n_rows: int) -> np.ndarray:
     """Return float64 weights of shape (n_rows,); ones when None.
 
-    Raises a ValueError that names the argument.
+    Extremely small and large weights are multiplied by a power of two, so that their products with other numbers are
+    finite and not 0. Raises a ValueError that names the argument.
     """
     if weights is None:
         return np.ones(n_rows)
-    weights = weights.detach().cpu().numpy() if isinstance(weights, Tensor) else np.asarray(weights)
+    weights = as_numpy(weights, name)
     if weights.dtype.kind not in "biuf":
         raise ValueError(f"{name} must contain numbers, got dtype {weights.dtype}")
     if weights.shape != (n_rows,):
@@ -45,6 +45,8 @@ def check_weights(weights: Any, name: str, n_rows: int) -> np.ndarray:
         total = weights.sum()
     if not (np.isfinite(total) and (weights >= 0).all() and total > 0):
         raise ValueError(f"{name} must be finite, non-negative and not all zero, with a finite sum")
+    if abs(np.frexp(total)[1]) > MAX_EXPONENT:
+        return np.ldexp(weights, -np.frexp(weights.max())[1])
     return weights
 
 
@@ -65,40 +67,6 @@ def listed(values: Any) -> str:
     """Return the first five values as text."""
     more = f" and {len(values) - N_LISTED} more" if len(values) > N_LISTED else ""
     return ", ".join(map(str, values[:N_LISTED])) + more
-
-
-def outlier_bounds(rows: np.ndarray, indices: np.ndarray, scale: float) -> np.ndarray | None:
-    """Return bounds for the columns of a sample with outliers.
-
-    A sample has outliers if a few rows are far from all others and dominate its scale. The result is None for other
-    samples.
-
-    Parameters
-    ----------
-    rows : ndarray of shape (n, n_features)
-        A sample.
-    indices : ndarray of shape (k,)
-        Indices of the rows to use.
-    scale : float
-        Approximately the root of the mean variance per column.
-
-    Returns
-    -------
-    ndarray of shape (2, n_features)
-        `CLIP_RANGES` interquartile ranges below and above the medians, if some rows are more than `OUTLIER_RANGES`
-        ranges away.
-    """
-    subsample = rows[indices[np.linspace(0, len(indices) - 1, min(len(indices), QUANTILE_ROWS)).astype(int)]]
-    lower, median, upper = np.percentile(subsample, [25, 50, 75], axis=0)
-    ranges = upper - lower
-    varies = ranges > 0
-    if not varies.any() or scale <= SCALE_RANGES * float(np.sqrt(np.mean(ranges**2))):
-        return None
-    distances = (np.abs(rows[:, varies] - median[varies]) / ranges[varies])[indices].max(axis=1)
-    if not ((distances > OUTLIER_RANGES).any() and np.mean(distances > CLIP_RANGES) < MAX_CLIPPED):
-        return None
-    margin = np.where(varies, CLIP_RANGES * ranges, np.inf)
-    return np.stack([median - margin, median + margin])
 
 
 class ArraySampler:
@@ -200,7 +168,7 @@ class LoaderSampler:
     def _next(self, generator: Generator) -> Tensor:
         seed = int(torch.randint(2**62, (), generator=generator, device=generator.device))
         # a loader without its own generator shuffles with the global one, which is seeded here and then restored
-        with torch.random.fork_rng(devices=[]):
+        with exclusive(), torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)  # CPU only
             try:
                 batch = next(self._batches)

@@ -16,7 +16,8 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC, LinearSVC
 
 from neuralot import DomainAdapter, OTPTransport, SNOTTransport, TransportAdapter
-from neuralot.estimators.checks import DIRECTIONS
+from neuralot.adaptation.checks import DIRECTIONS
+from neuralot.exceptions import UnusedWeightsWarning
 
 FOLDS = KFold(3, shuffle=True, random_state=0)
 each_direction = pytest.mark.parametrize("direction", DIRECTIONS)
@@ -145,8 +146,10 @@ def test_weights_apply_to_transport_and_estimator(domains):
     rows, domain = np.r_[X, X_target], np.repeat([1, -1], [len(X), len(X_target)])
     both = adapter().fit(rows, np.r_[y, w], sample_domain=domain, sample_weight=np.r_[v, w])
     np.testing.assert_allclose(both.predict_proba(X_target), weighted.predict_proba(X_target), atol=1e-6)
-    with pytest.raises(ValueError, match="sample_weight was given, but KNeighborsClassifier"):
-        adapter(KNeighborsClassifier()).fit(X, y, X_target=X_target, sample_weight=v)
+    with pytest.warns(UnusedWeightsWarning, match="for the transport only, because KNeighborsClassifier.fit does not"):
+        weighted = adapter(KNeighborsClassifier()).fit(X, y, X_target=X_target, sample_weight=v)
+    alone = transport().fit(X, X_target=X_target, sample_weight=v)
+    assert np.array_equal(weighted.transport_.transform(X), alone.transform(X))
 
 
 def test_class_reg_appends_class_indicators(domains):
@@ -327,6 +330,11 @@ def test_invalid_arguments_raise(domains, stacked):
         "X_target is missing": lambda: adapter().fit(X, y),
         "pass target rows as X_target": lambda: adapter().fit(X, X_target),
         "y is missing": lambda: adapter().fit(X, None, X_target=X_target),
+        "y must be finite for source rows": lambda: adapter().fit(X, np.r_[np.nan, y[1:]], X_target=X_target),
+        "y must contain classes: Unknown label type": lambda: adapter().fit(X, X[:, 0], X_target=X_target),
+        "sample_weight_target must have shape": lambda: adapter(direction="target_to_source").fit(
+            X, y, X_target=X_target, sample_weight_target=np.ones(3)
+        ),
         "y must contain one label per row of X": lambda: adapter().fit(X, y[1:], X_target=X_target),
         "X_target is a target sample, but with sample_domain": lambda: adapter().fit(
             rows, labels, X_target=X_target, sample_domain=domain
@@ -387,11 +395,27 @@ def test_pipeline_without_routing_rejects_target(domains, options, message):
                 pipe.fit(X, y, X_target=X_target)
 
 
+@pytest.mark.parametrize("direction", DIRECTIONS)
+def test_invalid_arguments_are_refused_before_the_first_step(domains, direction):
+    X, y, X_target, _ = domains
+    steps = []
+    fresh = adapter(direction=direction, callbacks=[lambda step, *args: steps.append(step)])
+    for labels, weights, weights_target in (
+        (np.r_[np.nan, y[1:]], None, None),
+        (X[:, 0], None, None),
+        (y, -np.ones(len(X)), None),
+        (y, None, np.zeros(len(X_target))),
+    ):
+        with pytest.raises(ValueError, match=r"^(y|sample_weight(_target)?) must"):
+            fresh.fit(X, labels, X_target=X_target, sample_weight=weights, sample_weight_target=weights_target)
+    assert steps == []
+
+
 def test_failed_fit_leaves_adapter_unchanged(domains):
     X, y, X_target, _ = domains
     for fitted in (adapter(), adapter().fit(X, y, X_target=X_target)):
         before = dict(vars(fitted))
         for labels, target in ((y[1:], X_target), (np.full(len(X), np.nan), X_target), (y, X_target[:, :1])):
-            with pytest.raises(ValueError, match="y must" if len(labels) < len(X) else None):
+            with pytest.raises(ValueError, match=r"^(y must|X_target)"):
                 fitted.fit(X, labels, X_target=target)
             assert vars(fitted) == before

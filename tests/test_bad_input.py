@@ -2,9 +2,12 @@
 
 import contextlib
 import warnings
+from decimal import Decimal
+from fractions import Fraction
 
 import numpy as np
 import ot
+import pandas as pd
 import pytest
 import scipy.sparse
 import torch
@@ -18,12 +21,15 @@ from conftest import (
     streams,
     takes,
 )
+from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
 from torch import nn
 
-from neuralot import CriticLoss, Optimizer, OTPTransport, SNOTTransport, load
+from neuralot import CriticLoss, DomainAdapter, Optimizer, OTPTransport, SNOTTransport, TransportAdapter, load
 from neuralot.costs import Lp
 from neuralot.estimators.streams import StreamTransport
+from neuralot.metrics import mode_coverage, sinkhorn_divergence
 from neuralot.solve import Status
 
 N, D = 30, 2
@@ -53,6 +59,9 @@ BAD_ROWS = {
     "dict": {"a": 1},
     "text": "rows",
     "sparse": scipy.sparse.csr_array(np.eye(N, D)),
+    "masked": np.ma.masked_equal(with_entry(2.0), 2.0),
+    "tensor without data": torch.ones(N, D, device="meta"),
+    "sparse tensor": torch.ones(N, D).to_sparse(),
 }
 bad_rows = pytest.mark.parametrize("bad", BAD_ROWS.values(), ids=BAD_ROWS)
 ROWS_1D = np.arange(float(N))
@@ -163,6 +172,13 @@ BAD_WEIGHTS = {
     "strings": ["a"] * N,
     "none": [None] * N,
     "sparse": scipy.sparse.csr_array(np.ones((N, 1))),
+    "masked": np.ma.masked_less(np.arange(N), 3),
+    "ragged": [[1.0, 2.0], [3.0]],
+    "missing": pd.Series([1, None] * (N // 2), dtype="Int64"),
+    "complex tensor": torch.ones(N, dtype=torch.complex64),
+    "sparse tensor": torch.ones(N).to_sparse(),
+    "tensor without data": torch.ones(N, device="meta"),
+    "duration": np.full(N, 3, dtype="m8[D]"),
 }
 
 
@@ -174,7 +190,37 @@ def test_bad_weights_are_rejected(estimator, samples, bad, argument):
         estimator.fit(X, X + 1, **{argument: bad})
 
 
-@pytest.mark.parametrize("weights", [np.ones(N, int), np.ones(N, bool), [1] * N, torch.ones(N), np.arange(N)])
+@pytest.mark.parametrize("name", ["masked", "ragged", "tensor without data"])
+def test_bad_weights_are_rejected_everywhere(samples, name):
+    X, bad = samples[0], BAD_WEIGHTS[name]
+    labels, domain = np.arange(N) % 2, np.where(np.arange(N) % 3, 1, -1)
+    fitted = make_tiny(SNOTTransport).fit(X, X)
+    adapter = DomainAdapter(fitted, LogisticRegression()).fit(X, labels, X_target=X)
+    for call in (
+        lambda: fitted.score(X, X, sample_weight=bad),
+        lambda: fitted.report(X, X, sample_weight=bad),
+        lambda: sinkhorn_divergence(X, X, sample_weight=bad),
+        lambda: mode_coverage(X, X[:2], sample_weight=bad),
+        lambda: adapter.score(X, labels, sample_weight=bad),
+        lambda: clone(adapter).fit(X, labels, X_target=X, sample_weight=bad),
+        lambda: TransportAdapter(fitted).fit(X, sample_domain=domain, sample_weight=bad),
+    ):
+        with pytest.raises(ValueError, match=r"^sample_weight must"):
+            call()
+    with pytest.raises(ValueError, match=r"^sample_domain must"):
+        fitted.fit(X, sample_domain=bad)
+    with pytest.raises(ValueError, match=r"^y must"):
+        adapter.fit(X, bad, X_target=X)
+
+
+@pytest.mark.parametrize(
+    "weights",
+    [
+        *(np.ones(N, int), np.ones(N, bool), [1] * N, torch.ones(N), np.arange(N), np.ma.array(np.ones(N))),
+        *(torch.ones(N, dtype=torch.bfloat16), torch.ones(N, requires_grad=True), np.ones(N, np.longdouble)),
+        pd.Series([1.0] * N, dtype="Float64"),
+    ],
+)
 def test_weights_of_any_numeric_type_are_accepted(tiny, samples, weights):
     X = samples[0]
     assert np.isfinite(tiny().fit(X, X + 1, sample_weight=weights, sample_weight_target=weights).transform(X)).all()
@@ -225,7 +271,7 @@ BAD_PARAMETERS = {
     "tol": NOT_NON_NEGATIVE,
     "warm_start": NOT_BOOL,
     "device": ("gpu", "", 0, None, "cpu:x", "meta", "mps", "xpu"),
-    "random_state": ("seed", -1, 2.5, np.random.default_rng(0)),
+    "random_state": ("seed", -1, 2.5, True, np.True_, np.random.default_rng(0)),
     "verbose": (-1, 1.5, "yes", None),
     "callbacks": (print, [3], "bar", {}),
     "checkpoint": (3, "", b"fit", True, ["fit"]),
@@ -249,6 +295,68 @@ def test_bad_parameters_are_rejected(cls, name, bad, samples):
     estimator = cls().set_params(**{"max_iter": 3, "hidden_layer_sizes": (4,), name: bad})
     with assert_rejected(estimator, name, message="must"):
         estimator.fit(*samples)
+
+
+class Incomparable:
+    def __eq__(self, other):
+        raise RuntimeError("no comparison")
+
+    __hash__ = None
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        *(np.array([1, 2]), np.array(["auto", "auto"]), np.array("auto"), np.array([]), torch.tensor([1.0, 2.0])),
+        *(pd.Series([1, 2]), pd.DataFrame({"a": [1]}), pd.NA, Incomparable(), np.ma.masked, 10**400, 1j, b"auto"),
+        *(Decimal(3), np.timedelta64(3), np.datetime64("2020-01-01"), float("nan")),
+    ],
+    ids=lambda bad: f"{type(bad).__name__}",
+)
+@each_transport
+def test_values_of_other_kinds_are_rejected_for_every_parameter(cls, samples, bad):
+    for name in cls().get_params():
+        estimator = make_tiny(cls).set_params(**{name: bad})
+        with assert_rejected(estimator, name, message="must"):
+            estimator.fit(*samples)
+
+
+@pytest.mark.parametrize("large", [1e30, 2**100, np.float64(1e300)])
+@pytest.mark.parametrize("name", ["critic_loss__gap_weight", "critic_loss__gradient_penalty", "eps_max", "mass_tol"])
+def test_numbers_that_overflow_are_rejected(transport_class, samples, name, large):
+    if name not in transport_class().get_params():
+        pytest.skip("not a parameter of this estimator")
+    estimator = make_tiny(transport_class).set_params(**{name: large})
+    with assert_rejected(estimator, name, message=r"below 1e\+30"):
+        estimator.fit(*samples)
+
+
+NUMBERS = dict.fromkeys(["max_iter", "n_map_steps", "n_iter_no_change"], 3) | dict.fromkeys(
+    (
+        *("mass_tol", "tol", "cycle_weight", "crease_distance", "weight_decay", "gap_weight", "gradient_penalty"),
+        *("expectile_weight", "eps_max", "validation_fraction"),
+    ),
+    0.25,
+)
+NUMBERS |= {"learning_rate_init": 2**-7, "expectile": 0.75, "eps_min": 0.125, "max_time": 512.0}
+
+
+@pytest.mark.parametrize("kind", [Fraction, np.float32, np.float16, np.longdouble])
+def test_numbers_of_other_types_give_the_same_fit(tiny, transport_class, samples, tmp_path, kind):
+    def fit(convert):
+        transport = tiny(activation=np.str_("softplus"))
+        for name in transport.get_params():
+            short = name.rpartition("__")[2]
+            if short in NUMBERS:
+                value = NUMBERS[short]
+                transport.set_params(**{name: convert(value) if isinstance(value, float) else np.int8(value)})
+        return transport.fit(*samples)
+
+    one, other = fit(kind), fit(float)
+    assert np.array_equal(one.transform(samples[0]), other.transform(samples[0]))
+    assert all(a | {"seconds": 0} == b | {"seconds": 0} for a, b in zip(one.history_, other.history_, strict=True))
+    one.save(tmp_path / "transport.safetensors")
+    assert np.array_equal(load(tmp_path / "transport.safetensors").transform(samples[0]), other.transform(samples[0]))
 
 
 def test_bad_parameter_leaves_fitted_estimator_unchanged(fitted, samples):
@@ -401,7 +509,12 @@ UNUSUAL = {
 FORMS = [{}, {"map_form": "network"}, {"cost": Lp(1.5)}, {"output": "smooth"}]
 
 
-@pytest.mark.filterwarnings("ignore:The source has outliers", "ignore:Columns 0 vary less than a hundredth")
+@pytest.mark.filterwarnings(
+    "ignore:The source has outliers",
+    "ignore:Columns 0 vary less than a hundredth",
+    "ignore:There are too few rows",
+    "ignore:Few source rows hold much of the mass",
+)
 @pytest.mark.parametrize("options", FORMS, ids=["default", "network", "Lp", "smooth"])
 @pytest.mark.parametrize("case", UNUSUAL)
 def test_unusual_rows_give_finite_images(tiny, transport_class, case, options):

@@ -26,7 +26,7 @@ VARIANTS = [
     (OTPTransport, {"noise_shape": "isotropic", "optimizer": "adam"}),
     (SNOTTransport, {"early_stopping": True, "n_iter_no_change": 10_000}),
 ]
-variants = pytest.mark.parametrize("cls, options", VARIANTS, ids=lambda value: getattr(value, "__name__", str(value)))
+variants = pytest.mark.parametrize(("cls", "options"), VARIANTS, ids=str)
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 
 
@@ -68,9 +68,9 @@ def without_seconds(history):
 
 
 def assert_same_fit(transport, expected, X):
+    assert without_seconds(transport.history_) == without_seconds(expected.history_)
     assert torch.equal(flat_weights(transport.problem_), flat_weights(expected.problem_))
     assert np.array_equal(transport.transform(X), expected.transform(X))
-    assert without_seconds(transport.history_) == without_seconds(expected.history_)
     assert (transport.n_iter_, transport.status_) == (expected.n_iter_, expected.status_)
 
 
@@ -226,11 +226,13 @@ def test_fit_in_a_thread_leaves_the_handlers(samples):
     thread = threading.Thread(target=make_tiny(SNOTTransport, callbacks=[callback]).fit, args=samples)
     thread.start()
     thread.join()
-    assert found and set(found) == {before}
+    assert found
+    assert set(found) == {before}
 
 
 @pytest.mark.parametrize(
-    "name, value", [("max_iter", 70), ("learning_rate_init", 0.5), ("random_state", 1), ("hidden_layer_sizes", (8, 9))]
+    ("name", "value"),
+    [("max_iter", 70), ("learning_rate_init", 0.5), ("random_state", 1), ("hidden_layer_sizes", (8, 9))],
 )
 def test_other_parameters_are_named(name, value, samples, tmp_path):
     interrupted(samples, tmp_path / "fit")

@@ -12,7 +12,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import neuralot
 from neuralot import DomainAdapter, SNOTTransport, TransportAdapter
-from neuralot.estimators.checks import DIRECTIONS
+from neuralot.adaptation.checks import DIRECTIONS
 
 
 def shifted(X):

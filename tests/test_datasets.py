@@ -10,7 +10,7 @@ import torch
 from conftest import seeded, unchanged_generators
 from scipy.stats import truncnorm
 
-from neuralot import datasets
+from neuralot import datasets, diagnose
 from neuralot.datasets import TransportPair, small_pairs
 from neuralot.metrics import exact_cost, mode_coverage, target_floor, transport_cost
 
@@ -94,7 +94,7 @@ def test_bad_n_features_is_rejected(make, n_features):
 
 @pytest.mark.parametrize("make", IN_ANY_DIMENSION[:4])
 def test_flat_pairs_require_two_features(make):
-    with pytest.raises(ValueError, match="n_features must be at least 2, got 1"):
+    with pytest.raises(ValueError, match="n_features must be an integer of at least 2 and at most 2147483647, got 1"):
         make(1)
 
 
@@ -500,3 +500,31 @@ def test_pair_is_frozen():
     assert isinstance(pair, TransportPair)
     with pytest.raises(AttributeError):
         pair.cost = 1.0
+
+
+@pytest.mark.parametrize("bad", ["x", np.array([1, 2]), 10**400, None, True, -1, float("nan")], ids=str)
+def test_bad_parameters_are_named(bad):
+    for function, name in (
+        (datasets.make_entropic_plan, "eps"),
+        (datasets.make_eight_gaussians, "radius"),
+        (datasets.make_moons, "noise"),
+    ):
+        with pytest.raises(ValueError, match=f"^{name} must be a number"):
+            function(**{name: bad})
+    for function in (datasets.make_gaussians, datasets.make_entropic_plan, datasets.make_one_to_many):
+        with pytest.raises(ValueError, match=r"^n_features must be an integer"):
+            function(n_features=bad)
+    with pytest.raises(ValueError, match=r"^potential must be one of"):
+        datasets.make_entropic_plan(potential=bad)
+
+
+@pytest.mark.parametrize("bad", ["x", 0.5, True, -1], ids=str)
+def test_bad_seeds_are_named(bad):
+    for call in (
+        lambda: datasets.make_gaussians(random_state=bad),
+        lambda: datasets.make_gaussians().sample(5, random_state=bad),
+        lambda: target_floor(lambda n, rng: rng.normal(size=(n, 2)), n=5, random_state=bad),
+        lambda: diagnose(lambda rows: rows, np.eye(3), np.eye(3), random_state=bad),
+    ):
+        with pytest.raises(ValueError, match=r"^random_state must be None"):
+            call()

@@ -58,6 +58,7 @@ INSIDE_FUNCTIONS = {
     "diagnostics": {"ot"},
     "divergences": {"ot"},
     "drawing": {"matplotlib"},
+    "estimators": {"pyarrow"},
     "metrics": {"ot"},
     "solve": {"rich"},
     "plots": {"matplotlib", "sklearn"},

@@ -8,6 +8,8 @@ import pytest
 from conftest import ROOT
 from PIL import Image
 
+from neuralot import OTPTransport
+
 LARGE = ROOT / "examples" / "large"
 FUNCTIONS = """
 def features(rows):
@@ -106,3 +108,20 @@ def test_colourisation_runs_each_fit(tmp_path, capsys):
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| ")]
     assert [line.split(" | ")[0] for line in lines] == [f"| {name}" for name in fits]
     assert {path.stem for path in tmp_path.glob("*.png")} == set(fits)
+
+
+def test_functions_for_spark_map_data_frames():
+    pytest.importorskip("pandas")
+    import pandas as pd
+
+    functions = runpy.run_path(str(LARGE / "spark_images.py"))
+    X, Y = (pd.DataFrame(np.random.default_rng(i).normal(i, 1, (60, 2)), columns=["a", "b"]) for i in (0, 1))
+    transport = OTPTransport(max_iter=3, noise_shape="isotropic", random_state=0).fit(X, Y)
+    images = pd.concat(functions["images_of"](transport)(iter([X[:20], X[20:]])))
+    assert images.columns.tolist() == ["a", "b"]
+    np.testing.assert_allclose(images, transport.transform(X), atol=1e-9)
+    functions["draws_of"].__globals__["partition_number"] = lambda: 0  # asks Spark
+    first, second = functions["draws_of"](transport, 3)(iter([X, X]))
+    assert first.shape == (180, 2)
+    assert not np.isclose(first, second).all(axis=1).any()
+    assert np.ptp(first.to_numpy().reshape(60, 3, 2), axis=1).max() < np.ptp(X.to_numpy())

@@ -1,5 +1,9 @@
 """Fits in other processes with joblib's loky, and maps of dask arrays."""
 
+import os
+import signal
+from concurrent.futures.process import BrokenProcessPool
+
 import numpy as np
 import pytest
 import sklearn
@@ -32,6 +36,17 @@ def test_grid_search_in_two_processes_gives_same_results(tiny, samples):
     one, two = (GridSearchCV(tiny(), {"max_iter": [1, 30]}, cv=2, n_jobs=n).fit(X, X + 5) for n in (1, 2))
     assert np.array_equal(one.cv_results_["mean_test_score"], two.cv_results_["mean_test_score"])
     assert np.array_equal(one.transform(X), two.transform(X))
+
+
+def end_worker(step, problem, record):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_killed_worker_ends_the_grid_search_with_an_error(samples):
+    X = np.concatenate(samples)
+    search = GridSearchCV(make_tiny(SNOTTransport, callbacks=[end_worker]), {"max_iter": [1, 2]}, cv=2, n_jobs=2)
+    with pytest.raises(BrokenProcessPool):
+        search.fit(X, X + 5)
 
 
 def test_grid_search_of_adapter_in_two_processes_gives_same_results(tiny, samples):

@@ -1,9 +1,12 @@
 """Files, pickles, joblib and skops restore identical transports, and invalid files raise."""
 
+import fcntl
 import hashlib
 import json
 import os
+import signal
 import struct
+import time
 from pathlib import Path
 
 import joblib
@@ -11,7 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import games, make_tiny, skip_unless_takes
+from conftest import TRANSPORTS, games, gaussian, make_tiny, skip_unless_takes
 from safetensors import safe_open
 from safetensors.numpy import save_file
 from sklearn.exceptions import NotFittedError
@@ -21,9 +24,12 @@ import neuralot
 from neuralot import CriticLoss, Optimizer, OTPTransport, SNOTTransport
 from neuralot.costs import CallableCost, Lp, SquaredEuclidean
 from neuralot.estimators.archive import BLANK
+from neuralot.exceptions import VersionWarning
 from neuralot.networks import ConvexPotential
 
 DATA = Path(__file__).parent / "data"
+# the files in the repository are older than later versions of packages
+other_versions = pytest.mark.filterwarnings("ignore::neuralot.exceptions.VersionWarning")
 
 
 def save_and_load(transport, folder, **functions):
@@ -220,7 +226,7 @@ def test_truncated_file_raises(fitted, tmp_path):
     path = tmp_path / "transport.safetensors"
     fitted.save(path)
     content = path.read_bytes()
-    for length in (0, 4, 100, len(content) // 2, len(content) - 1):
+    for length in (0, 4, 7, 8, 100, len(content) - 1, *np.random.default_rng(0).integers(len(content), size=24)):
         path.write_bytes(content[:length])
         with pytest.raises(ValueError, match=r"transport.safetensors is truncated or not a safetensors file"):
             neuralot.load(path)
@@ -277,6 +283,7 @@ def rewrite_metadata(path, **metadata):
 
 
 def test_other_files_are_rejected(fitted, tmp_path):
+    other = next(cls for cls in TRANSPORTS if not isinstance(fitted, cls))
     path = tmp_path / "transport.safetensors"
     with pytest.raises(FileNotFoundError, match=r"transport.safetensors does not exist or is not a file"):
         neuralot.load(path)
@@ -288,6 +295,7 @@ def test_other_files_are_rejected(fitted, tmp_path):
         neuralot.load(path)
     for metadata, message in (
         ({"neuralot": "99"}, "has format 99, but this version of neuralot reads formats 1"),
+        ({"class": f"{other.__module__}.{other.__qualname__}"}, "cannot be loaded"),
         ({"class": "os.system"}, "contains a os.system, which is not an imported transport class"),
         ({"state": "{}"}, "cannot be loaded: missing entries _fitted_params"),
         ({"state": '"x"'}, "cannot be loaded"),
@@ -331,6 +339,7 @@ def test_generator_as_random_state_is_not_saved(samples, tmp_path):
     assert save_and_load(transport, tmp_path).random_state is None
 
 
+@other_versions
 @pytest.mark.parametrize("name", ["snot", "snot_noise", "otp", "otp_wide", "otnet"])
 def test_files_of_format_1_are_loaded(name):
     """The files were written at commit e1371f2, before modules were moved."""
@@ -340,6 +349,7 @@ def test_files_of_format_1_are_loaded(name):
     np.testing.assert_allclose(loaded.transform(X), images[name], rtol=1e-4, atol=1e-5)
 
 
+@other_versions
 @pytest.mark.parametrize("name", ["snot", "otp", "otnet", "w2gn"])
 @pytest.mark.parametrize("version", ["format2", "format3"])
 def test_files_of_later_formats_are_loaded(name, version):
@@ -348,6 +358,7 @@ def test_files_of_later_formats_are_loaded(name, version):
     np.testing.assert_allclose(loaded.transform(images["X"]), images[f"{name}_{version}"], rtol=1e-4, atol=1e-5)
 
 
+@other_versions
 def test_parameters_of_format_1_are_converted():
     """The files were written at commit f7c4c15 with 33 parameters; former parameters keep the values of the fit."""
     images = np.load(DATA / "images.npz")
@@ -364,3 +375,147 @@ def test_parameters_of_format_1_are_converted():
     np.testing.assert_allclose(loaded.transform(images["X"]), images["snot_own_map"], rtol=1e-4, atol=1e-5)
     assert loaded.map_form is custom_map
     assert (loaded.critic_loss, loaded.optimizer) == (CriticLoss(expectile_weight=0), "muon")
+
+
+# processes that are killed, other processes, other versions
+
+
+fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
+
+
+def in_child(function):
+    """Run a function in a forked process, which ends with 0 if it returned; return the id of the process."""
+    child = os.fork()
+    if child == 0:
+        try:
+            function()
+            os._exit(0)
+        finally:
+            os._exit(1)
+    return child
+
+
+@pytest.fixture
+def two_fits(samples, tmp_path):
+    """Two transports, and the path of a file with the first."""
+    X, Y = samples
+    fits = [make_tiny(SNOTTransport, random_state=seed).fit(X, Y + 5 * seed) for seed in (0, 1)]
+    path = tmp_path / "transport [1].safetensors"
+    fits[0].save(path)
+    return fits, path
+
+
+def index_of(path, fits):
+    """Return the index of the transport in a file."""
+    rows, loaded = gaussian(9, 2), neuralot.load(path)
+    [index] = [i for i, fit in enumerate(fits) if np.array_equal(fit.transform(rows), loaded.transform(rows))]
+    return index
+
+
+@fork
+@pytest.mark.parametrize("call", ["fsync", "flock", "replace"])
+def test_file_of_killed_process_is_cleared(two_fits, monkeypatch, call):
+    fits, path = two_fits
+
+    def kill(*args):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    monkeypatch.setattr(fcntl if call == "flock" else os, call, kill)
+    assert os.waitpid(in_child(lambda: fits[1].save(path)), 0)[1] == signal.SIGKILL
+    monkeypatch.undo()
+    assert index_of(path, fits) == 0
+    kept = [path.with_name(name) for name in (".transport [1].safetensors.txt", f".other.{'0' * 32}")]
+    for file in kept:
+        file.touch()
+    assert len(list(path.parent.iterdir())) == 4  # with a temporary file
+    fits[1].save(path)
+    assert index_of(path, fits) == 1
+    assert sorted(path.parent.iterdir()) == sorted([path, *kept])
+
+
+@fork
+def test_save_killed_at_any_moment_leaves_old_or_new_file(two_fits):
+    fits, path = two_fits
+    rng = np.random.default_rng(0)
+
+    def save_forever():
+        while True:
+            for fit in fits:
+                fit.save(path)
+
+    for _ in range(20):
+        child = in_child(save_forever)
+        time.sleep(rng.uniform(0, 0.05))
+        os.kill(child, signal.SIGKILL)
+        assert os.waitpid(child, 0)[1] == signal.SIGKILL
+        assert index_of(path, fits) in (0, 1)
+    fits[0].save(path)
+    assert list(path.parent.iterdir()) == [path]
+
+
+@fork
+def test_two_processes_may_save_to_same_path(two_fits):
+    fits, path = two_fits
+
+    def save_often(fit):
+        for _ in range(50):
+            fit.save(path)
+
+    children = [in_child(lambda fit=fit: save_often(fit)) for fit in fits]
+    assert [os.waitpid(child, 0)[1] for child in children] == [0, 0]
+    assert index_of(path, fits) in (0, 1)
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_temporary_file_is_kept_where_locks_are_not_available(two_fits, monkeypatch):
+    fits, path = two_fits
+    other = path.with_name(f".{path.name}.{'0' * 32}")
+    other.touch()
+
+    def fail(*args):
+        raise OSError("no locks")
+
+    monkeypatch.setattr(fcntl, "flock", fail)
+    fits[1].save(path)
+    assert index_of(path, fits) == 1
+    assert sorted(path.parent.iterdir()) == [other, path]
+
+
+def test_large_file_is_refused_before_it_is_read(fitted, tmp_path):
+    path = tmp_path / "transport.safetensors"
+    fitted.save(path)
+    for name in ("foreign", "too long"):
+        with path.open("r+b" if name == "too long" else "wb") as file:
+            file.truncate(2**40)  # sparse: takes no space on the disk
+        with pytest.raises(ValueError, match=r"transport.safetensors is truncated or not a safetensors file"):
+            neuralot.load(path)
+        fitted.save(path)
+
+
+@pytest.mark.parametrize("name", ["neuralot", "numpy", "scikit-learn", "torch"])
+def test_other_versions_are_said(samples, tmp_path, name):
+    path = tmp_path / "transport.safetensors"
+    fitted = make_tiny(SNOTTransport).fit(*samples)
+    fitted.save(path)
+    with safe_open(path, framework="np") as file:
+        versions = json.loads(file.metadata()["versions"])
+    major, minor = versions[name].split(".")[:2]
+    rewrite_metadata(path, versions=json.dumps(versions | {name: f"{major}.{minor}.99"}))
+    neuralot.load(path)
+    for other in (f"{major}.{int(minor) + 1}.0", f"{int(major) + 1}.0"):
+        rewrite_metadata(path, versions=json.dumps(versions | {name: other}))
+        with pytest.warns(
+            VersionWarning, match=rf"was saved with {name} {other} \(installed: {major}.{minor}"
+        ) as caught:
+            loaded = neuralot.load(path)
+        assert caught[0].filename == __file__
+        assert np.array_equal(loaded.transform(samples[0]), fitted.transform(samples[0]))
+
+
+def test_newer_format_names_the_version_that_saved_it(samples, tmp_path):
+    path = tmp_path / "transport.safetensors"
+    make_tiny(SNOTTransport).fit(*samples).save(path)
+    for versions, name in (('{"neuralot": "9.1.0"}', "9.1.0"), ("[", "unknown")):
+        rewrite_metadata(path, neuralot="99", versions=versions)
+        with pytest.raises(ValueError, match=rf"has format 99, .*the version that saved it, which is {name}"):
+            neuralot.load(path)

@@ -12,6 +12,7 @@ import neuralot
 from neuralot import OTPTransport
 from neuralot.costs import Lp
 from neuralot.datasets import make_gaussians
+from neuralot.estimators import fitting
 from neuralot.metrics import l2_uvp
 from neuralot.solve import Status
 
@@ -36,6 +37,18 @@ def test_partial_fit_makes_one_pass(tiny, samples):
     assert transport.n_iter_ == 5
     assert [record["step"] for record in transport.history_] == sorted(record["step"] for record in transport.history_)
     assert transport.history_[-1]["step"] == 5
+
+
+def test_history_of_a_long_stream_is_thinned(tiny, samples, monkeypatch):
+    monkeypatch.setattr(fitting, "MAX_RECORDS", 20)
+    transport = tiny()
+    for _ in range(30):
+        transport.partial_fit(*samples)
+        assert len(transport.history_) <= 20
+    steps = [record["step"] for record in transport.history_]
+    assert steps == sorted(set(steps))
+    assert (steps[0], steps[-1]) == (1, 90)
+    assert max(np.diff(steps)) <= 12  # evenly
 
 
 def test_stream_after_max_time_fit_keeps_last_level(samples):

@@ -38,6 +38,26 @@ def test_weights_need_not_sum_to_one(tiny, fitted, samples, factor):
     assert np.array_equal(transport.transform(X), fitted.transform(X))
 
 
+@pytest.mark.parametrize("scale", [5e-324, 1e-310, 1e-200, 1e300])
+def test_weights_may_be_tiny_or_huge(tiny, fitted, samples, scale):
+    (X, Y), steps = samples, np.arange(1.0, 31)
+    transport = tiny().fit(X, Y, sample_weight=np.full(30, scale), sample_weight_target=[scale] * 40)
+    assert np.array_equal(transport.transform(X), fitted.transform(X))
+    exact = 2.0 ** np.floor(np.log2(scale))
+    one, other = (tiny().fit(X, Y, sample_weight=weights) for weights in (exact * steps, steps))
+    assert np.array_equal(one.transform(X), other.transform(X))
+    assert one.transport_cost_ == pytest.approx(other.transport_cost_)
+
+
+def test_ratios_of_weights_may_be_extreme(tiny, samples):
+    X, Y = samples
+    weights = np.full(30, 1e-308)
+    weights[7] = 1e308
+    transport = tiny().fit(X, Y, sample_weight=weights)
+    assert np.isfinite(transport.transform(X)).all()
+    assert np.isfinite(transport.transport_cost_)
+
+
 def test_target_weights_determine_mass_of_images(transport_class):
     rng = np.random.default_rng(0)
     X = rng.normal(size=(300, 2))

@@ -11,20 +11,19 @@ from sklearn.utils import get_tags
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 
-from neuralot.adaptation.moving import DOMAIN, Mover
-from neuralot.estimators.base import METADATA, BaseTransport
-from neuralot.estimators.checks import (
+from neuralot.adaptation.checks import (
     check_class_reg,
     check_direction,
-    check_domains,
     check_labels,
     check_predicts,
     check_self_training,
-    refuse_second_target,
+    check_targets,
     select_labels,
-    unchanged_on_error,
 )
-from neuralot.estimators.warn import warn_of_lost_domains
+from neuralot.adaptation.moving import DOMAIN, Mover
+from neuralot.estimators.base import METADATA, BaseTransport
+from neuralot.estimators.checks import check_domains, refuse_second_target, unchanged_on_error
+from neuralot.estimators.warn import warn_of_lost_domains, warn_of_unused_weights
 from neuralot.sampling import check_weights
 
 N_ROUNDS = 2
@@ -141,7 +140,8 @@ class DomainAdapter(MetaEstimatorMixin, Mover):
         sample_domain : array-like of shape (n,), optional
             Above 0 for source rows, below 0 for target rows.
         sample_weight : array-like of shape (n,), optional
-            Weights of the rows of `X`, for the transport and, for source rows, the estimator.
+            Weights of the rows of `X`, for the transport and, for source rows, the estimator, if its `fit` accepts
+            weights.
         sample_weight_target : array-like of shape (m,), optional
             Weights of the rows of `X_target`, for the transport.
 
@@ -156,6 +156,11 @@ class DomainAdapter(MetaEstimatorMixin, Mover):
             columns are inconsistent, or if `direction` is unknown. The adapter is then unchanged.
         TypeError
             If `transport` is not a transport of this package.
+
+        Warns
+        -----
+        UnusedWeightsWarning
+            If the `fit` of the estimator does not accept `sample_weight`.
         """
         with unchanged_on_error(self):
             check_direction(self.direction)
@@ -172,11 +177,15 @@ class DomainAdapter(MetaEstimatorMixin, Mover):
                 rows, labels, v = rows[is_source], select_labels(labels, is_source), None if v is None else v[is_source]
             elif X_target is not None:
                 target, w = self._check_rows(X_target, "X_target"), sample_weight_target
+                w = None if w is None else check_weights(w, "sample_weight_target", len(target))
             else:
                 raise ValueError(
                     "X_target is missing: pass the target rows as fit(X, y, X_target=Y), or pass sample_domain if X "
                     "contains the rows of both domains"
                 )
+            check_targets(labels, is_classifier(self.estimator))
+            if v is not None and not has_fit_parameter(self.estimator, "sample_weight"):
+                warn_of_unused_weights(self.estimator)
             self._stacked = sample_domain is not None
             self._fit_transport(rows, target, v, w)
             images = self._to_destination(rows, np.ones(len(rows), dtype=bool))
@@ -227,16 +236,9 @@ class DomainAdapter(MetaEstimatorMixin, Mover):
         return images
 
     def _fit_estimator(self, rows: np.ndarray, labels: np.ndarray, weights: np.ndarray | None) -> None:
-        estimator = clone(self.estimator)
-        if weights is None:
-            self.estimator_ = estimator.fit(rows, labels)
-        elif has_fit_parameter(estimator, "sample_weight"):
-            self.estimator_ = estimator.fit(rows, labels, sample_weight=weights)
-        else:
-            raise ValueError(
-                f"sample_weight was given, but {type(estimator).__name__}.fit does not accept it; omit sample_weight "
-                f"or pass an estimator that supports it"
-            )
+        accepts_weights = weights is not None and has_fit_parameter(self.estimator, "sample_weight")
+        options = {"sample_weight": weights} if accepts_weights else {}
+        self.estimator_ = clone(self.estimator).fit(rows, labels, **options)
 
     def predict(self, X: Any, *, sample_domain: Any = None) -> np.ndarray:
         """Predict labels.

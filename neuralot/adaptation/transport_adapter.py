@@ -8,9 +8,10 @@ import numpy as np
 from sklearn.base import OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
+from neuralot.adaptation.checks import check_direction
 from neuralot.adaptation.moving import DOMAIN, Mover
 from neuralot.estimators.base import BaseTransport
-from neuralot.estimators.checks import check_direction, check_domains, unchanged_on_error
+from neuralot.estimators.checks import check_domains, unchanged_on_error
 from neuralot.sampling import check_weights
 
 

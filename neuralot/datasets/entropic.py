@@ -10,8 +10,9 @@ from typing import TypeAlias
 import numpy as np
 from scipy.special import log_ndtr, log_softmax, ndtri_exp
 
-from neuralot.datasets.pair import Seed, TransportPair, as_generator, check_at_least
+from neuralot.datasets.pair import Seed, TransportPair, check_at_least
 from neuralot.datasets.smooth import normal_design, random_axes
+from neuralot.parameters import as_generator, number, one_of
 
 POTENTIALS = ("mixture", "box")
 Moments: TypeAlias = tuple[np.ndarray, np.ndarray]
@@ -89,10 +90,9 @@ def make_entropic_plan(
     ((5, 2), (5, 2, 2))
     """
     d, k = check_at_least("n_features", n_features, 1), check_at_least("n_components", n_components, 1)
-    if not 0 < eps < math.inf:
-        raise ValueError(f"eps must be positive and finite, got {eps}.")
-    if potential not in POTENTIALS:
-        raise ValueError(f"potential must be one of {', '.join(POTENTIALS)}, got {potential!r}.")
+    number(0).check("eps", eps)
+    one_of(*POTENTIALS).check("potential", potential)
+    eps = float(eps)
     rng = as_generator(random_state)
     plan = _MixturePlan.random(d, eps, k, rng) if potential == "mixture" else _BoxPlan(random_axes(d, rng), eps)
     means, variances = plan.totals(normal_design(max(2**14, _DESIGN_SIZE // d), d))

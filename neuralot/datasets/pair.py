@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
 import numpy as np
+
+from neuralot.parameters import as_generator, size
 
 Sampler: TypeAlias = Callable[[int, np.random.Generator], np.ndarray]
 Map: TypeAlias = Callable[[np.ndarray], np.ndarray]
@@ -140,28 +141,13 @@ class TransportPair:
         return X, self.target(n_target, rng)
 
 
-def as_generator(random_state: Seed) -> np.random.Generator:
-    """Return a numpy Generator.
-
-    With a RandomState, the seed is drawn from it, which advances its state.
-    """
-    if isinstance(random_state, np.random.RandomState):
-        return np.random.default_rng(random_state.randint(2**31 - 1))
-    return np.random.default_rng(random_state)
-
-
 def check_at_least(name: str, value: int, minimum: int) -> int:
     """Return `value` as an int of at least `minimum`.
 
     Raises a ValueError that names the argument.
     """
-    try:
-        number = operator.index(value)
-    except TypeError:
-        raise ValueError(f"{name} must be an integer, got {value!r}.") from None
-    if number < minimum:
-        raise ValueError(f"{name} must be at least {minimum}, got {number}.")
-    return number
+    size(minimum).check(name, value)
+    return int(value)
 
 
 def plan_of(exact_map: Map) -> Plan:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from neuralot.datasets.pair import TransportPair
+from neuralot.parameters import number
 
 
 def make_eight_gaussians(radius: float = 2.0, noise: float = 0.2) -> TransportPair:
@@ -40,8 +41,7 @@ def make_eight_gaussians(radius: float = 2.0, noise: float = 0.2) -> TransportPa
     >>> Y.shape, pair.modes.shape, pair.exact_map is None
     ((100, 2), (8, 2), True)
     """
-    if not radius > 0:
-        raise ValueError(f"radius must be positive, got {radius}.")
+    number(0).check("radius", radius)
     _check_noise(noise)
     angles = 2 * np.pi * np.arange(8) / 8
     centres = radius * np.stack([np.cos(angles), np.sin(angles)], axis=1)
@@ -113,5 +113,4 @@ def _standard_normal(n: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def _check_noise(noise: float) -> None:
-    if not noise >= 0:
-        raise ValueError(f"noise must be non-negative, got {noise}.")
+    number(0, closed=True).check("noise", noise)

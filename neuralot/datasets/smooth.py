@@ -6,7 +6,8 @@ import math
 
 import numpy as np
 
-from neuralot.datasets.pair import Seed, Tolerance, TransportPair, as_generator, check_at_least, plan_of
+from neuralot.datasets.pair import Seed, Tolerance, TransportPair, check_at_least, plan_of
+from neuralot.parameters import as_generator
 
 # rows times features of the design for the moments of make_convex_potential: few features need more rows
 _DESIGN_SIZE = 2**18

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import ArrayLike
 from sklearn.cluster import KMeans
 
+from neuralot._torch import isolated
 from neuralot.costs import Cost, SquaredEuclidean, as_cost
 from neuralot.diagnostics.dual import evaluate_dual
 from neuralot.diagnostics.figure import landscape_of
@@ -29,7 +30,7 @@ from neuralot.diagnostics.statistics import (
 from neuralot.diagnostics.verdict import decide
 from neuralot.divergences import Samples, as_masses, as_points, check_features, sinkhorn_divergence
 from neuralot.methods.smoothing import is_thin
-from neuralot.parameters import integer
+from neuralot.parameters import as_generator, integer
 from neuralot.solve.status import Status
 
 N_CELLS = 10
@@ -37,6 +38,7 @@ ROWS_FOR_SINKHORN = 1000
 ROUNDING = 1e-10
 
 
+@isolated
 def diagnose(
     transport: Any,
     X: Samples,
@@ -100,7 +102,7 @@ def diagnose(
     for name, value in (("n_draws", n_draws), ("max_rows", max_rows)):
         integer(1).check(name, value)
     transport = getattr(transport, "transport_", transport)
-    rng = np.random.default_rng(random_state)
+    rng = as_generator(random_state)
     source = _sample(X, sample_weight, "X", "sample_weight", max_rows, rng)
     target = _sample(X_target, sample_weight_target, "X_target", "sample_weight_target", max_rows, rng)
     check_features(X=source.rows, X_target=target.rows)

@@ -12,7 +12,8 @@ from neuralot.diagnostics.report import Baseline, Marginal, Optimality
 from neuralot.diagnostics.statistics import Sample
 from neuralot.diagnostics.verdict import GAP_TOLERANCE, TOLERANCE
 from neuralot.methods.smoothing import intrinsic_dimension
-from neuralot.sampling import CLIP_RANGES, listed, outlier_bounds, small_columns
+from neuralot.outliers import CLIP_RANGES, outlier_bounds
+from neuralot.sampling import listed, small_columns
 
 SPLIT = 0.05  # conditional variance from which on mass splits
 MARGIN = 0.1  # of the range of the fit, beyond which rows are outside of it

@@ -14,20 +14,21 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
-from neuralot.divergences import sinkhorn_divergence
+from neuralot._torch import isolated
 from neuralot.estimators.checkpoints import open_checkpoint
 from neuralot.estimators.checks import as_type_of, check_n_draws, check_out, unchanged_on_error
 from neuralot.estimators.files import plain, revive, write
 from neuralot.estimators.fitting import Fitter, Outcome
 from neuralot.estimators.interpolation import Interpolating
 from neuralot.estimators.laws import Law, Laws
+from neuralot.estimators.lazy import on_dask
 from neuralot.estimators.mixins import Documented, Reporting, has_inverse
 from neuralot.estimators.processes import in_processes
 from neuralot.estimators.setup import seeded_generator
 from neuralot.estimators.state import is_built_in
 from neuralot.estimators.tasks import AVAILABLE, CallbackSupportMixin, Tasks, with_callbacks
 from neuralot.estimators.units import MapFunction, map_rows
-from neuralot.estimators.warn import warn_of_laws, warn_of_scales, warn_user
+from neuralot.estimators.warn import warn_of_laws, warn_user
 from neuralot.solve.distributed import current
 from neuralot.solve.status import Status
 
@@ -48,6 +49,7 @@ class BaseTransport(
 
     @with_callbacks
     @in_processes
+    @isolated
     def fit(
         self: Self,
         X: Any,
@@ -62,11 +64,13 @@ class BaseTransport(
 
         Parameters
         ----------
-        X : array-like or Tensor of shape (n, n_features)
-            Source sample, in any order. With `sample_domain`, both samples.
-        y : array-like or Tensor of shape (m, n_features), optional
+        X : array-like, Tensor or stream of shape (n, n_features)
+            Source sample, in any order. With `sample_domain`, both samples. A stream is read in batches: a `DataLoader`
+            or data set of torch, a dask array or data frame, a long `numpy.memmap`, or an iterable of batches or a
+            function without arguments that returns one, see :ref:`streams`.
+        y : array-like, Tensor or stream of shape (m, n_features), optional
             Target sample. A 1-D `y` is treated as labels and ignored; the target is then `X_target`.
-        X_target : array-like or Tensor of shape (m, n_features), optional
+        X_target : array-like, Tensor or stream of shape (m, n_features), optional
             Target sample as a keyword argument, for use in pipelines.
         sample_domain : array-like of shape (n,), optional
             Domain of each row if `X` contains both samples: positive for source rows and negative for target rows.
@@ -85,7 +89,8 @@ class BaseTransport(
         ValueError
             If there is no target sample or more than one, if the numbers of features differ, if a sample is empty, not
             two-dimensional or not finite, if a parameter is invalid, or if `checkpoint` is a file that another fit has
-            written. The estimator is then unchanged.
+            written. For a stream, also if it can be read only once, if it has weights, or if a batch is invalid, which
+            the error names. The estimator is then unchanged.
         TypeError
             If a sample is sparse or `device` is not a device.
         FileNotFoundError
@@ -110,8 +115,10 @@ class BaseTransport(
             If a column varies less than a hundredth of another one; if the scales of source and target differ by more
             than a factor of 30, for example because only one of them was scaled; or if the scale of the rows differs
             that much from the previous fit of a warm start.
-        OutlierWarning
-            If a few outliers are so far away that the other rows are nearly a single point in comparison.
+        StreamWarning
+            If the first pass over a stream takes longer than a quarter of `max_time`.
+        OutlierWarning, FewRowsWarning
+            If a few far rows have most of the variance; if both samples have fewer rows than columns.
         """
         start = time.perf_counter()
         metadata = {
@@ -123,7 +130,7 @@ class BaseTransport(
         tasks = Tasks(self, X, y, metadata) if AVAILABLE and current().is_first else None
         with unchanged_on_error(self):
             self._check_parameters()
-            laws = self._check_laws(X, y, reset=True, **metadata)
+            laws = self._check_laws(X, y, reset=True, streams=True, **metadata)
             generator = self._generator(laws)
             checkpoint = open_checkpoint(self, laws, generator)
             self._set_fitted_attributes(self._fit(laws, generator, start, tasks, checkpoint), laws)
@@ -134,6 +141,7 @@ class BaseTransport(
         self._warn(laws)
         return self
 
+    @on_dask
     def transform(self, X: Any, out: np.ndarray | None = None) -> Any:
         """Map source rows to the target.
 
@@ -142,14 +150,14 @@ class BaseTransport(
 
         Parameters
         ----------
-        X : array-like or Tensor of shape (k, n_features)
+        X : array-like, Tensor, dask array or data frame of shape (k, n_features)
         out : ndarray of shape (k, n_features), optional
             Array for the images, which is returned; a `numpy.memmap` if they do not fit into memory.
 
         Returns
         -------
-        ndarray or Tensor of shape (k, n_features)
-            If `X` is a tensor, a tensor on the same device.
+        ndarray, Tensor, dask array or data frame of shape (k, n_features)
+            On the device of `X`. Images of dask collections are computed on demand.
 
         Raises
         ------
@@ -164,12 +172,13 @@ class BaseTransport(
         out = check_out(out, rows.shape, rows)
         return as_type_of(X, self._to_target(rows, lambda problem, x: problem.map(x), out))
 
+    @on_dask
     def sample(self, X: Any, n_draws: int = 1, random_state: Any = None, out: np.ndarray | None = None) -> Any:
         """Draw images of rows from the plan pi(y | x).
 
         Parameters
         ----------
-        X : array-like or Tensor of shape (k, n_features)
+        X : array-like, Tensor, dask array or data frame of shape (k, n_features)
         n_draws : int
             Number of independent draws per row. For a deterministic map, all draws are equal.
         random_state : int, RandomState instance or None
@@ -179,7 +188,8 @@ class BaseTransport(
 
         Returns
         -------
-        ndarray or Tensor of shape (n_draws, k, n_features)
+        ndarray, Tensor or dask array of shape (n_draws, k, n_features)
+            For a dask data frame, a data frame with `n_draws` rows for each of its rows. Each part has its own seed.
 
         Raises
         ------
@@ -193,6 +203,7 @@ class BaseTransport(
         return as_type_of(X, self._draws(rows, n_draws, random_state, out))
 
     @available_if(has_inverse)
+    @on_dask
     def inverse_transform(self, X: Any, out: np.ndarray | None = None) -> Any:
         """Map target rows to the source.
 
@@ -219,52 +230,6 @@ class BaseTransport(
         image: MapFunction = lambda problem, y: problem.inverse(y)  # noqa: E731
         map_rows(self.problem_, rows, image, units.from_target, units.to_source, out, exact=self._is_built_in)
         return as_type_of(X, out)
-
-    def score(
-        self,
-        X: Any,
-        y: Any = None,
-        *,
-        X_target: Any = None,
-        sample_domain: Any = None,
-        sample_weight: Any = None,
-        sample_weight_target: Any = None,
-    ) -> float:
-        """Return minus the debiased Sinkhorn divergence of images to target.
-
-        The images are draws from the plan. From each sample, at most 2000 rows are used, evenly spaced in weight.
-        Higher is better, 0 means that the laws agree, and the unit is the square of the unit of the data. The score
-        measures the distance of the images from the target law, not the optimality of the map.
-
-        Parameters
-        ----------
-        X : array-like or Tensor of shape (k, n_features)
-            Held-out source rows.
-        y, X_target : array-like or Tensor of shape (l, n_features)
-            Held-out target rows, as in `fit`.
-        sample_domain : array-like of shape (k,), optional
-            Domain of each row of `X`, as in `fit`.
-        sample_weight, sample_weight_target : array-like, optional
-            Weights, as in `fit`.
-
-        Returns
-        -------
-        float
-
-        Warns
-        -----
-        ScaleWarning
-            If the scales of images and target differ by more than a factor of 30. A Pipeline transforms `X_target` in
-            `fit` only; in `score` it transforms only samples stacked with `sample_domain`.
-        """
-        check_is_fitted(self)
-        laws = self._check_laws(X, y, X_target, sample_domain, sample_weight, sample_weight_target, reset=False)
-        source, target = laws[0].reduced().repeated(), laws[1].reduced()
-        draws = self._draws(source.rows, 1, random_state=0)[0]
-        warn_of_scales(draws, target.rows, "images")
-        return -sinkhorn_divergence(
-            draws, target.rows, sample_weight=source.weights, sample_weight_target=target.weights
-        )
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -298,6 +263,7 @@ class BaseTransport(
         # only arrays, numbers and names, so that a fit on a GPU can be unpickled on a CPU
         return plain(super().__getstate__())
 
+    @isolated
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
         revive(self, self._build)

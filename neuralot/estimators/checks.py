@@ -1,26 +1,26 @@
 """Validation for which scikit-learn has no public function.
 
-It covers parameters, weights, target samples, domains, labels, networks, costs and devices.
+It covers target samples, domains, networks, costs, seeds and devices.
 """
 
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import torch
-from sklearn.utils import check_random_state, column_or_1d
+from sklearn.utils import check_random_state
 
+from neuralot._torch import as_numpy
 from neuralot.costs import Cost
+from neuralot.estimators.batches import is_stream
 from neuralot.forms.base import Form
-from neuralot.parameters import is_bool, is_integer, is_real
+from neuralot.parameters import is_bool, is_integer, is_text
 
 BATCH_NORMS = (torch.nn.BatchNorm1d, torch.nn.BatchNorm2d, torch.nn.BatchNorm3d, torch.nn.SyncBatchNorm)
-DIRECTIONS = ("source_to_target", "target_to_source")
 
 
 def check_n_draws(n_draws: Any) -> None:
@@ -53,7 +53,7 @@ def pick_target(y: Any, X_target: Any) -> tuple[Any, str]:
     The target sample is `X_target`, or `y` if it is not 1-D.
     """
     with naming("y"):
-        is_sample = y is not None and (y.ndim if hasattr(y, "ndim") else np.asarray(y).ndim) != 1
+        is_sample = y is not None and (is_stream(y) or (y.ndim if hasattr(y, "ndim") else np.asarray(y).ndim) != 1)
     if is_sample and X_target is not None:
         raise ValueError("y and X_target are both target samples; pass only one of them")
     if is_sample:
@@ -75,7 +75,7 @@ def check_domains(sample_domain: Any, n_rows: int, both: bool = True) -> np.ndar
     rows of each.
     """
     valid = "positive for source rows and negative for target rows"
-    domains = _as_numpy(sample_domain)
+    domains = as_numpy(sample_domain, "sample_domain")
     if domains.dtype.kind not in "iuf" or domains.shape != (n_rows,):
         raise ValueError(
             f"sample_domain must contain one number per row of X, {valid}, got {domains.dtype} of shape "
@@ -108,71 +108,6 @@ def refuse_second_target(y: Any, X_target: Any, sample_weight_target: Any = None
         )
 
 
-def check_direction(direction: Any) -> None:
-    """Raise a ValueError unless `direction` is one of `DIRECTIONS`."""
-    if direction not in DIRECTIONS:
-        raise ValueError(f"direction must be {' or '.join(map(repr, DIRECTIONS))}, got {direction!r}")
-
-
-def check_class_reg(class_reg: Any, direction: str, is_classifier: bool) -> None:
-    """Raise a ValueError unless `class_reg` is valid.
-
-    It must be a number of at least 0. Values above 0 require a classifier and ``direction='source_to_target'``.
-    """
-    if not (is_real(class_reg) and 0 <= class_reg < math.inf):
-        raise ValueError(f"class_reg must be a number of at least 0, got {class_reg!r}")
-    if class_reg and not (is_classifier and direction == DIRECTIONS[0]):
-        raise ValueError(
-            f"class_reg={class_reg} requires a classifier and direction='source_to_target'; otherwise pass class_reg=0"
-        )
-
-
-def check_predicts(estimator: Any) -> None:
-    """Raise a TypeError unless `estimator` has `fit` and `predict`.
-
-    `estimator` must be an instance, not a class.
-    """
-    if isinstance(estimator, type) or not (hasattr(estimator, "fit") and hasattr(estimator, "predict")):
-        raise TypeError(f"estimator must be a classifier or regressor, such as LogisticRegression(), got {estimator!r}")
-
-
-def check_self_training(self_training: Any, is_classifier: bool) -> None:
-    """Raise a ValueError unless `self_training` is a valid bool.
-
-    True requires a classifier.
-    """
-    if not is_bool(self_training):
-        raise ValueError(f"self_training must be True or False, got {self_training!r}")
-    if self_training and not is_classifier:
-        raise ValueError("self_training=True requires a classifier; otherwise pass self_training=False")
-
-
-def check_labels(y: Any, n_rows: int) -> np.ndarray:
-    """Return labels as an array of shape (n_rows,)."""
-    if y is None:
-        raise ValueError(
-            "y is missing: this method requires y to be passed, but the target y is None; pass one label per row of X"
-        )
-    labels = _as_numpy(y)
-    if labels.shape == (n_rows, 1):
-        labels = column_or_1d(labels, warn=True)
-    if labels.shape != (n_rows,):
-        raise ValueError(
-            f"y must contain one label per row of X and have shape ({n_rows},), got shape {labels.shape}; pass target "
-            f"rows as X_target"
-        )
-    return labels
-
-
-def select_labels(labels: np.ndarray, chosen: np.ndarray) -> np.ndarray:
-    """Return the labels of the chosen rows.
-
-    The dtype of an object array is inferred again from the chosen labels: if only other rows have None as label, for
-    example, the dtype may be integer.
-    """
-    return np.array(labels[chosen].tolist()) if labels.dtype == object else labels[chosen]
-
-
 @contextmanager
 def unchanged_on_error(estimator: Any) -> Iterator[None]:
     """Restore the attributes of an estimator if the block raises."""
@@ -188,10 +123,13 @@ def unchanged_on_error(estimator: Any) -> Iterator[None]:
 def as_array(X: Any) -> Any:
     """Convert tensors and lists to numpy arrays.
 
-    Other objects are returned unchanged. Strings, including strings of digits, raise a ValueError.
+    Other objects are returned unchanged. Strings, including strings of digits, and masked entries raise a ValueError.
     """
+    if np.ma.is_masked(X):
+        raise ValueError("expected numbers, got masked entries")
     if isinstance(X, torch.Tensor):
-        return (X.float() if X.dtype in (torch.float16, torch.bfloat16) else X).detach().cpu().numpy()
+        is_low = X.is_floating_point() and X.dtype not in (torch.float32, torch.float64)
+        return (X.float() if is_low else X).detach().cpu().numpy()
     if isinstance(X, (list, tuple)):
         X = np.asarray(X)
     if isinstance(X, np.ndarray) and X.dtype.kind in "US":
@@ -199,13 +137,15 @@ def as_array(X: Any) -> Any:
     return X
 
 
+def refuse_stream(X: Any) -> None:
+    """Raise a TypeError for streams other than arrays."""
+    if is_stream(X) and not hasattr(X, "__array__"):
+        raise TypeError(f"a stream of batches ({type(X).__name__}) is accepted by fit only, as X, y or X_target")
+
+
 def as_type_of(X: Any, rows: np.ndarray) -> Any:
     """Return `rows` as a tensor if `X` is a tensor."""
     return torch.from_numpy(rows).to(X.device) if isinstance(X, torch.Tensor) else rows
-
-
-def _as_numpy(values: Any) -> np.ndarray:
-    return values.detach().cpu().numpy() if isinstance(values, torch.Tensor) else np.asarray(values)
 
 
 @contextmanager
@@ -216,7 +156,7 @@ def naming(argument: str) -> Iterator[None]:
     """
     try:
         yield
-    except (TypeError, ValueError) as error:
+    except (RuntimeError, TypeError, ValueError) as error:
         kind = TypeError if isinstance(error, TypeError) else ValueError
         message = str(error).rstrip(". \n")
         is_about_names = "feature names" in message
@@ -230,8 +170,10 @@ def as_random_state(random_state: Any) -> np.random.RandomState:
     This is scikit-learn's `check_random_state` with the argument's name in the message.
     """
     try:
+        if is_bool(random_state):
+            raise ValueError("a bool is not a seed")
         return check_random_state(random_state)
-    except ValueError as error:
+    except (TypeError, ValueError) as error:
         raise ValueError(
             f"random_state must be None, an integer in [0, 2**32) or a numpy RandomState, got {random_state!r}"
         ) from error
@@ -324,7 +266,7 @@ def check_device(device: Any) -> torch.device:
     `device` is ``'auto'``, a name or a `torch.device`. Other values raise a ValueError or TypeError.
     """
     valid = "'auto', 'cpu', 'cuda' or a torch.device"
-    if device == "auto":
+    if is_text(device, "auto"):
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if not isinstance(device, (str, torch.device)):
         raise TypeError(f"device must be {valid}, got {device!r}")

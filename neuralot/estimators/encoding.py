@@ -11,7 +11,7 @@ import torch
 
 from neuralot.costs import Lp, SquaredEuclidean
 from neuralot.estimators.state import NETWORKS
-from neuralot.parameters import Settings
+from neuralot.parameters import Settings, as_builtin
 
 # parameters that accept custom functions, which are not in the file but passed to `load`
 FUNCTIONS = ("cost", *NETWORKS)
@@ -31,10 +31,9 @@ def _encoded_value(name: str, value: Any) -> Any:
         return None
     if isinstance(value, (torch.device, os.PathLike)):
         return str(value)
-    if isinstance(value, np.generic):
-        return value.item()
-    if isinstance(value, (list, tuple)):
-        return [_encoded_value("", each) for each in value]
+    value = as_builtin(value)
+    if isinstance(value, tuple):
+        return list(value)
     if type(value) in BUILT_IN_COSTS.values():
         return {"cost": type(value).__name__, **vars(value)}
     if isinstance(value, Settings):

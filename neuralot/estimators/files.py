@@ -27,6 +27,8 @@ from neuralot.estimators.fitting import Fitter
 from neuralot.estimators.setup import attributes_of
 from neuralot.estimators.state import FitParams
 from neuralot.estimators.units import Units
+from neuralot.estimators.warn import warn_user
+from neuralot.exceptions import VersionWarning
 from neuralot.forms import NetworkFactory
 from neuralot.parameters import parameters_of
 from neuralot.solve.problem import Problem
@@ -119,7 +121,7 @@ def write(path: str | os.PathLike[str], transport: Any) -> None:
     metadata = {
         "neuralot": FORMAT,
         "class": f"{cls.__module__}.{cls.__qualname__}",
-        "versions": json.dumps({name: str(sys.modules[module].__version__) for name, module in PACKAGES.items()}),
+        "versions": json.dumps({name: _installed(name) for name in PACKAGES}),
         "state": state_json,
     }
     write_archive(Path(path), metadata, arrays)
@@ -154,7 +156,36 @@ def read(path: str | os.PathLike[str], classes: Iterable[type[Any]], functions: 
         raise ValueError(f"{path} cannot be loaded: missing entry {error}") from error
     except (AttributeError, RecursionError, TypeError, ValueError) as error:
         raise ValueError(f"{path} cannot be loaded: {error}") from error
+    _warn_of_versions(path, _saved_versions(metadata))
     return transport
+
+
+def _installed(name: str) -> str:
+    """Return the installed version of a package."""
+    return str(sys.modules[PACKAGES[name]].__version__)
+
+
+def _saved_versions(metadata: Mapping[str, str]) -> dict[str, str]:
+    """Return the versions of packages in a file."""
+    try:
+        return {name: str(version) for name, version in json.loads(metadata.get("versions", "{}")).items()}
+    except (AttributeError, RecursionError, ValueError):
+        return {}
+
+
+def _warn_of_versions(path: str | os.PathLike[str], saved: Mapping[str, str]) -> None:
+    """Warn of packages whose first two version numbers differ."""
+    others = [
+        f"{name} {saved[name]} (installed: {_installed(name)})"
+        for name in PACKAGES.keys() & saved.keys()
+        if saved[name].split(".")[:2] != _installed(name).split(".")[:2]
+    ]
+    if others:
+        warn_user(
+            f"{path} was saved with {', '.join(sorted(others))}. Its images may differ from those before by more than "
+            "rounding errors. Compare the images of a few rows, and save the transport again.",
+            VersionWarning,
+        )
 
 
 def _convert_names(params: Mapping[str, Any]) -> dict[str, Any]:
@@ -197,7 +228,8 @@ def _check_format(path: str | os.PathLike[str], metadata: Mapping[str, str]) -> 
     if metadata["neuralot"] not in READABLE:
         raise ValueError(
             f"{path} has format {metadata['neuralot']}, but this version of neuralot reads formats "
-            f"{', '.join(READABLE)}; load it with the version that saved it"
+            f"{', '.join(READABLE)}; load it with the version that saved it, which is "
+            f"{_saved_versions(metadata).get('neuralot', 'unknown')}"
         )
     return metadata["neuralot"] not in WITHOUT_CHECKSUM
 
@@ -242,6 +274,12 @@ def load(
         If the file is truncated, damaged or was not saved by a transport, if a custom function is missing or was not
         used in the fit, or if the shapes of the networks differ. A cost that differs from that of the fit is not
         detected.
+
+    Warns
+    -----
+    VersionWarning
+        If the file was saved with another version of neuralot, numpy, scikit-learn or torch. Versions that differ only
+        in their third number are not reported. The class is in `neuralot.exceptions`.
 
     Examples
     --------

@@ -6,10 +6,8 @@ import contextlib
 import math
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import wraps
-from typing import Any, ParamSpec, Protocol, TypeVar
+from typing import Any, Protocol
 
 import torch
 from torch import Generator
@@ -19,6 +17,7 @@ from neuralot.defaults import BATCH, default_rate
 from neuralot.estimators.checkpoints import CheckpointFile
 from neuralot.estimators.gap import dual_gap
 from neuralot.estimators.laws import Law, Laws, Standardised
+from neuralot.estimators.reservoir import renewals
 from neuralot.estimators.setup import Preparation
 from neuralot.estimators.state import FitParams, Setup, is_built_in
 from neuralot.estimators.tasks import Tasks
@@ -34,20 +33,8 @@ from neuralot.solve.status import Record, Status
 
 # seconds of a fit from which compilation of the step saves time
 MIN_COMPILED_TIME = 300.0
-
-P = ParamSpec("P")
-R = TypeVar("R")
-
-
-def with_gradients(function: Callable[P, R]) -> Callable[P, R]:
-    """Enable gradients in a function, even in inference mode."""
-
-    @wraps(function)
-    def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
-        with torch.inference_mode(False), torch.enable_grad():
-            return function(*args, **kwargs)
-
-    return wrapper
+# number of records from which every second one is dropped in a stream
+MAX_RECORDS = 1_000
 
 
 class Watch(Protocol):
@@ -92,7 +79,7 @@ class Outcome:
             **self.own,
             "problem_": self.solution.problem.requires_grad_(False),
             "status_": self.solution.status,
-            "history_": [*self.history, *self.solution.history],
+            "history_": thinned([*self.history, *self.solution.history]),
             "n_iter_": self.solution.n_iter,
             "_solution": self.continuation,
         }
@@ -123,7 +110,6 @@ class Fitter(Preparation, ABC):
         """Return fitted attributes that depend on the target only."""
         return {}
 
-    @with_gradients
     def _fit(
         self,
         laws: Laws,
@@ -154,7 +140,8 @@ class Fitter(Preparation, ABC):
         if _compiles(params, generator) and problem.compile_step():
             # the first call compiles the step
             step_timer(problem, *samplers, params.optimizer, generator, is_built_in(params))(params.batch_size)
-        callbacks: list[Callback] = [dual_gap(setup, samplers), *([] if watch is None else [watch])]
+        # held-out rows would come again in later passes over a stream
+        callbacks: list[Callback] = [dual_gap(setup, samplers), *([watch] if watch else renewals(laws, setup))]
         with contextlib.ExitStack() as stack:
             if self.verbose and current().is_first:
                 callbacks.append(stack.enter_context(ProgressBar()))
@@ -208,7 +195,6 @@ class Fitter(Preparation, ABC):
             params.learning_rate_init = default_rate(n_features, n_steps)
         return problem
 
-    @with_gradients
     def _fit_part(self, laws: Laws, generator: Generator) -> Outcome:
         """Train for one pass over the rows."""
         warm = hasattr(self, "problem_")
@@ -237,6 +223,11 @@ class Fitter(Preparation, ABC):
         cost = units.cost(as_cost(params.cost), generator.device)
         problem = self._method(units.n_directions, params, cost, generator)
         return problem.to(generator.device, torch.float32).eval()
+
+
+def thinned(history: list[Record]) -> list[Record]:
+    """Return every second record of a long history."""
+    return history if len(history) <= MAX_RECORDS else [*history[:-1:2], history[-1]]
 
 
 def _choose_batch(

@@ -35,11 +35,11 @@ from neuralot.parameters import (
     Settings,
     auto_or,
     estimator,
-    integer,
     none_or,
     number,
     one_of,
     parameter,
+    size,
 )
 from neuralot.solve.optimizers import OPTIMIZERS
 
@@ -82,7 +82,7 @@ class Optimizer(Settings):
 
     name: str = parameter(one_of(*OPTIMIZERS).changeable_in_streams(), default="muon")
     weight_decay: float | str = parameter(auto_or(number(0, closed=True)).changeable_in_streams(), default="auto")
-    n_map_steps: int | str = parameter(auto_or(integer(1)), default="auto")
+    n_map_steps: int | str = parameter(auto_or(size(1)), default="auto")
     compile: bool | str = parameter(COMPILE.unused_in_streams(), default="auto")
 
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
 from sklearn.utils import gen_batches
 from torch import Generator, Tensor
 
-from neuralot.estimators.units import NUMBERS_PER_BLOCK, RowTransform
+from neuralot.estimators.directions import NUMBERS_PER_BLOCK
+from neuralot.estimators.units import RowTransform
 from neuralot.sampling import ArraySampler, canonical_order, distinct, hold_out, spaced
 
 SUBSAMPLE_ROWS = 2_000
@@ -21,11 +23,14 @@ SUBSAMPLE_ROWS = 2_000
 class Law:
     """Weighted sample in the units of the data.
 
-    The rows have shape (n, n_features). The weights are float64 and have shape (n,).
+    The rows have shape (n, n_features). The weights are float64 and have shape (n,). If the rows are a sample of a
+    `Stream`, `numbers` are the numbers of the rows in it.
     """
 
     rows: np.ndarray
     weights: np.ndarray
+    stream: Any = None
+    numbers: np.ndarray | None = None
 
     @cached_property
     def order(self) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Mixins of the estimators: documentation link and report."""
+"""Mixins of the estimators: documentation link, report and score."""
 
 from __future__ import annotations
 
@@ -11,11 +11,14 @@ from sklearn.neighbors import NearestNeighbors
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
+from neuralot._torch import isolated
 from neuralot.costs import as_cost
 from neuralot.diagnostics import TransportReport, diagnose
+from neuralot.divergences import sinkhorn_divergence
 from neuralot.estimators.samples import Samples
 from neuralot.estimators.state import Fitted, is_built_in
 from neuralot.estimators.units import map_rows
+from neuralot.estimators.warn import warn_of_scales
 from neuralot.forms.losses import gradient
 from neuralot.solve.problem import Problem
 
@@ -48,8 +51,9 @@ class Documented:
 
 
 class Reporting(Fitted, Samples):
-    """Mixin for the potential and for a report."""
+    """Mixin for the potential, a report and the score."""
 
+    @isolated
     def potential(self, X_target: Any, return_gradient: bool = False) -> Any:
         r"""Evaluate the learned Kantorovich potential V of the target.
 
@@ -198,4 +202,50 @@ class Reporting(Fitted, Samples):
             sample_weight=sample_weight,
             sample_weight_target=sample_weight_target,
             max_rows=max_rows,
+        )
+
+    def score(
+        self,
+        X: Any,
+        y: Any = None,
+        *,
+        X_target: Any = None,
+        sample_domain: Any = None,
+        sample_weight: Any = None,
+        sample_weight_target: Any = None,
+    ) -> float:
+        """Return minus the debiased Sinkhorn divergence of images to target.
+
+        The images are draws from the plan. From each sample, at most 2000 rows are used, evenly spaced in weight.
+        Higher is better, 0 means that the laws agree, and the unit is the square of the unit of the data. The score
+        measures the distance of the images from the target law, not the optimality of the map.
+
+        Parameters
+        ----------
+        X : array-like or Tensor of shape (k, n_features)
+            Held-out source rows.
+        y, X_target : array-like or Tensor of shape (l, n_features)
+            Held-out target rows, as in `fit`.
+        sample_domain : array-like of shape (k,), optional
+            Domain of each row of `X`, as in `fit`.
+        sample_weight, sample_weight_target : array-like, optional
+            Weights, as in `fit`.
+
+        Returns
+        -------
+        float
+
+        Warns
+        -----
+        ScaleWarning
+            If the scales of images and target differ by more than a factor of 30. A Pipeline transforms `X_target` in
+            `fit` only; in `score` it transforms only samples stacked with `sample_domain`.
+        """
+        check_is_fitted(self)
+        laws = self._check_laws(X, y, X_target, sample_domain, sample_weight, sample_weight_target, reset=False)
+        source, target = laws[0].reduced().repeated(), laws[1].reduced()
+        draws = self._draws(source.rows, 1, random_state=0)[0]
+        warn_of_scales(draws, target.rows, "images")
+        return -sinkhorn_divergence(
+            draws, target.rows, sample_weight=source.weights, sample_weight_target=target.weights
         )

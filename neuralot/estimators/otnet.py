@@ -17,7 +17,7 @@ from neuralot.forms import NetworkFactory, make_network
 from neuralot.methods import OTNet
 from neuralot.methods.otnet import NETWORK_SHARE
 from neuralot.networks import Potential
-from neuralot.parameters import FACTORY, auto_or, estimator, integer, none_or, one_of, parameter
+from neuralot.parameters import FACTORY, auto_or, estimator, none_or, one_of, parameter, size
 from neuralot.solve.optimizers import OPTIMIZERS
 from neuralot.solve.problem import Problem
 
@@ -162,7 +162,7 @@ class OTNetTransport(SemiDiscreteTransport):
     """
 
     height_network: NetworkFactory | None = parameter(none_or(FACTORY), default=None)
-    n_monte_carlo: int | str = parameter(auto_or(integer(1)), default="auto")
+    n_monte_carlo: int | str = parameter(auto_or(size(1)), default="auto")
     optimizer: str = parameter(one_of(*OPTIMIZERS).changeable_in_streams(), default="muon")
 
     def _resolved(self, rows: Tensor, n_source: int, n_target: int) -> dict[str, Any]:

@@ -9,9 +9,9 @@ from torch import Generator, Tensor
 
 from neuralot.costs import Cost
 from neuralot.defaults import MANY_FEATURES
+from neuralot.estimators.directions import MAX_FEATURES
 from neuralot.estimators.game import GameTransport, former_parameters
 from neuralot.estimators.state import FitParams
-from neuralot.estimators.units import MAX_FEATURES
 from neuralot.estimators.warn import MIN_ROWS_OF_THIN, warn_of_noise
 from neuralot.methods import OTP
 from neuralot.methods.smoothing import NOISE_SHAPES, SCHEDULES, Smoothing, fills_its_span, is_flat, terminal_level
@@ -200,7 +200,7 @@ class OTPTransport(GameTransport):
     def _resolved(self, rows: Tensor, n_source: int, n_target: int) -> dict[str, Any]:
         n_features = rows.shape[1]
         has_many_features = MANY_FEATURES <= n_features <= MAX_FEATURES
-        shape, level = self.noise_shape, self.eps_min
+        shape, level, eps_max = self.noise_shape, self.eps_min, float(self.eps_max)
         if shape == "auto" and n_features > MAX_FEATURES:
             shape = "isotropic"
         elif shape == "auto":
@@ -209,8 +209,8 @@ class OTPTransport(GameTransport):
         flat = shape == "thin" and (has_many_features or is_flat(rows))
         default = terminal_level(rows, n_source)
         if flat:  # noise in a flat direction causes no bias, and more noise makes the map less steep
-            default = self.eps_max if has_many_features else max(FLAT_LEVEL, default)
-        default = min(default, self.eps_max)
+            default = eps_max if has_many_features else max(FLAT_LEVEL, default)
+        default = min(default, eps_max)
         if level == "auto":
             level = default
         elif not self._continues:

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_array
 from sklearn.utils.validation import validate_data
 
-from neuralot.estimators.checks import as_array, check_domains, naming, pick_target, refuse_second_target
+from neuralot.estimators.batches import is_stream
+from neuralot.estimators.checks import (
+    as_array,
+    check_domains,
+    naming,
+    pick_target,
+    refuse_second_target,
+    refuse_stream,
+)
 from neuralot.estimators.laws import Law, Laws
+from neuralot.estimators.reservoir import Check, law_of_stream, sample_size
 from neuralot.sampling import check_weights
 
 DTYPES = (np.float64, np.float32)
@@ -18,6 +27,9 @@ DTYPES = (np.float64, np.float32)
 
 class Samples(BaseEstimator):
     """Mixin that validates samples and converts them to laws."""
+
+    # whether the fit needs all rows of the target at once
+    _keeps_target: ClassVar[bool] = False
 
     def _check_laws(
         self,
@@ -29,14 +41,23 @@ class Samples(BaseEstimator):
         sample_weight_target: Any,
         *,
         reset: bool,
+        streams: bool = False,
     ) -> Laws:
-        """Return the weighted source and target samples."""
+        """Return the weighted source and target samples.
+
+        Streams are accepted with `streams` only.
+        """
         v, w = sample_weight, sample_weight_target
         if sample_domain is None:
             target, name = pick_target(y, X_target)
-            source = self._check_source(X, reset=reset)
-            target_law = self._check_target_law(target, name, w)
-            return Law(source, check_weights(v, "sample_weight", len(source))), target_law
+            if streams and reads_in_batches(X, v, "sample_weight"):
+                source = self._law_of_stream(X, "X", lambda rows, first: self._check_source(rows, reset=first))
+            else:
+                rows = self._check_source(X, reset=reset)
+                source = Law(rows, check_weights(v, "sample_weight", len(rows)))
+            if streams and reads_in_batches(target, w, "sample_weight_target"):
+                return source, self._law_of_stream(target, name, lambda rows, _: self._check_target(rows, name))
+            return source, self._check_target_law(target, name, w)
         refuse_second_target(y, X_target, w)
         rows = self._check_source(X, reset=reset)
         is_source = check_domains(sample_domain, len(rows))
@@ -47,6 +68,16 @@ class Samples(BaseEstimator):
         )
         return Law(rows[is_source], v), Law(rows[~is_source], w)
 
+    def _law_of_stream(self, X: Any, name: str, check: Check) -> Law:
+        """Return a sample of a stream.
+
+        The first pass ends after a quarter of `max_time`.
+        """
+        is_target = name != "X"
+        keeper = type(self).__name__ if is_target and self._keeps_target else None
+        max_time = None if self.max_time is None else self.max_time / 4
+        return law_of_stream(X, name, check, int(is_target), max_time, keeper)
+
     def _check_target_law(self, target: Any, name: str, weights: Any) -> Law:
         """Return a weighted target sample."""
         rows = self._check_target(target, name)
@@ -54,10 +85,12 @@ class Samples(BaseEstimator):
 
     def _check_source(self, X: Any, *, reset: bool) -> np.ndarray:
         with naming("X"):
+            refuse_stream(X)
             return validate_data(self, as_array(X), reset=reset, dtype=DTYPES, order="C")
 
     def _check_target(self, target: Any, name: str) -> np.ndarray:
         with naming(name):
+            refuse_stream(target)
             rows = check_array(as_array(target), dtype=DTYPES, order="C", estimator=self, input_name=name)
         if rows.shape[1] != self.n_features_in_:
             raise ValueError(
@@ -68,3 +101,17 @@ class Samples(BaseEstimator):
             with naming(name):
                 validate_data(self, target, reset=False, skip_check_array=True)  # checks the column names
         return rows
+
+
+def reads_in_batches(X: Any, weights: Any, name: str) -> bool:
+    """Return whether a fit reads rows in batches.
+
+    It reads streams so, unless they are arrays with weights or no longer than a sample of a stream. Weights of other
+    streams raise a ValueError; `name` is that of the weights.
+    """
+    if not is_stream(X):
+        return False
+    if weights is not None and not hasattr(X, "__array__"):
+        raise ValueError(f"{name} must be None for a stream of batches; pass arrays, or repeat rows of large weight")
+    is_short = isinstance(X, np.memmap) and len(X) <= sample_size(X.shape[1])
+    return weights is None and not is_short

@@ -11,9 +11,10 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 from torch import Generator, Tensor
 
+from neuralot._torch import isolated
 from neuralot.estimators.base import ROWS_OF_TARGET, BaseTransport
 from neuralot.estimators.checks import check_refine_steps
-from neuralot.estimators.fitting import Watched, training_options, with_gradients
+from neuralot.estimators.fitting import Watched, training_options
 from neuralot.estimators.laws import Law, Standardised
 from neuralot.estimators.setup import seeded_generator
 from neuralot.estimators.state import Fitted
@@ -74,6 +75,7 @@ class SemiDiscreteTransport(CellsFitted, BaseTransport, ABC):
     mass_tol: float = parameter(number(0, closed=True), default=4e-3)
 
     _needs_density: ClassVar = True
+    _keeps_target: ClassVar = True
     _advice: ClassVar = " If the source lies on a low-dimensional set, OT-Net cannot split its mass: use OTPTransport."
     _own_attributes: ClassVar = frozenset({"target_points_", "target_indices_", "mass_error_", "dual_gap_"})
 
@@ -146,6 +148,7 @@ class SemiDiscreteTransport(CellsFitted, BaseTransport, ABC):
         self._check_parameters("crease_distance")
         return self._evaluate_rows(X, lambda problem, x: self._blend(problem, x)[1])
 
+    @isolated
     def retarget(self, X_target: Any, refine_steps: int = 0, *, sample_weight_target: Any = None) -> Self:
         """Return a transport to other target rows, without a fit.
 
@@ -204,7 +207,7 @@ class SemiDiscreteTransport(CellsFitted, BaseTransport, ABC):
             problem = problem if is_near else self.problem_.reopened()
             n_corrections = refine_steps if is_near else (1 - NETWORK_SHARE) * refine_steps
             options = {"max_iter": refine_steps, "averaging": averaging_over(n_corrections)}
-            solution = with_gradients(solve)(
+            solution = solve(
                 problem.requires_grad_(True),
                 problem.source_rows,
                 target,

@@ -22,8 +22,9 @@ from neuralot.estimators.laws import SUBSAMPLE_ROWS, Laws, Standardised, evenly_
 from neuralot.estimators.processes import agree
 from neuralot.estimators.state import FitParams, Fitted, Setup, has_custom_networks
 from neuralot.estimators.units import Units, clipped
-from neuralot.estimators.warn import warn_of_other_units, warn_of_thin_source
+from neuralot.estimators.warn import warn_of_few_rows, warn_of_other_units, warn_of_split, warn_of_thin_source
 from neuralot.networks.perceptrons import ACTIVATIONS
+from neuralot.outliers import outlier_bounds
 from neuralot.parameters import (
     ANYTHING,
     CALLBACKS,
@@ -33,6 +34,7 @@ from neuralot.parameters import (
     InStreams,
     Parameter,
     Settings,
+    as_builtin,
     auto_or,
     estimator,
     integer,
@@ -42,7 +44,6 @@ from neuralot.parameters import (
     parameter,
     parameters_of,
 )
-from neuralot.sampling import outlier_bounds
 from neuralot.solve.distributed import current
 from neuralot.solve.loop import Callback
 
@@ -131,11 +132,14 @@ class Preparation(Fitted, BaseEstimator, ABC):
         return {name: parameter.group for name, parameter in declared if parameter.group is not None}
 
     def _flat_values(self) -> dict[str, Any]:
-        """Return the values of all parameters by flat names."""
+        """Return the values of all parameters by flat names.
+
+        Numbers have Python's types.
+        """
         params = self.get_params(deep=False)
         for name, group in self._groups().items():
             params |= flat_names(name, group.of(params.pop(name)).get_params())
-        return params
+        return {name: as_builtin(value) for name, value in params.items()}
 
     @classmethod
     def _flat_parameters(cls) -> dict[str, Parameter]:
@@ -174,16 +178,19 @@ class Preparation(Fitted, BaseEstimator, ABC):
 
     def _set_up(self, laws: Laws, generator: Generator, *, warm: bool, in_stream: bool = False) -> Setup:
         """Standardise both laws and resolve the parameters."""
-        units = self._units_of_last_fit(laws) if warm else self._units_of(laws)
+        units = self._units_of_last_fit(laws) if warm else self._units_of(laws, in_stream)
         source, target = (
             Standardised.of(law, standardise, units.n_directions, generator)
             for law, standardise in zip(laws, (units.from_source, units.from_target), strict=True)
         )
         rows = source.rows[source.distinct[evenly_spaced(len(source.distinct), SUBSAMPLE_ROWS)]]
         n_source, n_target = (max(len(law.distinct), MIN_STREAM_ROWS * in_stream) for law in (source, target))
+        if not (warm or in_stream):
+            warn_of_few_rows(laws, units)
         if self._needs_density and not warm:
             warn_of_thin_source(source.rows[source.distinct], target.rows[target.distinct])
-        resolved = self._resolved(rows, n_source, n_target)
+            warn_of_split(source, target)
+        resolved = {name: as_builtin(value) for name, value in self._resolved(rows, n_source, n_target).items()}
         # a copy of the parameters that define the networks, so that a later set_params does not change them
         params = FitParams(**{**self._flat_values(), **resolved, "random_state": None, "callbacks": None})
         params.max_iter = default_steps(params.max_iter, None if in_stream else params.max_time)
@@ -212,11 +219,15 @@ class Preparation(Fitted, BaseEstimator, ABC):
             setattr(params, name, value)
         return params
 
-    def _units_of(self, laws: Laws) -> Units:
+    def _units_of(self, laws: Laws, in_stream: bool) -> Units:
         source, target = laws
         check_cost(self._cost, source.rows, target.rows, map_form=getattr(self, "map_form", None))
         reduce = not has_custom_networks(self.get_params(deep=False))
-        units_of = partial(Units.of, v=source.weights, w=target.weights, cost=self._cost, reduce=reduce)
+        # the first part of a stream may have few rows
+        principal = self._clips and not in_stream
+        units_of = partial(
+            Units.of, v=source.weights, w=target.weights, cost=self._cost, reduce=reduce, principal=principal
+        )
         units = units_of(source.rows, target.rows)
         source_bounds, target_bounds = (outlier_bounds(law.rows, law.order, units.scale) for law in laws)
         if self._clips and not (source_bounds is None and target_bounds is None):

@@ -11,7 +11,7 @@ from neuralot.defaults import MANY_ROWS, sizes_of_long_fits
 from neuralot.estimators.game import GameTransport
 from neuralot.estimators.state import FitParams
 from neuralot.methods import SNOT
-from neuralot.parameters import estimator, integer, parameter
+from neuralot.parameters import estimator, parameter, size
 from neuralot.solve.problem import Problem
 
 
@@ -154,7 +154,7 @@ class SNOTTransport(GameTransport):
     ... )
     """
 
-    noise_dim: int = parameter(integer(0), default=0)
+    noise_dim: int = parameter(size(0), default=0)
 
     _needs_density: ClassVar = True
     # with few rows, the noise of independent batches reduces overfitting

@@ -7,12 +7,13 @@ from typing import Any, ClassVar, TypeVar, cast
 
 from torch import Generator
 
+from neuralot._torch import isolated
 from neuralot.estimators.base import METADATA, BaseTransport
 from neuralot.estimators.checks import unchanged_on_error
 from neuralot.estimators.fitting import Watched
 from neuralot.estimators.laws import Standardised
 from neuralot.estimators.processes import in_processes
-from neuralot.parameters import BOOL, auto_or, estimator, integer, number, parameter
+from neuralot.parameters import BOOL, auto_or, estimator, integer, number, parameter, size
 from neuralot.semidual import SemiDual
 from neuralot.solve.callbacks import EarlyStopping
 from neuralot.solve.problem import Problem
@@ -30,13 +31,14 @@ class StreamTransport(BaseTransport, ABC):
     __metadata_request__partial_fit = METADATA
     _clips: ClassVar = True
 
-    batch_size: int | str = parameter(auto_or(integer(1)).changeable_in_streams(), default="auto")
+    batch_size: int | str = parameter(auto_or(size(1)).changeable_in_streams(), default="auto")
     early_stopping: bool = parameter(BOOL.unused_in_streams(), default=False)
     n_iter_no_change: int = parameter(integer(1).unused_in_streams(), default=500)
     tol: float = parameter(number(0, closed=True).unused_in_streams(), default=1e-4)
     warm_start: bool = parameter(BOOL.unused_in_streams(), default=False)
 
     @in_processes
+    @isolated
     def partial_fit(
         self: Self,
         X: Any,

@@ -8,23 +8,20 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import scipy.linalg
 import torch
 from sklearn.utils import gen_batches
 from torch import Tensor
 
+from neuralot._torch import isolated
 from neuralot.costs import Cost
-from neuralot.sampling import canonical_order, projection, spaced
+from neuralot.estimators.directions import blocks, principal_directions, varying_directions
+from neuralot.sampling import canonical_order
 from neuralot.solve.problem import Problem
 
 # centres and scales are rounded to this many binary digits, so that the order of summation does not change the units
 BITS = 12
-# a direction varies if its variance is above this share of the largest one and above the rounding errors
-MIN_VARIANCE = 1e-12
-ROUNDING = 4.0
-MAX_FEATURES = 2048
-# sums are computed in blocks, because a float64 copy of a large sample needs much memory and does not fit in the cache
-NUMBERS_PER_BLOCK = 2**16
+# range of scales and centres, whose squares float64 can represent
+SMALLEST, LARGEST = 1e-152, 1e152
 
 MapFunction = Callable[[Problem, Tensor], Tensor]
 RowTransform = Callable[[np.ndarray], np.ndarray]
@@ -56,6 +53,9 @@ class Units:
         Bounds to which rows are clipped if the sample has outliers; see `neuralot.sampling.outlier_bounds`.
     source_range : ndarray of shape (2, n_features) or None
         Smallest and largest value of each column in the source rows of the fit; None in files of older versions.
+    is_partial : bool
+        Whether the laws also vary outside of the basis, because there were too few rows; see
+        `neuralot.estimators.directions.principal_directions`.
     """
 
     source_centre: np.ndarray
@@ -66,28 +66,41 @@ class Units:
     source_bounds: np.ndarray | None = None
     target_bounds: np.ndarray | None = None
     source_range: np.ndarray | None = None
+    is_partial: bool = False
 
     @classmethod
     def of(
-        cls, X: np.ndarray, Y: np.ndarray, v: np.ndarray, w: np.ndarray, cost: Cost, *, reduce: bool = False
+        cls,
+        X: np.ndarray,
+        Y: np.ndarray,
+        v: np.ndarray,
+        w: np.ndarray,
+        cost: Cost,
+        *,
+        reduce: bool = False,
+        principal: bool = False,
     ) -> Units:
         """Return the units of two weighted samples.
 
         `v` and `w` are the weights of the rows of `X` and `Y`. With `reduce` and the squared Euclidean cost, the units
-        have a basis if the laws do not vary in all directions.
+        have a basis if the laws do not vary in all directions; with `principal` also if there are too few rows.
         """
-        centres = _mean(X, v), _mean(Y, w)
-        if not cost.shift_invariant_plan:
-            centres = ((centres[0] + centres[1]) / 2,) * 2
-        samples = [(X, v, centres[0]), (Y, w, centres[1])]
-        deviation = _deviation(samples)
-        basis = _varying_directions(samples, deviation) if reduce and cost.shift_invariant_plan else None
+        with np.errstate(over="ignore", invalid="ignore"):
+            centres = _mean(X, v), _mean(Y, w)
+            if not cost.shift_invariant_plan:
+                centres = ((centres[0] + centres[1]) / 2,) * 2
+            samples = [(X, v, centres[0]), (Y, w, centres[1])]
+            deviation = _deviation(samples)
+        _check_magnitude(deviation, centres)
+        reduce = reduce and cost.shift_invariant_plan
+        found = principal_directions(samples, deviation) if reduce and principal else None
+        basis, share = found or (varying_directions(samples, deviation) if reduce else None, 1.0)
         if basis is not None:
-            deviation *= np.sqrt(basis.shape[0] / basis.shape[1])
+            deviation *= np.sqrt(share * basis.shape[0] / basis.shape[1])
         scale = _rounded(deviation)
         source_centre, target_centre = (_rounded_centre(centre, scale * 2.0**-BITS, basis) for centre in centres)
         level = 1.0 if cost.homogeneous else _mean_cost(cost, X, Y, v, w)
-        return cls(source_centre, target_centre, scale, level, basis)
+        return cls(source_centre, target_centre, scale, level, basis, is_partial=found is not None)
 
     @property
     def n_directions(self) -> int:
@@ -97,7 +110,7 @@ class Units:
     def cover(self, X: np.ndarray, Y: np.ndarray) -> bool:
         """Return whether rows vary only within the basis.
 
-        `X` are source rows, `Y` target rows; rounding errors do not count.
+        `X` are source rows, `Y` target rows; rounding errors do not count. A partial basis covers all rows.
         """
         return self._covers(X, self.source_centre) and self._covers(Y, self.target_centre)
 
@@ -106,6 +119,8 @@ class Units:
         return self._covers(Y, self.target_centre)
 
     def _covers(self, rows: np.ndarray, centre: np.ndarray) -> bool:
+        if self.is_partial:
+            return True
         residual = np.abs(self._residual(rows, centre)).max()
         return bool(residual <= 1e-3 * max(self.scale, np.abs(rows - centre).max()))
 
@@ -171,24 +186,22 @@ def clipped(rows: np.ndarray, bounds: np.ndarray | None) -> np.ndarray:
     return rows if bounds is None else rows.clip(*bounds).astype(rows.dtype, copy=False)
 
 
-def _blocks(X: np.ndarray, weights: np.ndarray, centre: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield blocks of centred rows with their weights.
-
-    The rows are float64; rows of weight 0 are omitted.
-    """
-    for block in gen_batches(len(X), max(1, NUMBERS_PER_BLOCK // X.shape[1])):
-        rows, w = X[block], weights[block]
-        is_positive = w > 0
-        if not is_positive.all():
-            rows, w = rows[is_positive], w[is_positive]
-        yield rows - centre, w
-
-
 def _mean(X: np.ndarray, weights: np.ndarray) -> np.ndarray:
     # one row is subtracted first, so that a large common offset does not cause rounding errors
     first = X[np.argmax(weights > 0)].astype(np.float64)
-    total = sum(w @ rows for rows, w in _blocks(X, weights, first))
+    total = sum(w @ rows for rows, w in blocks(X, weights, first))
     return first + total / weights.sum()
+
+
+def _check_magnitude(deviation: float, centres: tuple[np.ndarray, ...]) -> None:
+    """Raise a ValueError if costs exceed the range of float64."""
+    largest = max(deviation, *(float(np.abs(centre).max()) for centre in centres))
+    if not (deviation >= SMALLEST and largest <= LARGEST):
+        raise ValueError(
+            f"X and the target must have a standard deviation of at least {SMALLEST:g}, and values of at most "
+            f"{LARGEST:g}, because squared distances are outside of the range of float64 otherwise; got a standard "
+            f"deviation of {deviation:.3g} and means of up to {largest:.3g}. Multiply both by the same number"
+        )
 
 
 def _rounded_centre(centre: np.ndarray, grid: float, basis: np.ndarray | None) -> np.ndarray:
@@ -207,52 +220,15 @@ def _deviation(samples: list[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> floa
 
     The mean is over all samples. The result is 1 if all rows are equal.
     """
-    largest = max(float(np.abs(rows).max(initial=0.0)) for sample in samples for rows, _ in _blocks(*sample))
+    largest = max(float(np.abs(rows).max(initial=0.0)) for sample in samples for rows, _ in blocks(*sample))
     if largest == 0:
         return 1.0
     squares = [
-        sum(float(w @ ((rows / largest) ** 2).mean(axis=1)) for rows, w in _blocks(*sample)) / sample[1].sum()
+        sum(float(w @ ((rows / largest) ** 2).mean(axis=1)) for rows, w in blocks(*sample)) / sample[1].sum()
         for sample in samples
     ]
     deviation = largest * float(np.sqrt(np.mean(squares)))
     return deviation if deviation > 0 else 1.0
-
-
-def _varying_directions(samples: list[tuple[np.ndarray, np.ndarray, np.ndarray]], scale: float) -> np.ndarray | None:
-    """Return an orthonormal basis of the directions of variation.
-
-    These are the directions in which any of the samples varies. The result is None if the samples vary in all
-    directions or in none, if there are too few rows to decide, or if there are more than `MAX_FEATURES` features. The
-    basis depends on the directions only, not on their variances. A column that is orthogonal to all others is a basis
-    vector.
-    """
-    n_features = samples[0][0].shape[1]
-    if n_features > MAX_FEATURES:
-        return None
-    rounding = ROUNDING * max(float(np.abs(centre).max() * np.finfo(X.dtype).eps) for X, _, centre in samples) / scale
-    n_rows = 4 * n_features
-    subsamples = [(X[i], w[i], centre) for X, w, centre in samples for i in [spaced(w, min(n_rows, len(w)))]]
-    for each in (subsamples, samples):  # if the subsamples vary in all directions, so do the samples
-        variances, vectors = np.linalg.eigh(_covariance(each, scale))
-        varying = variances > max(MIN_VARIANCE * variances[-1], rounding**2)
-        if varying.all() or not varying.any():
-            return None
-    if 2 * varying.sum() > min(len(np.unique(projection(X)[w > 0])) for X, w, _ in samples):
-        return None  # too few rows: other rows of the same law may vary in other directions
-    projector = (vectors[:, varying] @ vectors[:, varying].T).round(9) + 0.0
-    basis, triangle, _ = scipy.linalg.qr(projector, pivoting=True)
-    basis = (basis * np.sign(np.diag(triangle)))[:, : varying.sum()]
-    return np.where(np.abs(basis) < 1e-8, 0.0, basis)
-
-
-def _covariance(samples: list[tuple[np.ndarray, np.ndarray, np.ndarray]], scale: float) -> np.ndarray:
-    """Return the sum of the samples' covariances, divided by `scale^2`."""
-    covariance = np.zeros((samples[0][0].shape[1],) * 2)
-    for sample in samples:
-        for rows, w in _blocks(*sample):
-            rows = rows / scale
-            covariance += rows.T @ (rows * (w / sample[1].sum())[:, None])
-    return covariance
 
 
 def _mean_cost(cost: Cost, X: np.ndarray, Y: np.ndarray, v: np.ndarray, w: np.ndarray) -> float:
@@ -280,6 +256,7 @@ ROWS_PER_BLOCK = 16_384
 NUMBERS_PER_MAP = 2**22
 
 
+@isolated
 def map_rows(
     problem: Problem,
     rows: np.ndarray,

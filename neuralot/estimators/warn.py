@@ -11,13 +11,23 @@ from typing import Any
 import numpy as np
 import sklearn
 import torch
+from scipy.optimize import linear_sum_assignment
+from scipy.spatial.distance import cdist
 from torch import Tensor
 
-from neuralot.estimators.laws import Laws
+from neuralot.estimators.laws import Law, Laws, Standardised
 from neuralot.estimators.units import Units
-from neuralot.exceptions import OutlierWarning, ScaleWarning, SmoothingWarning, SpuriousSolutionWarning
+from neuralot.exceptions import (
+    FewRowsWarning,
+    OutlierWarning,
+    ScaleWarning,
+    SmoothingWarning,
+    SpuriousSolutionWarning,
+    UnusedWeightsWarning,
+)
 from neuralot.methods.smoothing import intrinsic_dimension, is_thin
-from neuralot.sampling import CLIP_RANGES, OUTLIER_RANGES, listed, outlier_bounds, small_columns
+from neuralot.outliers import CLIP_RANGES, outlier_bounds
+from neuralot.sampling import listed, small_columns, spaced
 from neuralot.solve.distributed import current
 
 LOG10_RATIO = 1.5
@@ -25,6 +35,10 @@ MIN_ROWS = 20
 # below this number of rows, separate clusters look thin
 MIN_ROWS_OF_THIN, MAX_ROWS_OF_THIN = 200, 1_000
 LARGE_NOISE, SMALL_NOISE = 10.0, 0.01
+# scale from which on heavy tails are worth a warning, in units of the range of the central 90 % of the rows
+TAIL_SCALE_OF_WARNING = 0.45
+# a row is heavy from this share of the mass on, and mass splits from this share on; parts of which a plan consists
+HEAVY, SPLIT, N_PARTS = 0.1, 0.05, 500
 
 
 def warn_user(message: str, category: type[Warning] = UserWarning) -> None:
@@ -52,9 +66,11 @@ def warn_of_laws(laws: Laws, units: Units, names: Sequence[Any]) -> None:
     for law, name, clip_bounds in zip(
         laws, ("source", "target"), (units.source_bounds, units.target_bounds), strict=True
     ):
-        bounds = outlier_bounds(law.rows, law.order, units.scale) if clip_bounds is None else clip_bounds
+        bounds = clip_bounds
+        if bounds is None:
+            bounds = outlier_bounds(law.rows, law.order, units.scale, TAIL_SCALE_OF_WARNING)
         if bounds is not None:
-            warn_of_outliers(law.rows, law.order, bounds, clip_bounds is not None, name)
+            warn_of_outliers(law, bounds, clip_bounds is not None, name)
 
 
 def warn_of_scales(source: np.ndarray, target: np.ndarray, name: str = "source") -> None:
@@ -114,6 +130,57 @@ def warn_of_thin_source(source: Tensor, target: Tensor) -> None:
         )
 
 
+def warn_of_split(source: Standardised, target: Standardised) -> None:
+    """Warn if an optimal plan splits heavy source rows."""
+    share = split_mass(source, target)
+    if share > SPLIT:
+        warn_user(
+            f"Few source rows hold much of the mass, and an optimal plan splits {share:.0%} of the mass between "
+            "several targets per row, which no map can do. Use OTPTransport, and draw images with sample.",
+            SpuriousSolutionWarning,
+        )
+
+
+def split_mass(source: Standardised, target: Standardised) -> float:
+    """Return the share of mass that rows split.
+
+    Only rows with at least the share `HEAVY` of the mass count. The plan is optimal for `N_PARTS` parts of equal mass.
+    """
+    starts = torch.cat([source.distinct.new_tensor([-1]), source.distinct]).cpu().numpy() + 1
+    shares = np.add.reduceat(source.weights, starts[:-1]) / source.weights.sum()
+    if shares.max() <= HEAVY:
+        return 0.0
+    parts = spaced(source.weights, N_PARTS)
+    group = np.searchsorted(starts, parts, side="right") - 1  # the distinct row of each part
+    x = source.rows[torch.from_numpy(parts)].cpu().numpy()
+    y = target.rows[torch.from_numpy(spaced(target.weights, N_PARTS))].cpu().numpy()
+    images = y[linear_sum_assignment(cdist(x, y, "sqeuclidean"))[1]]
+    split = 0
+    for heavy in np.flatnonzero(shares > HEAVY):
+        counts = np.unique(images[group == heavy], axis=0, return_counts=True)[1]
+        split += counts.sum() - counts.max(initial=0)
+    return float(split / N_PARTS)
+
+
+def warn_of_few_rows(laws: Laws, units: Units) -> None:
+    """Warn if both samples have fewer rows than columns."""
+    sizes = [len(law.order) for law in laws]
+    n_features = laws[0].rows.shape[1]
+    if max(sizes) >= n_features or min(sizes) < 2:
+        return
+    effect = (
+        f"The transport is learned in the {units.n_directions} principal directions of the samples, and rows are only "
+        "shifted in all others"
+        if units.is_partial
+        else "The map follows the noise of the rows in most directions"
+    )
+    warn_user(
+        f"There are too few rows, {sizes[0]} in the source and {sizes[1]} in the target, for {n_features} columns. "
+        f"{effect}. Pass more rows, or reduce the columns first, for example with PCA.",
+        FewRowsWarning,
+    )
+
+
 def warn_of_noise(eps_min: float, default: float) -> None:
     """Warn if the last noise level is unusual."""
     ratio = eps_min / default
@@ -131,22 +198,24 @@ def warn_of_noise(eps_min: float, default: float) -> None:
     )
 
 
-def warn_of_outliers(rows: np.ndarray, indices: np.ndarray, bounds: np.ndarray, is_clipped: bool, name: str) -> None:
+def warn_of_outliers(law: Law, bounds: np.ndarray, is_clipped: bool, name: str) -> None:
     """Warn about rows outside of the bounds of a sample.
 
     The bounds are those of `outlier_bounds`. `is_clipped` is whether the fit clips rows to them.
     """
-    outside = np.intersect1d(np.flatnonzero(((rows < bounds[0]) | (rows > bounds[1])).any(axis=1)), indices)
+    is_outside = ((law.rows < bounds[0]) | (law.rows > bounds[1])).any(axis=1)
+    outside = np.intersect1d(np.flatnonzero(is_outside), law.order)
+    outside = outside if law.numbers is None else np.sort(law.numbers[outside])
     effect = (
-        f"fit and transform clip them to {CLIP_RANGES} ranges"
+        "fit and transform clip them to this distance, so their images are not those of the exact plan"
         if is_clipped
-        else "they determine the scale of the fit, on which the other rows are nearly a single point"
+        else "they have a large part in the cost, and the other rows are resolved on their scale only"
     )
     warn_user(
         f"The {name} has outliers: rows {listed(outside)} (counted within the {name}) are more than {CLIP_RANGES} "
-        f"interquartile ranges from the median, and some are more than {OUTLIER_RANGES} ranges from it. As a result, "
-        f"{effect}. If these rows contain a code for missing values, such as 9999, impute the values. Otherwise, "
-        "remove or clip the rows.",
+        f"interquartile ranges from the median and dominate the variance. As a result, {effect}. If these rows contain "
+        "a code for missing values, such as 9999, impute the values. Otherwise, remove or clip the rows. If the tails "
+        "are heavy, transform the columns of both samples first, for example by np.arcsinh.",
         OutlierWarning,
     )
 
@@ -162,6 +231,15 @@ def warn_of_lost_domains() -> None:
             "Cross-validation passes sample_domain to score only after "
             "sklearn.set_config(enable_metadata_routing=True). In a direct call of score, pass sample_domain."
         )
+
+
+def warn_of_unused_weights(estimator: Any) -> None:
+    """Warn that an estimator does not use the weights."""
+    warn_user(
+        f"sample_weight is used for the transport only, because {type(estimator).__name__}.fit does not accept it. If "
+        "the weights should count in the estimator, too, pass one that supports them, such as LogisticRegression.",
+        UnusedWeightsWarning,
+    )
 
 
 def warn_of_other_units(*samples: np.ndarray) -> None:

@@ -107,11 +107,16 @@ class CriticLoss(Settings):
         loss = V_image.mean(-1) - V_y.mean(-1)
         if self.expectile_weight:
             u = cost_image - V_image - cost_y + V_y  # (n,)
-            weight = torch.where(u > 0, self.expectile, 1 - self.expectile).to(u)  # in the dtype of u
-            loss = loss + self.expectile_weight * (weight * u.square()).mean(-1)
+            loss = loss + self.expectile_weight * (expectile_weights(u, self.expectile) * u.square()).mean(-1)
         if self.gradient_penalty and gradient_y is not None:
             loss = loss + self.gradient_penalty * gradient_y.square().sum(-1).mean(-1)
         return loss
+
+
+def expectile_weights(u: Tensor, expectile: float) -> Tensor:
+    """Return `expectile` where `u` is positive, else its complement."""
+    # not torch.where, which would round two numbers to torch's default dtype
+    return torch.full_like(u, 1 - expectile).masked_fill_(u > 0, expectile)
 
 
 def evaluate(potential: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:

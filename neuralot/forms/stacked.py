@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from neuralot.forms.losses import CriticLoss
+from neuralot.forms.losses import CriticLoss, expectile_weights
 from neuralot.networks import BasedPotential, Potential
 from neuralot.networks.perceptrons import ACTIVATIONS as NAMES
 
@@ -296,9 +296,7 @@ def game_sums(
     grad_values = -grad_image_values
     if critic_loss.expectile_weight:
         u = cost_flipped - image_values - (rows[0] - rows[1]).square().sum(-1) + values  # (2, n)
-        weighted = (
-            critic_loss.expectile_weight * u * torch.where(u > 0, critic_loss.expectile, 1 - critic_loss.expectile)
-        )
+        weighted = critic_loss.expectile_weight * u * expectile_weights(u, critic_loss.expectile)
         losses += (weighted * u).sum(-1)
         grad_values.add_(weighted, alpha=2)
         grad_image_values.sub_(weighted, alpha=2)

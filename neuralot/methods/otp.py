@@ -16,6 +16,8 @@ from neuralot.semidual import SemiDual
 
 # share of S from which on the source counts as dense in a direction
 DENSE = 0.01
+# effective number of rows below which one row holds most of the mass of the source
+POINT = 1.5
 
 
 class OTP(SemiDual):
@@ -118,6 +120,8 @@ class OTP(SemiDual):
             axes, shares = common_axes(laws[0].covariance, (laws[0].covariance + laws[1].covariance) / 2)
             # if the source is smaller than S in all directions, S is scaled to touch it
             largest = float(shares.max().clamp(max=1.0)) or 1.0
+            if laws[0].n_rows < POINT:  # its mass must split on the scale of the target
+                largest = 1.0
             axes, shares = axes * largest**0.5, shares / largest
             # a direction in which the source has a density gets no noise at the last level
             shares = torch.where(shares < DENSE, shares, shares.clamp(min=(1 + 1e-6) * self.smoothing.eps_min))

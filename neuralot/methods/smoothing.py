@@ -165,8 +165,8 @@ def fills_its_span(x: Tensor) -> bool:
         return True
     if any(len(column.unique()) < len(column) for column in x.T):  # a column of few values may be thin itself
         return False
-    orders = torch.rand(x.shape, generator=torch.Generator().manual_seed(0)).argsort(dim=0).to(x.device)
-    return dimension >= 0.8 * intrinsic_dimension(x.gather(0, orders))
+    keys = torch.rand(x.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float32)
+    return dimension >= 0.8 * intrinsic_dimension(x.gather(0, keys.argsort(dim=0).to(x.device)))
 
 
 def is_flat(x: Tensor) -> bool:

@@ -6,7 +6,6 @@ The order of the rows has no effect. All distances are squared Euclidean, in squ
 from __future__ import annotations
 
 import math
-import operator
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -15,6 +14,7 @@ from numpy.typing import ArrayLike
 from scipy.spatial.distance import cdist
 
 from neuralot.divergences import Samples, as_masses, as_points, check_features, optimal_cost
+from neuralot.parameters import as_generator, size
 from neuralot.sampling import check_weights
 
 
@@ -180,16 +180,14 @@ def target_floor(
     >>> 0 < floor.standard_error < floor.mean < 0.5
     True
     """
-    if operator.index(n) < 1 or operator.index(n_pairs) < 2:
-        raise ValueError(f"n must be at least 1 and n_pairs at least 2, got n={n} and n_pairs={n_pairs}.")
+    size(1).check("n", n)
+    size(2).check("n_pairs", n_pairs)
     if not callable(sample_target):
         raise TypeError(
             "sample_target must be a callable (n, rng) -> ndarray of shape (n, d) that draws new rows in each call, "
             f"got {type(sample_target).__name__}"
         )
-    if isinstance(random_state, np.random.RandomState):
-        random_state = random_state.randint(2**31 - 1)
-    rng = np.random.default_rng(random_state)
+    rng = as_generator(random_state)
     distances = [_distance(sample_target(n, rng), sample_target(n, rng)) for _ in range(n_pairs)]
     return TargetFloor(float(np.mean(distances)), float(np.std(distances, ddof=1) / math.sqrt(n_pairs)))
 

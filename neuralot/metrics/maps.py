@@ -8,8 +8,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import torch
 
+from neuralot._torch import as_numpy
 from neuralot.divergences import Samples, as_aligned, as_points
 
 
@@ -104,7 +104,7 @@ def conditional_bures_uvp(draws: Samples, means: Samples, covariances: Samples, 
     25.0
     """
     m = as_points(means, "means")
-    S, Y = (torch.as_tensor(each).detach().to("cpu", torch.float64).numpy() for each in (covariances, draws))
+    S, Y = (as_numpy(each, name).astype(np.float64) for name, each in (("covariances", covariances), ("draws", draws)))
     if Y.ndim != 3 or Y.shape[1:] != m.shape or S.shape != (*m.shape, m.shape[1]) or not len(Y):
         raise ValueError(
             "draws must have shape (n_draws, n, d), means (n, d) and covariances (n, d, d), "

@@ -35,12 +35,12 @@ class Stateful(Protocol):
 
 
 class Keeper:
-    """Stores the state of a run, and restores it.
+    """Restores the state of a run, and stores it again.
 
     Parameters
     ----------
     checkpoint : Checkpoint or None
-        Nothing is stored when None.
+        Nothing is stored when None. If it has a state, the parts load it.
     parts : sequence of object
         The parts of the run. Those without the methods of `Stateful` are omitted.
     """
@@ -49,10 +49,7 @@ class Keeper:
         self.checkpoint = checkpoint
         stateful: list[Stateful] = [part for part in parts if hasattr(part, "state_dict")]
         self.parts = {f"{i} {type(part).__name__}": part for i, part in enumerate(stateful)}
-
-    def restore(self) -> None:
-        """Load the stored state, if there is any."""
-        state = None if self.checkpoint is None else self.checkpoint.read()
+        state = None if checkpoint is None else checkpoint.read()
         if state is not None:
             for name in self.parts.keys() & state.keys():
                 self.parts[name].load_state_dict(state[name])
@@ -67,25 +64,16 @@ class Keeper:
 
 
 class Randomness:
-    """State of a generator, and of torch's global generators.
-
-    The global generators are those that layers such as dropout use.
-    """
+    """State of a generator."""
 
     def __init__(self, generator: Generator) -> None:
         self.generator = generator
 
     def state_dict(self) -> State:
-        state = {"generator": self.generator.get_state(), "cpu": torch.get_rng_state()}
-        if self.generator.device.type == "cuda":
-            state["cuda"] = torch.cuda.get_rng_state(self.generator.device)
-        return state
+        return {"generator": self.generator.get_state()}
 
     def load_state_dict(self, state: State) -> None:
         self.generator.set_state(state["generator"].cpu())
-        torch.set_rng_state(state["cpu"].cpu())
-        if self.generator.device.type == "cuda":
-            torch.cuda.set_rng_state(state["cuda"].cpu(), self.generator.device)
 
 
 class Records(list[dict[str, float]]):

@@ -16,7 +16,7 @@ from neuralot.solve.capture import Captured
 from neuralot.solve.checkpoint import Checkpoint, Keeper, Randomness, Records
 from neuralot.solve.clock import Clock
 from neuralot.solve.distributed import current
-from neuralot.solve.ending import status_of_budget, status_of_early_end
+from neuralot.solve.ending import judge, status_of_budget, status_of_early_end
 from neuralot.solve.environment import training_context
 from neuralot.solve.guard import Guard
 from neuralot.solve.optimizers import OPTIMIZERS
@@ -240,19 +240,20 @@ def _run(
     training.agree()
     guard = Guard(learned, source, target, generator)
     step = _make_step(training, source, target, batch_size, generator, capture)
-    keeper = Keeper(checkpoint, [clock, training, guard, history, Randomness(generator), *callbacks])
     lost = stopped = interrupted = is_affine = False
     try:
-        with training_context(problem, generator), signals:
-            keeper.restore()
+        with training_context(problem, generator) as in_step, signals:
+            keeper = Keeper(checkpoint, [clock, training, guard, history, Randomness(generator), in_step, *callbacks])
             while not (clock.is_over or lost or stopped):
-                problem.follow(clock.progress)
-                losses = step(clock.progress, max((1 + math.cos(math.pi * clock.progress)) / 2, clock.min_rate))
+                with in_step():
+                    problem.follow(clock.progress)
+                    losses = step(clock.progress, max((1 + math.cos(math.pi * clock.progress)) / 2, clock.min_rate))
                 clock.tick()
                 if clock.record_due:
-                    history.append(record := _record(clock, training, losses))
+                    with in_step():
+                        history.append(record := _record(clock, training, losses))
                     if processes.is_first:
-                        lost, stopped = _judge(record, clock.step, guard, callbacks)
+                        lost, stopped = judge(record, clock.step, guard, callbacks, in_step)
                     history[-1], lost, stopped = processes.from_first((record, lost, stopped))
                 keeper.keep(at_once=signals.received)
                 signals.check()
@@ -270,8 +271,7 @@ def _run(
         guard.restore()
     if is_affine:
         history[-1]["affine"] = guard.last
-    early = interrupted or lost or stopped
-    status = status_of_early_end(guard, interrupted, lost) if early else status_of_budget(clock, guard, history)
+    status = status_of_early_end(guard, interrupted, lost, stopped) or status_of_budget(clock, guard, history)
     return agreed(Solution(learned, status, history, clock.step, None if lost or is_affine else training))
 
 
@@ -315,17 +315,6 @@ def _record(clock: Clock, training: Training, losses: dict[str, Tensor]) -> Reco
     training.copy_buffers()
     record = clock.record() | {f"{name}_loss": float(loss) for name, loss in losses.items()}
     return record | training.problem.follow(clock.progress)
-
-
-def _judge(record: Record, step: int, guard: Guard, callbacks: Sequence[Callback]) -> tuple[bool, bool]:
-    """Complete a record.
-
-    Returns whether the fit is lost, and whether a callback stops it.
-    """
-    record["discrepancy"] = guard.discrepancy()
-    lost = guard.lost(record.values())
-    # a list, so that every callback is called, even if an earlier one returns True
-    return lost, any([callback(step, guard.problem, record) for callback in callbacks])
 
 
 def _take_fallback(fallback: Fallback, guard: Guard, source: Sampler, target: Sampler, generator: Generator) -> bool:

@@ -91,7 +91,7 @@ def step_timer(
         def step() -> object:
             return training.step(batches, rate)
 
-        with training_context(problem, generator):
+        with training_context(problem, generator) as in_step, in_step():
             call = Captured(step, probe_generator) if capture else step
             for _ in range(N_WARM_UP_CAPTURED if capture else N_WARM_UP):
                 call()

@@ -1,0 +1,85 @@
+"""Bounds for samples with outliers or heavy tails."""
+
+from __future__ import annotations
+
+import numpy as np
+
+# a sample has outliers if some rows are farther than OUTLIER_RANGES interquartile ranges from the medians, fewer than
+# the share MAX_CLIPPED are farther than CLIP_RANGES, and its scale is above SCALE_RANGES times these ranges; rows are
+# then clipped to CLIP_RANGES
+OUTLIER_RANGES, SCALE_RANGES, CLIP_RANGES = 100, 10.0, 10
+MAX_CLIPPED, QUANTILE_ROWS = 0.05, 2000
+# the tails of a sample are heavy if its scale is above TAIL_SCALE times the range of its central 90 %, where that of a
+# normal law is at 0.3; rows are then clipped to CLIP_RANGES interquartile ranges or TAIL_RANGES of these ranges, the
+# larger one. Far rows whose distances differ by less than the factor TAIL_SPREAD are a cluster, unless they are fewer
+# than the share FEW_FAR
+TAIL_RANGES, TAIL_SCALE, TAIL_SPREAD, FEW_FAR = 2.0, 1.0, 2.0, 0.01
+
+
+def outlier_bounds(
+    rows: np.ndarray, indices: np.ndarray, scale: float, tail_scale: float = TAIL_SCALE
+) -> np.ndarray | None:
+    """Return bounds for the columns of a sample with outliers.
+
+    A sample has outliers if a few rows are far from all others and dominate its scale, or if its tails are heavy. The
+    result is None for other samples.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (n, n_features)
+        A sample.
+    indices : ndarray of shape (k,)
+        Indices of the rows to use.
+    scale : float
+        Approximately the root of the mean variance per column, over this sample and the other one.
+    tail_scale : float
+        Scale above which tails are heavy, in units of the range of the central 90 %.
+
+    Returns
+    -------
+    ndarray of shape (2, n_features)
+        `CLIP_RANGES` interquartile ranges below and above the medians, if some rows are more than `OUTLIER_RANGES`
+        ranges away; at least `TAIL_RANGES` times the range of the central 90 % for heavy tails.
+    """
+    subsample = rows[indices[np.linspace(0, len(indices) - 1, min(len(indices), QUANTILE_ROWS)).astype(int)]]
+    low, lower, median, upper, high = np.percentile(subsample, [5, 25, 50, 75, 95], axis=0)
+    ranges = upper - lower
+    varies = ranges > 0
+    margin = np.where(varies, CLIP_RANGES * ranges, np.inf)
+    if not _are_far(rows, indices, scale, median, ranges):
+        margin = np.where(high > low, np.maximum(CLIP_RANGES * ranges, TAIL_RANGES * (high - low)), np.inf)
+        if not _are_tails(rows, indices, scale, median, margin, tail_scale * rms(high - low)):
+            return None
+    return np.stack([median - margin, median + margin])
+
+
+def rms(values: np.ndarray) -> float:
+    """Return the root of the mean square."""
+    return float(np.sqrt(np.mean(values**2)))
+
+
+def _are_far(rows: np.ndarray, indices: np.ndarray, scale: float, median: np.ndarray, ranges: np.ndarray) -> bool:
+    """Return whether a few far rows dominate the scale."""
+    varies = ranges > 0
+    if not varies.any() or scale <= SCALE_RANGES * rms(ranges):
+        return False
+    distances = (np.abs(rows[:, varies] - median[varies]) / ranges[varies])[indices].max(axis=1)
+    return bool((distances > OUTLIER_RANGES).any() and np.mean(distances > CLIP_RANGES) < MAX_CLIPPED)
+
+
+def _are_tails(
+    rows: np.ndarray, indices: np.ndarray, scale: float, median: np.ndarray, margin: np.ndarray, largest: float
+) -> bool:
+    """Return whether a sample has heavy tails.
+
+    Its own scale is above `largest`, and its rows outside of `margin` are not a cluster.
+    """
+    # the common scale is at least 2^(-1/2) times that of either sample
+    if not 0 < largest < 2**0.5 * scale:
+        return False
+    chosen = rows[indices]
+    distances = (np.abs(chosen - median) / margin).max(axis=1)
+    distances = distances[distances > 1]
+    if not len(distances) or rms(chosen.std(axis=0, dtype=np.float64)) <= largest:
+        return False
+    return bool(distances.max() > TAIL_SPREAD * distances.min() or len(distances) <= FEW_FAR * len(chosen))
