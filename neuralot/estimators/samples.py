@@ -21,6 +21,7 @@ from neuralot.estimators.checks import (
 from neuralot.estimators.laws import Law, Laws
 from neuralot.estimators.reservoir import Check, law_of_stream, sample_size
 from neuralot.sampling import check_weights
+from neuralot.solve.distributed import current
 
 DTYPES = (np.float64, np.float32)
 
@@ -110,6 +111,14 @@ def reads_in_batches(X: Any, weights: Any, name: str) -> bool:
     streams raise a ValueError; `name` is that of the weights.
     """
     if not is_stream(X):
+        return False
+    if current().size > 1:  # each process has the same rows
+        if not hasattr(X, "__array__"):
+            sample = "the source" if name == "sample_weight" else "the target"
+            raise ValueError(
+                f"{sample} must be an array in a fit that several processes share, got {type(X).__name__}; pass a "
+                f"numpy.memmap, or fit in one process"
+            )
         return False
     if weights is not None and not hasattr(X, "__array__"):
         raise ValueError(f"{name} must be None for a stream of batches; pass arrays, or repeat rows of large weight")

@@ -1,9 +1,13 @@
-"""How a run ended, from what was monitored."""
+"""Whether and how a run ends, from what was monitored."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
 from neuralot.solve.clock import Clock
 from neuralot.solve.guard import Guard
+from neuralot.solve.problem import Problem
 from neuralot.solve.status import Record, Status
 
 
@@ -14,8 +18,10 @@ def status_of_budget(clock: Clock, guard: Guard, history: list[Record]) -> Statu
     return clock.status
 
 
-def status_of_early_end(guard: Guard, interrupted: bool, lost: bool) -> Status:
-    """Return the status of a run that ended early."""
+def status_of_early_end(guard: Guard, interrupted: bool, lost: bool, stopped: bool) -> Status | None:
+    """Return the status of an early end, or None."""
+    if not (interrupted or lost or stopped):
+        return None
     if guard.failed:
         return Status.FAILED
     return Status.INTERRUPTED if interrupted else Status.DIVERGED if lost else Status.STOPPED
@@ -29,3 +35,21 @@ def _is_falling(history: list[Record]) -> bool:
     last = history[-1]
     earlier = min(history, key=lambda record: abs(record["progress"] - 2 / 3 * last["progress"]))
     return earlier is last or last["discrepancy"] < 0.9 * earlier["discrepancy"]
+
+
+def judge(
+    record: Record,
+    step: int,
+    guard: Guard,
+    callbacks: Sequence[Callable[[int, Problem, Record], bool]],
+    in_step: Callable[[], Any],
+) -> tuple[bool, bool]:
+    """Complete a record.
+
+    Returns whether the fit is lost, and whether a callback stops it.
+    """
+    with in_step():
+        record["discrepancy"] = guard.discrepancy()
+    lost = guard.lost(record.values())
+    # a list, so that every callback is called, even if an earlier one returns True
+    return lost, any([callback(step, guard.problem, record) for callback in callbacks])

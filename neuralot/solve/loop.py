@@ -16,7 +16,7 @@ from neuralot.solve.capture import Captured
 from neuralot.solve.checkpoint import Checkpoint, Keeper, Randomness, Records
 from neuralot.solve.clock import Clock
 from neuralot.solve.distributed import current
-from neuralot.solve.ending import status_of_budget, status_of_early_end
+from neuralot.solve.ending import judge, status_of_budget, status_of_early_end
 from neuralot.solve.environment import training_context
 from neuralot.solve.guard import Guard
 from neuralot.solve.optimizers import OPTIMIZERS
@@ -251,14 +251,14 @@ def _run(
                 clock.tick()
                 if clock.record_due:
                     with in_step():
-                        history.append(record := _record(clock, training, guard, losses))
+                        history.append(record := _record(clock, training, losses))
                     if processes.is_first:
-                        lost, stopped = _judge(record, clock.step, guard, callbacks)
+                        lost, stopped = judge(record, clock.step, guard, callbacks, in_step)
                     history[-1], lost, stopped = processes.from_first((record, lost, stopped))
                 keeper.keep(at_once=signals.received)
                 signals.check()
         if fallback and processes.is_first and not (lost or stopped):
-            is_affine = _take_fallback(fallback, guard, source, target, generator, history[-1])
+            is_affine = _take_fallback(fallback, guard, source, target, generator)
     except KeyboardInterrupt:
         if signals.insisted or processes.size > 1:  # several processes would not end at the same step
             raise
@@ -269,8 +269,9 @@ def _run(
     lost = lost or guard.failed or (not clock.is_stream and guard.left_the_target())
     if lost:
         guard.restore()
-    early = interrupted or lost or stopped
-    status = status_of_early_end(guard, interrupted, lost) if early else status_of_budget(clock, guard, history)
+    if is_affine:
+        history[-1]["affine"] = guard.last
+    status = status_of_early_end(guard, interrupted, lost, stopped) or status_of_budget(clock, guard, history)
     return agreed(Solution(learned, status, history, clock.step, None if lost or is_affine else training))
 
 
@@ -309,34 +310,22 @@ def _make_step(
     return step_at
 
 
-def _record(clock: Clock, training: Training, guard: Guard, losses: dict[str, Tensor]) -> Record:
-    """Return the record of the current step."""
+def _record(clock: Clock, training: Training, losses: dict[str, Tensor]) -> Record:
+    """Return the record of the current step, without the discrepancy."""
     training.copy_buffers()
     record = clock.record() | {f"{name}_loss": float(loss) for name, loss in losses.items()}
-    return record | training.problem.follow(clock.progress) | {"discrepancy": guard.discrepancy()}
+    return record | training.problem.follow(clock.progress)
 
 
-def _judge(record: Record, step: int, guard: Guard, callbacks: Sequence[Callback]) -> tuple[bool, bool]:
-    """Return whether the fit is lost or stopped."""
-    lost = guard.lost(record.values())
-    # a list, so that every callback is called, even if an earlier one returns True
-    return lost, any([callback(step, guard.problem, record) for callback in callbacks])
-
-
-def _take_fallback(
-    fallback: Fallback, guard: Guard, source: Sampler, target: Sampler, generator: Generator, record: Record
-) -> bool:
+def _take_fallback(fallback: Fallback, guard: Guard, source: Sampler, target: Sampler, generator: Generator) -> bool:
     """Load the weights of `fallback` if they are better.
 
-    Returns whether they are, and adds their discrepancy to the record.
+    Returns whether they are.
     """
     if guard.left_the_target() or guard.last <= guard.chance:
         return False
     state = fallback(source, target, generator)
-    if state is None or not guard.try_instead(state):
-        return False
-    record["affine"] = guard.last
-    return True
+    return state is not None and guard.try_instead(state)
 
 
 def _check_arguments(max_iter: int, max_time: float | None, batch_size: int, optimizer: str) -> None:
