@@ -6,7 +6,9 @@ docs/make_guide_figures.py costs data`` only those.
 
 import io
 import re
+import signal
 import sys
+import tempfile
 import warnings
 from pathlib import Path
 
@@ -233,6 +235,64 @@ def long_fits():
     legend_above(figure, axes[0], markerscale=1, keep_inner_labels=True)
 
 
+def checkpoints():
+    """A fit that was ended and continued, on a fit without an interruption."""
+    X, Y = make_moons().sample(1000, random_state=0)
+
+    def end(step, problem, record):
+        if step >= 480:
+            signal.raise_signal(signal.SIGTERM)
+        return False
+
+    with tempfile.TemporaryDirectory() as folder:
+        options = {"max_iter": 1200, "random_state": 0}
+        saved = options | {"checkpoint": f"{folder}/fit"}
+        histories = [
+            OTPTransport(**options).fit(X, Y).history_,
+            OTPTransport(**saved, callbacks=[end]).fit(X, Y).history_,
+            OTPTransport(**saved).fit(X, Y).history_,
+        ]
+    figure, axes = panels(1, height=2.6)
+    styles = [("without an interruption", TARGET, 6), ("continued", IMAGE, 2), ("ended after 480 steps", SOURCE, 2)]
+    for history, (label, colour, width) in zip([histories[0], histories[2], histories[1]], styles, strict=True):
+        steps, values = zip(*((record["step"], record["discrepancy"]) for record in history), strict=True)
+        axes.semilogy(steps, np.maximum(values, 1e-4), color=colour, linewidth=width, label=label)
+    axes.set(xlabel="step", ylabel="discrepancy")
+    legend_above(figure, axes)
+
+
+def numbers_of(name):
+    """Rows of the first table in a file of results."""
+    text = (Path(__file__).parents[1] / "benchmarks" / "results" / name).read_text()
+    lines = re.findall(r"^\| (.*) \|$", text.split("\n\n", 3)[2], re.MULTILINE)
+    return [line.split(" | ") for line in lines[1:]]
+
+
+def streams():
+    """Memory of a fit to two streams of 100 million rows."""
+    figure, axes = panels(1, height=2.6)
+    for (name, *cells), colour in zip(numbers_of("streams.md"), (SOURCE, TARGET, IMAGE), strict=True):
+        axes.plot(range(1, 11), [float(cell) for cell in cells[:10]], "o-", color=colour, label=name)
+    axes.axhline(6104, color=DARK, linestyle="--", linewidth=1)
+    axes.text(1, 5300, "one of the streams", color=DARK, va="top", fontsize=9)
+    axes.set(xlabel="tenth", ylabel="memory in MiB", ylim=(0, 6700), xticks=range(1, 11))
+    legend_above(figure, axes, markerscale=1)
+
+
+def processes():
+    """Processor time of a step in one process and in two."""
+    figure, axes = panels(1, height=2.6)
+    rows = numbers_of("distributed.md")
+    for offset, column, colour, label in ((-0.2, 5, SOURCE, "one process"), (0.2, 6, IMAGE, "the busier of two")):
+        values = [float(cells[column].split()[0]) for cells in rows]
+        bars = axes.bar(np.arange(len(rows)) + offset, values, 0.38, color=colour, label=label)
+        axes.bar_label(bars, fmt="{:.0f}", fontsize=9)
+    names = [f"d = {d}, width {width}, {n} rows" for d, width, n, *_ in rows]
+    axes.set(xticks=range(len(rows)), xticklabels=names, ylabel="ms of processor per step", yscale="log")
+    axes.margins(y=0.15)
+    legend_above(figure, axes, markerscale=1)
+
+
 def machines():
     """Errors after some seconds on one core and on a GPU, from a table of benchmarks/README.md."""
     text = (Path(__file__).parents[1] / "benchmarks" / "README.md").read_text()
@@ -284,7 +344,8 @@ def files():
 
 
 FIGURES = (
-    problem, choose, map_or_plan, smoothing, otnet, costs, data, adaptation, long_fits, machines, report, files
+    problem, choose, map_or_plan, smoothing, otnet, costs, data, adaptation, long_fits, checkpoints, streams, machines,
+    processes, report, files
 )  # fmt: skip
 
 

@@ -199,7 +199,7 @@ def as_builtin(value: Any) -> Any:
         return bool(value)
     if is_number(value):
         is_int = isinstance(value, numbers.Integral) and abs(int(value)) <= LARGEST_INTEGER
-        return int(value) if is_int else float(value)
+        return int(value) if is_int else _as_float(value)
     return str(value) if isinstance(value, np.str_) else value
 
 
