@@ -40,6 +40,24 @@ PROMISES = [
     Promise("SIGTERM and Ctrl-C keep the weights, a second one leaves", "test_checkpoints.py", "terminated or second"),
     Promise("other parameters, samples or files are named", "test_checkpoints.py", "named or foreign"),
     Promise("no room for a checkpoint: a warning, and the fit goes on", "test_checkpoints.py", "stops_the_checkpoint"),
+    Promise("a file with one flipped byte is refused", "test_persistence.py", "flipped_byte", 101),
+    Promise("a truncated file is refused", "test_persistence.py", "truncated_file", 30),
+    Promise(
+        "foreign, deep, large and newer files are named", "test_persistence.py", "foreign or other_files or large_file"
+    ),
+    Promise("files of all earlier formats are read", "test_persistence.py", "formats or format_1_are_loaded"),
+    Promise("a killed save leaves the old file or the new one", "test_persistence.py", "killed_at_any_moment", 20),
+    Promise(
+        "two processes equal one, with the same bits in both",
+        "test_distributed.py",
+        "equals_one or equal_one or same_bits",
+    ),
+    Promise("two processes recover thin pairs", "test_distributed.py", "recover_thin_pairs"),
+    Promise("a killed process ends the others with an error", "test_distributed.py", "killed_process"),
+    Promise("a stream gives the bits of an array, for any batches", "test_out_of_core.py", "bits"),
+    Promise("a bad stream is named", "test_out_of_core.py", "named or no_weights or takes_long"),
+    Promise("the environment changes no bits, and a fit no environment", "test_environment.py", "test"),
+    Promise("awkward data: near exact OT, or a warning", "test_awkward.py", "test"),
 ]
 
 

@@ -280,15 +280,15 @@ def streams():
 
 
 def processes():
-    """Processor time of a step in one process and in two."""
+    """Time of a step in one process and in two."""
     figure, axes = panels(1, height=2.6)
     rows = numbers_of("distributed.md")
-    for offset, column, colour, label in ((-0.2, 5, SOURCE, "one process"), (0.2, 6, IMAGE, "the busier of two")):
+    for offset, column, colour, label in ((-0.2, 3, SOURCE, "one process"), (0.2, 4, IMAGE, "two processes")):
         values = [float(cells[column].split()[0]) for cells in rows]
         bars = axes.bar(np.arange(len(rows)) + offset, values, 0.38, color=colour, label=label)
-        axes.bar_label(bars, fmt="{:.0f}", fontsize=9)
+        axes.bar_label(bars, fmt="{:.3g}", fontsize=9)
     names = [f"d = {d}, width {width}, {n} rows" for d, width, n, *_ in rows]
-    axes.set(xticks=range(len(rows)), xticklabels=names, ylabel="ms of processor per step", yscale="log")
+    axes.set(xticks=range(len(rows)), xticklabels=names, ylabel="ms per step", yscale="log")
     axes.margins(y=0.15)
     legend_above(figure, axes, markerscale=1)
 

@@ -67,7 +67,9 @@ def test_nearly_flat_laws_are_fitted(tiny, dtype, thickness, offset):
 
 def test_few_rows_do_not_determine_directions(tiny):
     X = gaussian(10, 30)
-    assert tiny().fit(X, X + 1).units_.n_directions == 30
+    units = tiny().fit(X, X + 1).units_
+    # the span of the rows says nothing about other rows: all columns, or one principal direction per ten rows
+    assert units.n_directions == (1 if units.is_partial else 30)
 
 
 @games
