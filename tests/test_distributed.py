@@ -32,7 +32,7 @@ from neuralot.solve.training import Training
 SIZES = (16, 16)
 X, Y = gaussian(300, 2), gaussian(200, 2, seed=1) + 2
 SMALL = {"hidden_layer_sizes": SIZES, "max_iter": 50, "random_state": 0}
-THIN = ("perpendicular", "parallel", "one_to_many", "circles", "multi_perpendicular")
+THIN = ("perpendicular", "parallel", "one_to_many", "multi_perpendicular")
 
 
 def form(**options):
