@@ -361,7 +361,8 @@ QUOTES = {
     "docs/faq.rst": [
         Quote("[6.5] % of them for SNOT between two distant blobs", (jump("neuralot SNOT"),)),
         Quote(
-            "the median rank correlation with the true error is [0.42] over [126] fits, and the goal of [0.5] is missed",
+            "the median rank correlation with the true error is [0.42] over [126] fits, and the goal of [0.5] is "
+            "missed",
             (
                 Passage(MAIN, "has a median of [0.42] over 126 fits"),
                 Passage(MAIN, "has a median of 0.42 over [126] fits"),
