@@ -57,7 +57,7 @@ PROMISES = [
     Promise("a stream gives the bits of an array, for any batches", "test_out_of_core.py", "bits"),
     Promise("a bad stream is named", "test_out_of_core.py", "named or no_weights or takes_long"),
     Promise("the environment changes no bits, and a fit no environment", "test_environment.py", "test"),
-    Promise("awkward data: near exact OT, or a warning", "test_awkward.py", "test"),
+    Promise("awkward data: near the exact images, or a warning", "test_awkward.py", "test"),
 ]
 
 
