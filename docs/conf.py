@@ -47,6 +47,7 @@ markdown_pages = {
     "benchmarks/README.md": "bench-readme",
     "benchmarks/TRIED.md": "bench-tried",
     "benchmarks/papers.md": "bench-papers",
+    "benchmarks/reliability.md": "bench-reliability",
     "benchmarks/results": "bench-results",
     "benchmarks/results/w2.csv": "bench-results-w2",
     "benchmarks/tabular.md": "bench-tabular",
