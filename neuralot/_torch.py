@@ -160,20 +160,23 @@ def isolated(function: Callable[P, R]) -> Callable[P, R]:
 
     @wraps(function)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
-        with _one_thread_in_fork(), _default_settings(), torch.inference_mode(False), torch.enable_grad():
+        # a fork does not copy torch's threads, and an operation that waits for them never ends
+        with (
+            on_one_thread(os.getpid() != IMPORTED_IN),
+            _default_settings(),
+            torch.inference_mode(False),
+            torch.enable_grad(),
+        ):
             return function(*args, **kwargs)
 
     return wrapper
 
 
 @contextmanager
-def _one_thread_in_fork() -> Iterator[None]:
-    """Use one thread in a forked process.
-
-    A fork does not copy torch's threads, and an operation that waits for them never ends.
-    """
+def on_one_thread(applies: bool) -> Iterator[None]:
+    """Use one of torch's threads, if `applies`."""
     before = torch.get_num_threads()
-    if os.getpid() == IMPORTED_IN or before == 1:
+    if before == 1 or not applies:
         yield
         return
     set_num_threads(1)

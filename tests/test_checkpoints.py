@@ -184,6 +184,8 @@ def test_terminated_fit_keeps_weights_and_continues(samples, tmp_path):
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
     resumed = make_tiny(SNOTTransport, max_iter=N_STEPS, checkpoint=tmp_path / "fit").fit(*samples)
     assert_same_fit(resumed, expected, samples[0])
+    assert vars(resumed._fitted_params) == vars(expected._fitted_params) | {"checkpoint": tmp_path / "fit"}
+    assert resumed.partial_fit(*samples).status_ is Status.PASSED
 
 
 def test_second_signal_leaves_at_once(samples):

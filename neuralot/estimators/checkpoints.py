@@ -16,7 +16,7 @@ import torch
 from torch import Generator, Tensor
 
 from neuralot.estimators.archive import check_folder, read_archive, write_archive
-from neuralot.estimators.encoding import encoded, with_arrays, without_arrays
+from neuralot.estimators.encoding import decoded, encoded, with_arrays, without_arrays
 from neuralot.estimators.laws import Law, Laws
 from neuralot.estimators.state import FitParams
 from neuralot.estimators.warn import warn_user
@@ -73,7 +73,7 @@ class CheckpointFile:
 
         Returns whether there was one. Otherwise they are not changed.
         """
-        vars(params).update(self.values["chosen"])
+        vars(params).update(decoded(self.values["chosen"], {}))
         return bool(self.values["chosen"])
 
     def store(self, params: FitParams) -> None:

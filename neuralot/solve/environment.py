@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 import torch
 from torch import Generator, Tensor, nn
 
-from neuralot._torch import exclusive, matmul_precision, set_num_threads
+from neuralot._torch import exclusive, matmul_precision, on_one_thread
 from neuralot.networks.perceptrons import ACTIVATIONS
 from neuralot.solve.problem import Problem
 
@@ -25,25 +25,10 @@ def training_context(problem: Problem, generator: Generator) -> Iterator[Callabl
     context of a single step, in which torch's global generators are seeded from `generator`.
     """
     keep_freed_memory()
-    with _threads_for(problem), matmul_precision(generator.device, "tf32"):
+    # several threads are not faster for small networks, and slow each other down if another process uses the cores
+    is_small = sum(weight.numel() for weight in problem.parameters()) < SMALL_NETWORK
+    with on_one_thread(is_small), matmul_precision(generator.device, "tf32"):
         yield SeededSteps(generator) if _may_draw(problem) else nullcontext
-
-
-@contextmanager
-def _threads_for(problem: Problem) -> Iterator[None]:
-    """Run small networks on one CPU thread.
-
-    Several threads are not faster, and slow each other down if another process uses the cores.
-    """
-    before = torch.get_num_threads()
-    if before == 1 or sum(weight.numel() for weight in problem.parameters()) >= SMALL_NETWORK:
-        yield
-        return
-    set_num_threads(1)
-    try:
-        yield
-    finally:
-        set_num_threads(before)
 
 
 def keep_freed_memory() -> None:
