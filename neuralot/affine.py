@@ -112,7 +112,7 @@ def affine_transport(source: Moments, target: Moments) -> tuple[Affine, Affine]:
     variance = variance if variance > NEGLIGIBLE else 1.0  # both laws are points
     identity = torch.eye(n_features, dtype=mean.dtype, device=mean.device)
     ridge = RIDGE * (mean + 1e-6 * variance * identity)
-    matrix = _optimal_matrix(source.covariance + ridge / 10, target.covariance + ridge)  # (d, d)
+    matrix = optimal_matrix(source.covariance + ridge / 10, target.covariance + ridge)  # (d, d)
     spanned = _span(mean)
     if spanned.shape[1] < n_features:
         inside = spanned @ spanned.T
@@ -130,7 +130,7 @@ def affine_transport(source: Moments, target: Moments) -> tuple[Affine, Affine]:
     )
 
 
-def _optimal_matrix(S: Tensor, T: Tensor) -> Tensor:
+def optimal_matrix(S: Tensor, T: Tensor) -> Tensor:
     """Matrix of the optimal map between centred Gaussians.
 
     ``S^(-1/2) (S^(1/2) T S^(1/2))^(1/2) S^(-1/2)`` for covariances S and T. POT provides it too, but importing POT
@@ -143,7 +143,7 @@ def _optimal_matrix(S: Tensor, T: Tensor) -> Tensor:
 def _span(covariance: Tensor) -> Tensor:
     """Return an orthonormal basis of the directions of variation.
 
-    It has shape (n_features, n_directions). Smaller variances are lost to rounding in `_optimal_matrix`.
+    It has shape (n_features, n_directions). Smaller variances are lost to rounding in `optimal_matrix`.
     """
     values, vectors = torch.linalg.eigh(covariance)
     return vectors[:, values > SMALLEST * values[-1]]

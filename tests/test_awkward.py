@@ -1,5 +1,6 @@
 """Awkward but valid data: few rows, heavy tails, point masses, more columns than rows, extreme scales."""
 
+import pickle
 import warnings
 
 import numpy as np
@@ -10,7 +11,8 @@ from sklearn.covariance import LedoitWolf
 from sklearn.exceptions import ConvergenceWarning
 
 from neuralot import OTNetTransport, OTPTransport, SNOTTransport, W2GNTransport, load
-from neuralot.affine import _optimal_matrix
+from neuralot.affine import optimal_matrix as matrix_between
+from neuralot.costs import Lp
 from neuralot.estimators.directions import principal_directions
 from neuralot.exceptions import FewRowsWarning, OutlierWarning, SpuriousSolutionWarning
 from neuralot.outliers import outlier_bounds
@@ -119,6 +121,90 @@ def test_otp_splits_row_with_nearly_all_mass_as_a_constant_source():
     assert min(spreads[0]) > 0.4  # of 0.95; after 400 steps it is 0.83
 
 
+# exact plans between few points
+
+POINTS = {
+    "two rows": (2, 2),
+    "three rows": (3, 3),
+    "two to three": (2, 3),
+    "five to three": (5, 3),
+    "three repeated, to four": (np.repeat([0, 1, 2], 30), 4),
+}
+
+
+def points_of(shape, seed, d=2):
+    """Rows, as many as `shape`, or with the numbers of the rows in it."""
+    rows = normal(np.max(shape) + 1, d, seed)
+    return rows[:shape] if np.isscalar(shape) else rows[shape]
+
+
+@pytest.mark.parametrize("d", [1, 2, 5])
+@pytest.mark.parametrize("name", POINTS)
+def test_plan_of_few_points_is_exact(name, d):
+    X, Y = (points_of(shape, seed, d) for seed, shape in enumerate(POINTS[name]))
+    rows, inverse, counts = np.unique(X, axis=0, return_inverse=True, return_counts=True)
+    plan = ot.emd(counts / len(X), np.full(len(Y), 1 / len(Y)), ot.dist(rows, Y)) * (len(X) / counts)[:, None]
+    means = (plan @ Y)[inverse.ravel()]
+    np.testing.assert_allclose(OTPTransport(max_iter=1, random_state=0).fit(X, Y).transform(X), means, atol=1e-12)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SpuriousSolutionWarning)
+        maps = SNOTTransport(max_iter=1, random_state=0).fit(X, Y)
+    np.testing.assert_array_equal(maps.transform(X), Y[plan.argmax(axis=1)][inverse.ravel()])
+    np.testing.assert_array_equal(maps.sample(X)[0], maps.transform(X))
+
+
+def test_draws_of_few_points_have_the_shares_of_the_plan():
+    # a histogram with heights as weights; and five categories, one-hot encoded
+    bins, far = np.arange(5.0)[:, None], np.array([1, 1, 1, 1, 6])
+    transport = OTPTransport(max_iter=1, random_state=0).fit(
+        bins, bins, sample_weight=far[::-1], sample_weight_target=far
+    )
+    rows = np.repeat(bins, far[::-1] * 400, axis=0)
+    draws = transport.sample(rows, random_state=0)[0]
+    np.testing.assert_allclose(np.bincount(draws[:, 0].astype(int)) / len(rows), far / 10, atol=0.03)
+    assert np.mean((draws - rows) ** 2) == pytest.approx(6, rel=0.03)  # exact
+    rng = np.random.default_rng(0)
+    X, Y = (np.eye(5)[rng.choice(5, 2000, p=p)] for p in ([0.4, 0.3, 0.1, 0.1, 0.1], [0.1, 0.1, 0.2, 0.2, 0.4]))
+    draws = OTPTransport(max_iter=1, random_state=0).fit(X, Y).sample(X.astype(np.float32), random_state=0)[0]
+    np.testing.assert_allclose(draws.mean(axis=0), Y.mean(axis=0), atol=0.03)
+
+
+@pytest.mark.parametrize("cls", [SNOTTransport, OTPTransport])
+@pytest.mark.parametrize("cost", ["sqeuclidean", Lp(1.5)])
+def test_few_target_points_have_exact_cells(cls, cost):
+    # 99.9 % of the target's rows are equal
+    X, Y = normal(3000, 2), np.tile([1.0, 2.0], (3000, 1))
+    Y[:3] = normal(3, 2, seed=1) * 3
+    transport = cls(max_iter=1, cost=cost, random_state=0).fit(X, Y)
+    images = transport.transform(X)
+    assert sorted(np.unique(images, axis=0, return_counts=True)[1]) == [1, 1, 1, 2997]
+    if cost == "sqeuclidean":
+        assert ((images - X) ** 2).sum(axis=1).mean() == pytest.approx(ot.emd2([], [], ot.dist(X, Y), numItermax=10**6))
+    fresh = transport.transform(10 * normal(500, 2, seed=2))
+    assert len(np.unique(np.vstack([fresh, Y]), axis=0)) == 4
+
+
+def test_thin_source_has_no_cells():
+    # all rows of a segment are as far from one target point as from the other
+    X = np.linspace([-1, 0], [1, 0], 400)
+    transport = OTPTransport(max_iter=300, random_state=0).fit(X, [[0, 1], [0, -1]])
+    draws = transport.sample(X, 8, random_state=0)
+    assert draws[..., 1].std(axis=0).mean() > 0.5  # 0 in cells; 1 for the plan
+
+
+def test_exact_plan_is_saved_and_dropped(tmp_path):
+    X, Y = normal(5, 2), normal(4, 2, seed=1)
+    transport = OTPTransport(max_iter=2, random_state=0).fit(X, Y)
+    transport.save(tmp_path / "transport")
+    for other in (load(tmp_path / "transport"), pickle.loads(pickle.dumps(transport))):
+        np.testing.assert_array_equal(other.sample(X, 3, random_state=0), transport.sample(X, 3, random_state=0))
+    # a part of a stream does not have all target points
+    images = transport.transform(X)
+    assert not np.array_equal(transport.partial_fit(X, Y).transform(X), images)
+    # nor do rows of many target points come from an earlier fit
+    assert transport.fit(normal(100, 2), normal(100, 2, seed=1))._point_plan is None
+
+
 @pytest.mark.parametrize("cls", [SNOTTransport, OTPTransport])
 def test_repeated_target_row_attracts_all_images(cls):
     X = normal(200, 2)
@@ -163,7 +249,7 @@ def test_fit_of_few_rows_is_better_than_shrunk_affine_map():
 
 
 def optimal_matrix(S, T):
-    return _optimal_matrix(torch.from_numpy(S), torch.from_numpy(T)).numpy()
+    return matrix_between(torch.from_numpy(S), torch.from_numpy(T)).numpy()
 
 
 @pytest.mark.filterwarnings("ignore::neuralot.exceptions.FewRowsWarning")

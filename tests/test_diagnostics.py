@@ -330,6 +330,16 @@ def test_report_of_degenerate_samples_is_finite():
         assert str(report)
 
 
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+def test_affine_map_between_flat_samples_is_finite():
+    # lines in different directions: their covariances are singular
+    X, Y = (gaussian(60, 1, seed) @ gaussian(1, 5, seed + 2) for seed in (0, 1))
+    affine = diagnose(lambda x: x, X, Y).baselines["affine map"]
+    # the optimal map between the lines is affine
+    assert affine.cost == pytest.approx(exact_cost(equal(X), equal(Y)), rel=0.1)
+    assert affine.excess.value < 0.05
+
+
 def test_map_to_constant_target_is_optimal():
     report = diagnose(lambda x: np.full_like(x, 5.0), gaussian(100, 2), np.full((100, 2), 5.0))
     assert report.verdict is Verdict.OPTIMAL

@@ -59,7 +59,7 @@ INSIDE_FUNCTIONS = {
     "diagnostics": {"ot"},
     "divergences": {"ot"},
     "drawing": {"matplotlib"},
-    "estimators": {"pyarrow"},
+    "estimators": {"ot", "pyarrow"},
     "metrics": {"ot"},
     "solve": {"rich"},
     "plots": {"matplotlib", "sklearn"},

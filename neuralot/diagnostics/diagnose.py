@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 from sklearn.cluster import KMeans
 
 from neuralot._torch import isolated
+from neuralot.affine import optimal_matrix
 from neuralot.costs import Cost, SquaredEuclidean, as_cost
 from neuralot.diagnostics.dual import evaluate_dual
 from neuralot.diagnostics.figure import landscape_of
@@ -239,15 +240,11 @@ def _gap(source: Sample, images: np.ndarray, cost: Cost) -> float:
 
 def _free_maps(source: Sample, target: Sample) -> Iterator[tuple[str, np.ndarray]]:
     """Maps that need no fit, with their names."""
-    import ot
-
     yield "identity", source.rows
     yield "mean shift", source.rows - source.mean + target.mean
     a, b = (each.covariance for each in (source, target))
-    level = 1e-9 * max(np.trace(a), np.trace(b), np.finfo(float).tiny) / len(a)
-    A, _ = ot.gaussian.bures_wasserstein_mapping(
-        source.mean, target.mean, a + level * np.eye(len(a)), b + level * np.eye(len(a))
-    )
+    ridge = 1e-9 * max(np.trace(a), np.trace(b), np.finfo(float).tiny) / len(a) * np.eye(len(a))
+    A = optimal_matrix(*(torch.from_numpy(each + ridge) for each in (a, b))).numpy()
     yield "affine map", (source.rows - source.mean) @ A + target.mean
 
 

@@ -13,6 +13,7 @@ from sklearn.base import OneToOneFeatureMixin, TransformerMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
+from torch import Generator
 
 from neuralot._torch import isolated
 from neuralot.estimators.checkpoints import open_checkpoint
@@ -296,10 +297,13 @@ class BaseTransport(
         out = np.empty((n_draws, *rows.shape), dtype=rows.dtype) if out is None else out
         generator = seeded_generator(random_state, next(self.problem_.parameters()).device)
         for images in out:
-            self._to_target(rows, lambda problem, x: problem.draw(x, generator), images)
+            self._to_target(rows, lambda problem, x: problem.draw(x, generator), images, generator)
         return out
 
-    def _to_target(self, rows: np.ndarray, image: MapFunction, out: np.ndarray) -> np.ndarray:
+    def _to_target(
+        self, rows: np.ndarray, image: MapFunction, out: np.ndarray, generator: Generator | None = None
+    ) -> np.ndarray:
+        """Fill `out` with images; `generator` is that of draws."""
         units = self.units_
         return map_rows(self.problem_, rows, image, units.from_source, units.to_target, out, exact=self._is_built_in)
 

@@ -25,6 +25,7 @@ from neuralot.estimators.archive import read_archive, write_archive
 from neuralot.estimators.checks import check_device
 from neuralot.estimators.encoding import decoded, encoded, with_arrays, without_arrays
 from neuralot.estimators.fitting import Fitter
+from neuralot.estimators.points import PointPlan
 from neuralot.estimators.setup import attributes_of
 from neuralot.estimators.state import FitParams
 from neuralot.estimators.units import Units
@@ -39,7 +40,7 @@ FORMAT, READABLE = "3", ("1", "2", "3")
 WITHOUT_CHECKSUM = ("1", "2")
 PACKAGES = {"neuralot": "neuralot", "numpy": "numpy", "scikit-learn": "sklearn", "torch": "torch"}
 # attributes of every fitted transport, and those that it may have
-OPTIONAL = {"feature_names_in_", "target_sample_"}
+OPTIONAL = {"_point_plan", "feature_names_in_", "target_sample_"}
 REQUIRED = {
     "_fitted_params",
     "history_",
@@ -66,6 +67,7 @@ def plain(state: Mapping[str, Any]) -> dict[str, Any]:
         "status_": state["status_"].name,
         "_fitted_params": vars(state["_fitted_params"]),
         "_solution": None,
+        "_point_plan": None if state.get("_point_plan") is None else asdict(state["_point_plan"]),
     }
 
 
@@ -80,6 +82,8 @@ def revive(transport: Any, build: Callable[[Units, FitParams, Generator], Proble
         return
     weights = {_current_name(name): torch.as_tensor(array) for name, array in state["problem_"].items()}
     params = FitParams(**state["_fitted_params"])
+    if state.get("_point_plan") is not None:
+        state["_point_plan"] = PointPlan(**state["_point_plan"])
     state |= {"units_": Units(**state["units_"]), "status_": Status[state["status_"]], "_fitted_params": params}
     try:
         device = check_device(transport.device)

@@ -106,8 +106,8 @@ class Fitter(Preparation, ABC):
         """
         return None
 
-    def _target_attributes(self, law: Law, target: Standardised) -> dict[str, Any]:
-        """Return fitted attributes that depend on the target only."""
+    def _sample_attributes(self, target: Law, setup: Setup) -> dict[str, Any]:
+        """Return fitted attributes that depend on the samples only."""
         return {}
 
     def _fit(
@@ -131,7 +131,7 @@ class Fitter(Preparation, ABC):
         problem = self._build(setup.units, params, generator)
         if warm:
             _load_weights(problem, self.problem_)
-        own = self._target_attributes(laws[1], setup.target)
+        own = self._sample_attributes(laws[1], setup)
         source, target, watch = self._watch(problem, setup.source, setup.target, generator)
         samplers = source.sampler(self._stratified_from), target.sampler(self._stratified_from)
         if self._adapts_to_budget() and not resumes:

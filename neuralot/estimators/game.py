@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from abc import ABC
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from torch import Generator
 
@@ -21,8 +22,11 @@ from neuralot.defaults import (
     default_steps,
 )
 from neuralot.estimators.checks import check_networks
-from neuralot.estimators.state import FitParams
+from neuralot.estimators.laws import Law
+from neuralot.estimators.points import PointPlan, standardised_cost
+from neuralot.estimators.state import FitParams, Setup
 from neuralot.estimators.streams import StreamTransport
+from neuralot.estimators.units import MapFunction
 from neuralot.forms import NetworkFactory, make_form, resolve_map_form
 from neuralot.forms.base import Form
 from neuralot.forms.losses import CriticLoss
@@ -95,6 +99,26 @@ class GameTransport(StreamTransport, ABC):
     cost: str | Cost | PairedCost = parameter(ANYTHING, default="sqeuclidean")
     critic_loss: CriticLoss | None = parameter(NONE.or_settings(CriticLoss), default=None)
     optimizer: str | Optimizer = parameter(one_of(*OPTIMIZERS).or_settings(Optimizer), default="muon")
+
+    # whether `transform` is the conditional mean of the plan
+    _has_plan: ClassVar = False
+
+    def _sample_attributes(self, target: Law, setup: Setup) -> dict[str, Any]:
+        has_all_rows = target.stream is None
+        return {"_point_plan": PointPlan.of(target.rows[target.order], setup) if has_all_rows else None}
+
+    def _to_target(
+        self, rows: np.ndarray, image: MapFunction, out: np.ndarray, generator: Generator | None = None
+    ) -> np.ndarray:
+        super()._to_target(rows, image, out)
+        if (plan := self._point_plan) is not None:
+            choose = plan.means
+            if not (self._has_plan or self._fitted_params.noise_dim):
+                choose = plan.modes
+            elif generator is not None:
+                choose = plan.draws(generator)
+            plan.replace(rows, out, self.units_, standardised_cost(self.units_, self._fitted_params), choose)
+        return out
 
     def _form(self, n_features: int, params: FitParams, cost: Cost, generator: Generator) -> Form:
         form = make_form(

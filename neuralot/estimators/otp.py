@@ -38,6 +38,11 @@ class OTPTransport(GameTransport):
     share. Where the plan splits mass, this is the barycentre of the branches, which may not lie on the target: use
     `sample` there. ``sample(X, n_draws).mean(axis=0)`` averages over more draws.
 
+    If there are fewer than 64 distinct target rows, and at least 8 distinct source rows for each, the images are target
+    rows, in the cells of an optimal dual solution (semi-discrete transport), unless mass must split. If both samples
+    are discrete, with at most 16 distinct rows, or 64 repeated ones, the plan from the source rows of the fit is
+    optimal. POT computes both; the networks serve all other rows, `inverse_transform` and `potential`.
+
     `inverse_transform` maps to the *smoothed* source, and is determined only where the target has a density.
 
     Parameters
@@ -189,6 +194,7 @@ class OTPTransport(GameTransport):
     schedule: str = parameter(one_of(*SCHEDULES), default="geometric")
 
     _stratified_from: ClassVar = 0
+    _has_plan: ClassVar = True
     _kept: ClassVar = frozenset({"affine_base"})
 
     @property

@@ -17,7 +17,7 @@ from neuralot.estimators.checks import check_refine_steps
 from neuralot.estimators.fitting import Watched, training_options
 from neuralot.estimators.laws import Law, Standardised
 from neuralot.estimators.setup import seeded_generator
-from neuralot.estimators.state import Fitted
+from neuralot.estimators.state import Fitted, Setup
 from neuralot.estimators.units import ImageTransform, MapFunction, map_rows
 from neuralot.estimators.warn import warn_of_other_units
 from neuralot.methods.otnet import NETWORK_SHARE, OTNet
@@ -222,10 +222,10 @@ class SemiDiscreteTransport(CellsFitted, BaseTransport, ABC):
         other._certify_on_stored_rows()
         return other
 
-    def _target_attributes(self, law: Law, target: Standardised) -> dict[str, Any]:
-        chosen, _ = target.sampler().distinct()
-        indices = law.order[chosen.cpu().numpy()]
-        return {"target_points_": law.rows[indices], "target_indices_": indices}
+    def _sample_attributes(self, target: Law, setup: Setup) -> dict[str, Any]:
+        chosen, _ = setup.target.sampler().distinct()
+        indices = target.order[chosen.cpu().numpy()]
+        return {"target_points_": target.rows[indices], "target_indices_": indices}
 
     def _watch(self, problem: Problem, source: Standardised, target: Standardised, generator: Generator) -> Watched:
         held_out = source
@@ -247,7 +247,9 @@ class SemiDiscreteTransport(CellsFitted, BaseTransport, ABC):
         with np.errstate(over="ignore"):
             self.dual_gap_ = float(np.square(self.units_.scale) * certificate.gap)
 
-    def _to_target(self, rows: np.ndarray, image: MapFunction, out: np.ndarray) -> np.ndarray:
+    def _to_target(
+        self, rows: np.ndarray, image: MapFunction, out: np.ndarray, generator: Generator | None = None
+    ) -> np.ndarray:
         self._check_parameters("output", "crease_distance")
         if self.output == "smooth":
             return super()._to_target(rows, lambda problem, x: self._blend(_otnet(problem), x)[0], out)

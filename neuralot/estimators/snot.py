@@ -26,6 +26,11 @@ class SNOTTransport(GameTransport):
     SNOT is fast and accurate for sources with a density. For a source on a low-dimensional set, the max-min problem may
     have spurious solutions whose map is not a transport map: use `OTPTransport` for such a source.
 
+    If there are fewer than 64 distinct target rows, and at least 8 distinct source rows for each, the images are target
+    rows, in the cells of an optimal dual solution (semi-discrete transport). If both samples are discrete, with at most
+    16 distinct rows, or 64 repeated ones, the image of a source row of the fit is that with the largest share in the
+    optimal plan. POT computes both; the networks serve all other rows, `inverse_transform` and `potential`.
+
     Parameters
     ----------
     noise_dim : int, default=0

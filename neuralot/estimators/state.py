@@ -75,6 +75,8 @@ class Fitted:
     n_iter_: int
     _fitted_params: FitParams
     _solution: Solution | None
+    # a PointPlan, or None: files of older versions have none
+    _point_plan: Any = None
 
 
 def has_custom_networks(params: Mapping[str, Any]) -> bool:

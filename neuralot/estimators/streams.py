@@ -85,6 +85,7 @@ class StreamTransport(BaseTransport, ABC):
             if self.early_stopping:
                 raise ValueError("early_stopping must be False for partial_fit, which does not hold out rows")
             laws = self._check_laws(X, y, X_target, sample_domain, sample_weight, sample_weight_target, reset=first)
+            self._point_plan = None  # of an earlier fit
             self._set_fitted_attributes(self._fit_part(laws, self._generator(laws, steps_before)), laws)
         self._warn(laws)
         return self

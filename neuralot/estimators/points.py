@@ -1,0 +1,191 @@
+"""Exact plans between laws with few distinct rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy.sparse.csgraph import csgraph_from_dense, floyd_warshall
+from sklearn.utils import gen_batches
+from torch import Generator
+
+from neuralot.costs import Cost, as_cost
+from neuralot.divergences import MAX_PIVOTS
+from neuralot.estimators.laws import Standardised
+from neuralot.estimators.state import FitParams, Setup
+from neuralot.estimators.units import ROWS_PER_BLOCK, Units
+
+# distinct rows of a discrete law, and the same if its rows are repeated
+MAX_POINTS, MAX_REPEATED = 16, 64
+# rows per distinct row from which they count as repeated, and source rows per target point for cells
+ROWS_PER_POINT = 8
+# source rows from which cells are computed
+MAX_ROWS = 4096
+# largest distance of a row from an equal one, relative to the scale: float32 rows of a float64 sample
+TOLERANCE = 1e-5
+
+
+@dataclass(frozen=True)
+class PointPlan:
+    r"""Exact plan between laws with few distinct rows.
+
+    It replaces images of the networks, which are not exact at points.
+
+    - If both laws are discrete, the plan from each source point is computed by linear programming. It applies to rows
+      equal to a source point.
+    - If there are many source rows per target point, the source is divided into the cells of an optimal dual solution,
+      in which the image is :math:`\arg\min_j c(x, y_j) - V(y_j)`. This applies to all rows.
+
+    Attributes
+    ----------
+    target : ndarray of shape (m, n_features)
+        Distinct target rows, in the units of the data.
+    source : ndarray of shape (k, n_directions)
+        Standardised source points; k = 0 if the source is not discrete.
+    shares : ndarray of shape (k, m)
+        Conditional probabilities of the target rows.
+    potential : ndarray of shape (m,) or (0,)
+        V at the standardised target rows; empty without cells.
+    """
+
+    target: np.ndarray
+    source: np.ndarray
+    shares: np.ndarray
+    potential: np.ndarray
+
+    @classmethod
+    def of(cls, target: np.ndarray, setup: Setup) -> PointPlan | None:
+        """Return the plan of a fit, or None.
+
+        `target` are the target rows in canonical order. The result is None if they have many distinct rows, or if
+        neither case of the class applies.
+        """
+        chosen, b = _points(setup.target)
+        if not 1 < len(chosen) < MAX_REPEATED:
+            return None
+        cost = standardised_cost(setup.units, setup.params)
+        y = _rows(setup.target, chosen)
+        potential = _potential(setup.source, cost, y, b)
+        x, shares = y[:0], np.empty((0, len(y)))
+        if _is_discrete(setup.source) and _is_discrete(setup.target):
+            source, a = _points(setup.source)
+            x = _rows(setup.source, source)
+            costs = _matrix(cost, x, y)
+            shares = _solve(costs, a, b)[0] / a[:, None] if np.isfinite(costs).all() else shares
+            x = x[: len(shares)]
+        if not (len(x) or len(potential)):
+            return None
+        return cls(target[chosen].astype(np.float64), x, shares, potential)
+
+    def replace(
+        self, rows: np.ndarray, images: np.ndarray, units: Units, cost: Cost, choose: Callable[[np.ndarray], np.ndarray]
+    ) -> None:
+        """Replace images of rows by those of the plan.
+
+        `choose` returns the images, shape (l, n_features), for conditional probabilities of shape (l, m).
+        """
+        for block in gen_batches(len(rows), ROWS_PER_BLOCK):
+            x = units.from_source(rows[block].astype(np.float64))
+            out = images[block]
+            if len(self.potential):
+                y = units.from_target(self.target)
+                out[...] = self.target[(_matrix(cost, x, y) - self.potential).argmin(axis=1)]
+            if len(self.source):
+                distances = np.abs(x[:, None] - self.source).max(axis=2)  # (l, k)
+                nearest, is_equal = distances.argmin(axis=1), distances.min(axis=1) <= TOLERANCE
+                out[is_equal] = choose(self.shares[nearest[is_equal]])
+
+    def means(self, shares: np.ndarray) -> np.ndarray:
+        """Return the conditional means."""
+        return shares @ self.target
+
+    def modes(self, shares: np.ndarray) -> np.ndarray:
+        """Return the target rows with the largest shares."""
+        return self.target[shares.argmax(axis=1)]
+
+    def draws(self, generator: Generator) -> Callable[[np.ndarray], np.ndarray]:
+        """Return a function that draws target rows."""
+
+        def draw(shares: np.ndarray) -> np.ndarray:
+            u = torch.rand(len(shares), generator=generator, device=generator.device, dtype=torch.double)
+            above = shares.cumsum(axis=1) > u.cpu().numpy()[:, None]
+            above[:, -1] = True  # despite rounding errors of the sum
+            return self.target[above.argmax(axis=1)]
+
+        return draw
+
+
+def standardised_cost(units: Units, params: FitParams) -> Cost:
+    """Return the cost of a fit for standardised rows."""
+    return units.cost(as_cost(params.cost), torch.device("cpu"))
+
+
+def _matrix(cost: Cost, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Return the costs of all pairs.
+
+    A custom cost is evaluated in the precision of a fit.
+    """
+    a, b = (torch.from_numpy(rows) if cost.homogeneous else torch.from_numpy(rows).float() for rows in (x, y))
+    return cost.pairwise(a, b).detach().double().numpy()
+
+
+def _points(sample: Standardised) -> tuple[np.ndarray, np.ndarray]:
+    """Return indices of the distinct rows, and their shares."""
+    chosen, shares = sample.sampler().distinct()
+    return chosen.cpu().numpy(), shares.double().cpu().numpy()
+
+
+def _rows(sample: Standardised, chosen: np.ndarray) -> np.ndarray:
+    return sample.rows[torch.from_numpy(chosen).to(sample.rows.device)].double().cpu().numpy()
+
+
+def _is_discrete(sample: Standardised) -> bool:
+    """Return whether a sample counts as discrete."""
+    n_points = len(sample.distinct)
+    return n_points <= MAX_POINTS or (n_points <= MAX_REPEATED and len(sample.rows) >= ROWS_PER_POINT * n_points)
+
+
+def _solve(costs: np.ndarray, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return an optimal plan, and the target's dual solution."""
+    import ot
+
+    plan, log = ot.emd(a, b, costs, numItermax=MAX_PIVOTS, log=True)
+    return plan, log["v"]
+
+
+def _centred(V: np.ndarray, costs: np.ndarray, cells: np.ndarray) -> np.ndarray:
+    r"""Return a dual solution far from the vertices.
+
+    V is optimal if :math:`V_l - V_j \le \min_{i \in cell j} (c_{il} - c_{ij})`. The solver returns a vertex of this
+    set, so that a row of each cell is on its boundary. Shortest paths from and to each point are further vertices.
+    """
+    bounds = np.full((len(V), len(V)), np.inf)
+    for j in np.unique(cells):
+        rows = costs[cells == j]
+        bounds[j] = (rows - rows[:, j, None]).min(axis=0)
+    slack = bounds - (V - V[:, None])
+    if not np.isfinite(slack).all():  # a cell is empty
+        return V
+    paths = floyd_warshall(csgraph_from_dense(slack.clip(min=0), null_value=np.inf))  # 0 is an edge, too
+    return V + (paths.mean(axis=0) - paths.mean(axis=1)) / 2
+
+
+def _potential(source: Standardised, cost: Cost, y: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Return V at target points; empty without cells.
+
+    There are no cells if there are few source rows, or if the cells of V do not have the masses `b`, because the mass
+    of a thin set or of a heavy row must split.
+    """
+    if len(source.distinct) < ROWS_PER_POINT * len(y):
+        return np.empty(0)
+    x = source.equally_weighted(MAX_ROWS).double().cpu().numpy()
+    costs = _matrix(cost, x, y)
+    if not np.isfinite(costs).all():
+        return np.empty(0)
+    plan, V = _solve(costs, np.full(len(x), 1 / len(x)), b)
+    V = _centred(V, costs, plan.argmax(axis=1))
+    masses = np.bincount((costs - V).argmin(axis=1), minlength=len(y)) / len(x)
+    # an optimal basic solution splits fewer rows than there are target points
+    return V if np.abs(masses - b).sum() / 2 <= (len(y) - 1) / len(x) + 1e-9 else np.empty(0)
