@@ -26,6 +26,13 @@ TINY = {"max_iter": 3, "batch_size": 16, "hidden_layer_sizes": (8, 8, 8), "rando
 # for tests of features that only some transports have: streams, warm starts and inverse maps; costs and forms of a map
 streams = pytest.mark.parametrize("transport_class", STREAMS, indirect=True, ids=lambda cls: cls.__name__)
 games = pytest.mark.parametrize("transport_class", GAMES, indirect=True, ids=lambda cls: cls.__name__)
+# W2GN converges more slowly
+slow_w2gn = pytest.mark.parametrize(
+    "transport_class",
+    [pytest.param(cls, marks=pytest.mark.slow if cls is neuralot.W2GNTransport else ()) for cls in TRANSPORTS],
+    indirect=True,
+    ids=lambda cls: cls.__name__,
+)
 dtypes = pytest.mark.parametrize("dtype", [np.float32, np.float64])
 each_transport = pytest.mark.parametrize("cls", TRANSPORTS, ids=lambda cls: cls.__name__)
 map_forms = pytest.mark.parametrize("map_form", ["gradient", "network"])

@@ -101,6 +101,7 @@ def test_frechet_distance_of_shifted_rows_is_their_squared_distance():
     assert distance(rows, 2 * rows - rows.mean(axis=0)) == pytest.approx(np.cov(rows.T).trace())
 
 
+@pytest.mark.slow
 def test_colourisation_runs_each_fit(tmp_path, capsys):
     fits = ["perceptrons", "deterministic", "noise", "convolutional"]
     options = ["--steps", 2, "--components", 6, "--channels", 2, "--digits", 200, "--draws", 3, "--out", tmp_path]

@@ -154,6 +154,7 @@ def test_functions_that_were_not_used_in_fit_are_rejected(fitted, tmp_path):
             save_and_load(fitted, tmp_path, **{name: function})
 
 
+@pytest.mark.slow
 def test_long_history_is_restored(samples, tmp_path):
     fitted = make_tiny(SNOTTransport).fit(*samples)
     fitted.history_ = fitted.history_ * 200_000

@@ -3,7 +3,7 @@
 import numpy as np
 import ot
 import pytest
-from conftest import PAIRS, make
+from conftest import PAIRS, make, slow_w2gn
 
 from neuralot import OTPTransport, SNOTTransport, W2GNTransport
 from neuralot.metrics import d_target, exact_cost, l2_uvp, transport_cost
@@ -13,6 +13,7 @@ THIN = {"perpendicular", "one_to_many", "multi_perpendicular"}
 HARD = THIN | {"eight_gaussians"}
 
 
+@slow_w2gn
 @pytest.mark.parametrize("pair", [pytest.param(name, marks=pytest.mark.slow if name in HARD else ()) for name in PAIRS])
 def test_short_fit_recovers_plan(transport_class, pair):
     if transport_class is not OTPTransport and pair in THIN:
@@ -31,13 +32,11 @@ def test_short_fit_recovers_plan(transport_class, pair):
 
 @pytest.mark.parametrize(("cls", "n_features"), [(SNOTTransport, 8), (OTPTransport, 16)])
 def test_few_target_points_get_their_shares_of_many_rows(cls, n_features):
-    # with the weight decay for small samples, the map is nearly affine, and the largest share is 0.28 or 0.32
     rng = np.random.default_rng(0)
     X, Y = rng.normal(size=(960, n_features)), rng.normal(size=(5, n_features))
-    images = cls(max_iter=400, random_state=0).fit(X, Y).sample(X, random_state=0)[0]
-    assert np.isfinite(images).all()
-    shares = np.bincount(ot.dist(images, Y).argmin(axis=1), minlength=5) / len(X)
-    assert shares.tolist() == pytest.approx([0.2] * 5, abs=0.04)
+    images = cls(max_iter=2, random_state=0).fit(X, Y).sample(X, random_state=0)[0]
+    assert transport_cost(X, images) == pytest.approx(exact_cost(X, Y))
+    assert np.unique(images, axis=0, return_counts=True)[1].tolist() == [192] * 5
 
 
 def test_draws_of_few_rows_cover_large_target():

@@ -3,7 +3,7 @@
 import numpy as np
 import ot
 import pytest
-from conftest import make
+from conftest import make, slow_w2gn
 
 from neuralot import W2GNTransport
 from neuralot.datasets import make_convex_potential
@@ -76,6 +76,7 @@ def test_source_weights_determine_source_law(transport_class):
     np.testing.assert_allclose(transport.transform(X[:150]).mean(0), Y.mean(0), atol=0.3)
 
 
+@slow_w2gn
 def test_weighted_fit_agrees_with_exact_plan(transport_class):
     X, Y = make_convex_potential(2).sample(800, random_state=0)
     v, w = np.exp(X[:, 0]), np.exp(-Y[:, 0])
