@@ -70,15 +70,22 @@ def test_heavy_tails_cause_warning(side):
     assert OutlierWarning in warnings_of(*samples)
 
 
-@pytest.mark.parametrize("name", ["Cauchy", pytest.param("lognormal", marks=pytest.mark.slow)])
-def test_bulk_is_mapped_despite_tails(name):
+@pytest.mark.parametrize(
+    ("cls", "name"),
+    [
+        (SNOTTransport, "Cauchy"),
+        pytest.param(SNOTTransport, "lognormal", marks=pytest.mark.slow),
+        pytest.param(OTPTransport, "lognormal", marks=pytest.mark.slow),
+    ],
+)
+def test_bulk_is_mapped_despite_tails(cls, name):
     # the central 90 % of exact images, per column
     X, Y = (TAILS[name](np.random.default_rng(seed), 400) for seed in (0, 50))
     exact = Y[ot.emd([], [], ot.dist(X, Y), numItermax=10**6).argmax(axis=1)]
     x, y = (np.abs(rows - np.median(rows, axis=0)) for rows in (X, exact))
     is_bulk = ((x <= np.quantile(x, 0.95, axis=0)) & (y <= np.quantile(y, 0.95, axis=0))).all(axis=1)
     with pytest.warns(OutlierWarning, match="dominate the variance"):
-        images = SNOTTransport(max_iter=200 if name == "Cauchy" else "auto", random_state=0).fit(X, Y).transform(X)
+        images = cls(max_iter=200 if name == "Cauchy" else "auto", random_state=0).fit(X, Y).transform(X)
     error = ((images - exact)[is_bulk] ** 2).sum(axis=1).mean() / exact[is_bulk].var(axis=0).sum()
     assert error < 0.1
 
