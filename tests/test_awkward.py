@@ -90,6 +90,23 @@ def test_bulk_is_mapped_despite_tails(cls, name):
     assert error < 0.1
 
 
+@pytest.mark.parametrize("cls", [SNOTTransport, OTPTransport])
+@pytest.mark.parametrize("side", [0, 1])
+@pytest.mark.parametrize("value", [pytest.param(1e3, marks=pytest.mark.slow), 1e9])
+def test_one_outlier_hardly_moves_the_other_images(cls, side, value):
+    samples = [normal(300, 2), normal(300, 2, seed=1) @ [[1.5, 0.3], [0.3, 0.7]] + 2]
+    samples[side][7] = 1e5  # POT's plan is exact for this value, but not for squares of 1e9
+    exact = samples[1][ot.emd([], [], ot.dist(*samples), numItermax=10**6).argmax(axis=1)]
+    samples[side][7] = value
+    with pytest.warns(OutlierWarning, match=r"\b7\b"):
+        draws = cls(max_iter=300, random_state=0).fit(*samples).sample(samples[0], random_state=0)[0]
+    # without the row that is paired with the outlier, by either of the two
+    others = (np.arange(300) != 7) & (np.abs(exact) < 100).all(axis=1) & (np.abs(draws) < 10).all(axis=1)
+    assert others.sum() >= 297
+    error = np.sqrt(((draws - exact)[others] ** 2).sum(axis=1).mean() / exact[others].var(axis=0).sum())
+    assert error < 0.2  # of their spread
+
+
 # few rows and point masses
 
 
