@@ -100,11 +100,10 @@ def test_one_outlier_hardly_moves_the_other_images(cls, side, value):
     samples[side][7] = value
     with pytest.warns(OutlierWarning, match=r"\b7\b"):
         draws = cls(max_iter=300, random_state=0).fit(*samples).sample(samples[0], random_state=0)[0]
-    # without the row that is paired with the outlier, by either of the two
-    others = (np.arange(300) != 7) & (np.abs(exact) < 100).all(axis=1) & (np.abs(draws) < 10).all(axis=1)
-    assert others.sum() >= 297
-    error = np.sqrt(((draws - exact)[others] ** 2).sum(axis=1).mean() / exact[others].var(axis=0).sum())
-    assert error < 0.2  # of their spread
+    others = (np.arange(300) != 7) & (np.abs(exact) < 100).all(axis=1)
+    squares = ((draws - exact)[others] ** 2).sum(axis=1)
+    squares = np.sort(squares)[:-1]  # another row may be paired with the clipped outlier
+    assert np.sqrt(squares.mean() / exact[others].var(axis=0).sum()) < 0.2  # of their spread
 
 
 # few rows and point masses
