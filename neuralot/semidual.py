@@ -75,6 +75,19 @@ class SemiDual(Problem):
     def draw(self, x: Tensor, generator: Generator, progress: float = 1.0) -> Tensor:
         return self.form.draw(self.perturb(x, generator, progress), generator)
 
+    def weighted_draw(self, x: Tensor, generator: Generator, progress: float = 1.0) -> tuple[Tensor, Tensor | None]:
+        if self.form.penalties is None:
+            return super().weighted_draw(x, generator, progress)
+        x = self.perturb(x, generator, progress)
+        image = self.form.draw(x, generator)
+        return image, self.form.mass_of(x, image)
+
+    def source_mass(self, x: Tensor) -> Tensor | None:
+        return self.form.source_mass(x)
+
+    def target_mass(self, y: Tensor) -> Tensor | None:
+        return self.form.target_mass(y)
+
     def potential(self, y: Tensor) -> Tensor:
         return self.form.potential(y)
 

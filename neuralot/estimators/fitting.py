@@ -141,7 +141,9 @@ class Fitter(Preparation, ABC):
             # the first call compiles the step
             step_timer(problem, *samplers, params.optimizer, generator, is_built_in(params))(params.batch_size)
         # held-out rows would come again in later passes over a stream
-        callbacks: list[Callback] = [dual_gap(setup, samplers), *([watch] if watch else renewals(laws, setup))]
+        callbacks: list[Callback] = [watch] if watch else [*renewals(laws, setup)]
+        if not params.changes_masses:  # the exact cost is that of balanced transport
+            callbacks.insert(0, dual_gap(setup, samplers))
         with contextlib.ExitStack() as stack:
             if self.verbose and current().is_first:
                 callbacks.append(stack.enter_context(ProgressBar()))

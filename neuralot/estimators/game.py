@@ -22,7 +22,7 @@ from neuralot.defaults import (
 )
 from neuralot.estimators.checks import check_networks
 from neuralot.estimators.state import FitParams
-from neuralot.estimators.streams import StreamTransport
+from neuralot.estimators.unbalanced import UnbalancedTransport
 from neuralot.forms import NetworkFactory, make_form, resolve_map_form
 from neuralot.forms.base import Form
 from neuralot.forms.losses import CriticLoss
@@ -87,7 +87,7 @@ class Optimizer(Settings):
 
 
 @estimator
-class GameTransport(StreamTransport, ABC):
+class GameTransport(UnbalancedTransport, ABC):
     """Base class of the semi-dual transports."""
 
     map_form: str | NetworkFactory = parameter(FORM, default="auto")

@@ -87,7 +87,8 @@ class EarlyStopping:
     def _distance(self, problem: Problem, progress: float = 1.0) -> float:
         self.generator.manual_seed(0)  # the same noise in every call, so that values depend on the weights only
         with torch.no_grad():
-            return float(energy_distance(problem.draw(self.x, self.generator, progress), self.y))
+            image, v = problem.weighted_draw(self.x, self.generator, progress)
+            return float(energy_distance(image, self.y, v, problem.target_mass(self.y)))
 
 
 class ProgressBar:

@@ -102,6 +102,27 @@ class Problem(nn.Module, ABC):
         """
         return self.map(x)
 
+    def weighted_draw(self, x: Tensor, generator: Generator, progress: float = 1.0) -> tuple[Tensor, Tensor | None]:
+        """Return `draw`, and the densities of the plan's first marginal.
+
+        The densities are those of the drawn pairs, shape (n,), and None if the problem does not change masses.
+        """
+        return self.draw(x, generator, progress), None
+
+    def source_mass(self, x: Tensor) -> Tensor | None:
+        """Return the density of the plan's first marginal, shape (n,).
+
+        It is taken with respect to the law of the source; None if the problem does not change masses.
+        """
+        return None
+
+    def target_mass(self, y: Tensor) -> Tensor | None:
+        """Return the density of the plan's second marginal, shape (m,).
+
+        It is taken with respect to the law of the target; None if the problem does not change masses.
+        """
+        return None
+
     # called by `gradients` and by the estimators
 
     @abstractmethod
