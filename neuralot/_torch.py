@@ -64,8 +64,8 @@ def energy_distance(a: Tensor, b: Tensor, v: Tensor | None = None, w: Tensor | N
     """Unbiased energy distance between two samples.
 
     ``2 E|a - b| - E|a - a'| - E|b - b'|``, where `a` has shape (n, d) and `b` (m, d). The means within a sample exclude
-    the zero distances of rows to themselves. `v` and `w` are weights of the rows, of shapes (n,) and (m,); all are equal
-    when None.
+    the zero distances of rows to themselves. `v` and `w` are the weights of the rows, of shapes (n,) and (m,); they are
+    equal when None.
 
     References
     ----------

@@ -293,7 +293,7 @@ ANYTHING = Parameter(lambda value: True, "anything")
 NONE = Parameter(lambda value: value is None, "None")
 BOOL = Parameter(is_bool, "True or False")
 DISTANCE = Parameter(_is_distance, "a number of at least 0, or inf")
-PENALTY = Parameter(_is_penalty, f"a number above 0 and below {LARGEST_REAL:g}, or inf")
+PENALTY = auto_or(Parameter(_is_penalty, f"a number above 0 and below {LARGEST_REAL:g}, or inf"))
 SIZES = Parameter(_is_sizes, "a non-empty tuple of integers of at least 1")
 FACTORY = Parameter(
     lambda value: callable(value) and not isinstance(value, torch.nn.Module),

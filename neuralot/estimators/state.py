@@ -43,8 +43,8 @@ class FitParams(SimpleNamespace):
     affine_base: bool = False
     cost: Any = "sqeuclidean"
     unbalanced: str | None = None
-    reg_marginal_source: float = math.inf
-    reg_marginal_target: float = math.inf
+    reg_marginal_source: float | str = math.inf
+    reg_marginal_target: float | str = math.inf
 
     def __init__(self, **values: Any) -> None:
         super().__init__(**values)
@@ -52,8 +52,8 @@ class FitParams(SimpleNamespace):
     @property
     def changes_masses(self) -> bool:
         """Whether the transport is unbalanced."""
-        is_finite = min(self.reg_marginal_source, self.reg_marginal_target) < math.inf
-        return self.unbalanced is not None and is_finite
+        is_balanced = self.reg_marginal_source == self.reg_marginal_target == math.inf
+        return self.unbalanced is not None and not is_balanced
 
 
 @dataclass(frozen=True)

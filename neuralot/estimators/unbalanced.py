@@ -31,8 +31,20 @@ class UnbalancedTransport(StreamTransport, ABC):
     """
 
     unbalanced: str | None = parameter(none_or(one_of(*KINDS)), default=None)
-    reg_marginal_source: float = parameter(PENALTY, default=math.inf)
-    reg_marginal_target: float = parameter(PENALTY, default=math.inf)
+    reg_marginal_source: float | str = parameter(PENALTY, default="auto")
+    reg_marginal_target: float | str = parameter(PENALTY, default="auto")
+
+    @property
+    def reg_marginal_source_(self) -> float:
+        """Penalty of the source's marginal in the fit."""
+        check_is_fitted(self)
+        return _penalty(self._fitted_params.reg_marginal_source, self._fitted_params, self.units_)
+
+    @property
+    def reg_marginal_target_(self) -> float:
+        """Penalty of the target's marginal in the fit."""
+        check_is_fitted(self)
+        return _penalty(self._fitted_params.reg_marginal_target, self._fitted_params, self.units_)
 
     @isolated
     def source_mass(self, X: Any) -> np.ndarray:
@@ -132,17 +144,31 @@ class UnbalancedTransport(StreamTransport, ABC):
     def _check_parameters(self, *names: str) -> None:
         super()._check_parameters(*names)
         for name in ("reg_marginal_source", "reg_marginal_target"):
-            if self.unbalanced is None and getattr(self, name) < math.inf:
+            value = getattr(self, name)
+            if self.unbalanced is None and not (isinstance(value, str) or math.isinf(value)):
                 raise ValueError(
-                    f"{name} must be inf without unbalanced, got {getattr(self, name)!r}; pass unbalanced='kl' or 'chi2'"
+                    f"{name} must be 'auto' or inf with unbalanced=None, got {value!r}; pass unbalanced='kl' or 'chi2'"
                 )
 
     def _build(self, units: Units, params: FitParams, generator: Generator) -> Problem:
         problem = super()._build(units, params, generator)
         if params.changes_masses:
-            unit = units.cost_unit(as_cost(params.cost))
-            weights = params.reg_marginal_source / unit, params.reg_marginal_target / unit
-            cast(SemiDual, problem).form.penalties = Penalties(
-                *(Penalty(cast(str, params.unbalanced), weight) for weight in weights)
-            )
+            kind, unit = cast(str, params.unbalanced), units.cost_unit(as_cost(params.cost))
+            values = (params.reg_marginal_source, params.reg_marginal_target)
+            source, target = (Penalty(kind, _penalty(value, params, units) / unit) for value in values)
+            cast(SemiDual, problem).form.penalties = Penalties(source, target)
         return problem
+
+
+def _penalty(value: float | str, params: FitParams, units: Units) -> float:
+    """Return a penalty in units of the cost.
+
+    For a homogeneous cost, ``'auto'`` is the cost unit times the number of directions: for the squared Euclidean cost,
+    the total variance of the rows. Otherwise it is the mean cost of random pairs.
+    """
+    if not params.changes_masses:
+        return math.inf
+    if not isinstance(value, str):
+        return value
+    cost = as_cost(params.cost)
+    return units.cost_unit(cost) * (units.n_directions if cost.homogeneous else 1)

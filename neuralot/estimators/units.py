@@ -34,7 +34,8 @@ class Units:
 
     They are x -> B'(x - source_centre) / scale and y -> B'(y - target_centre) / scale. For the squared Euclidean cost,
     separate centres and a common scale do not change the optimal plan. For other costs, source and target have one
-    common centre, as they have if masses change. Smoothing levels, learning rates and networks are then independent of the units of the data.
+    common centre, as they have if masses change. Smoothing levels, learning rates and networks are then independent of
+    the units of the data.
 
     B is a basis of the directions in which the laws vary. For the squared Euclidean cost, the problem is restricted to
     these directions, which are not all directions if columns are constant or if the laws lie in a subspace. In the
