@@ -255,8 +255,8 @@ class Preparation(Fitted, BaseEstimator, ABC):
             )
         if self._changes_masses != self._fitted_params.changes_masses:
             raise ValueError(
-                "unbalanced and its penalties must remain None and inf, or different from these, in a warm start; pass "
-                "warm_start=False"
+                "unbalanced must not change from or to None, and its penalties not from or to inf, if a fit continues "
+                "from the previous one; pass warm_start=False and call fit"
             )
         check_cost(self._cost, laws[0].rows, laws[1].rows, map_form=getattr(self, "map_form", None))
         source, target = (law.subsample().rows for law in laws)
