@@ -32,6 +32,14 @@ class UnbalancedPair:
         Of the normalised marginals of the plan.
     matrix : ndarray of shape (d, d)
         Matrix of the affine map from the first marginal of the plan to the second.
+
+    Examples
+    --------
+    >>> from neuralot.datasets import make_unbalanced_gaussians
+    >>> pair = make_unbalanced_gaussians(d=3)
+    >>> X, Y = pair.sample(5, random_state=0)
+    >>> pair.source_mass(X).shape, pair.exact_map(X).shape
+    ((5,), (5, 3))
     """
 
     reg: float
@@ -44,7 +52,7 @@ class UnbalancedPair:
     matrix: np.ndarray
 
     def sample(self, n: int, random_state: Seed = None) -> tuple[np.ndarray, np.ndarray]:
-        """Draw n rows of each law; both arrays have shape (n, d)."""
+        """Draw n rows of each law, shape (n, d)."""
         check_at_least("n", n, 1)
         rng = as_generator(random_state)
         X, Y = (rng.multivariate_normal(*law, n) for law in zip(self.means, self.covariances, strict=True))
@@ -135,7 +143,7 @@ def make_unbalanced_gaussians(
 
 
 def _between(P: np.ndarray, Q: np.ndarray) -> np.ndarray:
-    """Return the positive definite T with ``T P T = Q``."""
+    """Return the positive definite T with T P T = Q."""
     root = _power(P, 0.5)
     inverse_root = np.linalg.inv(root)
     return inverse_root @ _power(root @ Q @ root, 0.5) @ inverse_root

@@ -107,12 +107,7 @@ def diagnose(
     source = _sample(X, sample_weight, "X", "sample_weight", max_rows, rng)
     target = _sample(X_target, sample_weight_target, "X_target", "sample_weight_target", max_rows, rng)
     check_features(X=source.rows, X_target=target.rows)
-    # a dataframe keeps its column names, which the fit may have seen
-    named = lambda: X.iloc[source.indices] if hasattr(X, "iloc") else source.rows  # noqa: E731
-    if hasattr(transport, "source_mass"):  # an unbalanced plan is diagnosed as a plan between its own marginals
-        source = _reweighted(source, transport.source_mass(named()))
-        target = _reweighted(target, transport.target_mass(target.rows))
-    draws = _draws(transport, named(), n_draws, random_state)
+    source, target, draws = _in_plan(transport, X, source, target, n_draws, random_state)
     cost = as_cost(getattr(transport, "cost", "sqeuclidean"))
     unit = _unit(source, target)
     marginal = _marginal(Sample(draws[0], source.masses), target, unit, rng)
@@ -153,6 +148,18 @@ def _sample(
     masses = as_masses(weights, weights_name, len(points))
     chosen = rng.permutation(np.flatnonzero(masses > 0))[:max_rows]
     return Sample(np.ascontiguousarray(points[chosen]), masses[chosen] / masses[chosen].sum(), chosen)
+
+
+def _in_plan(
+    transport: Any, X: Samples, source: Sample, target: Sample, n_draws: int, random_state: int
+) -> tuple[Sample, Sample, np.ndarray]:
+    """Return samples with their masses in the plan, and draws."""
+    # a dataframe keeps its column names, which the fit may have seen
+    named = lambda: X.iloc[source.indices] if hasattr(X, "iloc") else source.rows  # noqa: E731
+    if hasattr(transport, "source_mass"):
+        source = _reweighted(source, transport.source_mass(named()))
+        target = _reweighted(target, transport.target_mass(target.rows))
+    return source, target, _draws(transport, named(), n_draws, random_state)
 
 
 def _reweighted(sample: Sample, density: np.ndarray) -> Sample:

@@ -294,7 +294,7 @@ class BaseTransport(
         return float(np.average(costs if masses is None else costs * masses, weights=law.weights))
 
     def _weighted_draw(self, rows: np.ndarray, random_state: Any) -> tuple[np.ndarray, np.ndarray | None]:
-        """Return one draw per row, and its mass if masses change."""
+        """Return one draw per row, and masses if they change."""
         return self._draws(rows, 1, random_state)[0], None
 
     def _draws(self, rows: np.ndarray, n_draws: int, random_state: Any, out: np.ndarray | None = None) -> np.ndarray:

@@ -127,7 +127,7 @@ class UnbalancedTransport(StreamTransport, ABC):
         generator = seeded_generator(random_state, next(self.problem_.parameters()).device)
 
         def draw(problem: Problem, x: Tensor) -> Tensor:
-            image, mass = problem.weighted_draw(x, generator)
+            image, mass = cast(SemiDual, problem).weighted_draw(x, generator)
             return torch.cat([image, cast(Tensor, mass)[:, None]], dim=1)
 
         def restore(images: np.ndarray, X: np.ndarray) -> np.ndarray:

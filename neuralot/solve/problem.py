@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from torch import Generator, Tensor, nn
 
+from neuralot._torch import energy_distance
 from neuralot.forms.losses import Gradients, gradients_of
 from neuralot.sampling import Sampler
 from neuralot.solve.optimizers import UpdateRule, make_optimizers
@@ -102,26 +103,12 @@ class Problem(nn.Module, ABC):
         """
         return self.map(x)
 
-    def weighted_draw(self, x: Tensor, generator: Generator, progress: float = 1.0) -> tuple[Tensor, Tensor | None]:
-        """Return `draw`, and the densities of the plan's first marginal.
+    def discrepancy(self, x: Tensor, y: Tensor, generator: Generator, progress: float = 1.0) -> Tensor:
+        """Return the energy distance between draws and target rows.
 
-        The densities are those of the drawn pairs, shape (n,), and None if the problem does not change masses.
+        `x` are source rows. If the problem changes masses, draws and target rows have the masses of the plan.
         """
-        return self.draw(x, generator, progress), None
-
-    def source_mass(self, x: Tensor) -> Tensor | None:
-        """Return the density of the plan's first marginal, shape (n,).
-
-        It is taken with respect to the law of the source; None if the problem does not change masses.
-        """
-        return None
-
-    def target_mass(self, y: Tensor) -> Tensor | None:
-        """Return the density of the plan's second marginal, shape (m,).
-
-        It is taken with respect to the law of the target; None if the problem does not change masses.
-        """
-        return None
+        return energy_distance(self.draw(x, generator, progress), y)
 
     # called by `gradients` and by the estimators
 
