@@ -18,6 +18,7 @@ from neuralot.datasets import make_unbalanced_gaussians
 
 N_HELD_OUT = 4000
 POT_ITERATIONS = 500
+STEPS_OF_MASSES, STEPS_OF_CURES, STEPS_WHEN_QUICK = 1000, 400, 60
 NEURAL = {"neuralot SNOT": SNOTTransport, "neuralot OTP": OTPTransport}
 
 
@@ -94,11 +95,10 @@ CASES = {
 }
 
 
-def show_masses(seeds: list[int], max_iter: int, quick: bool) -> None:
+def show_masses(cases: list[str], seeds: list[int], max_iter: int) -> None:
     print(heading(["case", "method", "error of masses, %", "error of cost, %", "error of map, %", "s"]), flush=True)
-    for name, (make, d, reg, kind) in CASES.items():
-        if quick and d > 2:
-            continue
+    for name in cases:
+        make, d, reg, kind = CASES[name]
         for method in (*NEURAL, "POT, 1000 rows"):
             cells: list[list[float]] = [[], [], [], []]
             for seed in seeds:
@@ -219,11 +219,19 @@ def show_cures(seeds: list[int], max_iter: int) -> None:
 def main() -> None:
     parser = make_parser(__doc__, "one seed and few steps")
     parser.add_argument("--seeds", type=int, nargs="+", default=[10, 11, 12])
+    parser.add_argument("--tables", nargs="+", choices=["masses", "cures"], default=["masses", "cures"])
+    parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES))
     options = parser.parse_args()
-    seeds, max_iter = (options.seeds[:1], 60) if options.quick else (options.seeds, 1000)
-    show_masses(seeds, max_iter, options.quick)
-    print(flush=True)
-    show_cures(seeds, max_iter)
+    seeds = options.seeds[:1] if options.quick else options.seeds
+    steps = {"masses": STEPS_OF_MASSES, "cures": STEPS_OF_CURES}
+    if options.quick:
+        steps = dict.fromkeys(steps, STEPS_WHEN_QUICK)
+        options.cases = [name for name in options.cases if "d = 16" not in name]
+    if "masses" in options.tables:
+        show_masses(options.cases, seeds, steps["masses"])
+        print(flush=True)
+    if "cures" in options.tables:
+        show_cures(seeds, steps["cures"])
 
 
 if __name__ == "__main__":
