@@ -71,7 +71,9 @@ ORDER = {
     "basics": ["first_map", "did_it_work", "map_plan_barycentre", "save_and_reuse", "weights"],
     "why": ["spurious_training", "recovery", "what_eps_does", "convergence"],
     "images": ["colour_transfer", "palettes", "rgba_grey", "stain", "colourisation"],
-    "adaptation": ["pipeline", "units", "grid_search", "model_selection", "regression", "stacked_samples", "skada"],
+    "adaptation": [
+        *("pipeline", "units", "unbalanced", "grid_search", "model_selection", "regression", "stacked_samples", "skada")
+    ],
     "science": ["perturbation", "time_points", "generation"],
     "advanced": ["own_cost", "own_networks", "torch_core", "out_of_core", "callbacks", "gpu"],
 }

@@ -126,6 +126,24 @@ def blobs(n, rng):
     return rng.normal(size=(n, 2)) * 0.5 + np.where(rng.random((n, 1)) < 0.5, -4.0, 4.0) * [1, 0] + [0, -5]
 
 
+def unbalanced():
+    """Balanced and unbalanced maps between clusters with other masses."""
+    rng = np.random.default_rng(0)
+    X, Y = (
+        0.6 * rng.normal(size=(1000, 2)) + np.where(rng.random(1000)[:, None] < share, [-3, height], [3, height])
+        for share, height in ((0.5, 0), (0.9, 3))
+    )
+    figure, axes = panels(2, height=3.4, sharex=True, sharey=True)
+    for each, kind in zip(axes, (None, "kl"), strict=True):
+        est = SNOTTransport(unbalanced=kind, max_iter=600, random_state=0).fit(X, Y)
+        images, mass = est.transform(X), est.source_mass(X)
+        plot_transport(X[:500], images[:500], Y[:500], ax=each)
+        is_left = X[:, 0] < 0
+        masses = f"masses {mass[is_left].mean():.2f} and {mass[~is_left].mean():.2f}"
+        each.set_title("balanced" if kind is None else f"unbalanced='kl': {masses}")
+    legend_above(figure, axes[0])
+
+
 def otnet():
     """A target of two parts: SNOT's images between them, and OT-Net's."""
     rng = np.random.default_rng(0)
@@ -344,8 +362,8 @@ def files():
 
 
 FIGURES = (
-    problem, choose, map_or_plan, smoothing, otnet, costs, data, adaptation, long_fits, checkpoints, streams, machines,
-    processes, report, files
+    problem, choose, map_or_plan, smoothing, otnet, unbalanced, costs, data, adaptation, long_fits, checkpoints,
+    streams, machines, processes, report, files
 )  # fmt: skip
 
 

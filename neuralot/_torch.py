@@ -17,6 +17,8 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 IMPORTED_IN = os.getpid()
+# smallest share of pairs of different rows, for samples with nearly all weight on one row
+SMALLEST = 1e-6
 
 
 def as_numpy(values: Any, name: str) -> np.ndarray:
@@ -58,21 +60,35 @@ def matmul_precision(device: torch.device, precision: str) -> Iterator[None]:
         matmul.fp32_precision = before
 
 
-def energy_distance(a: Tensor, b: Tensor) -> Tensor:
+def energy_distance(a: Tensor, b: Tensor, v: Tensor | None = None, w: Tensor | None = None) -> Tensor:
     """Unbiased energy distance between two samples.
 
     ``2 E|a - b| - E|a - a'| - E|b - b'|``, where `a` has shape (n, d) and `b` (m, d). The means within a sample exclude
-    the zero distances of rows to themselves.
+    the zero distances of rows to themselves. `v` and `w` are the weights of the rows, of shapes (n,) and (m,); they are
+    equal when None.
 
     References
     ----------
     Szekely and Rizzo, "Energy statistics", J. Stat. Plan. Inference, 2013.
     """
+    if v is not None and w is not None:
+        return _weighted_energy_distance(a, b, v, w)
     n, m = len(a), len(b)
     with matmul_precision(a.device, "ieee"):
         within_a = torch.cdist(a, a).sum() / max(n * (n - 1), 1)
         within_b = torch.cdist(b, b).sum() / max(m * (m - 1), 1)
         return 2 * torch.cdist(a, b).mean() - within_a - within_b
+
+
+def _weighted_energy_distance(a: Tensor, b: Tensor, v: Tensor, w: Tensor) -> Tensor:
+    v, w = (weights / weights.sum().clamp(min=torch.finfo(weights.dtype).tiny) for weights in (v, w))
+    with matmul_precision(a.device, "ieee"):
+        # pairs of a row with itself have the weight sum v^2
+        within_a, within_b = (
+            weights @ torch.cdist(rows, rows) @ weights / (1 - weights.square().sum()).clamp(min=SMALLEST)
+            for rows, weights in ((a, v), (b, w))
+        )
+        return 2 * v @ torch.cdist(a, b) @ w - within_a - within_b
 
 
 class SharedGenerator(Generator):

@@ -284,11 +284,16 @@ def _is_list_of_callables(value: Any) -> bool:
     return isinstance(value, (list, tuple)) and all(map(callable, value))
 
 
+def _is_penalty(value: Any) -> bool:
+    return number(0).is_valid(value) or (is_number(value) and value == math.inf)
+
+
 # values are validated where they are used
 ANYTHING = Parameter(lambda value: True, "anything")
 NONE = Parameter(lambda value: value is None, "None")
 BOOL = Parameter(is_bool, "True or False")
 DISTANCE = Parameter(_is_distance, "a number of at least 0, or inf")
+PENALTY = auto_or(Parameter(_is_penalty, f"a number above 0 and below {LARGEST_REAL:g}, or inf"))
 SIZES = Parameter(_is_sizes, "a non-empty tuple of integers of at least 1")
 FACTORY = Parameter(
     lambda value: callable(value) and not isinstance(value, torch.nn.Module),

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from torch import Generator, Tensor
 
+from neuralot._torch import energy_distance
 from neuralot.affine import Moments, affine_transport
 from neuralot.forms import Form, make_form
 from neuralot.forms.losses import Gradients
@@ -74,6 +75,36 @@ class SemiDual(Problem):
 
     def draw(self, x: Tensor, generator: Generator, progress: float = 1.0) -> Tensor:
         return self.form.draw(self.perturb(x, generator, progress), generator)
+
+    def discrepancy(self, x: Tensor, y: Tensor, generator: Generator, progress: float = 1.0) -> Tensor:
+        if self.form.penalties is None:
+            return super().discrepancy(x, y, generator, progress)
+        image, mass = self.weighted_draw(x, generator, progress)
+        return energy_distance(image, y, mass, self.target_mass(y))
+
+    def weighted_draw(self, x: Tensor, generator: Generator, progress: float = 1.0) -> tuple[Tensor, Tensor | None]:
+        """Return `draw`, and the masses of the drawn pairs.
+
+        The masses are densities of the plan's first marginal with respect to the law of the source, shape (n,), and
+        None in balanced transport.
+        """
+        x = self.perturb(x, generator, progress)
+        image = self.form.draw(x, generator)
+        return image, self.form.mass_of(x, image)
+
+    def source_mass(self, x: Tensor) -> Tensor | None:
+        """Return the density of the plan's first marginal, shape (n,).
+
+        It is None in balanced transport.
+        """
+        return self.form.source_mass(x)
+
+    def target_mass(self, y: Tensor) -> Tensor | None:
+        """Return the density of the plan's second marginal, shape (m,).
+
+        It is None in balanced transport.
+        """
+        return self.form.target_mass(y)
 
     def potential(self, y: Tensor) -> Tensor:
         return self.form.potential(y)

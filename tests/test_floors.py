@@ -26,6 +26,7 @@ FLOORS = {
         "networks",
         "outliers",
         "parameters",
+        "penalties",
         "sampling",
     },
     1: {"forms"},

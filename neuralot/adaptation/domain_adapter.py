@@ -53,6 +53,8 @@ class DomainAdapter(MetaEstimatorMixin, Mover):
     Parameters
     ----------
     transport : SNOTTransport, OTPTransport or another transport of this package
+        If its parameter `unbalanced` lets masses change, as for classes with other frequencies in the target, source
+        rows count with their masses in the fit of the estimator, if that accepts weights.
     estimator : classifier or regressor
     direction : {'source_to_target', 'target_to_source'}, default='source_to_target'
     class_reg : float, default=0.0
@@ -189,12 +191,13 @@ class DomainAdapter(MetaEstimatorMixin, Mover):
             self._stacked = sample_domain is not None
             self._fit_transport(rows, target, v, w)
             images = self._to_destination(rows, np.ones(len(rows), dtype=bool))
-            self._fit_estimator(images, labels, v)
+            weights = self._weights_in_plan(self.transport_, rows, v)
+            self._fit_estimator(images, labels, weights)
             if self.class_reg:
-                images = self._fit_with_classes(rows, labels, target, v, w)
+                images, weights = self._fit_with_classes(rows, labels, target, v, w)
             if self.self_training:
                 target_images = self._to_destination(target, np.zeros(len(target), dtype=bool))
-                self._fit_on_predictions(images, labels, target_images, v, w)
+                self._fit_on_predictions(images, labels, target_images, weights, w)
         return self
 
     def _fit_on_predictions(self, images: np.ndarray, labels: np.ndarray, target: np.ndarray, v: Any, w: Any) -> None:
@@ -210,11 +213,11 @@ class DomainAdapter(MetaEstimatorMixin, Mover):
             )
         self._fit_estimator(np.concatenate([images, target]), np.concatenate([labels, predicted]), weights)
 
-    def _fit_with_classes(self, rows: np.ndarray, labels: np.ndarray, target: np.ndarray, v: Any, w: Any) -> np.ndarray:
+    def _fit_with_classes(self, rows: np.ndarray, labels: np.ndarray, target: np.ndarray, v: Any, w: Any) -> Any:
         """Fit transport and estimator again, with class indicators.
 
         The indicators are columns appended to the rows: of the labels for source rows, of the predictions for target
-        rows. Returns the images of the source rows.
+        rows. Returns the images of the source rows, and their weights.
         """
         deviation = np.sqrt((rows.var(axis=0).sum() + target.var(axis=0).sum()) / 2)
 
@@ -232,8 +235,9 @@ class DomainAdapter(MetaEstimatorMixin, Mover):
                 sample_weight_target=w,
             )
             images = transport.transform(source)[:, : rows.shape[1]]
-            self._fit_estimator(images, labels, v)
-        return images
+            weights = self._weights_in_plan(transport, source, v)
+            self._fit_estimator(images, labels, weights)
+        return images, weights
 
     def _fit_estimator(self, rows: np.ndarray, labels: np.ndarray, weights: np.ndarray | None) -> None:
         accepts_weights = weights is not None and has_fit_parameter(self.estimator, "sample_weight")

@@ -32,6 +32,17 @@ class Mover(Documented, BaseEstimator):
         transport = clone(self.transport).set_output(transform="default")
         self.transport_ = transport.fit(source, X_target=target, sample_weight=v, sample_weight_target=w)
 
+    def _weights_in_plan(self, transport: BaseTransport, rows: np.ndarray, v: Any) -> Any:
+        """Return the weights `v` of source rows, times their masses.
+
+        The result is `v` if the transport is balanced.
+        """
+        mass = getattr(transport, "source_mass" if self.direction == "source_to_target" else "target_mass", None)
+        densities = np.ones(1) if mass is None else mass(rows).astype(np.float64)
+        if (densities == 1).all():
+            return v
+        return densities if v is None else v * densities
+
     def _to_destination(self, rows: np.ndarray, is_source: np.ndarray) -> np.ndarray:
         """Map rows to the destination domain of `direction`.
 

@@ -17,11 +17,13 @@ from neuralot.datasets.singular import (
     make_perpendicular,
 )
 from neuralot.datasets.smooth import make_convex_potential, make_gaussians
+from neuralot.datasets.unbalanced import UnbalancedPair, make_unbalanced_gaussians
 from neuralot.datasets.w2_benchmark import load_w2_benchmark
 
 __all__ = [
     "Tolerance",
     "TransportPair",
+    "UnbalancedPair",
     "load_w2_benchmark",
     "make_circles",
     "make_convex_potential",
@@ -33,6 +35,7 @@ __all__ = [
     "make_one_to_many",
     "make_parallel",
     "make_perpendicular",
+    "make_unbalanced_gaussians",
     "small_pairs",
 ]
 

@@ -55,6 +55,7 @@ def diagnose(
 
     A plan is optimal if its images have the law of the target and its support is c-cyclically monotone. Both are tested
     on rows that the fit has not seen, with exact optimal transport between samples. The images are draws from the plan.
+    An unbalanced plan is tested between its own marginals: the rows have the masses of `source_mass` and `target_mass`.
 
     Parameters
     ----------
@@ -107,8 +108,7 @@ def diagnose(
     source = _sample(X, sample_weight, "X", "sample_weight", max_rows, rng)
     target = _sample(X_target, sample_weight_target, "X_target", "sample_weight_target", max_rows, rng)
     check_features(X=source.rows, X_target=target.rows)
-    # a dataframe keeps its column names, which the fit may have seen
-    draws = _draws(transport, X.iloc[source.indices] if hasattr(X, "iloc") else source.rows, n_draws, random_state)
+    source, target, draws = _in_plan(transport, X, source, target, n_draws, random_state)
     cost = as_cost(getattr(transport, "cost", "sqeuclidean"))
     unit = _unit(source, target)
     marginal = _marginal(Sample(draws[0], source.masses), target, unit, rng)
@@ -149,6 +149,33 @@ def _sample(
     masses = as_masses(weights, weights_name, len(points))
     chosen = rng.permutation(np.flatnonzero(masses > 0))[:max_rows]
     return Sample(np.ascontiguousarray(points[chosen]), masses[chosen] / masses[chosen].sum(), chosen)
+
+
+def _in_plan(
+    transport: Any, X: Samples, source: Sample, target: Sample, n_draws: int, random_state: int
+) -> tuple[Sample, Sample, np.ndarray]:
+    """Return samples with their masses in the plan, and draws."""
+    # a dataframe keeps its column names, which the fit may have seen
+    named = lambda: X.iloc[source.indices] if hasattr(X, "iloc") else source.rows  # noqa: E731
+    if hasattr(transport, "source_mass"):
+        source = _reweighted(source, transport.source_mass(named()))
+        target = _reweighted(target, transport.target_mass(target.rows))
+    return source, target, _draws(transport, named(), n_draws, random_state)
+
+
+def _reweighted(sample: Sample, density: np.ndarray) -> Sample:
+    """Return a sample whose masses are multiplied by a density.
+
+    Rows without mass are omitted.
+    """
+    if (density == 1).all():
+        return sample
+    masses = sample.masses * density
+    kept = masses > 0
+    if not kept.any():
+        raise ValueError("the plan of the transport has no mass on these rows; pass rows of the laws of its fit")
+    indices = None if sample.indices is None else sample.indices[kept]
+    return Sample(sample.rows[kept], masses[kept] / masses[kept].sum(), indices)
 
 
 def _unit(source: Sample, target: Sample) -> float:

@@ -286,12 +286,17 @@ class BaseTransport(
 
     def _transport_cost(self, law: Law) -> float:
         """Return the learned plan's mean cost in the data's units."""
-        images = self._draws(law.rows, 1, random_state=0)[0]
+        images, masses = self._weighted_draw(law.rows, random_state=0)
         cost = self._cost
         # a custom cost is evaluated in the precision of the fit
         dtype = torch.double if cost.homogeneous else torch.float
         values = cost(torch.from_numpy(law.rows).to(dtype), torch.from_numpy(images).to(dtype))
-        return float(np.average(values.detach().numpy(), weights=law.weights))
+        costs = values.detach().numpy()
+        return float(np.average(costs if masses is None else costs * masses, weights=law.weights))
+
+    def _weighted_draw(self, rows: np.ndarray, random_state: Any) -> tuple[np.ndarray, np.ndarray | None]:
+        """Return one draw per row, and masses if they change."""
+        return self._draws(rows, 1, random_state)[0], None
 
     def _draws(self, rows: np.ndarray, n_draws: int, random_state: Any, out: np.ndarray | None = None) -> np.ndarray:
         out = np.empty((n_draws, *rows.shape), dtype=rows.dtype) if out is None else out

@@ -15,7 +15,7 @@ from torch import Generator
 from neuralot.costs import Cost, as_cost
 from neuralot.defaults import BATCH, default_rate
 from neuralot.estimators.checkpoints import CheckpointFile
-from neuralot.estimators.gap import dual_gap
+from neuralot.estimators.gap import dual_gaps
 from neuralot.estimators.laws import Law, Laws, Standardised
 from neuralot.estimators.reservoir import renewals
 from neuralot.estimators.setup import Preparation
@@ -141,7 +141,7 @@ class Fitter(Preparation, ABC):
             # the first call compiles the step
             step_timer(problem, *samplers, params.optimizer, generator, is_built_in(params))(params.batch_size)
         # held-out rows would come again in later passes over a stream
-        callbacks: list[Callback] = [dual_gap(setup, samplers), *([watch] if watch else renewals(laws, setup))]
+        callbacks: list[Callback] = [*dual_gaps(setup, samplers), *([watch] if watch else renewals(laws, setup))]
         with contextlib.ExitStack() as stack:
             if self.verbose and current().is_first:
                 callbacks.append(stack.enter_context(ProgressBar()))

@@ -25,7 +25,7 @@ from neuralot.estimators.checks import check_networks
 from neuralot.estimators.laws import Law
 from neuralot.estimators.points import PointPlan, standardised_cost
 from neuralot.estimators.state import FitParams, Setup
-from neuralot.estimators.streams import StreamTransport
+from neuralot.estimators.unbalanced import UnbalancedTransport
 from neuralot.estimators.units import MapFunction
 from neuralot.forms import NetworkFactory, make_form, resolve_map_form
 from neuralot.forms.base import Form
@@ -91,7 +91,7 @@ class Optimizer(Settings):
 
 
 @estimator
-class GameTransport(StreamTransport, ABC):
+class GameTransport(UnbalancedTransport, ABC):
     """Base class of the semi-dual transports."""
 
     map_form: str | NetworkFactory = parameter(FORM, default="auto")
@@ -104,8 +104,8 @@ class GameTransport(StreamTransport, ABC):
     _has_plan: ClassVar = False
 
     def _sample_attributes(self, target: Law, setup: Setup) -> dict[str, Any]:
-        has_all_rows = target.stream is None
-        return {"_point_plan": PointPlan.of(target.rows[target.order], setup) if has_all_rows else None}
+        has_plan = target.stream is None and not setup.params.changes_masses
+        return {"_point_plan": PointPlan.of(target.rows[target.order], setup) if has_plan else None}
 
     def _to_target(
         self, rows: np.ndarray, image: MapFunction, out: np.ndarray, generator: Generator | None = None

@@ -244,8 +244,9 @@ class Reporting(Fitted, Samples):
         check_is_fitted(self)
         laws = self._check_laws(X, y, X_target, sample_domain, sample_weight, sample_weight_target, reset=False)
         source, target = laws[0].reduced().repeated(), laws[1].reduced()
-        draws = self._draws(source.rows, 1, random_state=0)[0]
+        draws, masses = self._weighted_draw(source.rows, random_state=0)
         warn_of_scales(draws, target.rows, "images")
-        return -sinkhorn_divergence(
-            draws, target.rows, sample_weight=source.weights, sample_weight_target=target.weights
-        )
+        v, w = source.weights, target.weights
+        if masses is not None:
+            v, w = v * masses, w * self.target_mass(target.rows)
+        return -sinkhorn_divergence(draws, target.rows, sample_weight=v, sample_weight_target=w)

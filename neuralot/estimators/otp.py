@@ -82,6 +82,17 @@ class OTPTransport(GameTransport):
     optimizer : {'muon', 'adam'} or Optimizer, default='muon'
         Optimiser of the weights. An `Optimizer` also sets the weight decay, the number of updates of the map per update
         of the potential, and whether torch compiles the training step.
+    unbalanced : {'kl', 'chi2'} or None, default=None
+        Whether rows may gain or lose mass, and the divergence D that penalises it. The plan minimises
+        ``<c, pi> + reg_marginal_source * D(pi_1 | mu) + reg_marginal_target * D(pi_2 | nu)``, where the laws mu and nu
+        have mass 1. ``'kl'`` is ``E[s log s - s + 1]`` and ``'chi2'`` is ``E[(s - 1)^2]`` for a marginal with density s
+        with respect to its law. `source_mass` and `target_mass` return these densities.
+    reg_marginal_source, reg_marginal_target : float or 'auto', default='auto'
+        Penalties of changes of the source's and the target's marginal, in units of the cost, as in POT: moving a row
+        at a cost far above their sum is more expensive than losing it. With ``np.inf``, the marginal is that of the
+        data; with two infinite penalties, the fit is the balanced one. ``'auto'`` is the mean of the samples' total
+        variances around their common centre for the squared Euclidean cost; in general it is the cost of a difference
+        of one standard deviation in each column, and for a custom cost the mean cost of random pairs.
     batch_size : int or 'auto', default='auto'
         Number of rows of each sample per step. A batch is a stratified sample. ``'auto'`` is 256; if both samples have
         at least 32 768 rows, it is 1024, or 512 from 64 features on. With `max_time`, a few steps are timed, and the
@@ -142,16 +153,19 @@ class OTPTransport(GameTransport):
     history_ : list of dict
         About fifty records with ``step``, ``seconds``, ``progress``, the loss of each player, ``eps``;
         ``discrepancy``, the energy distance between images and target rows; and ``gap``, the exact cost of some rows
-        minus the dual value of the potential. Both are in standardised units. If the affine map
-        replaced the learned map, the last record also has ``affine``, the discrepancy of the affine map.
+        minus the dual value of the potential, not recorded if masses change. Both are in standardised units. If the
+        affine map replaced the learned map, the last record also has ``affine``, the discrepancy of the affine map.
     n_iter_ : int
         Number of steps made.
     status_ : neuralot.solve.status.Status
         How the fit ended, with a ``message``.
     transport_cost_ : float
-        Mean cost between source rows and their images, in the data's units.
+        Mean cost between source rows and their images, in the data's units. If masses change, each row counts with its
+        mass: this is the total cost <c, pi> of the plan.
     eps_min_ : float
         Last noise level of the fit.
+    reg_marginal_source_, reg_marginal_target_ : float
+        Penalties of the fit, in units of the cost; inf if the transport is balanced.
     target_sample_ : ndarray of shape (k, n_features)
         At most 1000 target rows, for `uncertainty`.
     n_features_in_ : int
@@ -163,6 +177,8 @@ class OTPTransport(GameTransport):
     ----------
     Choi, Choi and Kwon, "Overcoming Spurious Solutions in Semi-Dual Neural Optimal Transport: A Smoothing Approach
     for Learning the Optimal Transport Plan", ICML 2025, arXiv 2502.04583.
+    Choi, Choi and Kang, "Generative modeling through the semi-dual formulation of unbalanced optimal transport",
+    NeurIPS 2023.
 
     Examples
     --------

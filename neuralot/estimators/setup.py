@@ -89,6 +89,11 @@ class Preparation(Fitted, BaseEstimator, ABC):
         return as_cost(getattr(self, "cost", "sqeuclidean"))
 
     @property
+    def _changes_masses(self) -> bool:
+        """Whether the transport is unbalanced."""
+        return False
+
+    @property
     def _continues(self) -> bool:
         """Whether the next fit continues from the last one."""
         return bool(getattr(self, "warm_start", False)) and hasattr(self, "problem_")
@@ -226,7 +231,13 @@ class Preparation(Fitted, BaseEstimator, ABC):
         # the first part of a stream may have few rows
         principal = self._clips and not in_stream
         units_of = partial(
-            Units.of, v=source.weights, w=target.weights, cost=self._cost, reduce=reduce, principal=principal
+            Units.of,
+            v=source.weights,
+            w=target.weights,
+            cost=self._cost,
+            reduce=reduce,
+            principal=principal,
+            common_centre=self._changes_masses,
         )
         units = units_of(source.rows, target.rows)
         source_bounds, target_bounds = (outlier_bounds(law.rows, law.order, units.scale) for law in laws)
@@ -241,6 +252,11 @@ class Preparation(Fitted, BaseEstimator, ABC):
             raise ValueError(
                 f"warm_start=True requires the {len(units.source_centre)} columns of the previous fit, got "
                 f"{n_features} columns; pass warm_start=False"
+            )
+        if self._changes_masses != self._fitted_params.changes_masses:
+            raise ValueError(
+                "unbalanced must not change from or to None, and its penalties not from or to inf, if a fit continues "
+                "from the previous one; pass warm_start=False and call fit"
             )
         check_cost(self._cost, laws[0].rows, laws[1].rows, map_form=getattr(self, "map_form", None))
         source, target = (law.subsample().rows for law in laws)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -41,9 +42,18 @@ class FitParams(SimpleNamespace):
     noise_dim: int = 0
     affine_base: bool = False
     cost: Any = "sqeuclidean"
+    unbalanced: str | None = None
+    reg_marginal_source: float | str = math.inf
+    reg_marginal_target: float | str = math.inf
 
     def __init__(self, **values: Any) -> None:
         super().__init__(**values)
+
+    @property
+    def changes_masses(self) -> bool:
+        """Whether the transport is unbalanced."""
+        is_balanced = self.reg_marginal_source == self.reg_marginal_target == math.inf
+        return self.unbalanced is not None and not is_balanced
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,8 @@ class Units:
 
     They are x -> B'(x - source_centre) / scale and y -> B'(y - target_centre) / scale. For the squared Euclidean cost,
     separate centres and a common scale do not change the optimal plan. For other costs, source and target have one
-    common centre. Smoothing levels, learning rates and networks are then independent of the units of the data.
+    common centre, as they have if masses change. Smoothing levels, learning rates and networks are then independent of
+    the units of the data.
 
     B is a basis of the directions in which the laws vary. For the squared Euclidean cost, the problem is restricted to
     these directions, which are not all directions if columns are constant or if the laws lie in a subspace. In the
@@ -79,15 +80,17 @@ class Units:
         *,
         reduce: bool = False,
         principal: bool = False,
+        common_centre: bool = False,
     ) -> Units:
         """Return the units of two weighted samples.
 
         `v` and `w` are the weights of the rows of `X` and `Y`. With `reduce` and the squared Euclidean cost, the units
-        have a basis if the laws do not vary in all directions; with `principal` also if there are too few rows.
+        have a basis if the laws do not vary in all directions; with `principal` also if there are too few rows. With
+        `common_centre`, source and target have the same centre, so that a shift of either has its cost.
         """
         with np.errstate(over="ignore", invalid="ignore"):
             centres = _mean(X, v), _mean(Y, w)
-            if not cost.shift_invariant_plan:
+            if common_centre or not cost.shift_invariant_plan:
                 centres = ((centres[0] + centres[1]) / 2,) * 2
             samples = [(X, v, centres[0]), (Y, w, centres[1])]
             deviation = _deviation(samples)

@@ -12,6 +12,7 @@ from neuralot.affine import Affine
 from neuralot.costs import Cost
 from neuralot.forms.losses import Gradients, evaluate, gradients_of
 from neuralot.networks.perceptrons import AffineBase
+from neuralot.penalties import Penalties
 
 
 class Form(nn.Module, ABC):
@@ -35,6 +36,8 @@ class Form(nn.Module, ABC):
         Width of the noise input of the map; 0 without noise.
     affine_base : bool
         Whether the networks have an affine base, see `set_base`, and preconditioners, see `set_preconditioners`.
+    penalties : Penalties, optional
+        Penalties of the marginals in unbalanced transport; None in balanced transport.
     """
 
     networks: nn.ModuleDict
@@ -44,6 +47,7 @@ class Form(nn.Module, ABC):
     invertible: bool = False
     together: bool = False
     noise_dim: int = 0
+    penalties: Penalties | None = None
 
     @property
     def affine_base(self) -> bool:
@@ -121,6 +125,23 @@ class Form(nn.Module, ABC):
         If the form has noise, fresh noise is drawn from `generator`.
         """
         return self.map(x)
+
+    def mass_of(self, x: Tensor, image: Tensor) -> Tensor | None:
+        """Return the density of the plan's first marginal, shape (n,).
+
+        `image` are images of the rows `x`, shape (n, d). The density is None in balanced transport.
+        """
+        if self.penalties is None:
+            return None
+        return self.penalties.source.density(self.potential(image) - self.cost(x, image))
+
+    def source_mass(self, x: Tensor) -> Tensor | None:
+        """Return `mass_of` for the images of the map."""
+        return None if self.penalties is None else self.mass_of(x, self.map(x))
+
+    def target_mass(self, y: Tensor) -> Tensor | None:
+        """Return the density of the plan's second marginal, shape (m,)."""
+        return None if self.penalties is None else self.penalties.target.density(-self.potential(y))
 
     def potential(self, y: Tensor) -> Tensor:
         """Return the values of V at target rows, shape (m,).

@@ -89,7 +89,7 @@ class GradientForm(Form):
         f, g = self.networks["source_potential"], self.networks["target_potential"]
         if player == "source_potential":
             return map_loss(self.cost, x, self._image(f, x, create_graph=True), g)
-        return self.critic_loss(self.cost, g, x, self._image(f, x), y)
+        return self.critic_loss(self.cost, g, x, self._image(f, x), y, self.penalties)
 
     def _of_both(self, x: Tensor, y: Tensor) -> dict[str, Tensor]:
         """Losses of both players, with both directions."""
@@ -104,7 +104,9 @@ class GradientForm(Form):
         losses = cost.mean(-1) - _linear(image_values.flip(0), image_slopes.flip(0), images)  # (2,)
         cost = cost.detach()
         random_cost = self._of_pairs(self.cost, rows, rows.flip(0))  # (2, n)
-        losses = losses + self.critic_loss.of_values(image_values, values, cost.flip(0), random_cost, slopes)
+        losses = losses + self.critic_loss.of_values(
+            image_values, values, cost.flip(0), random_cost, slopes, self.penalties
+        )
         if gap_weight := self.critic_loss.gap_weight_for(x.shape[1]):
             gaps = (
                 cost - values - image_values.flip(0).detach(),
@@ -118,7 +120,7 @@ class GradientForm(Form):
             return super().gradients(names, x, y, generator)
         potentials = StackedPotentials(self._potentials)
         gap_weight = self.critic_loss.gap_weight_for(x.shape[1])
-        losses, stacked = game(potentials, x, y, self.critic_loss, gap_weight, self._compiled)
+        losses, stacked = game(potentials, x, y, self.critic_loss, gap_weight, self.penalties, self._compiled)
         gradients: dict[str, list[Tensor | None]] = {
             player: [stacked[name][i] for name, weight in network.named_parameters() if weight.requires_grad]
             for i, (player, network) in enumerate(self.networks.items())
@@ -149,6 +151,8 @@ class GradientForm(Form):
 
     @property
     def has_affine_maps(self) -> bool:
+        if self.penalties is not None:  # the affine map keeps all masses
+            return False
         return self._is_known and not any(isinstance(p, Potential) and p.quadratic is None for p in self._potentials)
 
     def affine(self, forward: Affine, backward: Affine) -> dict[str, Tensor] | None:

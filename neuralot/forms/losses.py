@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from neuralot.costs import Cost
 from neuralot.defaults import default_gap_weight
 from neuralot.parameters import Settings, auto_or, number, parameter
+from neuralot.penalties import Penalties, dual_loss
 
 # the loss of each player, and its gradient with respect to the trainable weights of the player
 Gradients = tuple[dict[str, Tensor], dict[str, list[Tensor | None]]]
@@ -87,24 +88,32 @@ class CriticLoss(Settings):
         """Return the weight of the squared duality gap."""
         return default_gap_weight(n_features) if isinstance(self.gap_weight, str) else self.gap_weight
 
-    def __call__(self, cost: Cost, V: nn.Module, x: Tensor, image: Tensor, y: Tensor) -> Tensor:
+    def __call__(
+        self, cost: Cost, V: nn.Module, x: Tensor, image: Tensor, y: Tensor, penalties: Penalties | None = None
+    ) -> Tensor:
         """Return the loss of the potential `V`, a scalar.
 
-        All rows have shape (n, d).
+        All rows have shape (n, d). `penalties` are those of unbalanced transport.
         """
         V_image, V_y = evaluate(V, torch.cat([image, y])).split([len(image), len(y)])
         gradient_y = gradient(V, y, create_graph=True) if self.gradient_penalty else None
-        return self.of_values(V_image, V_y, cost(x, image), cost(x, y), gradient_y)
+        return self.of_values(V_image, V_y, cost(x, image), cost(x, y), gradient_y, penalties)
 
     def of_values(
-        self, V_image: Tensor, V_y: Tensor, cost_image: Tensor, cost_y: Tensor, gradient_y: Tensor | None
+        self,
+        V_image: Tensor,
+        V_y: Tensor,
+        cost_image: Tensor,
+        cost_y: Tensor,
+        gradient_y: Tensor | None,
+        penalties: Penalties | None = None,
     ) -> Tensor:
         """Return the loss from values, costs and gradients.
 
         The values V(T(x)) and V(y) and the costs c(x, T(x)) and c(x, y) have shape (n,), grad V(y) has shape (n, d).
         All may have an additional leading dimension; the result then has one loss for each of its entries.
         """
-        loss = V_image.mean(-1) - V_y.mean(-1)
+        loss = dual_loss(V_image, V_y, cost_image, penalties)
         if self.expectile_weight:
             u = cost_image - V_image - cost_y + V_y  # (n,)
             loss = loss + self.expectile_weight * (expectile_weights(u, self.expectile) * u.square()).mean(-1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from torch import Generator, Tensor, nn
@@ -72,7 +73,7 @@ class NetworkForm(Form):
             return map_loss(self.cost, x, self.draw(x, generator), V)
         with torch.no_grad():
             image = self.draw(x, generator)  # (n, d)
-        return self.critic_loss(self.cost, V, x, image, y)
+        return self.critic_loss(self.cost, V, x, image, y, self.penalties)
 
     def draw(self, x: Tensor, generator: Generator) -> Tensor:
         T = self.networks["map"]
@@ -86,3 +87,9 @@ class NetworkForm(Form):
         if self.noise is None:
             return T(x)  # (n, d)
         return mean_over(self.noise, lambda z: T(x, z.expand(len(x), -1)))  # (n, d)
+
+    def source_mass(self, x: Tensor) -> Tensor | None:
+        if self.noise is None or self.penalties is None:
+            return super().source_mass(x)
+        T = self.networks["map"]
+        return mean_over(self.noise, lambda z: cast(Tensor, self.mass_of(x, T(x, z.expand(len(x), -1)))))  # (n,)

@@ -19,6 +19,7 @@ from torch.nn import functional as F
 from neuralot.forms.losses import CriticLoss, expectile_weights
 from neuralot.networks import BasedPotential, Potential
 from neuralot.networks.perceptrons import ACTIVATIONS as NAMES
+from neuralot.penalties import Penalties
 
 # largest output of a layer per piece of the rows, in numbers, so that a piece fits in the cache of a CPU
 PIECE = 2**17
@@ -245,7 +246,7 @@ def _architecture(network: nn.Module) -> tuple[object, ...]:
 
 
 Stacked = dict[str, Tensor]
-Sums = Callable[[StackedPotentials, Tensor, CriticLoss, float], tuple[Tensor, Stacked]]
+Sums = Callable[[StackedPotentials, Tensor, CriticLoss, float, Penalties | None], tuple[Tensor, Stacked]]
 
 
 @torch.no_grad()
@@ -255,6 +256,7 @@ def game(
     y: Tensor,
     critic_loss: CriticLoss,
     gap_weight: float,
+    penalties: Penalties | None = None,
     sums: Sums | None = None,
 ) -> tuple[Tensor, Stacked]:
     """Losses and gradients of both potentials.
@@ -268,7 +270,7 @@ def game(
     losses = rows.new_zeros(2)
     total: Stacked = {}
     for piece in rows.chunk(potentials.n_pieces(rows), dim=1):
-        piece_losses, gradients = sums(potentials, piece, critic_loss, gap_weight)
+        piece_losses, gradients = sums(potentials, piece, critic_loss, gap_weight, penalties)
         losses += piece_losses
         for name, gradient in gradients.items():
             total[name] = total[name].add_(gradient) if name in total else gradient
@@ -278,7 +280,11 @@ def game(
 
 
 def game_sums(
-    potentials: StackedPotentials, rows: Tensor, critic_loss: CriticLoss, gap_weight: float
+    potentials: StackedPotentials,
+    rows: Tensor,
+    critic_loss: CriticLoss,
+    gap_weight: float,
+    penalties: Penalties | None = None,
 ) -> tuple[Tensor, Stacked]:
     """Sums of losses and gradients over rows.
 
@@ -290,10 +296,16 @@ def game_sums(
     cost = slopes.square().sum(-1) / 4  # c(x, T(x)), c(y, S(y)): (2, n)
     cost_flipped, critic_values, critic_slopes = cost.flip(0), image_values.flip(0), image_slopes.flip(0)
     # map loss c(x, T(x)) - g(T(x)), and critic loss f(S(y)) - f(x)
-    losses = (cost - critic_values + image_values - values).sum(-1)  # (2,)
+    if penalties is None:
+        losses = (cost - critic_values + image_values - values).sum(-1)  # (2,)
+        grad_image_values = torch.ones_like(values)  # (2, n)
+        grad_values = -grad_image_values
+    else:
+        losses = (cost - critic_values).sum(-1)
+        losses += (penalties.flipped.conjugates(image_values - cost_flipped) + penalties.conjugates(-values)).sum(-1)
+        grad_image_values = penalties.flipped.densities(image_values - cost_flipped)
+        grad_values = -penalties.densities(-values)
     grad_slopes = (slopes + critic_slopes).div_(2)  # (2, n, d)
-    grad_image_values = torch.ones_like(values)  # (2, n)
-    grad_values = -grad_image_values
     if critic_loss.expectile_weight:
         u = cost_flipped - image_values - (rows[0] - rows[1]).square().sum(-1) + values  # (2, n)
         weighted = critic_loss.expectile_weight * u * expectile_weights(u, critic_loss.expectile)

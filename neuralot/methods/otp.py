@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import cast
 
 import torch
 from torch import Generator, Tensor
@@ -102,6 +103,12 @@ class OTP(SemiDual):
         if not noise.any():  # the source has a density: all draws are equal
             noise = noise[:1]
         return mean_over(noise, lambda z: self.form.map(self.smoothing.smooth(x, z, 1.0)))
+
+    def source_mass(self, x: Tensor) -> Tensor | None:
+        if self.form.penalties is None:
+            return None
+        noise = self._shape(self.noise, 1.0)  # (n_draws, d)
+        return mean_over(noise, lambda z: cast(Tensor, self.form.source_mass(self.smoothing.smooth(x, z, 1.0))))
 
     def affine(self, source: Sampler, target: Sampler, generator: Generator) -> dict[str, Tensor] | None:
         if not self.form.has_affine_maps:

@@ -14,7 +14,6 @@ from typing import Any, TextIO
 import torch
 from torch import Generator, Tensor
 
-from neuralot._torch import energy_distance
 from neuralot.solve.problem import Problem
 from neuralot.solve.status import Record
 
@@ -87,7 +86,7 @@ class EarlyStopping:
     def _distance(self, problem: Problem, progress: float = 1.0) -> float:
         self.generator.manual_seed(0)  # the same noise in every call, so that values depend on the weights only
         with torch.no_grad():
-            return float(energy_distance(problem.draw(self.x, self.generator, progress), self.y))
+            return float(problem.discrepancy(self.x, self.y, self.generator, progress))
 
 
 class ProgressBar:

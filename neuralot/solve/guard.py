@@ -76,8 +76,7 @@ class Guard:
         """
         self.generator.manual_seed(0)
         with torch.no_grad():
-            image = self.problem.draw(self.x, self.generator)
-            self.last = float(energy_distance(image, self.y))
+            self.last = float(self.problem.discrepancy(self.x, self.y, self.generator))
         if self.last < self.best:
             self.best, self.best_weights = self.last, copy.deepcopy(self.problem.state_dict())
         return self.last

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from torch import Generator, Tensor, nn
 
+from neuralot._torch import energy_distance
 from neuralot.forms.losses import Gradients, gradients_of
 from neuralot.sampling import Sampler
 from neuralot.solve.optimizers import UpdateRule, make_optimizers
@@ -101,6 +102,13 @@ class Problem(nn.Module, ABC):
         The draws have shape (n, d).
         """
         return self.map(x)
+
+    def discrepancy(self, x: Tensor, y: Tensor, generator: Generator, progress: float = 1.0) -> Tensor:
+        """Return the energy distance between draws and target rows.
+
+        `x` are source rows. If the problem changes masses, draws and target rows have the masses of the plan.
+        """
+        return energy_distance(self.draw(x, generator, progress), y)
 
     # called by `gradients` and by the estimators
 
