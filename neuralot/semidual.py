@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Generator, Tensor
 
-from neuralot.affine import Moments, affine_transport
+from neuralot.affine import Affine, Moments, affine_transport, conditional_affine_transport
 from neuralot.forms import Form, make_form
 from neuralot.forms.losses import Gradients
 from neuralot.sampling import Sampler
@@ -62,12 +63,20 @@ class SemiDual(Problem):
         if self._has_other_loss:
             return super().gradients(names, batches)
         batch = batches(1)
-        x = self.perturb(batch.x, batch.generator, batch.progress)  # (n, d)
-        return self.form.gradients(names, x, batch.y, batch.generator)
+        x, y = self._rows(batch)
+        return self.form.gradients(names, x, y, batch.generator)
 
     def loss(self, player: str, batch: Batch) -> Tensor:
-        x = self.perturb(batch.x, batch.generator, batch.progress)  # (n, d)
-        return self.form.losses([player], x, batch.y, batch.generator)[player]
+        x, y = self._rows(batch)
+        return self.form.losses([player], x, y, batch.generator)[player]
+
+    def _rows(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return perturbed source rows and target rows, shape (n, d).
+
+        Rows that are paired have the same condition where possible, because other pairs do not constrain a potential.
+        """
+        x, y, n = self.perturb(batch.x, batch.generator, batch.progress), batch.y, self.form.cost.n_moved
+        return (x, y) if n is None else (_sorted_by_condition(x, n), _sorted_by_condition(y, n))
 
     def map(self, x: Tensor) -> Tensor:
         return self.form.map(x)
@@ -101,5 +110,22 @@ class SemiDual(Problem):
         """
         if not self.form.has_affine_maps:  # the transport takes long with many features
             return None
-        state = self.form.affine(*affine_transport(source, target))
+        state = self.form.affine(*self.affine_maps(source, target))
         return None if state is None else {f"form.{name}": value for name, value in state.items()}
+
+    def affine_maps(self, source: Moments, target: Moments) -> tuple[Affine, Affine]:
+        """Return the optimal map between Gaussians and its inverse.
+
+        They have the given moments, or those within conditions.
+        """
+        n_moved = self.form.cost.n_moved
+        if n_moved is None:
+            return affine_transport(source, target)
+        return conditional_affine_transport(source, target, n_moved)
+
+
+def _sorted_by_condition(rows: Tensor, n_moved: int) -> Tensor:
+    """Sort rows so that rows of equal conditions are neighbours."""
+    conditions = rows[:, n_moved:]
+    direction = torch.arange(1, conditions.shape[1] + 1).to(rows).sqrt()  # distinct conditions, distinct products
+    return rows[(conditions * direction).sum(-1).argsort()]

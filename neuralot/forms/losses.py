@@ -106,7 +106,8 @@ class CriticLoss(Settings):
         """
         loss = V_image.mean(-1) - V_y.mean(-1)
         if self.expectile_weight:
-            u = cost_image - V_image - cost_y + V_y  # (n,)
+            # a pair of rows with different conditions has an infinite cost, and constrains nothing
+            u = (cost_image - V_image - cost_y + V_y).masked_fill(cost_y.isposinf(), 0.0)  # (n,)
             loss = loss + self.expectile_weight * (expectile_weights(u, self.expectile) * u.square()).mean(-1)
         if self.gradient_penalty and gradient_y is not None:
             loss = loss + self.gradient_penalty * gradient_y.square().sum(-1).mean(-1)
