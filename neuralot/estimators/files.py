@@ -23,6 +23,8 @@ from torch import Generator
 from neuralot._torch import isolated
 from neuralot.estimators.archive import read_archive, write_archive
 from neuralot.estimators.checks import check_device
+from neuralot.estimators.conditional_units import units_of
+from neuralot.estimators.conditions import Conditions
 from neuralot.estimators.encoding import decoded, encoded, with_arrays, without_arrays
 from neuralot.estimators.fitting import Fitter
 from neuralot.estimators.setup import attributes_of
@@ -39,7 +41,7 @@ FORMAT, READABLE = "3", ("1", "2", "3")
 WITHOUT_CHECKSUM = ("1", "2")
 PACKAGES = {"neuralot": "neuralot", "numpy": "numpy", "scikit-learn": "sklearn", "torch": "torch"}
 # attributes of every fitted transport, and those that it may have
-OPTIONAL = {"feature_names_in_", "target_sample_"}
+OPTIONAL = {"_conditions", "feature_names_in_", "target_sample_"}
 REQUIRED = {
     "_fitted_params",
     "history_",
@@ -59,8 +61,10 @@ def plain(state: Mapping[str, Any]) -> dict[str, Any]:
     """
     if "problem_" not in state:
         return dict(state)
+    conditions = state.get("_conditions")
     return {
         **state,
+        **({} if conditions is None else {"_conditions": vars(conditions)}),
         "problem_": {name: weight.cpu().numpy() for name, weight in _weights(state["problem_"]).items()},
         "units_": asdict(state["units_"]),
         "status_": state["status_"].name,
@@ -80,7 +84,9 @@ def revive(transport: Any, build: Callable[[Units, FitParams, Generator], Proble
         return
     weights = {_current_name(name): torch.as_tensor(array) for name, array in state["problem_"].items()}
     params = FitParams(**state["_fitted_params"])
-    state |= {"units_": Units(**state["units_"]), "status_": Status[state["status_"]], "_fitted_params": params}
+    if state.get("_conditions") is not None:
+        state["_conditions"] = Conditions(**state["_conditions"])
+    state |= {"units_": units_of(state["units_"]), "status_": Status[state["status_"]], "_fitted_params": params}
     try:
         device = check_device(transport.device)
     except ValueError:  # fitted on a GPU that is not available

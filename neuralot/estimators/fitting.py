@@ -184,7 +184,7 @@ class Fitter(Preparation, ABC):
 
         They depend on the time until `end`. Returns the problem, or a new problem with wider layers.
         """
-        params, n_features = setup.params, setup.source.rows.shape[1]
+        params, n_features = setup.params, setup.units.n_moved
         n_steps = _choose_batch(problem, samplers, params, n_rows, end, generator)
         sizes = self._sizes_of_long_fits(n_features, n_rows, n_steps * params.batch_size)
         if not warm and problem.invertible and sizes is not None and sizes != params.hidden_layer_sizes:

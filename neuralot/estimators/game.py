@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +30,7 @@ from neuralot.forms.losses import CriticLoss
 from neuralot.parameters import (
     ANYTHING,
     COMPILE,
+    CONDITION,
     FACTORY,
     FORM,
     NONE,
@@ -90,6 +92,7 @@ class Optimizer(Settings):
 class GameTransport(StreamTransport, ABC):
     """Base class of the semi-dual transports."""
 
+    condition: str | int | Sequence[str | int] | None = parameter(none_or(CONDITION), default=None)
     map_form: str | NetworkFactory = parameter(FORM, default="auto")
     potential_network: NetworkFactory | None = parameter(none_or(FACTORY), default=None)
     cost: str | Cost | PairedCost = parameter(ANYTHING, default="sqeuclidean")
