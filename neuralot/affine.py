@@ -79,7 +79,6 @@ class Moments:
         mean = torch.stack(sums).sum(0)
         return cls(mean, sum(squares) - torch.outer(mean, mean), n_rows)
 
-
     def given_conditions(self, n_moved: int | None) -> tuple[Moments, Tensor]:
         """Regress the moved columns on the conditions.
 
@@ -166,7 +165,7 @@ def conditional_affine_transport(source: Moments, target: Moments, n_moved: int)
 
 
 def _symmetric(A: Tensor, B: Tensor, C: Tensor) -> Tensor:
-    """Return the matrix with the blocks A, B, B' and C."""
+    """Return a matrix of the blocks A, B and C."""
     return torch.cat([torch.cat([A, B], dim=1), torch.cat([B.T, C], dim=1)])
 
 

@@ -281,7 +281,7 @@ class BaseTransport(
         names = np.asarray(getattr(self, "feature_names_in_", range(self.n_features_in_)))
         if self._conditions is not None:
             laws, names = of_columns(laws, self._conditions.moved), names[self._conditions.moved]
-        warn_of_laws(laws, self.units_, names)
+        warn_of_laws(laws, self.units_, list(names))
         if not self.status_.ok:
             advice = self._advice if self.status_ in (Status.SHORT, Status.DIVERGED) else ""
             warn_user(self.status_.message + advice, ConvergenceWarning)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ from neuralot.sampling import listed
 
 # names of the types of categories in pandas and polars
 CATEGORICAL = ("category", "categorical", "enum")
+ALL = slice(None)
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,17 @@ class Conditions:
         """Number of categories of each condition; 0 for numbers."""
         return np.array([len(self.categories.get(str(j), ())) for j in self.columns])
 
+    def text(self, value: np.ndarray, chosen: slice | np.ndarray = ALL) -> str:
+        """Return a condition as text, such as ``drug='a', dose=1``.
+
+        `value` has the codes and numbers of the `chosen` conditions.
+        """
+        texts = []
+        for j, name, each in zip(self.columns[chosen], self.names[chosen], value, strict=True):
+            categories = self.categories.get(str(j))
+            texts.append(f"{name}={each:g}" if categories is None else f"{name}={categories[int(each)]!r}")
+        return ", ".join(texts)
+
     def encoded(self, X: Any, argument: str) -> np.ndarray:
         """Return rows with the codes of their categories.
 
@@ -104,12 +116,24 @@ class Conditions:
         return codes.astype(np.float32)  # exact, and no reason to compute in float64
 
 
+def groups(source: np.ndarray, target: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Yield distinct rows of two arrays.
+
+    With each come the indices of the rows that are equal to it, in both arrays.
+    """
+    values, codes = np.unique(np.vstack([source, target]), axis=0, return_inverse=True)
+    order = np.argsort(codes.ravel(), kind="stable")
+    ends = np.cumsum(np.bincount(codes.ravel()))
+    for value, indices in zip(values, np.split(order, ends[:-1]), strict=True):
+        yield value, indices[indices < len(source)], indices[indices >= len(source)] - len(source)
+
+
 def _as_list(condition: Any) -> list[Any]:
     return list(condition) if isinstance(condition, (list, tuple)) else [condition]
 
 
 def _index_of(condition: Any, X: Any, n_columns: int) -> int:
-    """Return the index of a column, from its name or index."""
+    """Return the index of a column."""
     if is_integer(condition, -n_columns, n_columns - 1):
         return int(condition) % n_columns
     names = [str(name) for name in getattr(X, "columns", ())]
@@ -130,7 +154,7 @@ def _column(X: Any, j: int) -> Any:
 
 
 def _is_categorical(column: Any) -> bool:
-    """Return whether a column has a categorical type or no numbers."""
+    """Return whether the values of a column are categories."""
     if str(column.dtype).lower().startswith(CATEGORICAL):
         return True
     values = np.asarray(column)
@@ -142,16 +166,18 @@ def _categories(column: Any, name: Any) -> np.ndarray:
     try:
         return np.array(sorted(values), dtype=object)
     except TypeError:
-        raise ValueError(f"the condition {name!r} must have categories of one type, got {listed(list(values))}") from None
+        raise ValueError(
+            f"the condition {name!r} must have categories of one type, got {listed(list(values))}"
+        ) from None
 
 
 def _as_objects(column: Any, name: Any) -> np.ndarray:
-    """Return the values of a category; missing values are an error."""
+    """Return the values of a category, none missing."""
     values = np.asarray(column).astype(object)
     is_missing = np.array([value is None or value != value for value in values])
     if is_missing.any():
         raise ValueError(
-            f"the condition {name!r} has {is_missing.sum()} missing values; replace them by a category of their own, or "
-            f"leave these rows out"
+            f"the condition {name!r} has {is_missing.sum()} missing values; replace them by a category of their own, "
+            f"or leave these rows out"
         )
     return values

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 from scipy.special import chdtrc
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 
-from neuralot.estimators.conditions import Conditions
+from neuralot.estimators.conditions import ALL, Conditions, groups
 from neuralot.estimators.laws import Law, Laws
 from neuralot.sampling import listed
 
@@ -40,11 +38,11 @@ def matched(laws: Laws, conditions: Conditions) -> Laws:
     v, w = (law.weights / law.weights.sum() for law in laws)
     numbers = conditions.levels == 0
     discrete = not numbers.any() or _are_discrete(source[v > 0], target[w > 0])
-    grouping = slice(None) if discrete else ~numbers
+    chosen = ALL if discrete else ~numbers
     weights = np.zeros_like(w)
-    for value, of_source, of_target in _groups(source, target, grouping):
+    for value, of_source, of_target in groups(source[:, chosen], target[:, chosen]):
         share, in_target = v[of_source].sum(), w[of_target].sum()
-        _check_both(value, share, in_target, conditions, grouping)
+        _check_both(conditions.text(value, chosen), share, in_target)
         if share == 0:
             continue
         part = w[of_target]
@@ -62,38 +60,21 @@ def _are_discrete(source: np.ndarray, target: np.ndarray) -> bool:
     return all(ROWS_PER_VALUE * len(np.unique(rows, axis=0)) <= len(rows) for rows in (source, target))
 
 
-def _groups(
-    source: np.ndarray, target: np.ndarray, grouping: slice | np.ndarray
-) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Yield values, and the masks of source and target rows."""
-    keys = np.vstack([source, target])[:, grouping]
-    values, codes = np.unique(keys, axis=0, return_inverse=True)
-    codes = codes.ravel()
-    for code, value in enumerate(values):
-        yield value, codes[: len(source)] == code, codes[len(source) :] == code
-
-
-def _check_both(
-    value: np.ndarray, in_source: float, in_target: float, conditions: Conditions, grouping: slice | np.ndarray
-) -> None:
+def _check_both(text: str, in_source: float, in_target: float) -> None:
     """Raise a ValueError if only one sample has a condition."""
     if (in_source > 0) == (in_target > 0):
         return
-    texts = []
-    for j, name, each in zip(conditions.columns[grouping], conditions.names[grouping], value, strict=True):
-        categories = conditions.categories.get(str(j))
-        texts.append(f"{name}={each:g}" if categories is None else f"{name}={categories[int(each)]!r}")
     present, absent = ("source", "target") if in_source > 0 else ("target", "source")
     raise ValueError(
-        f"the {present} has rows with the condition {', '.join(texts)}, but the {absent} has none; pass rows of both "
-        f"samples for each condition, or leave these rows out"
+        f"the {present} has rows with the condition {text}, but the {absent} has none; pass rows of both samples for "
+        f"each condition, or leave these rows out"
     )
 
 
 def _density_ratio(
     source: np.ndarray, target: np.ndarray, v: np.ndarray, w: np.ndarray, names: list[str]
 ) -> np.ndarray:
-    """Return the density ratio of source to target at target rows."""
+    """Return the density ratio at target rows."""
     source, v = source[v > 0], v[v > 0]
     is_positive = w > 0
     low, high = target[is_positive].min(axis=0), target[is_positive].max(axis=0)
@@ -101,8 +82,8 @@ def _density_ratio(
     # few source rows may be outside by chance
     if outside > MAX_OUTSIDE + 10 / len(source):
         raise ValueError(
-            f"{outside:.0%} of the source rows have conditions {listed(names)} outside of the range of the target; pass "
-            f"target rows in this range, or leave these source rows out"
+            f"{outside:.0%} of the source rows have conditions {listed(names)} outside of the range of the target; "
+            f"pass target rows in this range, or leave these source rows out"
         )
     rows = np.vstack([source, target[is_positive]])
     is_source = np.arange(len(rows)) < len(source)
@@ -121,12 +102,12 @@ def _density_ratio(
     share = (w @ ratio) ** 2 / ((w @ ratio**2) * w.sum())
     if share < MIN_SHARE:
         raise ValueError(
-            f"the laws of the conditions {listed(names)} hardly overlap: with the source's law, only {share:.1%} of the "
-            f"target rows count; pass rows with similar conditions, or the ratio of densities as sample_weight_target"
+            f"the laws of the conditions {listed(names)} hardly overlap: with the source's law, only {share:.1%} of "
+            f"the target rows count; pass rows with similar conditions, or the density ratio as sample_weight_target"
         )
     return ratio
 
 
 def _effective(weights: np.ndarray) -> np.ndarray:
-    """Scale weights so that they sum to the effective sample size."""
+    """Scale weights to sum to the effective sample size."""
     return weights * (weights.sum() / (weights @ weights))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,11 @@ from torch import Tensor
 
 from neuralot._torch import isolated
 from neuralot.costs import as_cost
-from neuralot.diagnostics import TransportReport, diagnose
+from neuralot.diagnostics import ConditionalReport, TransportReport, diagnose
+from neuralot.diagnostics.conditional import AtCondition, diagnose_conditions
 from neuralot.divergences import sinkhorn_divergence
+from neuralot.estimators.conditions import Conditions, groups
+from neuralot.estimators.laws import Laws
 from neuralot.estimators.samples import Samples
 from neuralot.estimators.state import Fitted, is_built_in
 from neuralot.estimators.units import map_rows
@@ -73,7 +77,8 @@ class Reporting(Fitted, Samples):
         values : ndarray of shape (m,)
             In units of the cost.
         gradients : ndarray of shape (m, n_features)
-            Only if `return_gradient`; 0 for conditions. For the squared Euclidean cost, ``y - gradients / 2`` is the inverse map.
+            Only if `return_gradient`; 0 for conditions. For the squared Euclidean cost, ``y - gradients / 2`` is the
+            inverse map.
 
         Raises
         ------
@@ -92,7 +97,10 @@ class Reporting(Fitted, Samples):
         (500,)
         """
         check_is_fitted(self)
-        rows = self._check_target(X_target, "X_target")
+        return self._values(self._check_target(X_target, "X_target"), return_gradient)
+
+    def _values(self, rows: np.ndarray, return_gradient: bool) -> Any:
+        """Return the potential at validated rows, and its gradients."""
         units, cost = self.units_, as_cost(self._fitted_params.cost)
         shift = units.shift() if cost.shift_invariant_plan else np.zeros(len(units.target_centre))
         unit = units.cost_unit(cost)
@@ -122,7 +130,8 @@ class Reporting(Fitted, Samples):
 
         The first term is the conditional variance of the draws, 0 for a deterministic map. In the second, r(y) is the
         mean distance of y to its ten nearest of at most 1000 target rows of the fit: where the target is sparse, few
-        rows determine the map. Distances include those of standardised conditions. The estimate ranks the rows by their expected error; it is not a bound.
+        rows determine the map. Distances include those of standardised conditions. The estimate ranks the rows by their
+        expected error; it is not a bound.
 
         Parameters
         ----------
@@ -174,7 +183,7 @@ class Reporting(Fitted, Samples):
         sample_weight: ArrayLike | None = None,
         sample_weight_target: ArrayLike | None = None,
         max_rows: int = 2000,
-    ) -> TransportReport:
+    ) -> TransportReport | ConditionalReport:
         """Diagnose the transport on held-out rows, without ground truth.
 
         Parameters
@@ -190,25 +199,36 @@ class Reporting(Fitted, Samples):
 
         Returns
         -------
-        TransportReport
-            With a ``verdict``; `print` it. See `neuralot.diagnose`.
+        TransportReport or ConditionalReport
+            With a ``verdict``; `print` it. See `neuralot.diagnose`. With conditions, there is one report per condition
+            with at least 40 rows of each sample; the rows of one condition must have equal values.
 
         Raises
         ------
         NotFittedError
             Before `fit`.
         ValueError
-            If a sample or its weights are not valid.
+            If a sample or its weights are not valid, or if no condition has enough rows.
         """
         check_is_fitted(self)
-        return diagnose(
-            self,
-            X,
-            X_target,
-            sample_weight=sample_weight,
-            sample_weight_target=sample_weight_target,
-            max_rows=max_rows,
-        )
+        v, w = sample_weight, sample_weight_target
+        if self._conditions is None:
+            return diagnose(self, X, X_target, sample_weight=v, sample_weight_target=w, max_rows=max_rows)
+        laws = self._separate_laws(X, None, X_target, None, v, w, reset=False, streams=False)
+        return diagnose_conditions(self._parts(laws, self._conditions), max_rows)
+
+    def _parts(self, laws: Laws, conditions: Conditions) -> Iterator[tuple[Any, ...]]:
+        """Yield the transport, rows and weights of each condition."""
+        cost, history = as_cost(self._fitted_params.cost), tuple(self.history_)
+        rows = [law.rows[:, conditions.columns] for law in laws]
+        for value, *indices in groups(*rows):
+            if not all(map(len, indices)):
+                continue
+            row = laws[0].rows[indices[0][0]]
+            transport = AtCondition(self._draws, self._values, row, conditions.moved, cost, self.status_, history)
+            X, Y = (law.rows[each][:, conditions.moved] for law, each in zip(laws, indices, strict=True))
+            v, w = (law.weights[each] for law, each in zip(laws, indices, strict=True))
+            yield conditions.text(value), transport, X, Y, v, w
 
     def score(
         self,
@@ -252,8 +272,7 @@ class Reporting(Fitted, Samples):
         laws = self._check_laws(X, y, X_target, sample_domain, sample_weight, sample_weight_target, reset=False)
         source, target = laws[0].reduced().repeated(), laws[1].reduced()
         draws = self._draws(source.rows, 1, random_state=0)[0]
-        warn_of_scales(*map(self.units_.moved_rows, (draws, target.rows)), "images")
-        images, rows = map(self.units_.comparable, (draws, target.rows))
-        return -sinkhorn_divergence(
-            images, rows, sample_weight=source.weights, sample_weight_target=target.weights
-        )
+        units = self.units_
+        warn_of_scales(units.moved_rows(draws), units.moved_rows(target.rows), "images")
+        images, rows = map(units.comparable, (draws, target.rows))
+        return -sinkhorn_divergence(images, rows, sample_weight=source.weights, sample_weight_target=target.weights)

@@ -146,7 +146,7 @@ class Samples(BaseEstimator):
             return check_array(rows, dtype=DTYPES, order="C", estimator=self, input_name=name)
 
     def _like(self, X: Any, rows: np.ndarray) -> Any:
-        """Return images of `X` with its categories, or as a tensor."""
+        """Return images in the type of `X`."""
         if self._conditions is None or not self._conditions.categories:
             return as_type_of(X, rows)
         return self._conditions.labelled(as_array(X), rows)

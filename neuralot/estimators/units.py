@@ -110,7 +110,7 @@ class Units:
 
     @property
     def n_columns(self) -> int:
-        """Number of columns of rows in the units of the data."""
+        """Number of columns of rows, with conditions."""
         return len(self.source_centre)
 
     @property

@@ -85,6 +85,6 @@ class NetworkForm(Form):
         return mean_over(self.noise, lambda z: self._image(x, z.expand(len(x), -1)))  # (n, d)
 
     def _image(self, *inputs: Tensor) -> Tensor:
-        """Images of rows, or of rows and noise, with the rows' conditions."""
+        """Images of rows, with their conditions."""
         image, n_moved = self.networks["map"](*inputs), self.cost.n_moved
         return image if n_moved is None else torch.cat([image[:, :n_moved], inputs[0][:, n_moved:]], dim=1)
