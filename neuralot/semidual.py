@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from torch import Generator, Tensor
 
 from neuralot.affine import Affine, Moments, affine_transport, conditional_affine_transport
@@ -63,20 +62,12 @@ class SemiDual(Problem):
         if self._has_other_loss:
             return super().gradients(names, batches)
         batch = batches(1)
-        x, y = self._rows(batch)
-        return self.form.gradients(names, x, y, batch.generator)
+        x = self.perturb(batch.x, batch.generator, batch.progress)  # (n, d)
+        return self.form.gradients(names, x, batch.y, batch.generator)
 
     def loss(self, player: str, batch: Batch) -> Tensor:
-        x, y = self._rows(batch)
-        return self.form.losses([player], x, y, batch.generator)[player]
-
-    def _rows(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Return perturbed source rows and target rows, shape (n, d).
-
-        Rows that are paired have the same condition where possible, because other pairs do not constrain a potential.
-        """
-        x, y, n = self.perturb(batch.x, batch.generator, batch.progress), batch.y, self.form.cost.n_moved
-        return (x, y) if n is None else (_sorted_by_condition(x, n), _sorted_by_condition(y, n))
+        x = self.perturb(batch.x, batch.generator, batch.progress)  # (n, d)
+        return self.form.losses([player], x, batch.y, batch.generator)[player]
 
     def map(self, x: Tensor) -> Tensor:
         return self.form.map(x)
@@ -122,10 +113,3 @@ class SemiDual(Problem):
         if n_moved is None:
             return affine_transport(source, target)
         return conditional_affine_transport(source, target, n_moved)
-
-
-def _sorted_by_condition(rows: Tensor, n_moved: int) -> Tensor:
-    """Sort rows so that rows of equal conditions are neighbours."""
-    conditions = rows[:, n_moved:]
-    direction = torch.arange(1, conditions.shape[1] + 1).to(rows).sqrt()  # distinct conditions, distinct products
-    return rows[(conditions * direction).sum(-1).argsort()]

@@ -67,6 +67,10 @@ class Conditions:
         """Number of categories of each condition; 0 for numbers."""
         return np.array([len(self.categories.get(str(j), ())) for j in self.columns])
 
+    def n_combinations(self, rows: np.ndarray) -> int:
+        """Return the number of combinations of categories in rows."""
+        return len(np.unique(rows[:, self.columns[self.levels > 0]], axis=0))
+
     def text(self, value: np.ndarray, chosen: slice | np.ndarray = ALL) -> str:
         """Return a condition as text, such as ``drug='a', dose=1``.
 

@@ -107,7 +107,8 @@ class Preparation(Fitted, BaseEstimator, ABC):
         """Return values for the parameters that are ``'auto'``.
 
         The result also contains values that are not parameters but are needed by every fit. `rows` are at most 2000
-        distinct standardised rows of the source. `n_source` and `n_target` are the numbers of distinct rows.
+        distinct standardised rows of the source. `n_source` and `n_target` are the numbers of distinct rows, or, with
+        categories, their means per combination of categories.
         """
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
@@ -194,7 +195,11 @@ class Preparation(Fitted, BaseEstimator, ABC):
         )
         rows = source.rows[source.distinct[evenly_spaced(len(source.distinct), SUBSAMPLE_ROWS)]]
         rows = within_conditions(rows, units.n_moved)
-        n_source, n_target = (max(len(law.distinct), MIN_STREAM_ROWS * in_stream) for law in (source, target))
+        # each combination of categories has a map of its own
+        n_categories = 1 if self._conditions is None else self._conditions.n_combinations(laws[0].rows)
+        n_source, n_target = (
+            max(len(law.distinct) // n_categories, MIN_STREAM_ROWS * in_stream, 1) for law in (source, target)
+        )
         if not (warm or in_stream):
             warn_of_few_rows(laws, units)
         if self._needs_density and not warm:
