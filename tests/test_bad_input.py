@@ -256,6 +256,7 @@ BAD_PARAMETERS = {
     "eps_min": NOT_POSITIVE,
     "schedule": ("cosine", None, 1),
     "cost": ("l2", "", None, 2, (1, 2)),
+    "condition": (1.5, True, (), [0.5], [None], {"dose": 1}, 7, "dose", [0, 0], [0, 1]),
     "batch_size": NOT_POSITIVE_INTEGER,
     "max_iter": NOT_POSITIVE_INTEGER,
     "max_time": tuple(value for value in NOT_POSITIVE if value is not None),

@@ -16,7 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from neuralot._torch import isolated
 from neuralot.estimators.checkpoints import open_checkpoint
-from neuralot.estimators.checks import check_n_draws, check_out, unchanged_on_error
+from neuralot.estimators.checks import check_n_draws, unchanged_on_error
 from neuralot.estimators.files import plain, revive, write
 from neuralot.estimators.fitting import Fitter, Outcome
 from neuralot.estimators.interpolation import Interpolating
@@ -168,7 +168,7 @@ class BaseTransport(
         """
         check_is_fitted(self)
         rows = self._check_source(X, reset=False)
-        out = check_out(out, rows.shape, rows)
+        out = self._check_out(out, rows.shape, rows)
         return self._like(X, self._to_target(rows, lambda problem, x: problem.map(x), out))
 
     @on_dask
@@ -198,7 +198,7 @@ class BaseTransport(
         check_is_fitted(self)
         check_n_draws(n_draws)
         rows = self._check_source(X, reset=False)
-        out = check_out(out, (n_draws, *rows.shape), rows)
+        out = self._check_out(out, (n_draws, *rows.shape), rows)
         return self._like(X, self._draws(rows, n_draws, random_state, out))
 
     @available_if(has_inverse)
@@ -224,7 +224,7 @@ class BaseTransport(
         """
         check_is_fitted(self)
         rows = self._check_source(X, reset=False)
-        out = check_out(out, rows.shape, rows)
+        out = self._check_out(out, rows.shape, rows)
         units = self.units_
         image: MapFunction = lambda problem, y: problem.inverse(y)  # noqa: E731
         map_rows(self.problem_, rows, image, units.from_target, units.to_source, out, exact=self._is_built_in)

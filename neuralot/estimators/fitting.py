@@ -134,6 +134,8 @@ class Fitter(Preparation, ABC):
         own = self._target_attributes(laws[1], setup.target)
         source, target, watch = self._watch(problem, setup.source, setup.target, generator)
         samplers = source.sampler(self._stratified_from), target.sampler(self._stratified_from)
+        if not warm:
+            self._start_at_affine_map(problem, samplers, generator)
         if self._adapts_to_budget() and not resumes:
             n_rows = min(len(source.distinct), len(target.distinct))
             problem = self._adapt_to_budget(end, problem, samplers, setup, n_rows, generator, warm=warm)
@@ -164,6 +166,15 @@ class Fitter(Preparation, ABC):
         if watch is not None and current().is_first:
             _finish(watch, solution)
         return Outcome(setup, _checked(agreed(solution)), own)
+
+    def _start_at_affine_map(self, problem: Problem, samplers: tuple[Sampler, Sampler], generator: Generator) -> None:
+        """Load the weights of the affine map, if there are conditions.
+
+        The units of a fit contain the shift between source and target, but not the shifts within conditions.
+        """
+        state = None if self._conditions is None else problem.affine(*samplers, generator)
+        if state is not None:
+            problem.load_state_dict(state, strict=False)
 
     def _adapts_to_budget(self) -> bool:
         """Return whether `max_time` determines the batch size."""
@@ -207,7 +218,9 @@ class Fitter(Preparation, ABC):
             # the schedules of a fit with max_time follow the time; this is the equivalent number of steps
             options["max_iter"] = max(1, round(self.n_iter_ / self.history_[-1]["progress"]))
         if not warm:
-            solution = solve(self._build(setup.units, params, generator), *samplers, **options)
+            problem = self._build(setup.units, params, generator)
+            self._start_at_affine_map(problem, samplers, generator)
+            solution = solve(problem, *samplers, **options)
         else:
             previous = self._solution
             if previous is None:

@@ -45,6 +45,9 @@ from neuralot.parameters import (
 )
 from neuralot.solve.optimizers import OPTIMIZERS
 
+# with more decay, the map is affine and has the same matrix under all conditions
+MAX_CONDITIONAL_DECAY = 1.0
+
 
 @dataclass(repr=False)
 class Optimizer(Settings):
@@ -60,7 +63,8 @@ class Optimizer(Settings):
         with ``'adam'``. A value that is too large biases the map. ``'auto'`` is proportional to 1 / n, where n is the
         number of rows of the smaller sample, within the bounds of `neuralot.defaults.default_decay`. For 4096 rows it
         is 0.3 for SNOT (0.15 in the network form with a cost other than the squared Euclidean) and 0.02 for OTP (0.5
-        with thin noise from 16 features on). For a target of fewer than 64 points with at least 8 source rows per point
+        with thin noise from 16 features on). With categories, the rows of each combination count, and with conditions
+        it is at most 1. For a target of fewer than 64 points with at least 8 source rows per point
         it is smaller, but at least 0.02.
     n_map_steps : int or 'auto'
         K_T, the number of updates of the map per update of the potential. ``'auto'`` is 1 in the gradient form and 4 in
@@ -125,12 +129,15 @@ class GameTransport(StreamTransport, ABC):
         n_rows = min(n_source, n_target)
         usual_decay = decay_to_points(usual_decay, n_source, n_target)
         form = resolve_map_form(self.map_form, self._cost, noise_dim)
+        decay = default_decay(n_features, n_rows, usual_decay, form)
+        if self._conditions is not None:
+            decay = min(decay, MAX_CONDITIONAL_DECAY)
         n_steps = N_STEPS if self.max_time is not None else default_steps(self.max_iter, None)
         auto = {
             "hidden_layer_sizes": default_sizes(n_features),
             "activation": default_activation(n_features, n_rows),
             "learning_rate_init": default_rate(n_features, n_steps),
-            "weight_decay": default_decay(n_features, n_rows, usual_decay, form),
+            "weight_decay": decay,
             "batch_size": default_batch(n_features, n_rows),
         }
         return self._resolve_auto(auto)

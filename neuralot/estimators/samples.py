@@ -14,6 +14,7 @@ from neuralot.estimators.checks import (
     as_array,
     as_type_of,
     check_domains,
+    check_out,
     naming,
     pick_target,
     refuse_second_target,
@@ -135,8 +136,11 @@ class Samples(BaseEstimator):
         if condition is None or len(getattr(X, "shape", ())) != 2:  # scikit-learn's checks raise for other arrays
             if self._conditions is not None:
                 self._conditions = None
-        elif not (getattr(self, "warm_start", False) and self._conditions is not None):
-            self._conditions = Conditions.of(X, condition)
+            return
+        found, previous = Conditions.of(X, condition), self._conditions
+        keeps = previous is not None and np.array_equal(previous.columns, found.columns)
+        if not (getattr(self, "warm_start", False) and keeps):  # a warm start keeps the codes of categories
+            self._conditions = found
 
     def _with_codes(self, X: Any, name: str) -> np.ndarray:
         """Return rows with codes in place of categories."""
@@ -144,6 +148,12 @@ class Samples(BaseEstimator):
         rows = self._conditions.encoded(X, name)
         with naming(name):
             return check_array(rows, dtype=DTYPES, order="C", estimator=self, input_name=name)
+
+    def _check_out(self, out: np.ndarray | None, shape: tuple[int, ...], rows: np.ndarray) -> np.ndarray:
+        """Return the array for images; without categories only."""
+        if out is not None and self._conditions is not None and self._conditions.categories:
+            raise ValueError("out must be None for rows with categories, whose images are not an array of numbers")
+        return check_out(out, shape, rows)
 
     def _like(self, X: Any, rows: np.ndarray) -> Any:
         """Return images in the type of `X`."""

@@ -104,7 +104,8 @@ class GradientForm(Form):
         losses = cost.mean(-1) - _linear(image_values.flip(0), image_slopes.flip(0), images)  # (2,)
         cost = cost.detach()
         random_cost = self._of_pairs(self.cost, rows, rows.flip(0))  # (2, n)
-        losses = losses + self.critic_loss.of_values(image_values, values, cost.flip(0), random_cost, slopes)
+        moved_slopes = slopes[..., : self.cost.n_moved]
+        losses = losses + self.critic_loss.of_values(image_values, values, cost.flip(0), random_cost, moved_slopes)
         if gap_weight := self.critic_loss.gap_weight_for(self.cost.n_moved or x.shape[1]):
             gaps = (
                 cost - values - image_values.flip(0).detach(),

@@ -93,7 +93,7 @@ class CriticLoss(Settings):
         All rows have shape (n, d).
         """
         V_image, V_y = evaluate(V, torch.cat([image, y])).split([len(image), len(y)])
-        gradient_y = gradient(V, y, create_graph=True) if self.gradient_penalty else None
+        gradient_y = gradient(V, y, create_graph=True)[:, : cost.n_moved] if self.gradient_penalty else None
         return self.of_values(V_image, V_y, cost(x, image), cost(x, y), gradient_y)
 
     def of_values(
