@@ -2,7 +2,7 @@
 
 from neuralot import datasets, exceptions, metrics
 from neuralot.adaptation import DomainAdapter, TransportAdapter
-from neuralot.diagnostics import TransportReport, Verdict, diagnose
+from neuralot.diagnostics import ConditionalReport, TransportReport, Verdict, diagnose
 from neuralot.estimators import Optimizer, OTNetTransport, OTPTransport, SNOTTransport, W2GNTransport
 from neuralot.estimators.files import load
 from neuralot.forms import CriticLoss
@@ -10,6 +10,7 @@ from neuralot.forms import CriticLoss
 __version__ = "0.1.0"
 
 __all__ = [
+    "ConditionalReport",
     "CriticLoss",
     "DomainAdapter",
     "OTNetTransport",

@@ -79,6 +79,18 @@ class Moments:
         mean = torch.stack(sums).sum(0)
         return cls(mean, sum(squares) - torch.outer(mean, mean), n_rows)
 
+    def given_conditions(self, n_moved: int | None) -> tuple[Moments, Tensor]:
+        """Regress the moved columns on the conditions.
+
+        Returns the moments of the residuals plus the mean, and the coefficients, shape (n_moved, n_conditions). The
+        first `n_moved` columns are moved; None stands for all.
+        """
+        n = len(self.mean) if n_moved is None else n_moved
+        covariance = self.covariance
+        coefficients = covariance[:n, n:] @ torch.linalg.pinv(covariance[n:, n:], rtol=SMALLEST, hermitian=True)
+        residual = covariance[:n, :n] - coefficients @ covariance[n:, :n]
+        return Moments(self.mean[:n], (residual + residual.T) / 2, self.n_rows), coefficients
+
 
 @dataclass(frozen=True)
 class Affine:
@@ -128,6 +140,33 @@ def affine_transport(source: Moments, target: Moments) -> tuple[Affine, Affine]:
         Affine(forward, target.mean - forward @ source.mean),
         Affine(backward, source.mean - backward @ target.mean),
     )
+
+
+def conditional_affine_transport(source: Moments, target: Moments, n_moved: int) -> tuple[Affine, Affine]:
+    """Affine map within conditions, and its inverse.
+
+    It is the optimal map m -> A m + B s + b of the moved columns m under each condition s, if source and target are
+    Gaussians whose means are linear in s and whose covariances do not depend on it. The matrices and offsets of the
+    result are those of potentials of all columns: the slope in m of ``|x|^2 - x' M x - 2 o' x`` with x = (m, s) is
+    ``2 (m - A m - B s - b)``, and the other block of M and o makes the duality gap constant.
+    """
+    (X, R_X), (Y, R_Y) = source.given_conditions(n_moved), target.given_conditions(n_moved)
+    forward, backward = affine_transport(X, Y)
+    s = source.mean[n_moved:]
+    B = R_Y - forward.matrix @ R_X  # (n_moved, n_conditions)
+    b = forward.offset - B @ s
+    inverse = backward.matrix
+    identity = torch.eye(len(s), dtype=b.dtype)
+    zeros = torch.zeros(len(s), dtype=b.dtype)
+    return (
+        Affine(_symmetric(forward.matrix, B, identity + B.T @ inverse @ B), torch.cat([b, B.T @ inverse @ b])),
+        Affine(_symmetric(inverse, -inverse @ B, identity), torch.cat([-inverse @ b, zeros])),
+    )
+
+
+def _symmetric(A: Tensor, B: Tensor, C: Tensor) -> Tensor:
+    """Return a matrix of the blocks A, B and C."""
+    return torch.cat([torch.cat([A, B], dim=1), torch.cat([B.T, C], dim=1)])
 
 
 def optimal_matrix(S: Tensor, T: Tensor) -> Tensor:

@@ -27,8 +27,11 @@ class Cost(ABC):
     homogeneous : bool
         Whether translating and scaling both laws in the same way only multiplies the cost by a constant. Any other cost
         is evaluated in the units of the data, although networks take standardised rows.
+    n_moved : int or None
+        Number of leading columns that are moved; the others are conditions, see `Conditional`. None for all columns.
     """
 
+    n_moved: int | None = None
     has_map_from_gradient: bool = False
     shift_invariant_plan: bool = False
     homogeneous: bool = False
@@ -154,6 +157,54 @@ class Lp(Cost):
 
     def __repr__(self) -> str:
         return f"Lp({self.p:g})"
+
+
+class Conditional(Cost):
+    """Cost of moved columns between rows of equal conditions.
+
+    The first `n_moved` columns of a row are moved; the others are its condition. The cost of two rows with different
+    conditions is infinite.
+
+    Parameters
+    ----------
+    cost : Cost
+        Cost of the moved columns.
+    n_moved : int
+
+    Examples
+    --------
+    >>> import torch
+    >>> from neuralot.costs import Conditional, SquaredEuclidean
+    >>> x, y = torch.tensor([[0.0, 1.0], [0.0, 1.0]]), torch.tensor([[2.0, 1.0], [2.0, 0.0]])
+    >>> Conditional(SquaredEuclidean(), 1)(x, y)
+    tensor([4., inf])
+    """
+
+    def __init__(self, cost: Cost, n_moved: int) -> None:
+        self.cost, self.n_moved = cost, n_moved
+        self.has_map_from_gradient = cost.has_map_from_gradient
+
+    def __call__(self, x: Tensor, y: Tensor) -> Tensor:
+        n = self.n_moved
+        return self.cost(x[..., :n], y[..., :n]).where(_are_equal(x[..., n:], y[..., n:]), torch.inf)
+
+    def pairwise(self, x: Tensor, y: Tensor) -> Tensor:
+        n = self.n_moved
+        return self.cost.pairwise(x[:, :n], y[:, :n]).where(_are_equal(x[:, None, n:], y[:, n:]), torch.inf)
+
+    def map_from_gradient(self, x: Tensor, gradient: Tensor) -> Tensor:
+        n = self.n_moved
+        return torch.cat([self.cost.map_from_gradient(x[:, :n], gradient[:, :n]), x[:, n:]], dim=1)
+
+
+def _are_equal(s: Tensor, t: Tensor) -> Tensor:
+    """Return whether conditions are equal, row by row."""
+    return (s == t).all(dim=-1)
+
+
+def is_squared_euclidean(cost: Cost) -> bool:
+    """Return whether the moved columns have the squared Euclidean cost."""
+    return isinstance(cost.cost if isinstance(cost, Conditional) else cost, SquaredEuclidean)
 
 
 class CallableCost(Cost):

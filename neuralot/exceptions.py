@@ -24,6 +24,10 @@ class ScaleWarning(UserWarning):
     """Columns or samples differ in scale by orders of magnitude."""
 
 
+class ConditionWarning(UserWarning):
+    """Conditions are outside of the range of the fit."""
+
+
 class CheckpointWarning(UserWarning):
     """A checkpoint cannot be written or removed; the fit continues."""
 

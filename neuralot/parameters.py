@@ -276,6 +276,10 @@ def _is_sizes(value: Any) -> bool:
     )
 
 
+def _are_columns(value: list[Any] | tuple[Any, ...]) -> bool:
+    return len(value) > 0 and all(isinstance(each, str) or is_integer(each, -LARGEST_SIZE) for each in value)
+
+
 def _is_distance(value: Any) -> bool:
     return is_number(value) and (0 <= _as_float(value) < LARGEST_REAL or value == math.inf)
 
@@ -302,6 +306,10 @@ FACTORY = Parameter(
 FORM = Parameter(
     lambda value: FACTORY.is_valid(value) or is_text(value, "auto", "gradient", "network"),
     f"'auto', 'gradient', 'network' or {FACTORY.description}",
+)
+CONDITION = Parameter(
+    lambda value: _are_columns(value if isinstance(value, (list, tuple)) else [value]),
+    "the name or the index of a column, or a non-empty list of them",
 )
 PATH = Parameter(lambda value: isinstance(value, (str, os.PathLike)) and str(value) != "", "a path")
 COMPILE = Parameter(lambda value: is_bool(value) or is_text(value, "auto"), "'auto', True or False")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from torch import Generator, Tensor
 
 from neuralot._torch import energy_distance
-from neuralot.affine import Moments, affine_transport
+from neuralot.affine import Affine, Moments, affine_transport, conditional_affine_transport
 from neuralot.forms import Form, make_form
 from neuralot.forms.losses import Gradients
 from neuralot.sampling import Sampler
@@ -132,5 +132,15 @@ class SemiDual(Problem):
         """
         if not self.form.has_affine_maps:  # the transport takes long with many features
             return None
-        state = self.form.affine(*affine_transport(source, target))
+        state = self.form.affine(*self.affine_maps(source, target))
         return None if state is None else {f"form.{name}": value for name, value in state.items()}
+
+    def affine_maps(self, source: Moments, target: Moments) -> tuple[Affine, Affine]:
+        """Return the optimal map between Gaussians and its inverse.
+
+        They have the given moments, or those within conditions.
+        """
+        n_moved = self.form.cost.n_moved
+        if n_moved is None:
+            return affine_transport(source, target)
+        return conditional_affine_transport(source, target, n_moved)

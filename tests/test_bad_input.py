@@ -259,6 +259,7 @@ BAD_PARAMETERS = {
     "unbalanced": ("l2", "", 1, True, "KL", float("inf")),
     "reg_marginal_source": (0, -1.0, "1", None, True, float("nan"), -float("inf"), 1e30),
     "reg_marginal_target": (0, -1.0, "1", None, True, float("nan"), -float("inf"), 1e30),
+    "condition": (1.5, True, (), [0.5], [None], {"dose": 1}, 7, "dose", [0, 0], [0, 1]),
     "batch_size": NOT_POSITIVE_INTEGER,
     "max_iter": NOT_POSITIVE_INTEGER,
     "max_time": tuple(value for value in NOT_POSITIVE if value is not None),

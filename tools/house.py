@@ -87,7 +87,7 @@ MEASURES = {  # measure: what it counts, the total, what the test allows, and th
     "private members read across modules": (private_reads(), sum, 0, 0),
     "methods that the loop asks of a problem": (asked_of_a_problem(*FUNCTIONS), sum, 5, 5),
     "attributes that the loop asks of a problem": (asked_of_a_problem(ast.AnnAssign), sum, 4, 4),
-    "parameters of the widest constructor": (sized(n_parameters, ast.ClassDef), max, 29, 29),
+    "parameters of the widest constructor": (sized(n_parameters, ast.ClassDef), max, 30, 30),
     "first docstring lines over ten words": (sized(has_long_summary, ast.Module, ast.ClassDef, *FUNCTIONS), sum, 0, 0),
     "function lines, 90th percentile": (LINES, lambda values: round(quantiles(values, n=10)[-1]), 16, 16),
     "function lines, longest": (LINES, max, 50, 50),

@@ -82,7 +82,8 @@ def diagnose(
     Raises
     ------
     ValueError
-        If a sample is not finite and two-dimensional, the numbers of features differ, or weights are not valid.
+        If a sample is not finite and two-dimensional, the numbers of features differ, or weights are not valid; or if
+        the transport has conditions, whose method `report` diagnoses them.
     TypeError
         If `transport` is neither a transport nor a function.
 
@@ -103,7 +104,7 @@ def diagnose(
     """
     for name, value in (("n_draws", n_draws), ("max_rows", max_rows)):
         integer(1).check(name, value)
-    transport = getattr(transport, "transport_", transport)
+    transport = _without_conditions(getattr(transport, "transport_", transport))
     rng = as_generator(random_state)
     source = _sample(X, sample_weight, "X", "sample_weight", max_rows, rng)
     target = _sample(X_target, sample_weight_target, "X_target", "sample_weight_target", max_rows, rng)
@@ -139,6 +140,16 @@ def diagnose(
         tuple(getattr(transport, "history_", ())),
         landscape_of(transport, source.rows, target.rows),
     )
+
+
+def _without_conditions(transport: Any) -> Any:
+    """Return the transport, unless it has conditions."""
+    if getattr(transport, "condition", None) is not None:
+        raise ValueError(
+            "transport has conditions, and must be diagnosed one condition at a time: call "
+            "transport.report(X, X_target)"
+        )
+    return transport
 
 
 def _sample(

@@ -83,6 +83,11 @@ class Marginal:
     spread: np.ndarray
     coverage: np.ndarray
 
+    @property
+    def excess_text(self) -> str:
+        """The excess as text."""
+        return _excess_text(self.excess)
+
     def lines(self) -> list[tuple[str, str]]:
         """Return pairs of a label and a text."""
         by_column = self.spread[np.isfinite(self.spread)]
@@ -92,7 +97,7 @@ class Marginal:
                 "images to target",
                 f"W2^2 {_share(self.w2)} of the target's variance, floor {_share(self.floor)}",
             ),
-            ("", _excess_text(self.excess)),
+            ("", self.excess_text),
             ("", f"Sinkhorn divergence {_share(self.sinkhorn_divergence)}; permutation p-value {self.p_value:.2g}"),
             ("spread", f"{np.exp(self.log_spread.value):.2f} of the target's{columns}"),
             ("modes", f"mass in cells of the target {self.coverage.min():.2f} to {self.coverage.max():.2f} of its own"),

@@ -17,11 +17,11 @@ from torch import Generator
 
 from neuralot._torch import isolated
 from neuralot.estimators.checkpoints import open_checkpoint
-from neuralot.estimators.checks import as_type_of, check_n_draws, check_out, unchanged_on_error
+from neuralot.estimators.checks import check_n_draws, unchanged_on_error
 from neuralot.estimators.files import plain, revive, write
 from neuralot.estimators.fitting import Fitter, Outcome
 from neuralot.estimators.interpolation import Interpolating
-from neuralot.estimators.laws import Law, Laws
+from neuralot.estimators.laws import Law, Laws, of_columns
 from neuralot.estimators.lazy import on_dask
 from neuralot.estimators.mixins import Documented, Reporting, has_inverse
 from neuralot.estimators.processes import in_processes
@@ -169,8 +169,8 @@ class BaseTransport(
         """
         check_is_fitted(self)
         rows = self._check_source(X, reset=False)
-        out = check_out(out, rows.shape, rows)
-        return as_type_of(X, self._to_target(rows, lambda problem, x: problem.map(x), out))
+        out = self._check_out(out, rows.shape, rows)
+        return self._like(X, self._to_target(rows, lambda problem, x: problem.map(x), out))
 
     @on_dask
     def sample(self, X: Any, n_draws: int = 1, random_state: Any = None, out: np.ndarray | None = None) -> Any:
@@ -199,8 +199,8 @@ class BaseTransport(
         check_is_fitted(self)
         check_n_draws(n_draws)
         rows = self._check_source(X, reset=False)
-        out = check_out(out, (n_draws, *rows.shape), rows)
-        return as_type_of(X, self._draws(rows, n_draws, random_state, out))
+        out = self._check_out(out, (n_draws, *rows.shape), rows)
+        return self._like(X, self._draws(rows, n_draws, random_state, out))
 
     @available_if(has_inverse)
     @on_dask
@@ -225,11 +225,11 @@ class BaseTransport(
         """
         check_is_fitted(self)
         rows = self._check_source(X, reset=False)
-        out = check_out(out, rows.shape, rows)
+        out = self._check_out(out, rows.shape, rows)
         units = self.units_
         image: MapFunction = lambda problem, y: problem.inverse(y)  # noqa: E731
         map_rows(self.problem_, rows, image, units.from_target, units.to_source, out, exact=self._is_built_in)
-        return as_type_of(X, out)
+        return self._like(X, out)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -279,7 +279,10 @@ class BaseTransport(
         return None
 
     def _warn(self, laws: Laws) -> None:
-        warn_of_laws(laws, self.units_, getattr(self, "feature_names_in_", range(self.n_features_in_)))
+        names = np.asarray(getattr(self, "feature_names_in_", range(self.n_features_in_)))
+        if self._conditions is not None:
+            laws, names = of_columns(laws, self._conditions.moved), names[self._conditions.moved]
+        warn_of_laws(laws, self.units_, list(names))
         if not self.status_.ok:
             advice = self._advice if self.status_ in (Status.SHORT, Status.DIVERGED) else ""
             warn_user(self.status_.message + advice, ConvergenceWarning)
@@ -287,11 +290,11 @@ class BaseTransport(
     def _transport_cost(self, law: Law) -> float:
         """Return the learned plan's mean cost in the data's units."""
         images, masses = self._weighted_draw(law.rows, random_state=0)
+        x, y = (self.units_.moved_rows(rows) for rows in (law.rows, images))
         cost = self._cost
         # a custom cost is evaluated in the precision of the fit
         dtype = torch.double if cost.homogeneous else torch.float
-        values = cost(torch.from_numpy(law.rows).to(dtype), torch.from_numpy(images).to(dtype))
-        costs = values.detach().numpy()
+        costs = cost(torch.from_numpy(x).to(dtype), torch.from_numpy(y).to(dtype)).detach().numpy()
         return float(np.average(costs if masses is None else costs * masses, weights=law.weights))
 
     def _weighted_draw(self, rows: np.ndarray, random_state: Any) -> tuple[np.ndarray, np.ndarray | None]:

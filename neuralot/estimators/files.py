@@ -23,6 +23,8 @@ from torch import Generator
 from neuralot._torch import isolated
 from neuralot.estimators.archive import read_archive, write_archive
 from neuralot.estimators.checks import check_device
+from neuralot.estimators.conditional_units import units_of
+from neuralot.estimators.conditions import Conditions
 from neuralot.estimators.encoding import decoded, encoded, with_arrays, without_arrays
 from neuralot.estimators.fitting import Fitter
 from neuralot.estimators.points import PointPlan
@@ -40,7 +42,7 @@ FORMAT, READABLE = "3", ("1", "2", "3")
 WITHOUT_CHECKSUM = ("1", "2")
 PACKAGES = {"neuralot": "neuralot", "numpy": "numpy", "scikit-learn": "sklearn", "torch": "torch"}
 # attributes of every fitted transport, and those that it may have
-OPTIONAL = {"_point_plan", "feature_names_in_", "target_sample_"}
+OPTIONAL = {"_conditions", "_point_plan", "feature_names_in_", "target_sample_"}
 REQUIRED = {
     "_fitted_params",
     "history_",
@@ -60,8 +62,10 @@ def plain(state: Mapping[str, Any]) -> dict[str, Any]:
     """
     if "problem_" not in state:
         return dict(state)
+    conditions = state.get("_conditions")
     return {
         **state,
+        **({} if conditions is None else {"_conditions": vars(conditions)}),
         "problem_": {name: weight.cpu().numpy() for name, weight in _weights(state["problem_"]).items()},
         "units_": asdict(state["units_"]),
         "status_": state["status_"].name,
@@ -82,9 +86,10 @@ def revive(transport: Any, build: Callable[[Units, FitParams, Generator], Proble
         return
     weights = {_current_name(name): torch.as_tensor(array) for name, array in state["problem_"].items()}
     params = FitParams(**state["_fitted_params"])
-    if state.get("_point_plan") is not None:
-        state["_point_plan"] = PointPlan(**state["_point_plan"])
-    state |= {"units_": Units(**state["units_"]), "status_": Status[state["status_"]], "_fitted_params": params}
+    for name, kind in (("_conditions", Conditions), ("_point_plan", PointPlan)):
+        if state.get(name) is not None:
+            state[name] = kind(**state[name])
+    state |= {"units_": units_of(state["units_"]), "status_": Status[state["status_"]], "_fitted_params": params}
     try:
         device = check_device(transport.device)
     except ValueError:  # fitted on a GPU that is not available

@@ -134,6 +134,8 @@ class Fitter(Preparation, ABC):
         own = self._sample_attributes(laws[1], setup)
         source, target, watch = self._watch(problem, setup.source, setup.target, generator)
         samplers = source.sampler(self._stratified_from), target.sampler(self._stratified_from)
+        if not warm:
+            self._start_at_affine_map(problem, samplers, generator)
         if self._adapts_to_budget() and not resumes:
             n_rows = min(len(source.distinct), len(target.distinct))
             problem = self._adapt_to_budget(end, problem, samplers, setup, n_rows, generator, warm=warm)
@@ -165,6 +167,15 @@ class Fitter(Preparation, ABC):
             _finish(watch, solution)
         return Outcome(setup, _checked(agreed(solution)), own)
 
+    def _start_at_affine_map(self, problem: Problem, samplers: tuple[Sampler, Sampler], generator: Generator) -> None:
+        """Load the weights of the affine map, if there are conditions.
+
+        The units of a fit contain the shift between source and target, but not the shifts within conditions.
+        """
+        state = None if self._conditions is None else problem.affine(*samplers, generator)
+        if state is not None:
+            problem.load_state_dict(state, strict=False)
+
     def _adapts_to_budget(self) -> bool:
         """Return whether `max_time` determines the batch size."""
         return getattr(self, "batch_size", None) == "auto" and self.max_time is not None
@@ -184,7 +195,7 @@ class Fitter(Preparation, ABC):
 
         They depend on the time until `end`. Returns the problem, or a new problem with wider layers.
         """
-        params, n_features = setup.params, setup.source.rows.shape[1]
+        params, n_features = setup.params, setup.units.n_moved
         n_steps = _choose_batch(problem, samplers, params, n_rows, end, generator)
         sizes = self._sizes_of_long_fits(n_features, n_rows, n_steps * params.batch_size)
         if not warm and problem.invertible and sizes is not None and sizes != params.hidden_layer_sizes:
@@ -207,7 +218,9 @@ class Fitter(Preparation, ABC):
             # the schedules of a fit with max_time follow the time; this is the equivalent number of steps
             options["max_iter"] = max(1, round(self.n_iter_ / self.history_[-1]["progress"]))
         if not warm:
-            solution = solve(self._build(setup.units, params, generator), *samplers, **options)
+            problem = self._build(setup.units, params, generator)
+            self._start_at_affine_map(problem, samplers, generator)
+            solution = solve(problem, *samplers, **options)
         else:
             previous = self._solution
             if previous is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -33,6 +34,7 @@ from neuralot.forms.losses import CriticLoss
 from neuralot.parameters import (
     ANYTHING,
     COMPILE,
+    CONDITION,
     FACTORY,
     FORM,
     NONE,
@@ -46,6 +48,9 @@ from neuralot.parameters import (
     size,
 )
 from neuralot.solve.optimizers import OPTIMIZERS
+
+# with more decay, the map is affine and has the same matrix under all conditions
+MAX_CONDITIONAL_DECAY = 1.0
 
 
 @dataclass(repr=False)
@@ -62,7 +67,8 @@ class Optimizer(Settings):
         with ``'adam'``. A value that is too large biases the map. ``'auto'`` is proportional to 1 / n, where n is the
         number of rows of the smaller sample, within the bounds of `neuralot.defaults.default_decay`. For 4096 rows it
         is 0.3 for SNOT (0.15 in the network form with a cost other than the squared Euclidean) and 0.02 for OTP (0.5
-        with thin noise from 16 features on). For a target of fewer than 64 points with at least 8 source rows per point
+        with thin noise from 16 features on). With categories, the rows of each combination count, and with conditions
+        it is at most 1. For a target of fewer than 64 points with at least 8 source rows per point
         it is smaller, but at least 0.02.
     n_map_steps : int or 'auto'
         K_T, the number of updates of the map per update of the potential. ``'auto'`` is 1 in the gradient form and 4 in
@@ -94,6 +100,7 @@ class Optimizer(Settings):
 class GameTransport(UnbalancedTransport, ABC):
     """Base class of the semi-dual transports."""
 
+    condition: str | int | Sequence[str | int] | None = parameter(none_or(CONDITION), default=None)
     map_form: str | NetworkFactory = parameter(FORM, default="auto")
     potential_network: NetworkFactory | None = parameter(none_or(FACTORY), default=None)
     cost: str | Cost | PairedCost = parameter(ANYTHING, default="sqeuclidean")
@@ -104,7 +111,7 @@ class GameTransport(UnbalancedTransport, ABC):
     _has_plan: ClassVar = False
 
     def _sample_attributes(self, target: Law, setup: Setup) -> dict[str, Any]:
-        has_plan = target.stream is None and not setup.params.changes_masses
+        has_plan = not (target.stream is not None or setup.params.changes_masses or self._conditions is not None)
         return {"_point_plan": PointPlan.of(target.rows[target.order], setup) if has_plan else None}
 
     def _to_target(
@@ -146,12 +153,15 @@ class GameTransport(UnbalancedTransport, ABC):
         n_rows = min(n_source, n_target)
         usual_decay = decay_to_points(usual_decay, n_source, n_target)
         form = resolve_map_form(self.map_form, self._cost, noise_dim)
+        decay = default_decay(n_features, n_rows, usual_decay, form)
+        if self._conditions is not None:
+            decay = min(decay, MAX_CONDITIONAL_DECAY)
         n_steps = N_STEPS if self.max_time is not None else default_steps(self.max_iter, None)
         auto = {
             "hidden_layer_sizes": default_sizes(n_features),
             "activation": default_activation(n_features, n_rows),
             "learning_rate_init": default_rate(n_features, n_steps),
-            "weight_decay": default_decay(n_features, n_rows, usual_decay, form),
+            "weight_decay": decay,
             "batch_size": default_batch(n_features, n_rows),
         }
         return self._resolve_auto(auto)

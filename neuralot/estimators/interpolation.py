@@ -9,7 +9,7 @@ from sklearn.utils import gen_batches
 from sklearn.utils.validation import check_is_fitted
 
 from neuralot.costs import Cost, Lp, SquaredEuclidean, as_cost
-from neuralot.estimators.checks import as_array, as_type_of, check_out
+from neuralot.estimators.checks import as_array
 from neuralot.estimators.samples import Samples
 from neuralot.estimators.state import Fitted
 from neuralot.estimators.units import ROWS_PER_BLOCK
@@ -73,7 +73,7 @@ class Interpolating(Fitted, Samples):
         _check_straight(as_cost(self._fitted_params.cost))
         times = _check_times(t)
         rows = self._check_source(X, reset=False)
-        out = check_out(out, (*times.shape, *rows.shape), rows)
+        out = self._check_out(out, (*times.shape, *rows.shape), rows)
         frames = out if times.ndim else out[None]  # (k, n, d)
         # the last frame holds the draws until it is computed, so that little more memory than `out` is needed
         draws = np.empty_like(rows) if np.may_share_memory(out, rows) else frames[-1]
@@ -81,8 +81,8 @@ class Interpolating(Fitted, Samples):
         for block in gen_batches(len(rows), ROWS_PER_BLOCK):
             x, y = rows[block], draws[block].copy()
             for frame, time in zip(frames, times.ravel().tolist(), strict=True):
-                frame[block] = (1 - time) * x + time * y
-        return as_type_of(X, out)
+                frame[block] = self.units_.with_conditions(self.units_.moved_rows((1 - time) * x + time * y), x)
+        return self._like(X, out)
 
 
 def _check_straight(cost: Cost) -> None:

@@ -146,6 +146,25 @@ def range_of(law: Law, earlier: np.ndarray | None = None) -> np.ndarray:
     return np.stack([low, high])
 
 
+def of_columns(laws: Laws, columns: np.ndarray) -> Laws:
+    """Return the laws of some columns."""
+    source, target = (Law(law.rows[:, columns], law.weights, numbers=law.numbers) for law in laws)
+    return source, target
+
+
+def within_conditions(rows: Tensor, n_moved: int) -> Tensor:
+    """Return the residuals of moved columns, given conditions.
+
+    They are those of a linear regression; without conditions, the rows are returned.
+    """
+    if n_moved == rows.shape[1]:
+        return rows
+    centred = rows.double() - rows.double().mean(dim=0)
+    moved, conditions = centred[:, :n_moved], centred[:, n_moved:]
+    products = torch.linalg.pinv(conditions.T @ conditions, rtol=1e-7, hermitian=True)
+    return (moved - conditions @ (products @ (conditions.T @ moved))).to(rows)
+
+
 def evenly_spaced(n_rows: int, max_rows: int) -> np.ndarray:
     """Return at most `max_rows` evenly spaced row indices."""
     return np.linspace(0, n_rows - 1, min(n_rows, max_rows)).astype(int)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,11 @@ from torch import Tensor
 
 from neuralot._torch import isolated
 from neuralot.costs import as_cost
-from neuralot.diagnostics import TransportReport, diagnose
+from neuralot.diagnostics import ConditionalReport, TransportReport, diagnose
+from neuralot.diagnostics.conditional import AtCondition, diagnose_conditions
 from neuralot.divergences import sinkhorn_divergence
+from neuralot.estimators.conditions import Conditions, groups
+from neuralot.estimators.laws import Laws
 from neuralot.estimators.samples import Samples
 from neuralot.estimators.state import Fitted, is_built_in
 from neuralot.estimators.units import map_rows
@@ -59,7 +63,7 @@ class Reporting(Fitted, Samples):
 
         For all rows, :math:`\min_y [c(x, y) - V(y)] + V(y') \le c(x, y')`. The mean of the first term over the source
         plus that of V over the target is therefore at most the optimal cost, for any V; it equals the optimal cost for
-        an optimal potential. V is determined up to a constant.
+        an optimal potential. V is determined up to a constant, or, with conditions, up to a function of the condition.
 
         Parameters
         ----------
@@ -73,7 +77,8 @@ class Reporting(Fitted, Samples):
         values : ndarray of shape (m,)
             In units of the cost.
         gradients : ndarray of shape (m, n_features)
-            Only if `return_gradient`. For the squared Euclidean cost, ``y - gradients / 2`` is the inverse map.
+            Only if `return_gradient`; 0 for conditions. For the squared Euclidean cost, ``y - gradients / 2`` is the
+            inverse map.
 
         Raises
         ------
@@ -92,9 +97,12 @@ class Reporting(Fitted, Samples):
         (500,)
         """
         check_is_fitted(self)
-        rows = self._check_target(X_target, "X_target")
+        return self._values(self._check_target(X_target, "X_target"), return_gradient)
+
+    def _values(self, rows: np.ndarray, return_gradient: bool) -> Any:
+        """Return the potential at validated rows, and its gradients."""
         units, cost = self.units_, as_cost(self._fitted_params.cost)
-        shift = units.shift() if cost.shift_invariant_plan else np.zeros(rows.shape[1])
+        shift = units.shift() if cost.shift_invariant_plan else np.zeros(len(units.target_centre))
         unit = units.cost_unit(cost)
 
         def values_and_gradients(problem: Problem, y: Tensor) -> Tensor:
@@ -103,11 +111,12 @@ class Reporting(Fitted, Samples):
 
         def restore(images: np.ndarray, Y: np.ndarray) -> np.ndarray:
             # the squared Euclidean cost of rows with different centres has a term that is linear in y
-            values = unit * images[:, :1] - 2 * ((Y - units.target_centre) @ shift)[:, None]
+            values = unit * images[:, :1] - 2 * ((units.moved_rows(Y) - units.target_centre) @ shift)[:, None]
             if not return_gradient:
                 return values
-            gradients = images[:, 1:] if units.basis is None else images[:, 1:] @ units.basis.T
-            return np.hstack([values, gradients * (unit / units.scale) - 2 * shift])
+            gradients = images[:, 1 : 1 + units.n_moved]
+            gradients = gradients if units.basis is None else gradients @ units.basis.T
+            return np.hstack([values, units.with_conditions(gradients * (unit / units.scale) - 2 * shift, 0)])
 
         out = np.empty((len(rows), 1 + return_gradient * rows.shape[1]), dtype=rows.dtype)
         built_in = is_built_in(self._fitted_params)
@@ -121,7 +130,8 @@ class Reporting(Fitted, Samples):
 
         The first term is the conditional variance of the draws, 0 for a deterministic map. In the second, r(y) is the
         mean distance of y to its ten nearest of at most 1000 target rows of the fit: where the target is sparse, few
-        rows determine the map. The estimate ranks the rows by their expected error; it is not a bound.
+        rows determine the map. Distances include those of standardised conditions. The estimate ranks the rows by their
+        expected error; it is not a bound.
 
         Parameters
         ----------
@@ -153,10 +163,15 @@ class Reporting(Fitted, Samples):
         True
         """
         check_is_fitted(self)
-        draws = np.asarray(self.sample(X, n_draws, random_state=0))  # (n_draws, k, n_features)
+        if self._conditions is None:
+            draws = np.asarray(self.sample(X, n_draws, random_state=0))  # (n_draws, k, n_features)
+        else:
+            rows = self._draws(self._check_source(X, reset=False), n_draws, random_state=0)
+            draws = np.stack([self.units_.comparable(images) for images in rows])
+        target = self.units_.comparable(self.target_sample_)
         variance = draws.var(axis=0, ddof=min(1, n_draws - 1)).sum(axis=1)
         n_neighbors = min(N_NEIGHBORS, len(self.target_sample_))
-        neighbors = NearestNeighbors(n_neighbors=n_neighbors).fit(self.target_sample_)
+        neighbors = NearestNeighbors(n_neighbors=n_neighbors).fit(target)
         radii = np.stack([neighbors.kneighbors(images)[0].mean(axis=1) for images in draws[:N_DRAWS_OF_RADII]])
         return np.sqrt(variance + (radii**2).mean(axis=0))
 
@@ -168,7 +183,7 @@ class Reporting(Fitted, Samples):
         sample_weight: ArrayLike | None = None,
         sample_weight_target: ArrayLike | None = None,
         max_rows: int = 2000,
-    ) -> TransportReport:
+    ) -> TransportReport | ConditionalReport:
         """Diagnose the transport on held-out rows, without ground truth.
 
         Parameters
@@ -184,25 +199,36 @@ class Reporting(Fitted, Samples):
 
         Returns
         -------
-        TransportReport
-            With a ``verdict``; `print` it. See `neuralot.diagnose`.
+        TransportReport or ConditionalReport
+            With a ``verdict``; `print` it. See `neuralot.diagnose`. With conditions, there is one report per condition
+            with at least 40 rows of each sample; the rows of one condition must have equal values.
 
         Raises
         ------
         NotFittedError
             Before `fit`.
         ValueError
-            If a sample or its weights are not valid.
+            If a sample or its weights are not valid, or if no condition has enough rows.
         """
         check_is_fitted(self)
-        return diagnose(
-            self,
-            X,
-            X_target,
-            sample_weight=sample_weight,
-            sample_weight_target=sample_weight_target,
-            max_rows=max_rows,
-        )
+        v, w = sample_weight, sample_weight_target
+        if self._conditions is None:
+            return diagnose(self, X, X_target, sample_weight=v, sample_weight_target=w, max_rows=max_rows)
+        laws = self._separate_laws(X, None, X_target, None, v, w, reset=False, streams=False)
+        return diagnose_conditions(self._parts(laws, self._conditions), max_rows)
+
+    def _parts(self, laws: Laws, conditions: Conditions) -> Iterator[tuple[Any, ...]]:
+        """Yield the transport, rows and weights of each condition."""
+        cost, history = as_cost(self._fitted_params.cost), tuple(self.history_)
+        rows = [law.rows[:, conditions.columns] for law in laws]
+        for value, *indices in groups(*rows):
+            if not all(map(len, indices)):
+                continue
+            row = laws[0].rows[indices[0][0]]
+            transport = AtCondition(self._draws, self._values, row, conditions.moved, cost, self.status_, history)
+            X, Y = (law.rows[each][:, conditions.moved] for law, each in zip(laws, indices, strict=True))
+            v, w = (law.weights[each] for law, each in zip(laws, indices, strict=True))
+            yield conditions.text(value), transport, X, Y, v, w
 
     def score(
         self,
@@ -218,7 +244,8 @@ class Reporting(Fitted, Samples):
 
         The images are draws from the plan. From each sample, at most 2000 rows are used, evenly spaced in weight.
         Higher is better, 0 means that the laws agree, and the unit is the square of the unit of the data. The score
-        measures the distance of the images from the target law, not the optimality of the map.
+        measures the distance of the images from the target law, not the optimality of the map. With conditions, the
+        laws are those of rows and conditions together; conditions are standardised and then scaled like the rows.
 
         Parameters
         ----------
@@ -245,8 +272,10 @@ class Reporting(Fitted, Samples):
         laws = self._check_laws(X, y, X_target, sample_domain, sample_weight, sample_weight_target, reset=False)
         source, target = laws[0].reduced().repeated(), laws[1].reduced()
         draws, masses = self._weighted_draw(source.rows, random_state=0)
-        warn_of_scales(draws, target.rows, "images")
+        units = self.units_
+        warn_of_scales(units.moved_rows(draws), units.moved_rows(target.rows), "images")
         v, w = source.weights, target.weights
         if masses is not None:
             v, w = v * masses, w * self.target_mass(target.rows)
-        return -sinkhorn_divergence(draws, target.rows, sample_weight=v, sample_weight_target=w)
+        images, rows = map(units.comparable, (draws, target.rows))
+        return -sinkhorn_divergence(images, rows, sample_weight=v, sample_weight_target=w)

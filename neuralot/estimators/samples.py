@@ -12,14 +12,20 @@ from sklearn.utils.validation import validate_data
 from neuralot.estimators.batches import is_stream
 from neuralot.estimators.checks import (
     as_array,
+    as_type_of,
     check_domains,
+    check_out,
     naming,
     pick_target,
     refuse_second_target,
     refuse_stream,
 )
+from neuralot.estimators.conditions import Conditions
 from neuralot.estimators.laws import Law, Laws
+from neuralot.estimators.matching import matched
 from neuralot.estimators.reservoir import Check, law_of_stream, sample_size
+from neuralot.estimators.units import Units
+from neuralot.estimators.warn import warn_of_conditions
 from neuralot.sampling import check_weights
 from neuralot.solve.distributed import current
 
@@ -31,6 +37,9 @@ class Samples(BaseEstimator):
 
     # whether the fit needs all rows of the target at once
     _keeps_target: ClassVar[bool] = False
+    units_: Units
+    # None without the parameter `condition`
+    _conditions: Conditions | None = None
 
     def _check_laws(
         self,
@@ -46,8 +55,27 @@ class Samples(BaseEstimator):
     ) -> Laws:
         """Return the weighted source and target samples.
 
-        Streams are accepted with `streams` only.
+        Streams are accepted with `streams` only. If there are conditions, the target has the source's law of them.
         """
+        streams = streams and getattr(self, "condition", None) is None
+        laws = self._separate_laws(
+            X, y, X_target, sample_domain, sample_weight, sample_weight_target, reset=reset, streams=streams
+        )
+        return laws if self._conditions is None else matched(laws, self._conditions)
+
+    def _separate_laws(
+        self,
+        X: Any,
+        y: Any,
+        X_target: Any,
+        sample_domain: Any,
+        sample_weight: Any,
+        sample_weight_target: Any,
+        *,
+        reset: bool,
+        streams: bool,
+    ) -> Laws:
+        """Return the weighted samples as they are."""
         v, w = sample_weight, sample_weight_target
         if sample_domain is None:
             target, name = pick_target(y, X_target)
@@ -86,13 +114,63 @@ class Samples(BaseEstimator):
 
     def _check_source(self, X: Any, *, reset: bool) -> np.ndarray:
         with naming("X"):
-            refuse_stream(X)
-            return validate_data(self, as_array(X), reset=reset, dtype=DTYPES, order="C")
+            refuse_stream(X, has_conditions=getattr(self, "condition", None) is not None)
+            X = as_array(X)
+        if reset:
+            self._set_conditions(X)
+        conditions, options = self._conditions, {"dtype": DTYPES, "order": "C"}
+        if conditions is None or not conditions.categories:
+            with naming("X"):
+                rows = validate_data(self, X, reset=reset, **options)
+        else:
+            with naming("X"):
+                validate_data(self, X, reset=reset, skip_check_array=True)
+            rows = self._with_codes(X, "X")
+        if conditions is not None and not reset:
+            warn_of_conditions(rows, self.units_, conditions)
+        return rows
+
+    def _set_conditions(self, X: Any) -> None:
+        """Set the conditions of a fit, from the source rows."""
+        condition = getattr(self, "condition", None)
+        if condition is None or len(getattr(X, "shape", ())) != 2:  # scikit-learn's checks raise for other arrays
+            if self._conditions is not None:
+                self._conditions = None
+            return
+        found, previous = Conditions.of(X, condition), self._conditions
+        keeps = previous is not None and np.array_equal(previous.columns, found.columns)
+        if not (getattr(self, "warm_start", False) and keeps):  # a warm start keeps the codes of categories
+            self._conditions = found
+
+    def _with_codes(self, X: Any, name: str) -> np.ndarray:
+        """Return rows with codes in place of categories."""
+        assert self._conditions is not None
+        rows = self._conditions.encoded(X, name)
+        with naming(name):
+            return check_array(rows, dtype=DTYPES, order="C", estimator=self, input_name=name)
+
+    def _check_out(self, out: np.ndarray | None, shape: tuple[int, ...], rows: np.ndarray) -> np.ndarray:
+        """Return the array for images; without categories only."""
+        if out is not None and self._conditions is not None and self._conditions.categories:
+            raise ValueError("out must be None for rows with categories, whose images are not an array of numbers")
+        return check_out(out, shape, rows)
+
+    def _like(self, X: Any, rows: np.ndarray) -> Any:
+        """Return images in the type of `X`."""
+        if self._conditions is None or not self._conditions.categories:
+            return as_type_of(X, rows)
+        return self._conditions.labelled(as_array(X), rows)
 
     def _check_target(self, target: Any, name: str) -> np.ndarray:
         with naming(name):
-            refuse_stream(target)
-            rows = check_array(as_array(target), dtype=DTYPES, order="C", estimator=self, input_name=name)
+            refuse_stream(target, has_conditions=self._conditions is not None)
+            target = as_array(target)
+        is_coded = self._conditions is not None and self._conditions.categories
+        if is_coded and getattr(target, "shape", ())[1:] == (self.n_features_in_,):
+            rows = self._with_codes(target, name)
+        else:
+            with naming(name):
+                rows = check_array(target, dtype=DTYPES, order="C", estimator=self, input_name=name)
         if rows.shape[1] != self.n_features_in_:
             raise ValueError(
                 f"{name} has {rows.shape[1]} features, but the source has {self.n_features_in_}; pass target rows with "

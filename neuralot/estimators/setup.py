@@ -18,7 +18,16 @@ from torch import Generator, Tensor
 from neuralot.costs import Cost, as_cost
 from neuralot.defaults import default_steps
 from neuralot.estimators.checks import as_random_state, check_cost, check_device
-from neuralot.estimators.laws import SUBSAMPLE_ROWS, Laws, Standardised, evenly_spaced, range_of
+from neuralot.estimators.conditional_units import ConditionalUnits
+from neuralot.estimators.laws import (
+    SUBSAMPLE_ROWS,
+    Laws,
+    Standardised,
+    evenly_spaced,
+    of_columns,
+    range_of,
+    within_conditions,
+)
 from neuralot.estimators.processes import agree
 from neuralot.estimators.state import FitParams, Fitted, Setup, has_custom_networks
 from neuralot.estimators.units import Units, clipped
@@ -103,7 +112,8 @@ class Preparation(Fitted, BaseEstimator, ABC):
         """Return values for the parameters that are ``'auto'``.
 
         The result also contains values that are not parameters but are needed by every fit. `rows` are at most 2000
-        distinct standardised rows of the source. `n_source` and `n_target` are the numbers of distinct rows.
+        distinct standardised rows of the source. `n_source` and `n_target` are the numbers of distinct rows, or, with
+        categories, their means per combination of categories.
         """
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
@@ -189,11 +199,16 @@ class Preparation(Fitted, BaseEstimator, ABC):
             for law, standardise in zip(laws, (units.from_source, units.from_target), strict=True)
         )
         rows = source.rows[source.distinct[evenly_spaced(len(source.distinct), SUBSAMPLE_ROWS)]]
-        n_source, n_target = (max(len(law.distinct), MIN_STREAM_ROWS * in_stream) for law in (source, target))
+        rows = within_conditions(rows, units.n_moved)
+        # each combination of categories has a map of its own
+        n_categories = 1 if self._conditions is None else self._conditions.n_combinations(laws[0].rows)
+        n_source, n_target = (
+            max(len(law.distinct) // n_categories, MIN_STREAM_ROWS * in_stream, 1) for law in (source, target)
+        )
         if not (warm or in_stream):
             warn_of_few_rows(laws, units)
         if self._needs_density and not warm:
-            warn_of_thin_source(source.rows[source.distinct], target.rows[target.distinct])
+            warn_of_thin_source(*(within_conditions(law.rows[law.distinct], units.n_moved) for law in (source, target)))
             warn_of_split(source, target)
         resolved = {name: as_builtin(value) for name, value in self._resolved(rows, n_source, n_target).items()}
         # a copy of the parameters that define the networks, so that a later set_params does not change them
@@ -225,6 +240,12 @@ class Preparation(Fitted, BaseEstimator, ABC):
         return params
 
     def _units_of(self, laws: Laws, in_stream: bool) -> Units:
+        if self._conditions is None:
+            return self._units_of_moved(laws, in_stream)
+        moved = of_columns(laws, self._conditions.moved)
+        return ConditionalUnits.around(self._units_of_moved(moved, in_stream), self._conditions, laws[0])
+
+    def _units_of_moved(self, laws: Laws, in_stream: bool) -> Units:
         source, target = laws
         check_cost(self._cost, source.rows, target.rows, map_form=getattr(self, "map_form", None))
         reduce = not has_custom_networks(self.get_params(deep=False))
@@ -248,24 +269,26 @@ class Preparation(Fitted, BaseEstimator, ABC):
 
     def _units_of_last_fit(self, laws: Laws) -> Units:
         units, n_features = self.units_, laws[0].rows.shape[1]
-        if len(units.source_centre) != n_features:
+        if units.n_columns != n_features or not units.has_conditions(self._conditions):
             raise ValueError(
-                f"warm_start=True requires the {len(units.source_centre)} columns of the previous fit, got "
-                f"{n_features} columns; pass warm_start=False"
+                f"warm_start=True requires the {units.n_columns} columns and the condition of the previous fit, got "
+                f"{n_features} columns and condition={getattr(self, 'condition', None)!r}; pass warm_start=False"
             )
         if self._changes_masses != self._fitted_params.changes_masses:
             raise ValueError(
                 "unbalanced must not change from or to None, and its penalties not from or to inf, if a fit continues "
                 "from the previous one; pass warm_start=False and call fit"
             )
-        check_cost(self._cost, laws[0].rows, laws[1].rows, map_form=getattr(self, "map_form", None))
+        x, y = (units.moved_rows(law.rows[[0, -1]]) for law in laws)
+        check_cost(self._cost, x, y, map_form=getattr(self, "map_form", None))
         source, target = (law.subsample().rows for law in laws)
         if not units.cover(source, target):
             raise ValueError(
                 "warm_start=True and partial_fit require rows that vary only in the directions of the previous fit and "
                 "are unchanged in all other directions; pass warm_start=False and call fit"
             )
-        warn_of_other_units(units.from_source(source), units.from_target(target))
+        n = units.n_moved
+        warn_of_other_units(units.from_source(source)[:, :n], units.from_target(target)[:, :n])
         return replace(units, source_range=range_of(laws[0], units.source_range))
 
 

@@ -36,6 +36,11 @@ class SNOTTransport(GameTransport):
     noise_dim : int, default=0
         Dimension of the noise input of the map. With 0, the map is deterministic. With a larger value, the method is
         OTM-s, the map has the network form, and `transform` averages over 16 noise vectors.
+    condition : str, int, list of these or None, default=None
+        Names or indices of columns that are conditions, such as a drug or a dose, in both samples. They are not moved
+        and cost nothing: rows are transported to target rows of the same condition, and images keep their conditions.
+        Columns of a categorical type or of strings are categories, and all others numbers, between which the map
+        interpolates. The target is reweighted to the source's law of the conditions. See :ref:`conditions`.
     map_form : {'auto', 'gradient', 'network'} or callable ``n_features -> torch.nn.Module``, default='auto'
         Form of the map. ``'gradient'``: the map is derived from the gradient of a potential, both directions are
         learned, and `inverse_transform` is available. ``'network'``: the map is an unconstrained network, as in the

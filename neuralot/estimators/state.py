@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from neuralot.costs import as_cost
+from neuralot.estimators.conditions import Conditions
 from neuralot.estimators.laws import Standardised
 from neuralot.estimators.units import Units
 from neuralot.solve.loop import Solution
@@ -83,6 +84,7 @@ class Fitted:
     history_: list[Record]
     target_sample_: np.ndarray
     n_iter_: int
+    _conditions: Conditions | None = None
     _fitted_params: FitParams
     _solution: Solution | None
     # a PointPlan, or None: files of older versions have none

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from neuralot._torch import isolated
 from neuralot.costs import Cost
+from neuralot.estimators.conditions import Conditions
 from neuralot.estimators.directions import blocks, principal_directions, varying_directions
 from neuralot.sampling import canonical_order
 from neuralot.solve.problem import Problem
@@ -109,6 +110,35 @@ class Units:
     def n_directions(self) -> int:
         """Number of coordinates of standardised rows."""
         return len(self.source_centre) if self.basis is None else self.basis.shape[1]
+
+    @property
+    def n_columns(self) -> int:
+        """Number of columns of rows, with conditions."""
+        return len(self.source_centre)
+
+    @property
+    def n_moved(self) -> int:
+        """Number of coordinates that are moved."""
+        return self.n_directions
+
+    def has_conditions(self, conditions: Conditions | None) -> bool:
+        """Return whether these are the conditions of the units."""
+        return conditions is None
+
+    def moved_rows(self, rows: np.ndarray) -> np.ndarray:
+        """Return the columns of rows that are moved."""
+        return rows
+
+    def comparable(self, rows: np.ndarray) -> np.ndarray:
+        """Return rows between which distances include conditions."""
+        return rows
+
+    def with_conditions(self, moved: np.ndarray, rows: Any) -> np.ndarray:
+        """Return moved columns together with conditions.
+
+        They are those of `rows`, or 0 if `rows` is 0.
+        """
+        return moved
 
     def cover(self, X: np.ndarray, Y: np.ndarray) -> bool:
         """Return whether rows vary only within the basis.

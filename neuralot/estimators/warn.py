@@ -15,9 +15,11 @@ from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
 from torch import Tensor
 
+from neuralot.estimators.conditions import Conditions
 from neuralot.estimators.laws import Law, Laws, Standardised
 from neuralot.estimators.units import Units
 from neuralot.exceptions import (
+    ConditionWarning,
     FewRowsWarning,
     OutlierWarning,
     ScaleWarning,
@@ -39,6 +41,8 @@ LARGE_NOISE, SMALL_NOISE = 10.0, 0.01
 TAIL_SCALE_OF_WARNING = 0.45
 # a row is heavy from this share of the mass on, and mass splits from this share on; parts of which a plan consists
 HEAVY, SPLIT, N_PARTS = 0.1, 0.05, 500
+# share of the range of the fit beyond which a condition is outside of it
+MARGIN = 0.01
 
 
 def warn_user(message: str, category: type[Warning] = UserWarning) -> None:
@@ -179,6 +183,22 @@ def warn_of_few_rows(laws: Laws, units: Units) -> None:
         f"{effect}. Pass more rows, or reduce the columns first, for example with PCA.",
         FewRowsWarning,
     )
+
+
+def warn_of_conditions(rows: np.ndarray, units: Units, conditions: Conditions) -> None:
+    """Warn of numbers outside of the range of the fit."""
+    if units.source_range is None or not len(rows):
+        return
+    values, (low, high) = rows[:, conditions.columns], units.source_range[:, conditions.columns]
+    margin = MARGIN * (high - low)
+    is_outside = ((values < low - margin) | (values > high + margin)).any(axis=1)
+    if is_outside.any():
+        ranges = listed([f"{name!r}: {a:g} to {b:g}" for name, a, b in zip(conditions.names, low, high, strict=True)])
+        warn_user(
+            f"{is_outside.sum()} of {len(rows)} rows have conditions outside of the range of the fit ({ranges}). Their "
+            "images are extrapolations; fit with rows of these conditions.",
+            ConditionWarning,
+        )
 
 
 def warn_of_noise(eps_min: float, default: float) -> None:

@@ -10,7 +10,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from neuralot.affine import Affine
-from neuralot.costs import Cost, SquaredEuclidean
+from neuralot.costs import Cost, is_squared_euclidean
 from neuralot.forms.base import Form
 from neuralot.forms.compiled import Compiled
 from neuralot.forms.losses import CriticLoss, Gradients, gradient, map_loss, value_and_gradient
@@ -75,7 +75,7 @@ class GradientForm(Form):
         self.invertible = bidirectional
         self.together = bidirectional and n_map_steps == 1
         self._compiled: Compiled[..., Any] | None = None
-        self._is_known = isinstance(cost, SquaredEuclidean) and can_stack(self._potentials)
+        self._is_known = is_squared_euclidean(cost) and can_stack(self._potentials)
         self._is_written_out = self._is_known and self.together
 
     def losses(self, names: Sequence[str], x: Tensor, y: Tensor, generator: Generator) -> dict[str, Tensor]:
@@ -104,10 +104,11 @@ class GradientForm(Form):
         losses = cost.mean(-1) - _linear(image_values.flip(0), image_slopes.flip(0), images)  # (2,)
         cost = cost.detach()
         random_cost = self._of_pairs(self.cost, rows, rows.flip(0))  # (2, n)
+        moved_slopes = slopes[..., : self.cost.n_moved]
         losses = losses + self.critic_loss.of_values(
-            image_values, values, cost.flip(0), random_cost, slopes, self.penalties
+            image_values, values, cost.flip(0), random_cost, moved_slopes, self.penalties
         )
-        if gap_weight := self.critic_loss.gap_weight_for(x.shape[1]):
+        if gap_weight := self.critic_loss.gap_weight_for(self.cost.n_moved or x.shape[1]):
             gaps = (
                 cost - values - image_values.flip(0).detach(),
                 cost.flip(0) - image_values - values.flip(0).detach(),
@@ -118,8 +119,8 @@ class GradientForm(Form):
     def gradients(self, names: Sequence[str], x: Tensor, y: Tensor, generator: Generator) -> Gradients:
         if not self._is_written_out or len(names) < len(self.networks):
             return super().gradients(names, x, y, generator)
-        potentials = StackedPotentials(self._potentials)
-        gap_weight = self.critic_loss.gap_weight_for(x.shape[1])
+        potentials = StackedPotentials(self._potentials, self.cost.n_moved)
+        gap_weight = self.critic_loss.gap_weight_for(self.cost.n_moved or x.shape[1])
         losses, stacked = game(potentials, x, y, self.critic_loss, gap_weight, self.penalties, self._compiled)
         gradients: dict[str, list[Tensor | None]] = {
             player: [stacked[name][i] for name, weight in network.named_parameters() if weight.requires_grad]

@@ -96,7 +96,7 @@ class CriticLoss(Settings):
         All rows have shape (n, d). `penalties` are those of unbalanced transport.
         """
         V_image, V_y = evaluate(V, torch.cat([image, y])).split([len(image), len(y)])
-        gradient_y = gradient(V, y, create_graph=True) if self.gradient_penalty else None
+        gradient_y = gradient(V, y, create_graph=True)[:, : cost.n_moved] if self.gradient_penalty else None
         return self.of_values(V_image, V_y, cost(x, image), cost(x, y), gradient_y, penalties)
 
     def of_values(
@@ -115,7 +115,8 @@ class CriticLoss(Settings):
         """
         loss = dual_loss(V_image, V_y, cost_image, penalties)
         if self.expectile_weight:
-            u = cost_image - V_image - cost_y + V_y  # (n,)
+            # a pair of rows with different conditions has an infinite cost, and constrains nothing
+            u = (cost_image - V_image - cost_y + V_y).masked_fill(cost_y.isposinf(), 0.0)  # (n,)
             loss = loss + self.expectile_weight * (expectile_weights(u, self.expectile) * u.square()).mean(-1)
         if self.gradient_penalty and gradient_y is not None:
             loss = loss + self.gradient_penalty * gradient_y.square().sum(-1).mean(-1)

@@ -11,7 +11,7 @@ from torch import Generator, nn
 
 from neuralot._torch import antithetic_noise, seeded
 from neuralot.affine import SEEN_SCALE
-from neuralot.costs import Cost, SquaredEuclidean
+from neuralot.costs import Cost, SquaredEuclidean, is_squared_euclidean
 from neuralot.defaults import default_sizes
 from neuralot.forms.base import Form
 from neuralot.forms.gradient import GradientForm
@@ -86,7 +86,7 @@ def make_form(
     sizes = default_sizes(n_features) if hidden_layer_sizes is None else tuple(hidden_layer_sizes)
 
     own = isinstance(map_form, str) and potential_network is None
-    squared = isinstance(cost, SquaredEuclidean)
+    squared = is_squared_euclidean(cost)
     based = affine_base and own and not noise_dim and squared
     potential = partial(_make_potential, potential_network, n_features, sizes, activation, based, squared)
 
@@ -153,7 +153,7 @@ def resolve_map_form(map_form: str | NetworkFactory, cost: Cost, noise_dim: int)
         )
     if map_form == "auto":
         # Lp(3) diverges in the gradient form: its map has an infinite slope where nothing moves
-        return "gradient" if isinstance(cost, SquaredEuclidean) and not noise_dim else "network"
+        return "gradient" if is_squared_euclidean(cost) and not noise_dim else "network"
     if map_form == "gradient" and not cost.has_map_from_gradient:
         raise ValueError(f"map_form='gradient' needs a cost with a known map, got {cost!r}; pass map_form='network'")
     if map_form == "gradient" and noise_dim:

@@ -76,20 +76,23 @@ class NetworkForm(Form):
         return self.critic_loss(self.cost, V, x, image, y, self.penalties)
 
     def draw(self, x: Tensor, generator: Generator) -> Tensor:
-        T = self.networks["map"]
         if self.noise is None:
-            return T(x)  # (n, d)
-        z = normal(len(x), self.noise.shape[1], generator, like=x)  # (n, noise_dim)
-        return T(x, z)  # (n, d)
+            return self._image(x)  # (n, d)
+        return self._image(x, normal(len(x), self.noise.shape[1], generator, like=x))  # (n, d)
 
     def map(self, x: Tensor) -> Tensor:
-        T = self.networks["map"]
         if self.noise is None:
-            return T(x)  # (n, d)
-        return mean_over(self.noise, lambda z: T(x, z.expand(len(x), -1)))  # (n, d)
+            return self._image(x)  # (n, d)
+        return mean_over(self.noise, lambda z: self._image(x, z.expand(len(x), -1)))  # (n, d)
 
     def source_mass(self, x: Tensor) -> Tensor | None:
         if self.noise is None or self.penalties is None:
             return super().source_mass(x)
-        T = self.networks["map"]
-        return mean_over(self.noise, lambda z: cast(Tensor, self.mass_of(x, T(x, z.expand(len(x), -1)))))  # (n,)
+        return mean_over(
+            self.noise, lambda z: cast(Tensor, self.mass_of(x, self._image(x, z.expand(len(x), -1))))
+        )  # (n,)
+
+    def _image(self, *inputs: Tensor) -> Tensor:
+        """Images of rows, with their conditions."""
+        image, n_moved = self.networks["map"](*inputs), self.cost.n_moved
+        return image if n_moved is None else torch.cat([image[:, :n_moved], inputs[0][:, n_moved:]], dim=1)

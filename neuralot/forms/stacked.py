@@ -113,9 +113,12 @@ class StackedPotentials:
     ----------
     networks : sequence of Potential, or of BasedPotential
         Networks for which `can_stack` is true.
+    n_moved : int, optional
+        Number of leading columns that are moved. The slopes in the others, which are conditions, are set to 0.
     """
 
-    def __init__(self, networks: Sequence[nn.Module]) -> None:
+    def __init__(self, networks: Sequence[nn.Module], n_moved: int | None = None) -> None:
+        self.n_moved = n_moved
         parameters = [dict(net.named_parameters()) for net in networks]
         self.weights = {name: torch.stack([own[name].detach() for own in parameters]) for name in parameters[0]}
         buffers = [dict(net.named_buffers()) for net in networks]
@@ -138,6 +141,16 @@ class StackedPotentials:
         Rows have shape (k, n, d), one set per network, values (k, n) and slopes (k, n, d). The trace is an argument of
         `gradients`.
         """
+        value, slope, trace = self._evaluate(x)
+        return value, self._of_moved(slope), trace
+
+    def _of_moved(self, slope: Tensor) -> Tensor:
+        """Set slopes in conditions to 0, in place."""
+        if self.n_moved is not None:
+            slope[..., self.n_moved :] = 0
+        return slope
+
+    def _evaluate(self, x: Tensor) -> tuple[Tensor, Tensor, Trace]:
         if not self.base:
             value, slope, trace = self._residual(x, x)
             quadratic = self.weights.get("quadratic")
@@ -159,6 +172,8 @@ class StackedPotentials:
         each weight, shape (k, ...). The factors have the shapes of values and slopes, (k, n) and (k, n, d).
         """
         gradients = {}
+        if grad_slope is not None:
+            grad_slope = self._of_moved(grad_slope)
         x, grad_v = trace.x, grad_value[..., None]  # (k, n, d), (k, n, 1)
         if "quadratic" in self.weights:
             gradients["quadratic"] = torch.bmm((x * grad_v).mT, x)  # (k, d, d)
@@ -307,7 +322,10 @@ def game_sums(
         grad_values = -penalties.densities(-values)
     grad_slopes = (slopes + critic_slopes).div_(2)  # (2, n, d)
     if critic_loss.expectile_weight:
-        u = cost_flipped - image_values - (rows[0] - rows[1]).square().sum(-1) + values  # (2, n)
+        n = potentials.n_moved
+        u = cost_flipped - image_values - (rows[0] - rows[1])[:, :n].square().sum(-1) + values  # (2, n)
+        if n is not None:  # a pair of rows with different conditions constrains nothing
+            u = u * (rows[0] == rows[1])[:, n:].all(-1)
         weighted = critic_loss.expectile_weight * u * expectile_weights(u, critic_loss.expectile)
         losses += (weighted * u).sum(-1)
         grad_values.add_(weighted, alpha=2)

@@ -9,7 +9,7 @@ import torch
 from torch import Generator, Tensor
 
 from neuralot._torch import antithetic_noise, mean_over, normal
-from neuralot.affine import Moments, affine_transport, common_axes, preconditioners
+from neuralot.affine import SEEN_SCALE, Moments, affine_transport, common_axes, preconditioners
 from neuralot.forms.base import Form
 from neuralot.methods.smoothing import Smoothing
 from neuralot.sampling import Sampler
@@ -86,23 +86,24 @@ class OTP(SemiDual):
         self.noise_shape = noise_shape
         # W and D: the noise has covariance W (eps - D)_+ W'; empty without them, because W is large for images
         has_axes = noise_shape != "isotropic"
-        size = n_features if has_axes else 0
+        self.n_moved = n_features if self.form.cost.n_moved is None else self.form.cost.n_moved
+        size = self.n_moved if has_axes else 0
         self.register_buffer("axes", torch.eye(size), persistent=has_axes)
         self.register_buffer("shares", torch.zeros(size), persistent=has_axes)
         self._laws: tuple[Moments, Moments] | None = None
         self._base_level = 0.0
         generator = torch.Generator().manual_seed(0) if generator is None else generator
-        self.register_buffer("noise", antithetic_noise(n_transform_draws, n_features, generator))
+        self.register_buffer("noise", antithetic_noise(n_transform_draws, self.n_moved, generator))
 
     def perturb(self, x: Tensor, generator: Generator, progress: float | Tensor) -> Tensor:
-        z = normal(len(x), x.shape[1], generator, like=x)  # (n, d)
-        return self.smoothing.smooth(x, self._shape(z, progress), progress)
+        z = normal(len(x), self.n_moved, generator, like=x)  # (n, n_moved)
+        return self._smooth(x, self._shape(z, progress), progress)
 
     def map(self, x: Tensor) -> Tensor:
         noise = self._shape(self.noise, 1.0)  # (n_draws, d)
         if not noise.any():  # the source has a density: all draws are equal
             noise = noise[:1]
-        return mean_over(noise, lambda z: self.form.map(self.smoothing.smooth(x, z, 1.0)))
+        return mean_over(noise, lambda z: self.form.map(self._smooth(x, z, 1.0)))
 
     def source_mass(self, x: Tensor) -> Tensor | None:
         if self.form.penalties is None:
@@ -124,7 +125,8 @@ class OTP(SemiDual):
             return
         laws = self._laws = Moments.of(source, generator), Moments.of(target, generator)
         if self.noise_shape != "isotropic":
-            axes, shares = common_axes(laws[0].covariance, (laws[0].covariance + laws[1].covariance) / 2)
+            source_covariance, target_covariance = (law.given_conditions(self.n_moved)[0].covariance for law in laws)
+            axes, shares = common_axes(source_covariance, (source_covariance + target_covariance) / 2)
             # if the source is smaller than S in all directions, S is scaled to touch it
             largest = float(shares.max().clamp(max=1.0)) or 1.0
             if laws[0].n_rows < POINT:  # its mass must split on the scale of the target
@@ -156,6 +158,13 @@ class OTP(SemiDual):
             return z  # (n, d)
         return (z * (1 - self.shares / self.smoothing.level(progress)).clamp(min=0).sqrt()) @ self.axes.T
 
+    def _smooth(self, x: Tensor, z: Tensor, progress: float | Tensor) -> Tensor:
+        """Smooth the moved columns of rows with shaped noise."""
+        if self.n_moved == x.shape[1]:
+            return self.smoothing.smooth(x, z, progress)  # (n, d)
+        moved = self.smoothing.smooth(x[:, : self.n_moved], z, progress)
+        return torch.cat([moved, x[:, self.n_moved :]], dim=1)
+
     def _set_base(self, level: float) -> None:
         """Set the affine base for a smoothing level.
 
@@ -170,23 +179,31 @@ class OTP(SemiDual):
             return
         self._base_level = level
         source, target = self._laws
-        self.form.set_base(*affine_transport(self._smoothed(source, level), target))
+        self.form.set_base(*self.affine_maps(self._smoothed(source, level), target))
 
     def _set_preconditioners(self, source: Moments, target: Moments) -> None:
         """Set the networks' preconditioners for the last smoothing level."""
-        level = self.smoothing.eps_min
-        smoothed = self._smoothed(source, level)
-        forward, _ = affine_transport(smoothed, target)
+        level, n = self.smoothing.eps_min, self.n_moved
+        smoothed = self._smoothed(source, level).given_conditions(n)[0]
+        forward, _ = affine_transport(smoothed, target.given_conditions(n)[0])
         is_thin = (self.shares < level) & (self.noise_shape == "thin")
         thin = self.axes[:, is_thin].double().cpu() if len(self.axes) else forward.matrix[:, :0]
-        self.form.set_preconditioners(*preconditioners(forward.matrix, smoothed.covariance, thin))
+        found = preconditioners(forward.matrix, smoothed.covariance, thin)
+        # conditions are standardised
+        seen = SEEN_SCALE * torch.eye(len(source.mean) - n, dtype=torch.double)
+        self.form.set_preconditioners(*(torch.block_diag(each, seen) for each in found))
 
     def _smoothed(self, source: Moments, level: float) -> Moments:
         """Return the moments of the source at a smoothing level."""
+        n = self.n_moved
         if self.noise_shape == "isotropic":
-            noise = level * torch.eye(len(source.mean), dtype=torch.double)  # covariance, (d, d)
+            noise = level * torch.eye(n, dtype=torch.double)  # covariance, (n_moved, n_moved)
         else:
             axes, shares = self.axes.double().cpu(), self.shares.double().cpu()
             noise = (axes * (level - shares).clamp(min=0)) @ axes.T
         signal = 1 - level if self.smoothing.kind == "vp" else 1.0
-        return Moments(math.sqrt(signal) * source.mean, signal * source.covariance + noise, source.n_rows)
+        factors = torch.ones_like(source.mean)
+        factors[:n] = math.sqrt(signal)
+        covariance = factors[:, None] * source.covariance * factors
+        covariance[:n, :n] += noise
+        return Moments(factors * source.mean, covariance, source.n_rows)

@@ -1,0 +1,136 @@
+"""Diagnosis of a transport under each of its conditions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from neuralot.costs import Cost
+from neuralot.diagnostics.diagnose import diagnose
+from neuralot.diagnostics.report import TransportReport, Verdict
+from neuralot.diagnostics.verdict import MIN_ROWS
+from neuralot.solve.status import Status
+
+# from the worst to the best
+ORDER = (Verdict.SPURIOUS, Verdict.NOT_CONVERGED, Verdict.MARGINAL_NOT_MET, Verdict.UNDECIDED, Verdict.OPTIMAL)
+
+
+@dataclass(frozen=True)
+class AtCondition:
+    """A conditional transport under one condition, for `diagnose`.
+
+    Attributes
+    ----------
+    draws : callable (rows, n_draws, seed) -> ndarray
+        Draws of rows with all columns.
+    values : callable (rows, return_gradient) -> ndarray or pair of ndarray
+        Potential at rows with all columns.
+    row : ndarray of shape (n_columns,)
+        A row with the condition.
+    moved : ndarray of int
+        Columns that are moved.
+    cost : Cost
+    status_ : Status
+    history_ : sequence of dict
+    """
+
+    draws: Callable[[np.ndarray, int, Any], np.ndarray]
+    values: Callable[[np.ndarray, bool], Any]
+    row: np.ndarray
+    moved: np.ndarray
+    cost: Cost
+    status_: Status
+    history_: Sequence[Mapping[str, float]]
+
+    def sample(self, X: np.ndarray, n_draws: int = 1, random_state: Any = None) -> np.ndarray:
+        """Draw images of moved columns, shape (n_draws, n, n_moved)."""
+        return self.draws(self._with_condition(X), n_draws, random_state)[..., self.moved]
+
+    def potential(self, Y: np.ndarray, return_gradient: bool = False) -> Any:
+        """Return the potential at moved columns, and its gradients."""
+        found = self.values(self._with_condition(Y), return_gradient)
+        return (found[0], found[1][:, self.moved]) if return_gradient else found
+
+    def _with_condition(self, rows: np.ndarray) -> np.ndarray:
+        result = np.repeat(self.row[None].astype(rows.dtype), len(rows), axis=0)
+        result[:, self.moved] = rows
+        return result
+
+
+@dataclass(frozen=True)
+class ConditionalReport:
+    """Diagnosis of a transport with conditions.
+
+    Each condition has its own report, on the moved columns of the rows with this condition. The verdict is the worst of
+    them, in the order SPURIOUS, NOT_CONVERGED, MARGINAL_NOT_MET, UNDECIDED, OPTIMAL.
+
+    Parameters
+    ----------
+    reports : dict of str to TransportReport
+        Reports by condition.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from neuralot import SNOTTransport
+    >>> rng = np.random.default_rng(0)
+    >>> dose = np.repeat([0.0, 1.0], 500)
+    >>> X, Y = (np.c_[rng.normal(size=(1000, 2)) + shift * dose[:, None], dose] for shift in (0, 3))
+    >>> transport = SNOTTransport(condition=2, max_iter=200, random_state=0).fit(X, Y)
+    >>> list(transport.report(X, Y).reports)
+    ['2=0', '2=1']
+    """
+
+    reports: dict[str, TransportReport]
+
+    @property
+    def verdict(self) -> Verdict:
+        """The worst verdict of all conditions."""
+        found = {report.verdict for report in self.reports.values()}
+        return next(verdict for verdict in ORDER if verdict in found)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the reports as plain data, for JSON."""
+        reports = {name: report.to_dict() for name, report in self.reports.items()}
+        return {"verdict": self.verdict.name, "message": self.verdict.message, "reports": reports}
+
+    def lines(self) -> list[tuple[str, str]]:
+        """Return pairs of a label and a text."""
+        return [
+            ("verdict", f"{self.verdict.name}. {self.verdict.message}"),
+            *(
+                (name, f"{report.verdict.name}: {'; '.join(report.reasons)}; {report.marginal.excess_text}")
+                for name, report in self.reports.items()
+            ),
+        ]
+
+    def __str__(self) -> str:
+        lines = self.lines()
+        width = max(len(label) for label, _ in lines) + 2
+        return "\n".join(f"{label:{width}}{text}" for label, text in lines)
+
+
+def diagnose_conditions(
+    parts: Iterator[tuple[str, AtCondition, np.ndarray, np.ndarray, np.ndarray, np.ndarray]], max_rows: int
+) -> ConditionalReport:
+    """Diagnose a transport under each condition.
+
+    `parts` has the name of a condition, the transport under it, the moved columns of its source and target rows, and
+    their weights.
+    """
+    reports, small = {}, {}
+    for name, transport, X, Y, v, w in parts:
+        if min(len(X), len(Y)) < MIN_ROWS:
+            small[name] = min(len(X), len(Y))
+        else:
+            reports[name] = diagnose(transport, X, Y, sample_weight=v, sample_weight_target=w, max_rows=max_rows)
+    if not reports:
+        raise ValueError(
+            f"report compares rows with equal conditions, and needs at least {MIN_ROWS} source and target rows of one "
+            f"condition; the largest of {len(small)} conditions has {max(small.values(), default=0)}. Pass rows with "
+            f"few values of the condition, for example rows of one dose"
+        )
+    return ConditionalReport(reports)

@@ -1,0 +1,379 @@
+"""Conditions: one fit for many transports."""
+
+import pickle
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from conftest import games, gaussian, map_forms, perturbed, rows, seeded
+from scipy.linalg import sqrtm
+
+import neuralot
+from neuralot import OTPTransport, SNOTTransport, Verdict
+from neuralot.affine import Moments, conditional_affine_transport
+from neuralot.costs import Conditional, Lp, SquaredEuclidean
+from neuralot.estimators.conditions import Conditions
+from neuralot.estimators.laws import Law
+from neuralot.estimators.matching import matched
+from neuralot.exceptions import ConditionWarning
+from neuralot.forms import CriticLoss, make_form
+from neuralot.forms.losses import gradients_of
+from neuralot.methods import OTP
+from neuralot.methods.smoothing import Smoothing
+from neuralot.metrics import l2_uvp
+from neuralot.sampling import as_sampler
+
+SHIFTS = {"a": (3.0, 0.0), "b": (0.0, 3.0), "c": (-3.0, -3.0)}
+
+
+def drug_frame(n, shares, *, treated, seed=0, dtype="category"):
+    """Return rows of three drugs; a treated row has moved by the shift of its drug."""
+    rng = np.random.default_rng(seed)
+    drugs = rng.choice(list(SHIFTS), n, p=shares)
+    moved = rng.normal(size=(n, 2)) + treated * np.array([SHIFTS[drug] for drug in drugs])
+    return pd.DataFrame({"u": moved[:, 0], "drug": pd.Series(drugs, dtype=dtype), "v": moved[:, 1]})
+
+
+@pytest.fixture(scope="module")
+def drugs():
+    return drug_frame(900, [0.5, 0.3, 0.2], treated=False), drug_frame(800, [0.2, 0.2, 0.6], treated=True, seed=1)
+
+
+@pytest.fixture(scope="module")
+def fitted(drugs):
+    return SNOTTransport(condition="drug", max_iter=300, random_state=0).fit(*drugs)
+
+
+def dosed(n, seed=0, low=0.0, high=1.0):
+    rng = np.random.default_rng(seed)
+    return np.c_[rng.normal(size=(n, 2)), rng.uniform(low, high, n)]
+
+
+# the game
+
+
+@pytest.mark.parametrize("affine_base", [False, True])
+def test_written_out_step_equals_autograd(affine_base):
+    options = {"critic_loss": CriticLoss(gradient_penalty=0.1), "affine_base": affine_base, "generator": seeded()}
+    form = perturbed(make_form(4, Conditional(SquaredEuclidean(), 2), **options)).double()
+    x, y = rows(40, 4), rows(40, 4, seed=1)
+    y[::2, 2:] = x[::2, 2:]  # half of the pairs have equal conditions
+    names = list(form.networks)
+    losses, gradients = form.gradients(names, x, y, seeded())
+    reference = form.losses(names, x, y, seeded())
+    expected = gradients_of(reference, form.networks)
+    for name in names:
+        torch.testing.assert_close(losses[name], reference[name])
+        torch.testing.assert_close(gradients[name], expected[name])
+
+
+@map_forms
+def test_pairs_of_other_conditions_constrain_nothing(map_form):
+    cost = Conditional(SquaredEuclidean(), 2)
+    x, y = rows(30, 3), rows(30, 3, seed=1)
+    losses = []
+    for weight in (0.0, 5.0):
+        form = make_form(3, cost, map_form=map_form, critic_loss=CriticLoss(expectile_weight=weight)).double()
+        losses.append(perturbed(form).losses(list(form.networks), x, y, seeded()))
+    assert {name: value.item() for name, value in losses[0].items()} == {
+        name: value.item() for name, value in losses[1].items()
+    }
+
+
+@map_forms
+@pytest.mark.parametrize("cost", [SquaredEuclidean(), Lp(1.5)], ids=str)
+def test_images_keep_conditions(map_form, cost):
+    form = perturbed(make_form(4, Conditional(cost, 2), map_form=map_form)).double()
+    x = rows(50, 4)
+    image = form.map(x).detach()
+    assert torch.equal(image[:, 2:], x[:, 2:])
+    assert (image[:, :2] != x[:, :2]).any()
+
+
+@pytest.mark.parametrize("kind", ["geometric", "vp"])
+@pytest.mark.parametrize("noise_shape", ["isotropic", "covariance", "thin"])
+def test_noise_leaves_conditions(kind, noise_shape):
+    form = make_form(4, Conditional(SquaredEuclidean(), 2))
+    method = OTP(4, form, smoothing=Smoothing(0.5, 0.4, kind), noise_shape=noise_shape)
+    x = rows(200, 4).float()
+    x[:, 1] *= 0.01  # thin
+    method.prepare(as_sampler(x), as_sampler(rows(200, 4, seed=1)), seeded())
+    smoothed = method.perturb(x, seeded(), 1.0)
+    assert torch.equal(smoothed[:, 2:], x[:, 2:])
+    assert (smoothed[:, 1] - x[:, 1]).std() > 0.1
+
+
+def test_affine_maps_are_exact_for_linear_means():
+    """The residuals have diagonal covariances, so the optimal map under each condition is known."""
+    n, rng = 200_000, np.random.default_rng(0)
+    s, t = rng.normal(size=(2, n, 1))
+    X = np.hstack([rng.normal(size=(n, 2)) + s * [1.0, -1.0], s])
+    Y = np.hstack([rng.normal(size=(n, 2)) * [2.0, 0.5] + t * [0.0, 3.0] + [5.0, 0.0], t])
+    laws = [Moments.of(as_sampler(law), seeded()) for law in (X, Y)]
+    form = make_form(3, Conditional(SquaredEuclidean(), 2), affine_base=True)
+    form.load_state_dict(form.affine(*conditional_affine_transport(*laws, 2)))
+    x = torch.from_numpy(X[:1000]).float()
+    exact = (X[:1000, :2] - s[:1000] * [1.0, -1.0]) * [2.0, 0.5] + s[:1000] * [0.0, 3.0] + [5.0, 0.0]
+    image = form.map(x).detach()
+    np.testing.assert_allclose(image[:, :2], exact, atol=0.1)
+    np.testing.assert_allclose(form.inverse(image).detach(), x, atol=1e-3)
+    f, g = form.networks["source_potential"], form.networks["target_potential"]
+    gap = (form.cost(x, image) - f(x) - g(image)).detach()
+    assert gap.std() < 1e-3 * form.cost(x, image).std()  # constant, so not a function of the condition
+
+
+# the weights of the target
+
+
+def conditions_of(X, condition=-1):
+    return Conditions.of(X, condition)
+
+
+def test_shares_of_categories_become_those_of_the_source():
+    source = Law(np.c_[gaussian(6, 1), [0, 0, 0, 1, 1, 1]], np.array([1.0, 1, 1, 2, 2, 5]))
+    target = Law(np.c_[gaussian(4, 1), [0, 0, 0, 1]], np.array([1.0, 2, 0, 1]))
+    names = np.array([0, 1], dtype=object)
+    conditions = Conditions(np.array([1]), np.array([0]), names[1:], {"1": np.array(["p", "q"], dtype=object)})
+    _, reweighted = matched((source, target), conditions)
+    np.testing.assert_allclose(reweighted.weights, np.array([1 / 4 / 3, 2 / 4 / 3, 0, 3 / 4]) * 4)
+
+
+def test_doses_with_many_rows_are_matched_exactly():
+    X = np.c_[gaussian(100, 2), np.repeat([0.0, 1.0], 50)]
+    Y = np.c_[gaussian(200, 2), np.repeat([0.0, 1.0], [180, 20])]
+    laws = Law(X, np.ones(100)), Law(Y, np.ones(200))
+    weights = matched(laws, conditions_of(X))[1].weights
+    assert weights[:180].sum() == pytest.approx(weights[180:].sum())
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_density_ratio_of_numbers_is_found(seed):
+    """Doses s in [0, 1], of density 1 in the target and 2 s in the source; the ratio is 2 s."""
+    rng = np.random.default_rng(seed)
+    X, Y = (np.c_[rng.normal(size=(4000, 2)), s] for s in (np.sqrt(rng.uniform(size=4000)), rng.uniform(size=4000)))
+    weights = matched((Law(X, np.ones(4000)), Law(Y, np.ones(4000))), conditions_of(X))[1].weights
+    assert np.average(Y[:, 2], weights=weights) == pytest.approx(2 / 3, abs=0.02)
+    assert np.corrcoef(weights, 2 * Y[:, 2])[0, 1] > 0.97
+
+
+def test_equal_laws_of_numbers_are_left():
+    X, Y = dosed(1000), dosed(1000, seed=1)
+    laws = Law(X, np.ones(1000)), Law(Y, np.ones(1000))
+    assert matched(laws, conditions_of(X)) is laws
+
+
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        (np.full(400, 5.0) + np.arange(400) / 1e3, "outside of the range"),
+        (np.r_[np.linspace(0, 0.02, 398), 0.99, 1.0], "hardly overlap"),
+    ],
+)
+def test_laws_of_numbers_must_overlap(other, message):
+    X = np.c_[gaussian(400, 2), np.linspace(0.5, 1, 400)]
+    with pytest.raises(ValueError, match=message):
+        SNOTTransport(condition=2, max_iter=2).fit(X, np.c_[gaussian(400, 2), other])
+
+
+# the estimators
+
+
+def test_images_of_frames_are_frames(fitted, drugs):
+    X, _ = drugs
+    images = fitted.transform(X)
+    pd.testing.assert_series_equal(images["drug"], X["drug"])
+    assert images.dtypes.to_dict() == X.dtypes.to_dict()
+    for drug, shift in SHIFTS.items():
+        moved = (images - X[["u", "v"]])[["u", "v"]][X["drug"] == drug]
+        np.testing.assert_allclose(moved.mean(), shift, atol=0.35)  # three standard errors: at least 160 rows each
+    pd.testing.assert_frame_equal(
+        pickle.loads(pickle.dumps(fitted)).set_output(transform="pandas").transform(X), images
+    )
+
+
+def test_types_of_rows_do_not_matter(drugs):
+    frames = [drugs, [frame.astype({"drug": object}) for frame in drugs]]
+    samples = [*frames, [frame.to_numpy() for frame in drugs]]
+    names = ["drug", 1, [1]]
+    fits = [
+        SNOTTransport(condition=c, max_iter=5, random_state=0).fit(*laws)
+        for c, laws in zip(names, samples, strict=True)
+    ]
+    images = [np.asarray(fit.transform(laws[0])) for fit, laws in zip(fits, samples, strict=True)]
+    assert (images[0] == images[1]).all()
+    assert (images[0] == images[2]).all()
+
+
+def test_other_outputs_keep_conditions(fitted, drugs, tmp_path):
+    X, Y = (frame[:50] for frame in drugs)
+    draws, inverse = fitted.sample(X, 2), fitted.inverse_transform(Y)
+    assert draws.shape == (2, 50, 3)
+    assert (draws[:, :, 1] == X["drug"].to_numpy()).all()
+    pd.testing.assert_series_equal(inverse["drug"], Y["drug"])
+    half, images = fitted.interpolate(X, 0.5), fitted.transform(X)
+    np.testing.assert_allclose(half["u"], (X["u"] + images["u"]) / 2)
+    pd.testing.assert_series_equal(half["drug"], X["drug"])
+    values, slopes = fitted.potential(Y, return_gradient=True)
+    assert values.shape == (50,)
+    assert (slopes[:, 1] == 0).all()
+    # the inverse map is y - grad g / 2
+    np.testing.assert_allclose(Y["u"] - slopes[:, 0] / 2, inverse["u"], atol=1e-5)
+    assert (fitted.uncertainty(X) > 0).all()
+    fitted.save(tmp_path / "transport")
+    pd.testing.assert_frame_equal(neuralot.load(tmp_path / "transport").transform(X), images)
+
+
+def test_unseen_and_missing_categories_are_named(fitted, drugs):
+    X, Y = drugs
+    for bad, message in (
+        (X.assign(drug="aspirin"), "'drug' that are not in the source of the fit: aspirin; the fit has a, b, c"),
+        (X.assign(drug=None), "'drug' has 900 missing values"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            fitted.transform(bad)
+    for source, target, absent in ((X, Y[Y["drug"] != "c"], "target"), (X[X["drug"] != "c"], Y, "source")):
+        with pytest.raises(ValueError, match="c"):
+            SNOTTransport(condition="drug", max_iter=2).fit(source, target)
+            pytest.fail(absent)
+
+
+@games
+def test_numbers_keep_their_bits_and_units(transport_class):
+    X, Y = dosed(300), dosed(300, seed=1) + [2.0, 0.0, 0.0]
+    options = {"condition": 2, "max_iter": 40, "random_state": 0}
+    transport = transport_class(**options).fit(X, Y)
+    images = transport.transform(X)
+    assert (images[:, 2] == X[:, 2]).all()
+    assert (transport.sample(X, random_state=0)[0, :, 2] == X[:, 2]).all()
+    assert (transport.interpolate(X, [0.3])[0, :, 2] == X[:, 2]).all()
+    # conditions cost nothing, so their unit does not matter, up to the order of the rows
+    scaled = transport_class(**options).fit(X * [1, 1, 1024], Y * [1, 1, 1024])
+    np.testing.assert_allclose(scaled.transform(X * [1, 1, 1024])[:, :2], images[:, :2], atol=0.1)
+    assert scaled.transport_cost_ == pytest.approx(transport.transport_cost_, rel=0.01)
+
+
+def test_conditions_outside_of_the_range_warn():
+    X, Y = dosed(200), dosed(200, seed=1)
+    transport = SNOTTransport(condition=2, max_iter=3, random_state=0).fit(X, Y)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        transport.transform(X)
+    with pytest.warns(ConditionWarning, match="1 of 2 rows"):
+        transport.transform([[0.0, 0.0, 0.5], [0.0, 0.0, 2.0]])
+
+
+def test_streams_have_no_conditions():
+    with pytest.raises(TypeError, match="condition must be None for streams"):
+        SNOTTransport(condition=2).fit(lambda: iter([dosed(50)]), dosed(50))
+
+
+def test_out_needs_numbers(fitted, drugs):
+    with pytest.raises(ValueError, match="out must be None"):
+        fitted.transform(drugs[0], out=np.empty((900, 3)))
+
+
+def test_warm_start_needs_the_conditions_of_the_fit():
+    X, Y = dosed(100), dosed(100, seed=1)
+    transport = SNOTTransport(condition=2, max_iter=3, random_state=0, warm_start=True).fit(X, Y)
+    assert transport.fit(X, Y).n_iter_ == 3
+    before = transport.transform(X)
+    with pytest.raises(ValueError, match="the condition of the previous fit"):
+        transport.set_params(condition=1).fit(X, Y)
+    assert (transport.transform(X) == before).all()
+    assert transport.set_params(condition=None, warm_start=False).fit(X, Y).transform(X)[0, 2] != X[0, 2]
+
+
+def test_parts_of_a_stream_keep_the_conditions(drugs):
+    X, Y = drugs
+    transport = OTPTransport(condition="drug", max_iter=20, random_state=0).partial_fit(X, Y)
+    steps = transport.n_iter_
+    assert transport.partial_fit(X[:500], Y[:500]).n_iter_ > steps
+    pd.testing.assert_series_equal(transport.transform(X)["drug"], X["drug"])
+
+
+def test_report_has_one_report_per_condition(fitted, drugs):
+    X, Y = (drug_frame(600, [1 / 3] * 3, treated=treated, seed=5 + treated) for treated in (False, True))
+    report = fitted.report(X, Y)
+    assert list(report.reports) == ["drug='a'", "drug='b'", "drug='c'"]
+    assert all(each.marginal.excess.low < 0.06 for each in report.reports.values())
+    assert "drug='b'" in str(report)
+    assert report.to_dict()["reports"].keys() == report.reports.keys()
+    swapped = Y.assign(drug=Y["drug"].cat.rename_categories({"a": "b", "b": "a"}))
+    wrong = fitted.report(X, swapped)
+    assert wrong.verdict is Verdict.MARGINAL_NOT_MET
+    assert wrong.reports["drug='a'"].marginal.excess.low > 1
+    with pytest.raises(ValueError, match=r"call transport\.report"):
+        neuralot.diagnose(fitted, X, Y)
+    with pytest.raises(ValueError, match="at least 40 source and target rows of one condition"):
+        fitted.report(X[:30], Y[:30])
+
+
+def test_score_compares_laws_within_conditions(fitted, drugs):
+    X, Y = drugs
+    swapped = Y.assign(drug=Y["drug"].cat.rename_categories({"a": "b", "b": "a"}))
+    assert fitted.score(X, Y) > -0.2 > -1 > fitted.score(X, swapped)
+
+
+# against the exact maps
+
+DOSES = np.linspace(0, 1, 9)
+
+
+def exact_map(dose):
+    """Return the matrix of the map between two Gaussians; the axes of the second turn with the dose."""
+    c, s = np.cos(np.pi / 2 * dose), np.sin(np.pi / 2 * dose)
+    covariance = np.array([[c, -s], [s, c]]) @ np.diag([1.0, 0.1]) @ np.array([[c, s], [-s, c]])
+    root, inverse = np.diag([1.0, 0.5]), np.diag([1.0, 2.0])
+    return inverse @ np.real(sqrtm(root @ covariance @ root)) @ inverse
+
+
+def turning(n, seed):
+    rng = np.random.default_rng(seed)
+    x, z = rng.normal(size=(2, 9 * n, 2)) * [1, 0.5]
+    dose = np.repeat(DOSES, n)
+    y = np.concatenate([part @ exact_map(s) + [s, 0] for part, s in zip(np.split(z, 9), DOSES, strict=True)])
+    return np.c_[x, dose], np.c_[y, dose]
+
+
+def error(image, doses):
+    """Return the mean L2-UVP of a map (rows, dose) -> images."""
+    x = np.random.default_rng(99).normal(size=(2000, 2)) * [1, 0.5]
+    return np.mean([l2_uvp(image(x, s), x @ exact_map(s) + [s, 0]) for s in doses])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [10, 11, 12])
+def test_doses_share_rows_and_are_interpolated(seed):
+    """60 rows per dose; the fits per dose have as many steps in total as the fit for all doses."""
+    X, Y = turning(60, seed)
+    one = SNOTTransport(condition=2, max_iter=900, random_state=seed).fit(X, Y)
+    of_dose = lambda x, s: one.transform(np.c_[x, np.full(len(x), s)])[:, :2]  # noqa: E731
+    seen, unseen = error(of_dose, DOSES), error(of_dose, (DOSES[1:] + DOSES[:-1]) / 2)
+    fits = {s: SNOTTransport(max_iter=100, random_state=seed) for s in DOSES}
+    for s, fit in fits.items():
+        fit.fit(X[X[:, 2] == s, :2], Y[Y[:, 2] == s, :2])
+    assert unseen <= 1.5 * seen
+    assert seen <= 0.7 * error(lambda x, s: fits[s].transform(x), DOSES)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("cls", [SNOTTransport, OTPTransport])
+@pytest.mark.parametrize("options", [{}, {"map_form": "network"}], ids=str)
+def test_maps_under_categories_are_exact(cls, options):
+    """Two categories, one of which is rare in the target, with opposite maps; exact ones up to 2 %."""
+    rng = np.random.default_rng(0)
+    X = np.c_[rng.normal(size=(2000, 2)), np.repeat([0, 1], 1000)].astype(object)
+    Y = np.c_[rng.normal(size=(2000, 2)), np.repeat([0, 1], [1800, 200])].astype(object)
+    matrices = {"p": np.diag([2.0, 0.5]), "q": np.diag([0.5, 2.0])}
+    for rows_of in (X, Y):
+        rows_of[:, 2] = np.where(rows_of[:, 2] == 0, "p", "q")
+    for name, matrix in matrices.items():
+        chosen = Y[:, 2] == name
+        Y[chosen, :2] = Y[chosen, :2].astype(float) @ matrix
+    transport = cls(condition=2, max_iter=1500, random_state=0, **options).fit(X, Y)
+    x = np.random.default_rng(1).normal(size=(2000, 2))
+    for name, matrix in matrices.items():
+        new = np.c_[x.astype(object), np.full(2000, name, dtype=object)]
+        assert l2_uvp(transport.transform(new)[:, :2].astype(float), x @ matrix) < 2.5
