@@ -1,0 +1,74 @@
+"""Route of rows through fitted transports."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from neuralot.costs import as_cost
+from neuralot.estimators.interpolation import check_straight
+
+Image = Callable[[Any, np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Route:
+    """Fitted transports between neighbouring times.
+
+    Attributes
+    ----------
+    transports : sequence of n_times - 1 estimators
+    times : ndarray of shape (n_times,)
+    """
+
+    transports: Sequence[Any]
+    times: np.ndarray
+
+    def interval(self, t: float) -> int:
+        """Return the index of the last interval that contains `t`."""
+        return min(int(np.searchsorted(self.times, t, "right")) - 1, len(self.transports) - 1)
+
+    def fraction(self, k: int, t: float) -> float:
+        """Return the part of the interval `k` before `t`, from 0 to 1."""
+        part = (t - self.times[k]) / (self.times[k + 1] - self.times[k])
+        return float(np.clip(part, 0.0, 1.0))
+
+    def check_straight(self) -> None:
+        """Raise a ValueError unless straight lines are shortest."""
+        check_straight(as_cost(getattr(self.transports[0], "cost", "sqeuclidean")))
+
+    def knots(self, rows: np.ndarray, start: int, at: np.ndarray, image: Image) -> dict[int, np.ndarray]:
+        """Return the positions of rows at the fitted times around `at`.
+
+        The keys are the indices of times. `image` maps rows by one transport, to the next time.
+        """
+        knots = {start: rows}
+        for k in range(start, int(np.searchsorted(self.times, float(at.max())))):
+            knots[k + 1] = image(self.transports[k], knots[k])
+        for k in range(start, int(np.searchsorted(self.times, float(at.min()), "right")) - 1, -1):
+            transport = self.transports[k - 1]
+            if not hasattr(transport, "inverse_transform"):
+                raise ValueError(
+                    f"t must be at least t_start={self.times[start]:g}, because this {type(transport).__name__} has no "
+                    f"inverse map, got {at.min():g}"
+                )
+            knots[k - 1] = transport.inverse_transform(knots[k])
+        return knots
+
+    def frames(self, knots: dict[int, np.ndarray], at: np.ndarray) -> np.ndarray:
+        """Return the positions at the times `at`, between the knots."""
+        some = next(iter(knots.values()))
+        frames = np.empty((len(at), *some.shape), dtype=some.dtype)
+        for frame, t in zip(frames, at.tolist(), strict=True):
+            found = np.flatnonzero(self.times == t)
+            if len(found):
+                frame[:] = knots[int(found[0])]
+                continue
+            self.check_straight()
+            k = self.interval(t)
+            s = self.fraction(k, t)
+            frame[:] = (1 - s) * knots[k] + s * knots[k + 1]
+        return frames
