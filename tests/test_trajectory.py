@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import dtypes, gaussian, make_tiny
+from conftest import dtypes, gaussian, make_tiny, takes
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV, KFold
@@ -177,6 +177,67 @@ def test_interpolate_and_sample_agree(tiny_fit, three):
     np.testing.assert_array_equal(draws[0], tiny_fit.interpolate(three[0], 2, random_state=5))  # a map has equal draws
 
 
+# masses
+
+
+def test_growth_of_a_population_with_a_known_rate(three):
+    weights = [np.full(len(rows), np.exp(0.7 * t) / len(rows)) for rows, t in zip(three, TIMES, strict=True)]
+    trajectory = TrajectoryTransport(make_tiny(SNOTTransport)).fit(three, time=TIMES, sample_weight=weights)
+    np.testing.assert_allclose(trajectory.masses_, np.exp(0.7 * np.array(TIMES)))
+    for t in (0, 0.4, 1, 2.2, 3):
+        np.testing.assert_allclose((weights[0] * trajectory.growth(three[0], t)).sum(), np.exp(0.7 * t), rtol=1e-9)
+        np.testing.assert_allclose(trajectory.growth(three[1], t, t_start=1), np.exp(0.7 * (t - 1)), rtol=1e-9)
+    assert trajectory.growth(three[0]).shape == (30,)
+
+
+class Growing(SNOTTransport):
+    """A transport with known masses: a row keeps a half, and its image receives twice its mass."""
+
+    def source_mass(self, X):
+        return np.where(X[:, 0] > 0, 0.5, 2.0)
+
+    def target_mass(self, X):
+        return np.full(len(X), 2.0)
+
+
+def test_masses_of_the_transports_multiply(three):
+    X = three[0]
+    trajectory = TrajectoryTransport(make_tiny(Growing)).fit([X, X, X], time=TIMES)
+    first = np.where(X[:, 0] > 0, 0.25, 1.0)
+    second = np.where(trajectory.transform(X, 1)[:, 0] > 0, 0.25, 1.0)
+    np.testing.assert_allclose(trajectory.growth(X, 1), first)
+    np.testing.assert_allclose(trajectory.growth(X, 2), first * second**0.5)
+    np.testing.assert_allclose(trajectory.growth(X), first * second)
+    back = np.where(trajectory.transform(X, 0, t_start=1)[:, 0] > 0, 4.0, 1.0)
+    np.testing.assert_allclose(trajectory.growth(X, 0, t_start=1), back)
+
+
+def clones(t, n, seed):
+    """Two clones far from each other, whose masses grow as exp(t / 2) and exp(-t / 4), with their weights."""
+    is_first = np.arange(n) < n // 2
+    rows = gaussian(n, 2, seed=seed) + np.where(is_first, 6, -6)[:, None] + [t, 0]
+    return rows, np.where(is_first, np.exp(t / 2), np.exp(-t / 4)) / n, is_first
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(3))
+def test_masses_of_two_clones_with_known_rates(seed):
+    if not takes(SNOTTransport, ["unbalanced"]):
+        pytest.skip("transports have no masses")
+    samples = [clones(t, 1000, 10 * seed + k) for k, t in enumerate((0, 1, 2))]
+    transport = SNOTTransport(
+        unbalanced="kl", reg_marginal_source=5, reg_marginal_target=5, max_iter=600, random_state=seed
+    )
+    trajectory = TrajectoryTransport(transport)
+    trajectory.fit([rows for rows, *_ in samples], time=[0, 1, 2], sample_weight=[each[1] for each in samples])
+    X, weights, is_first = clones(0, 2000, 99)
+    for t in (0.5, 1, 2):
+        masses = weights * trajectory.growth(X, t)
+        exact = np.exp(t / 2) / 2, np.exp(-t / 4) / 2
+        assert abs(masses.sum() / sum(exact) - 1) < 0.01
+        np.testing.assert_allclose((masses[is_first].sum(), masses[~is_first].sum()), exact, rtol=0.05)
+
+
 # forms of the input
 
 
@@ -286,7 +347,7 @@ def test_other_estimators_are_refused(three, transport):
     rejects("transport must be a transport estimator", three, time=TIMES, estimator=TrajectoryTransport(transport))
 
 
-@pytest.mark.parametrize("method", ["transform", "sample", "interpolate", "velocity"])
+@pytest.mark.parametrize("method", ["transform", "sample", "interpolate", "velocity", "growth"])
 def test_bad_moves_are_named(tiny_fit, three, method):
     X = three[0]
 

@@ -11,6 +11,8 @@ import numpy as np
 from neuralot.costs import as_cost
 from neuralot.estimators.interpolation import check_straight
 
+# smallest mass of a row in a ratio of masses
+SMALLEST_MASS = 1e-6
 Image = Callable[[Any, np.ndarray], np.ndarray]
 
 
@@ -32,16 +34,21 @@ class Route:
         return min(int(np.searchsorted(self.times, t, "right")) - 1, len(self.transports) - 1)
 
     def fraction(self, k: int, t: float) -> float:
-        """Return the part of the interval `k` before `t`, from 0 to 1."""
+        """Return the part of an interval before `t`."""
         part = (t - self.times[k]) / (self.times[k + 1] - self.times[k])
         return float(np.clip(part, 0.0, 1.0))
+
+    def ends(self, t: float) -> np.ndarray:
+        """Return the fitted times around `t`."""
+        first = np.searchsorted(self.times, t, "right") - 1
+        return self.times[[first, np.searchsorted(self.times, t)]]
 
     def check_straight(self) -> None:
         """Raise a ValueError unless straight lines are shortest."""
         check_straight(as_cost(getattr(self.transports[0], "cost", "sqeuclidean")))
 
     def knots(self, rows: np.ndarray, start: int, at: np.ndarray, image: Image) -> dict[int, np.ndarray]:
-        """Return the positions of rows at the fitted times around `at`.
+        """Return positions at the fitted times around `at`.
 
         The keys are the indices of times. `image` maps rows by one transport, to the next time.
         """
@@ -72,3 +79,19 @@ class Route:
             s = self.fraction(k, t)
             frame[:] = (1 - s) * knots[k] + s * knots[k + 1]
         return frames
+
+    def growth(self, knots: dict[int, np.ndarray], masses: np.ndarray, start: int, t: float) -> np.ndarray:
+        """Return how masses grow between two times.
+
+        The first time has the index `start`. `knots` are the positions of rows at the fitted times, and `masses` the
+        total masses of the samples.
+        """
+        factors = np.ones(len(knots[start]))
+        for k in sorted(knots.keys() & {each - 1 for each in knots}):
+            part = self.fraction(k, t) - (start > k)  # negative for earlier times than that of `start`
+            transport, ratio = self.transports[k], masses[k + 1] / masses[k]
+            if hasattr(transport, "source_mass"):
+                left, reached = transport.source_mass(knots[k]), transport.target_mass(knots[k + 1])
+                ratio = ratio * np.maximum(left, SMALLEST_MASS) / np.maximum(reached, SMALLEST_MASS)
+            factors *= ratio**part
+        return factors

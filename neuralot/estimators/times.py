@@ -39,7 +39,7 @@ class Snapshots:
 
 
 def pick_time(y: Any, time: Any) -> Any:
-    """Return the times, which are passed as `time` or as `y`."""
+    """Return the times, passed in one of two ways."""
     if time is not None and y is not None:
         raise ValueError("y and time are both times; pass only one of them")
     if time is None and y is None:
@@ -118,7 +118,7 @@ def _weights_at(weights: Any, time: float, n_rows: int) -> np.ndarray:
 
 
 def check_start(t_start: Any, times: np.ndarray) -> int:
-    """Return the index of a fitted time; the first when None."""
+    """Return the index of a fitted time."""
     if t_start is None:
         return 0
     found = np.flatnonzero(times == float(t_start)) if is_number(t_start) else np.empty(0)
@@ -128,7 +128,7 @@ def check_start(t_start: Any, times: np.ndarray) -> int:
 
 
 def check_time(t: Any, times: np.ndarray) -> float:
-    """Return a time within the range of the fit; the last when None."""
+    """Return a time within the range of the fit."""
     checked = check_times(times[-1] if t is None else t, times[0], times[-1])
     if checked.ndim:
         raise ValueError(f"t must be a number from {times[0]:g} to {times[-1]:g}, got an array; see interpolate")
