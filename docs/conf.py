@@ -72,7 +72,7 @@ ORDER = {
     "why": ["spurious_training", "recovery", "what_eps_does", "convergence"],
     "images": ["colour_transfer", "palettes", "rgba_grey", "stain", "colourisation"],
     "adaptation": ["pipeline", "units", "grid_search", "model_selection", "regression", "stacked_samples", "skada"],
-    "science": ["perturbation", "time_points", "generation"],
+    "science": ["perturbation", "time_points", "trajectory", "generation"],
     "advanced": ["own_cost", "own_networks", "torch_core", "out_of_core", "callbacks", "gpu"],
 }
 sphinx_gallery_conf = {
