@@ -22,7 +22,7 @@ class Paths(OneToOneFeatureMixin, TransformerMixin, Samples):
 
     transports_: list[Any]
     times_: np.ndarray
-    masses_: np.ndarray
+    growth_scales_: np.ndarray
 
     def transform(self, X: Any, t: Any = None, t_start: Any = None) -> Any:
         """Move rows of one time to another.
@@ -157,14 +157,14 @@ class Paths(OneToOneFeatureMixin, TransformerMixin, Samples):
     def growth(self, X: Any, t: Any = None, t_start: Any = None) -> np.ndarray:
         r"""Return the factors by which the masses of rows grow.
 
-        .. math:: g(x) = \prod_k \Big( \frac{m_{k+1}}{m_k} \, \frac{s_k(x_k)}{r_k(x_{k+1})} \Big)^{\tau_k}
+        .. math:: g(x) = \prod_k \Big( a_k \, \frac{s_k(x_k)}{r_k(x_{k+1})} \Big)^{\tau_k}
 
-        :math:`m_k` are the masses of the samples, :math:`s_k` and :math:`r_k` the masses that the plan k takes from
-        its source and brings to its target (`source_mass` and `target_mass`), relative to their laws. Both are one for
-        a balanced transport, where all rows grow alike. :math:`\tau_k` is the part of the interval k between
-        `t_start` and `t`: within an interval, each row grows at a constant rate. The masses of the samples are numbers
-        of rows by default. Where these are not proportional to the size of the population, pass `sample_weight` in
-        `fit`.
+        :math:`s_k` and :math:`r_k` are the masses that the plan k takes from its source and brings to its target
+        (`source_mass` and `target_mass`), relative to their laws. Both are one for a balanced transport, where all
+        rows grow alike. The factor :math:`a_k` (`growth_scales_`) gives the sample at :math:`t_k` the mass of the
+        next one. :math:`\tau_k` is the part of the interval k between `t_start` and `t`: within an interval, each
+        row grows at a constant rate. The masses of the samples are numbers of rows by default. Where these are not
+        proportional to the size of the population, pass `sample_weight` in `fit`.
 
         Parameters
         ----------
@@ -188,7 +188,7 @@ class Paths(OneToOneFeatureMixin, TransformerMixin, Samples):
         check_is_fitted(self)
         at, start = check_time(t, self.times_), check_start(t_start, self.times_)
         rows = self._check_source(X, reset=False)
-        return self._route.growth(self._moved(rows, start, self._route.ends(at)), self.masses_, start, at)
+        return self._route.growth(self._moved(rows, start, self._route.ends(at)), self.growth_scales_, start, at)
 
     @property
     def _route(self) -> Route:

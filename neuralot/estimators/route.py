@@ -80,18 +80,25 @@ class Route:
             frame[:] = (1 - s) * knots[k] + s * knots[k + 1]
         return frames
 
-    def growth(self, knots: dict[int, np.ndarray], masses: np.ndarray, start: int, t: float) -> np.ndarray:
+    def growth(self, knots: dict[int, np.ndarray], scales: np.ndarray, start: int, t: float) -> np.ndarray:
         """Return how masses grow between two times.
 
-        The first time has the index `start`. `knots` are the positions of rows at the fitted times, and `masses` the
-        total masses of the samples.
+        The first time has the index `start`. `knots` are the positions of rows at the fitted times, and `scales` the
+        factors of the mass ratios in each interval.
         """
         factors = np.ones(len(knots[start]))
         for k in sorted(knots.keys() & {each - 1 for each in knots}):
             part = self.fraction(k, t) - (start > k)  # negative for earlier times than that of `start`
-            transport, ratio = self.transports[k], masses[k + 1] / masses[k]
-            if hasattr(transport, "source_mass"):
-                left, reached = transport.source_mass(knots[k]), transport.target_mass(knots[k + 1])
-                ratio = ratio * np.maximum(left, SMALLEST_MASS) / np.maximum(reached, SMALLEST_MASS)
-            factors *= ratio**part
+            factors *= (scales[k] * mass_ratio(self.transports[k], knots[k], knots[k + 1])) ** part
         return factors
+
+
+def mass_ratio(transport: Any, rows: np.ndarray, images: np.ndarray) -> np.ndarray:
+    """Return mass of images per mass of rows.
+
+    It is one for a balanced transport, and its mean over the source is one for an exact plan.
+    """
+    if not hasattr(transport, "source_mass"):
+        return np.ones(len(rows))
+    kept, reached = transport.source_mass(rows), transport.target_mass(images)
+    return np.maximum(kept, SMALLEST_MASS) / np.maximum(reached, SMALLEST_MASS)

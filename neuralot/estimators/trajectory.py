@@ -13,6 +13,7 @@ from neuralot.estimators.base import BaseTransport
 from neuralot.estimators.checks import unchanged_on_error
 from neuralot.estimators.mixins import Documented
 from neuralot.estimators.paths import Paths
+from neuralot.estimators.route import mass_ratio
 from neuralot.estimators.times import (
     Snapshots,
     is_list_of_samples,
@@ -46,6 +47,8 @@ class TrajectoryTransport(Documented, Paths):
         The different times, in increasing order.
     masses_ : ndarray of shape (n_times,)
         Total weight of each sample; the number of its rows without `sample_weight`.
+    growth_scales_ : ndarray of shape (n_times - 1,)
+        Ratio of the masses of neighbouring samples over the mean of the mass ratios of the transport, for `growth`.
     n_features_in_ : int
     feature_names_in_ : ndarray of shape (n_features,)
         If `X` has column names.
@@ -114,6 +117,7 @@ class TrajectoryTransport(Documented, Paths):
                 for (source, target), (v, w) in legs
             ]
             self.transports_, self.times_, self.masses_ = transports, snapshots.times, snapshots.masses
+            self.growth_scales_ = self._growth_scales(snapshots)
         return self
 
     def score(self, X: Any, y: Any = None, *, time: Any = None) -> float:
@@ -151,6 +155,12 @@ class TrajectoryTransport(Documented, Paths):
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
+
+    def _growth_scales(self, snapshots: Snapshots) -> np.ndarray:
+        """Return the factors with which the mass of each sample becomes the next."""
+        legs = zip(self.transports_, snapshots.samples, snapshots.weights, strict=False)  # the last sample has no leg
+        means = [np.average(mass_ratio(each, rows, each.transform(rows)), weights=w) for each, rows, w in legs]
+        return snapshots.masses[1:] / snapshots.masses[:-1] / np.array(means)
 
     def _snapshots(self, X: Any, time: Any, sample_weight: Any, *, reset: bool) -> Snapshots:
         if not is_list_of_samples(X):
