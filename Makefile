@@ -64,6 +64,8 @@ bench: $(INSTALLED_BENCH)  ## run the short forms of the benchmarks
 	$(BIN)/python benchmarks/certificates.py --quick
 	$(BIN)/python benchmarks/tabular.py --quick
 	$(BIN)/python benchmarks/streams.py --quick
+	$(BIN)/python benchmarks/trajectories.py --quick
+	$(BIN)/python benchmarks/million.py --quick
 	$(BIN)/python benchmarks/reliability.py --quick
 	$(BIN)/python benchmarks/soak.py --quick
 	MPLBACKEND=Agg $(BIN)/python benchmarks/papers.py --quick

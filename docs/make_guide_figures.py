@@ -23,7 +23,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from neuralot import DomainAdapter, OTNetTransport, OTPTransport, SNOTTransport
+from neuralot import DomainAdapter, OTNetTransport, OTPTransport, SNOTTransport, TrajectoryTransport
 from neuralot.costs import Lp
 from neuralot.datasets import make_eight_gaussians, make_moons, make_one_to_many
 from neuralot.exceptions import ScaleWarning, SpuriousSolutionWarning
@@ -99,6 +99,29 @@ def map_or_plan():
     plot_transport(X, est.sample(X, random_state=0)[0], Y, ax=right)
     right.set_title("sample: one draw for each row")
     legend_above(figure, right)
+
+
+def trajectories():
+    """Rows at five times, of which three have samples."""
+
+    def rows(t, n, rng):
+        x, y = rng.normal(size=(2, n))
+        return np.stack([0.4 * x + 3 * min(t, 1) + 3 * max(t - 1, 0), 0.4 * y + 2 * np.sign(y) * max(t - 1, 0)], axis=1)
+
+    rng = np.random.default_rng(0)
+    samples = [rows(t, 1500, rng) for t in (0, 1, 2)]
+    trajectory = TrajectoryTransport(OTNetTransport(max_iter=500, random_state=0)).fit(samples, time=[0, 1, 2])
+    times = [0, 0.5, 1, 1.5, 2]
+    figure, axes = plt.subplots(figsize=(8, 3.2), layout="constrained")
+    for k, sample in enumerate(samples):
+        axes.scatter(*sample[:500].T, s=14, color=TARGET, linewidths=0, label=None if k else "samples, days 0, 1 and 2")
+    frames = trajectory.interpolate(rows(0, 300, rng), times)
+    axes.plot(*frames[:, :40].transpose(2, 0, 1), color="black", linewidth=0.4, alpha=0.5)
+    for k, frame in enumerate(frames):
+        axes.scatter(
+            *frame.T, s=4, color=IMAGE if k else SOURCE, linewidths=0, label=("new rows", "moved")[k] if k < 2 else None
+        )
+    legend_above(figure, axes)
 
 
 def smoothing():
@@ -362,7 +385,8 @@ def files():
 
 
 FIGURES = (
-    problem, choose, map_or_plan, smoothing, otnet, unbalanced, costs, data, adaptation, long_fits, checkpoints,
+    problem, choose, map_or_plan, trajectories, smoothing, otnet, unbalanced, costs, data, adaptation, long_fits,
+    checkpoints,
     streams, machines, processes, report, files
 )  # fmt: skip
 

@@ -3,7 +3,14 @@
 from neuralot import datasets, exceptions, metrics
 from neuralot.adaptation import DomainAdapter, TransportAdapter
 from neuralot.diagnostics import ConditionalReport, TransportReport, Verdict, diagnose
-from neuralot.estimators import Optimizer, OTNetTransport, OTPTransport, SNOTTransport, W2GNTransport
+from neuralot.estimators import (
+    Optimizer,
+    OTNetTransport,
+    OTPTransport,
+    SNOTTransport,
+    TrajectoryTransport,
+    W2GNTransport,
+)
 from neuralot.estimators.files import load
 from neuralot.forms import CriticLoss
 
@@ -17,6 +24,7 @@ __all__ = [
     "OTPTransport",
     "Optimizer",
     "SNOTTransport",
+    "TrajectoryTransport",
     "TransportAdapter",
     "TransportReport",
     "Verdict",

@@ -11,7 +11,7 @@ from sklearn.utils import check_array
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import neuralot
-from neuralot import DomainAdapter, SNOTTransport, TransportAdapter
+from neuralot import DomainAdapter, SNOTTransport, TrajectoryTransport, TransportAdapter
 from neuralot.adaptation.checks import DIRECTIONS
 
 
@@ -70,6 +70,14 @@ class Step(TransportAdapter):
         return super().fit(X, y, sample_domain=sample_domain, sample_weight=sample_weight)
 
 
+class Trajectory(TrajectoryTransport):
+    def fit(self, X, y=None, *, sample_weight=None):
+        return super().fit(X, time=domains_from_rows(X), sample_weight=sample_weight)
+
+    def score(self, X, y=None):
+        return super().score(X, time=domains_from_rows(X))
+
+
 CHECKED = [with_target(cls) for cls in TRANSPORTS]
 globals().update({cls.__name__: cls for cls in CHECKED})  # some checks pickle their estimator
 SMALL = {"max_iter": 5, "batch_size": 32, "hidden_layer_sizes": (8, 8)}
@@ -83,6 +91,7 @@ ADAPTERS = [
         Step(INNER, direction=direction),
     )
 ]
+ADAPTERS.append(Trajectory(INNER))
 
 
 def test_all_public_estimators_are_checked():
@@ -97,7 +106,9 @@ def test_estimator_passes_sklearn_check(estimator, check):
 
 
 @pytest.mark.parametrize(
-    "estimator", [cls() for cls in TRANSPORTS] + [DomainAdapter(INNER, Ridge()), TransportAdapter(INNER)]
+    "estimator",
+    [cls() for cls in TRANSPORTS]
+    + [DomainAdapter(INNER, Ridge()), TransportAdapter(INNER), TrajectoryTransport(INNER)],
 )
 def test_html_representation_links_to_documentation(estimator):
     name = type(estimator).__name__

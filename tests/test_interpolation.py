@@ -46,6 +46,15 @@ def test_rows_move_on_straight_lines_at_constant_speed(fitted, samples):
     assert np.abs(steps).max() > 0.01
 
 
+def test_velocity_is_that_of_the_lines(fitted, samples):
+    X = samples[0]
+    start, end = fitted.interpolate(X, [0, 1], random_state=3)
+    assert np.array_equal(fitted.velocity(X, random_state=3), end - start)
+    assert isinstance(fitted.velocity(torch.from_numpy(X.copy())), torch.Tensor)
+    with pytest.raises(ValueError, match=r"X: .*features"):
+        fitted.velocity(X[:, :1])
+
+
 def test_times_may_be_in_any_order_and_repeated(fitted, samples):
     X = samples[0]
     forward = fitted.interpolate(X, [0, 0.3, 1])

@@ -1,4 +1,4 @@
-"""Mixin of the estimators: displacement interpolation."""
+"""Mixin of the estimators: displacement interpolation and velocities."""
 
 from __future__ import annotations
 
@@ -70,8 +70,8 @@ class Interpolating(Fitted, Samples):
         array([0., 2., 8.])
         """
         check_is_fitted(self)
-        _check_straight(as_cost(self._fitted_params.cost))
-        times = _check_times(t)
+        check_straight(as_cost(self._fitted_params.cost))
+        times = check_times(t)
         rows = self._check_source(X, reset=False)
         out = self._check_out(out, (*times.shape, *rows.shape), rows)
         frames = out if times.ndim else out[None]  # (k, n, d)
@@ -84,8 +84,47 @@ class Interpolating(Fitted, Samples):
                 frame[block] = self.units_.with_conditions(self.units_.moved_rows((1 - time) * x + time * y), x)
         return self._like(X, out)
 
+    def velocity(self, X: Any, random_state: Any = 0) -> Any:
+        r"""Return the velocities of rows on their way to draws.
 
-def _check_straight(cost: Cost) -> None:
+        .. math:: \dot x_t = y - x, \qquad y \sim \pi(y \mid x)
+
+        Each row of `interpolate` keeps this velocity for all times t from 0 to 1.
+
+        Parameters
+        ----------
+        X : array-like or Tensor of shape (n, n_features)
+            Source rows.
+        random_state : int, RandomState instance or None, default=0
+            Seed of the draws, as in `interpolate`.
+
+        Returns
+        -------
+        ndarray or Tensor of shape (n, n_features)
+            In units of the data; the unit of time is the time from source to target.
+
+        Raises
+        ------
+        ValueError
+            As in `interpolate`.
+        NotFittedError
+            Before `fit`.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from neuralot import SNOTTransport
+        >>> X, Y = np.random.default_rng(0).normal(size=(2, 500, 2))
+        >>> transport = SNOTTransport(max_iter=50, random_state=0).fit(X, Y + 8)
+        >>> transport.velocity(X).mean(axis=0).round()
+        array([8., 8.])
+        """
+        check_is_fitted(self)
+        rows = self._check_source(X, reset=False)
+        return as_type_of(X, as_array(self.interpolate(X, 1, random_state)) - rows)
+
+
+def check_straight(cost: Cost) -> None:
     """Raise a ValueError unless straight lines are shortest."""
     if not isinstance(cost, (SquaredEuclidean, Lp)):
         raise ValueError(
@@ -94,16 +133,16 @@ def _check_straight(cost: Cost) -> None:
         )
 
 
-def _check_times(t: Any) -> np.ndarray:
+def check_times(t: Any, low: float = 0.0, high: float = 1.0) -> np.ndarray:
     """Return times as an array of shape () or (k,)."""
-    valid = "a number from 0 to 1, or a non-empty one-dimensional array of such numbers"
+    valid = f"a number from {low:g} to {high:g}, or a non-empty one-dimensional array of such numbers"
     try:
         times = np.asarray(as_array(t))
     except ValueError as error:
         raise ValueError(f"t must be {valid}, got {t!r}") from error
     if times.dtype.kind not in "iuf" or times.ndim > 1 or not times.size:
         raise ValueError(f"t must be {valid}, got {times.dtype} of shape {times.shape}")
-    outside = times[~((times >= 0) & (times <= 1))]  # NaN included
+    outside = times[~((times >= low) & (times <= high))]  # NaN included
     if outside.size:
         raise ValueError(f"t must be {valid}, got {outside.ravel()[0]}")
     return times.astype(np.float64)
