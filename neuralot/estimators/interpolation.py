@@ -9,7 +9,7 @@ from sklearn.utils import gen_batches
 from sklearn.utils.validation import check_is_fitted
 
 from neuralot.costs import Cost, Lp, SquaredEuclidean, as_cost
-from neuralot.estimators.checks import as_array
+from neuralot.estimators.checks import as_array, as_type_of
 from neuralot.estimators.samples import Samples
 from neuralot.estimators.state import Fitted
 from neuralot.estimators.units import ROWS_PER_BLOCK
@@ -101,7 +101,7 @@ class Interpolating(Fitted, Samples):
         Returns
         -------
         ndarray or Tensor of shape (n, n_features)
-            In units of the data; the unit of time is the time from source to target.
+            In units of the data; the unit of time is the time from source to target. Conditions have velocity 0.
 
         Raises
         ------
@@ -120,8 +120,9 @@ class Interpolating(Fitted, Samples):
         array([8., 8.])
         """
         check_is_fitted(self)
+        check_straight(as_cost(self._fitted_params.cost))
         rows = self._check_source(X, reset=False)
-        return as_type_of(X, as_array(self.interpolate(X, 1, random_state)) - rows)
+        return as_type_of(X, self._draws(rows, 1, random_state)[0] - rows)
 
 
 def check_straight(cost: Cost) -> None:
