@@ -58,6 +58,7 @@ bench: $(INSTALLED_BENCH)  ## run the short forms of the benchmarks
 	$(BIN)/python benchmarks/scale.py --quick
 	$(BIN)/python benchmarks/otnet.py --quick
 	$(BIN)/python benchmarks/adaptation.py --quick
+	$(BIN)/python benchmarks/unbalanced.py --quick
 	$(BIN)/python benchmarks/step.py --quick
 	$(BIN)/python benchmarks/gpu.py --quick
 	$(BIN)/python benchmarks/distributed.py --quick

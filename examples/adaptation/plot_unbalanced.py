@@ -7,7 +7,7 @@ fifths of all rows to the other class. With ``unbalanced``, rows gain or lose ma
 """
 
 # %%
-# The classes are long and parallel. The target is shifted along the second column, across the boundary of the classes.
+# The classes are long and parallel. The target is shifted along the second column.
 import numpy as np
 
 rng = np.random.default_rng(0)
@@ -24,11 +24,15 @@ def draw(share, shift):
 # %%
 # The adapter trains a classifier on the images of the source rows. With an unbalanced transport, an image counts with
 # the mass of its row. The exact plan of POT is beside, and a classifier that was trained on the source alone.
+import warnings
+
 import ot
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.svm import SVC
 
 from neuralot import DomainAdapter, SNOTTransport
 
+warnings.simplefilter("ignore", ConvergenceWarning)  # the fits are short, and say so
 steps = {"max_iter": 700, "random_state": 0}
 balanced = DomainAdapter(SNOTTransport(**steps), SVC()).fit(X_source, y_source, X_target=X_target)
 adapter = DomainAdapter(SNOTTransport(unbalanced="kl", **steps), SVC()).fit(X_source, y_source, X_target=X_target)
