@@ -7,7 +7,8 @@ maps together, and predicts the response to doses between them. The response is 
 """
 
 # %%
-# Under dose s, the covariance of the cells turns by s quarter turns, and their mean moves by s. The exact map is linear.
+# Under dose s, the covariance of the cells turns by s quarter turns, and their mean moves by s. The exact map is affine
+# and known.
 import numpy as np
 from ot.gaussian import bures_wasserstein_mapping
 
@@ -21,8 +22,8 @@ def respond(x, s):
 
 
 # %%
-# Control and treated cells are different cells: 60 of each per dose. A control cell has the dose that the other cells of
-# its group get. The last column is the dose.
+# Control and treated cells are different cells: 60 of each per dose. A control cell has the dose of its group. The last
+# column is the dose.
 from neuralot import SNOTTransport
 
 doses = np.linspace(0, 1, 9)
