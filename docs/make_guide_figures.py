@@ -368,8 +368,8 @@ def files():
 
 
 FIGURES = (
-    problem, choose, map_or_plan, smoothing, otnet, costs, conditions, data, adaptation, long_fits, checkpoints, streams,
-    machines, processes, report, files
+    problem, choose, map_or_plan, smoothing, otnet, costs, conditions, data, adaptation, long_fits, checkpoints,
+    streams, machines, processes, report, files
 )  # fmt: skip
 
 
