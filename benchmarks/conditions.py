@@ -11,9 +11,10 @@ over the conditions. Palettes: the colours of a photograph to five palettes; the
 between 1000 recoloured pixels and 1000 new colours, mean over the palettes, beside that of two samples of a palette.
 
 The fits per condition divide the steps of the conditional fit among themselves (same total budget), or have all of
-them each; the latter only for the first seed and the smallest samples.
+them each, with --at-length. Results also appear on standard error, as they come.
 """
 
+import sys
 import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -135,19 +136,21 @@ def errors(case: Doses | Drugs, image: Map, conditions: np.ndarray, seed: int) -
     return float(np.mean(found)) if found else float("nan")
 
 
-def compare(name: str, of: Callable[[int], Doses | Drugs], sizes: list[int], seeds: list[int], n_steps: int) -> None:
+def compare(
+    name: str, of: Callable[[int], Doses | Drugs], sizes: list[int], seeds: list[int], n_steps: int, *, at_length: bool
+) -> None:
     print(f"\n{heading([name, 'rows per condition', 'seen, %', 'unseen, %', 'seconds'])}")
     for n_rows in sizes:
         found: dict[str, list[tuple[float, float, float]]] = defaultdict(list)
         for seed in seeds:
             case = of(seed)
             X, Y = samples(case, n_rows, seed)
-            at_length = seed == seeds[0] and n_rows == sizes[0]
             for label, image, seconds in fits(
                 X, Y, seed, n_steps, as_category=isinstance(case, Drugs), at_length=at_length
             ):
                 seen = errors(case, image, case.conditions, seed)
                 found[label].append((seen, errors(case, image, case.unseen, seed), seconds))
+                print(name, n_rows, seed, label, *found[label][-1], file=sys.stderr, flush=True)
         for label, values in found.items():
             seen, unseen, seconds = zip(*values, strict=True)
             text = "" if np.isnan(unseen).any() else median_and_range(unseen, ".2f")
@@ -186,6 +189,7 @@ def compare_palettes(seeds: list[int], n_steps: int) -> None:
         for label, image, seconds in fits(X, Y, seed, n_steps, as_category=True, at_length=False):
             distances = [1000 * d_target(image(colours(1000), k), draw(1000)) for k, draw in enumerate(draws)]
             found[label].append((float(np.mean(distances)), seconds))
+            print("palettes", seed, label, *found[label][-1], file=sys.stderr, flush=True)
         floor = float(np.mean([1000 * d_target(draw(1000), draw(1000)) for draw in draws]))
         found["two samples of a palette"].append((floor, 0.0))
     for label, values in found.items():
@@ -196,12 +200,18 @@ def compare_palettes(seeds: list[int], n_steps: int) -> None:
 def main() -> None:
     parser = make_parser(__doc__, "two seeds would take minutes: one seed and 60 steps")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3], help="seed 0 was used in development")
+    parser.add_argument("--parts", nargs="+", default=["doses", "drugs", "palettes"])
+    parser.add_argument("--rows", type=int, nargs="+", default=[60, 500], help="per dose or drug")
+    parser.add_argument("--at-length", action="store_true", help="also give each fit per condition all steps")
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     seeds, n_steps = (options.seeds[:1], 60) if options.quick else (options.seeds, N_STEPS)
-    compare("doses", lambda seed: Doses(), [60] if options.quick else [60, 500], seeds, n_steps)
-    compare("drugs", Drugs, [100] if options.quick else [500], seeds, n_steps)
-    compare_palettes(seeds, n_steps)
+    rows = options.rows[:1] if options.quick else options.rows
+    for name, of in (("doses", lambda seed: Doses()), ("drugs", Drugs)):
+        if name in options.parts:
+            compare(name, of, rows, seeds, n_steps, at_length=options.at_length)
+    if "palettes" in options.parts:
+        compare_palettes(seeds, n_steps)
 
 
 if __name__ == "__main__":

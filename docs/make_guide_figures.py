@@ -17,6 +17,7 @@ import numpy as np
 import sklearn
 import torch
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
+from ot.gaussian import bures_wasserstein_mapping
 from PIL import Image
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
@@ -198,6 +199,29 @@ def costs():
         est = SNOTTransport(cost=cost, random_state=0).fit(X_fit, Y_fit)
         plot_transport(X[:80], est.transform(X[:80]), Y, ax=each)
         each.set_title(title, fontsize=10)
+    legend_above(figure, axes[0])
+
+
+def turning(dose):
+    """Map from N(0, diag(1, 1/4)) to a Gaussian whose axes turn with the dose."""
+    turn = np.array([[np.cos(dose), -np.sin(dose)], [np.sin(dose), np.cos(dose)]])
+    covariance = turn @ np.diag([1, 0.1]) @ turn.T
+    return bures_wasserstein_mapping(np.zeros(2), np.zeros(2), np.diag([1, 0.25]), covariance)[0]
+
+
+def conditions():
+    """A covariance that turns with the dose, also under a dose that the fit has not seen."""
+    rng, doses = np.random.default_rng(0), np.repeat([0, 1 / 3, 2 / 3, 1], 500)
+    x, z = rng.normal(size=(2, 2000, 2)) * [1, 0.5]
+    y = np.stack([turning(np.pi / 2 * dose) @ row for dose, row in zip(doses, z, strict=True)])
+    est = SNOTTransport(condition=2, random_state=0).fit(np.c_[x, doses], np.c_[y, doses])
+    figure, axes = panels(3, height=2.9, sharex=True, sharey=True)
+    new = rng.normal(size=(300, 2)) * [1, 0.5]
+    for ax, dose, name in zip(axes, (0, 0.5, 1), ("dose 0", "dose 0.5, not seen", "dose 1"), strict=True):
+        plot_transport(
+            new, est.transform(np.c_[new, np.full(300, dose)])[:, :2], new @ turning(np.pi / 2 * dose), ax=ax
+        )
+        ax.set_title(name)
     legend_above(figure, axes[0])
 
 
@@ -385,8 +409,8 @@ def files():
 
 
 FIGURES = (
-    problem, choose, map_or_plan, trajectories, smoothing, otnet, unbalanced, costs, data, adaptation, long_fits,
-    checkpoints,
+    problem, choose, map_or_plan, trajectories, smoothing, otnet, unbalanced, costs, conditions, data, adaptation,
+    long_fits, checkpoints,
     streams, machines, processes, report, files
 )  # fmt: skip
 

@@ -134,8 +134,7 @@ class Fitter(Preparation, ABC):
         own = self._sample_attributes(laws[1], setup)
         source, target, watch = self._watch(problem, setup.source, setup.target, generator)
         samplers = source.sampler(self._stratified_from), target.sampler(self._stratified_from)
-        if not warm:
-            self._start_at_affine_map(problem, samplers, generator)
+        self._start_at_affine_map(problem, samplers, generator, warm=warm)
         if self._adapts_to_budget() and not resumes:
             n_rows = min(len(source.distinct), len(target.distinct))
             problem = self._adapt_to_budget(end, problem, samplers, setup, n_rows, generator, warm=warm)
@@ -167,12 +166,14 @@ class Fitter(Preparation, ABC):
             _finish(watch, solution)
         return Outcome(setup, _checked(agreed(solution)), own)
 
-    def _start_at_affine_map(self, problem: Problem, samplers: tuple[Sampler, Sampler], generator: Generator) -> None:
-        """Load the weights of the affine map, if there are conditions.
+    def _start_at_affine_map(
+        self, problem: Problem, samplers: tuple[Sampler, Sampler], generator: Generator, *, warm: bool
+    ) -> None:
+        """Load the weights of the affine map under conditions.
 
-        The units of a fit contain the shift between source and target, but not the shifts within conditions.
+        The units of a fit contain the shift between source and target, but not those of each condition.
         """
-        state = None if self._conditions is None else problem.affine(*samplers, generator)
+        state = None if warm or self._conditions is None else problem.affine(*samplers, generator)
         if state is not None:
             problem.load_state_dict(state, strict=False)
 
@@ -219,7 +220,7 @@ class Fitter(Preparation, ABC):
             options["max_iter"] = max(1, round(self.n_iter_ / self.history_[-1]["progress"]))
         if not warm:
             problem = self._build(setup.units, params, generator)
-            self._start_at_affine_map(problem, samplers, generator)
+            self._start_at_affine_map(problem, samplers, generator, warm=warm)
             solution = solve(problem, *samplers, **options)
         else:
             previous = self._solution
