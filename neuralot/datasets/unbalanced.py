@@ -143,7 +143,7 @@ def make_unbalanced_gaussians(
 
 
 def _between(P: np.ndarray, Q: np.ndarray) -> np.ndarray:
-    """Return the positive definite T with T P T = Q."""
+    """Return the positive definite T that solves TPT = Q."""
     root = _power(P, 0.5)
     inverse_root = np.linalg.inv(root)
     return inverse_root @ _power(root @ Q @ root, 0.5) @ inverse_root
