@@ -277,16 +277,33 @@ def optimal_matrix(S, T):
 
 @pytest.mark.filterwarnings("ignore::neuralot.exceptions.FewRowsWarning")
 @pytest.mark.parametrize("cls", [SNOTTransport, OTPTransport, W2GNTransport])
-def test_rows_are_shifted_outside_of_principal_directions(cls):
-    X, Y = normal(60, 2049), normal(50, 2049, seed=1) + 3
+def test_rows_are_shifted_and_scaled_outside_of_principal_directions(cls):
+    X, Y = normal(60, 2049), 2 * normal(50, 2049, seed=1) + 3
+    X[:, 0], Y[:, 0] = 40 * X[:, 0], 40 * Y[:, 0]
     transport = cls(max_iter=1, random_state=0).fit(X, Y)
-    basis = transport.units_.basis
-    assert basis.shape == (2049, 5)
-    np.testing.assert_allclose(basis.T @ basis, np.eye(5), atol=1e-9)
-    moved = transport.transform(X) - X
-    outside = moved - moved @ basis @ basis.T
-    expected = Y.mean(axis=0) - X.mean(axis=0)
-    np.testing.assert_allclose(outside, np.tile(expected - basis @ (basis.T @ expected), (60, 1)), atol=1e-6)
+    basis, scale = transport.units_.basis, transport.units_.residual_scale
+    assert basis.shape == (2049, 1)  # noise has no other principal direction
+    assert np.abs(basis[0]) == pytest.approx(1, abs=0.05)
+    assert scale == pytest.approx(2, rel=0.03)
+    np.testing.assert_allclose(basis.T @ basis, np.eye(1), atol=1e-9)
+    difference = transport.transform(X) - scale * (X - X.mean(axis=0)) - Y.mean(axis=0)
+    np.testing.assert_allclose(difference - difference @ basis @ basis.T, 0, atol=1e-5)
+    if transport.problem_.invertible:
+        np.testing.assert_allclose((transport.inverse_transform(transport.transform(X)) - X)[:, 1:], 0, atol=0.2)
+
+
+@pytest.mark.filterwarnings("ignore::neuralot.exceptions.FewRowsWarning")
+@pytest.mark.parametrize(("n", "d"), [(8, 20), (300, 1000), (300, 2049)])
+def test_wide_samples_are_no_worse_than_the_shrunk_affine_map(n, d):
+    X, Y, fresh = normal(n, d), 1.5 * normal(n, d, seed=1) + 2, normal(200, d, seed=2)
+    transport = OTPTransport(max_iter=60, random_state=0).fit(X, Y)
+    shrunk = optimal_matrix(*(LedoitWolf().fit(rows).covariance_ for rows in (X, Y)))
+
+    def error(images):
+        return np.mean((images - 1.5 * fresh - 2) ** 2) / 1.5**2
+
+    # both have the error of the means, 1 / n for each sample
+    assert error(transport.transform(fresh)) < 1.2 * error((fresh - X.mean(axis=0)) @ shrunk + Y.mean(axis=0))
 
 
 @pytest.mark.filterwarnings("ignore::neuralot.exceptions.FewRowsWarning")

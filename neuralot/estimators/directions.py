@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import scipy.linalg
@@ -78,13 +79,37 @@ def n_distinct(X: np.ndarray, weights: np.ndarray) -> int:
     return len(np.unique(projection(X)[weights > 0]))
 
 
-def principal_directions(samples: list[Sample], scale: float) -> tuple[np.ndarray, float] | None:
+@dataclass(frozen=True)
+class Principal:
+    """Principal directions of two samples.
+
+    Attributes
+    ----------
+    basis : ndarray of shape (n_features, n_directions)
+        Orthonormal directions.
+    share : float
+        Their share of the variance.
+    residual_scale : float
+        Ratio of the target's deviation outside of the basis to that of the source.
+    """
+
+    basis: np.ndarray
+    share: float
+    residual_scale: float
+
+
+def principal_directions(samples: list[Sample], scale: float) -> Principal | None:
     """Return the principal directions of samples with too few rows.
 
     There are too few if both samples have fewer distinct rows than columns: a map that is learned in all directions
-    then follows the noise of the rows. The result is an orthonormal basis of the directions of largest variance, one
-    per ten rows of the smaller sample, and their share of the variance. It is None if there are enough rows, and below
-    five rows, which are transported as they are.
+    then follows the noise of the rows. The directions are those of largest variance: those with singular values above
+    the noise of either sample, at least one, and at most one per ten rows of the smaller sample. The result is None if
+    there are enough rows, and below five rows, which are transported as they are.
+
+    References
+    ----------
+    Gavish and Donoho, "The optimal hard threshold for singular values is 4 / sqrt(3)", IEEE Transactions on Information
+    Theory 60, 2014.
     """
     X, Y = samples[0][0], samples[1][0]
     if max(len(X), len(Y)) >= X.shape[1] or min(len(X), len(Y)) < MIN_ROWS_OF_PRINCIPAL:
@@ -93,13 +118,27 @@ def principal_directions(samples: list[Sample], scale: float) -> tuple[np.ndarra
     if fewest < MIN_ROWS_OF_PRINCIPAL:
         return None
     # of weight 1 per sample; the products of rows are fewer than those of columns
-    rows = np.vstack([each for sample in samples for each in _weighted(*sample, scale)])
+    parts = [np.vstack(list(_weighted(*sample, scale))) for sample in samples]
+    rows = np.vstack(parts)
     values, vectors = np.linalg.eigh(rows @ rows.T)
-    chosen = slice(-max(1, fewest // ROWS_PER_DIRECTION), None)
+    n_above = int((values > max(_noise(part) for part in parts) ** 2).sum())
+    n_chosen = max(1, min(fewest // ROWS_PER_DIRECTION, n_above))
+    chosen = slice(-n_chosen, None)
     basis = (vectors[:, chosen].T @ rows).T[:, ::-1] / np.sqrt(values[chosen][::-1])
     basis *= np.sign(basis[np.abs(basis).argmax(axis=0), np.arange(basis.shape[1])])
     # rounded, so that the order of the rows does not change the basis
-    return np.round(basis, 9) + 0.0, float(values[chosen].sum() / values.sum())
+    basis = np.round(basis, 9) + 0.0
+    x, y = (max(0.0, (part**2).sum() - ((part @ basis) ** 2).sum()) for part in parts)
+    # rounded for the same reason; a law that does not vary outside of the basis is shifted only
+    ratio = float(f"{np.sqrt(y / x):.3g}") if min(x, y) > MIN_VARIANCE * values.sum() else 1.0
+    return Principal(basis, float(values[chosen].sum() / values.sum()), ratio)
+
+
+def _noise(rows: np.ndarray) -> float:
+    """Return the threshold for singular values of a sample with noise."""
+    ratio = min(rows.shape) / max(rows.shape)
+    factor = 0.56 * ratio**3 - 0.95 * ratio**2 + 1.82 * ratio + 1.43
+    return float(factor * np.median(np.linalg.svd(rows, compute_uv=False)))
 
 
 def _weighted(X: np.ndarray, weights: np.ndarray, centre: np.ndarray, scale: float) -> Iterator[np.ndarray]:

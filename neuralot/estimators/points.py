@@ -60,10 +60,11 @@ class PointPlan:
         """Return the plan of a fit, or None.
 
         `target` are the target rows in canonical order. The result is None if they have many distinct rows, or if
-        neither case of the class applies.
+        neither case of the class applies; also if there are too few rows for their columns, whose plan follows their
+        noise.
         """
         chosen, b = _points(setup.target)
-        if not 1 < len(chosen) < MAX_REPEATED:
+        if setup.units.is_partial or not 1 < len(chosen) < MAX_REPEATED:
             return None
         cost = standardised_cost(setup.units, setup.params)
         y = _rows(setup.target, chosen)

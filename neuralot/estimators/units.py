@@ -40,7 +40,7 @@ class Units:
 
     B is a basis of the directions in which the laws vary. For the squared Euclidean cost, the problem is restricted to
     these directions, which are not all directions if columns are constant or if the laws lie in a subspace. In the
-    other directions, a row is shifted by the difference of the centres.
+    other directions, a row is shifted by the difference of the centres, and scaled about them by `residual_scale`.
 
     Attributes
     ----------
@@ -58,6 +58,8 @@ class Units:
     is_partial : bool
         Whether the laws also vary outside of the basis, because there were too few rows; see
         `neuralot.estimators.directions.principal_directions`.
+    residual_scale : float
+        Factor of the components of source rows outside of the basis in their images.
     """
 
     source_centre: np.ndarray
@@ -69,6 +71,7 @@ class Units:
     target_bounds: np.ndarray | None = None
     source_range: np.ndarray | None = None
     is_partial: bool = False
+    residual_scale: float = 1.0
 
     @classmethod
     def of(
@@ -98,13 +101,18 @@ class Units:
         _check_magnitude(deviation, centres)
         reduce = reduce and cost.shift_invariant_plan
         found = principal_directions(samples, deviation) if reduce and principal else None
-        basis, share = found or (varying_directions(samples, deviation) if reduce else None, 1.0)
+        basis, share, residual_scale = None, 1.0, 1.0
+        if found is not None:
+            basis, share, residual_scale = found.basis, found.share, found.residual_scale
+        elif reduce:
+            basis = varying_directions(samples, deviation)
         if basis is not None:
             deviation *= np.sqrt(share * basis.shape[0] / basis.shape[1])
         scale = _rounded(deviation)
         source_centre, target_centre = (_rounded_centre(centre, scale * 2.0**-BITS, basis) for centre in centres)
         level = 1.0 if cost.homogeneous else _mean_cost(cost, X, Y, v, w)
-        return cls(source_centre, target_centre, scale, level, basis, is_partial=found is not None)
+        partial = {"is_partial": found is not None, "residual_scale": residual_scale}
+        return cls(source_centre, target_centre, scale, level, basis, **partial)
 
     @property
     def n_directions(self) -> int:
@@ -188,7 +196,7 @@ class Units:
         The result has the dtype of `X`. If `X` are images of target rows `Y`, the components of `Y` outside of the
         basis are added.
         """
-        return self._restore(X, self.source_centre) + self._residual(Y, self.target_centre)
+        return self._restore(X, self.source_centre) + self._residual(Y, self.target_centre, 1 / self.residual_scale)
 
     def to_target(self, Y: np.ndarray, X: np.ndarray | None = None) -> np.ndarray:
         """Return standardised target rows in the coordinates of the data.
@@ -196,7 +204,7 @@ class Units:
         The result has the dtype of `Y`. If `Y` are images of source rows `X`, the components of `X` outside of the
         basis are added.
         """
-        return self._restore(Y, self.target_centre) + self._residual(X, self.source_centre)
+        return self._restore(Y, self.target_centre) + self._residual(X, self.source_centre, self.residual_scale)
 
     def _standardise(self, rows: np.ndarray, centre: np.ndarray) -> np.ndarray:
         scaled = (rows - centre) / self.scale  # (n, n_features)
@@ -206,12 +214,12 @@ class Units:
         scaled = rows if self.basis is None else rows @ self.basis.T  # (n, n_features)
         return (scaled * self.scale + centre).astype(rows.dtype, copy=False)
 
-    def _residual(self, rows: np.ndarray | None, centre: np.ndarray) -> Any:
+    def _residual(self, rows: np.ndarray | None, centre: np.ndarray, factor: float = 1.0) -> Any:
         """Return components of rows outside of the basis, or 0."""
         if rows is None or self.basis is None:
             return 0
         centred = rows - centre
-        return (centred - (centred @ self.basis) @ self.basis.T).astype(rows.dtype, copy=False)
+        return (factor * (centred - (centred @ self.basis) @ self.basis.T)).astype(rows.dtype, copy=False)
 
 
 def clipped(rows: np.ndarray, bounds: np.ndarray | None) -> np.ndarray:

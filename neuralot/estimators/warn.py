@@ -174,7 +174,7 @@ def warn_of_few_rows(laws: Laws, units: Units) -> None:
         return
     effect = (
         f"The transport is learned in the {units.n_directions} principal directions of the samples, and rows are only "
-        "shifted in all others"
+        "shifted and scaled in all others"
         if units.is_partial
         else "The map follows the noise of the rows in most directions"
     )
