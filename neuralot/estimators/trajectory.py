@@ -157,7 +157,7 @@ class TrajectoryTransport(Documented, Paths):
         return tags
 
     def _growth_scales(self, snapshots: Snapshots) -> np.ndarray:
-        """Return the factor of the mass for each interval."""
+        """Return the factors of the mass ratios, by interval."""
         legs = zip(self.transports_, snapshots.samples, snapshots.weights, strict=False)  # the last sample has no leg
         means = [np.average(mass_ratio(each, rows, each.transform(rows)), weights=w) for each, rows, w in legs]
         return snapshots.masses[1:] / snapshots.masses[:-1] / np.array(means)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -111,8 +111,8 @@ class Units:
         scale = _rounded(deviation)
         source_centre, target_centre = (_rounded_centre(centre, scale * 2.0**-BITS, basis) for centre in centres)
         level = 1.0 if cost.homogeneous else _mean_cost(cost, X, Y, v, w)
-        partial = {"is_partial": found is not None, "residual_scale": residual_scale}
-        return cls(source_centre, target_centre, scale, level, basis, **partial)
+        units = cls(source_centre, target_centre, scale, level, basis)
+        return replace(units, is_partial=found is not None, residual_scale=residual_scale)
 
     @property
     def n_directions(self) -> int:
