@@ -83,7 +83,7 @@ def test_pairs_of_other_conditions_constrain_nothing(map_form):
 
 
 @map_forms
-@pytest.mark.parametrize("cost", [SquaredEuclidean(), Lp(1.5)], ids=str)
+@pytest.mark.parametrize("cost", [SquaredEuclidean(), Lp(1.5)], ids=lambda cost: type(cost).__name__)
 def test_images_keep_conditions(map_form, cost):
     form = perturbed(make_form(4, Conditional(cost, 2), map_form=map_form)).double()
     x = rows(50, 4)

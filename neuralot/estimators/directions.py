@@ -135,7 +135,7 @@ def principal_directions(samples: list[Sample], scale: float) -> Principal | Non
 
 
 def _noise(rows: np.ndarray) -> float:
-    """Return the threshold for singular values of a sample with noise."""
+    """Return the largest singular value of noise, about."""
     ratio = min(rows.shape) / max(rows.shape)
     factor = 0.56 * ratio**3 - 0.95 * ratio**2 + 1.82 * ratio + 1.43
     return float(factor * np.median(np.linalg.svd(rows, compute_uv=False)))
