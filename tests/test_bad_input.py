@@ -515,7 +515,7 @@ FORMS = [{}, {"map_form": "network"}, {"cost": Lp(1.5)}, {"output": "smooth"}]
 
 @pytest.mark.filterwarnings(
     "ignore:The source has outliers",
-    "ignore:Columns 0 vary less than a hundredth",
+    "ignore:The transport ignores columns that vary less than a hundredth",
     "ignore:There are too few rows",
     "ignore:Few source rows hold much of the mass",
 )

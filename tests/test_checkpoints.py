@@ -251,8 +251,13 @@ def test_other_rows_weights_and_estimators_are_named(samples, tmp_path):
     interrupted(samples, tmp_path / "fit")
     options = {"max_iter": N_STEPS, "checkpoint": tmp_path / "fit"}
     weights = {"sample_weight_target": np.arange(len(Y)) + 1.0}
-    for rows, other, what in [((X + 1e-9, Y), {}, "source"), ((X, Y[1:]), {}, "target"), ((X, Y), weights, "target")]:
-        with pytest.raises(ValueError, match=f"with other {what} rows;"):
+    cases = [
+        ((X + 1e-9, Y), {}, "source rows"),
+        ((X, Y[1:]), {}, r"target rows \(40 x 2 float64, not 39 x 2 float64\), other target weights"),
+        ((X, Y), weights, "target weights"),
+    ]
+    for rows, other, what in cases:
+        with pytest.raises(ValueError, match=f"with other {what};"):
             make_tiny(SNOTTransport, **options).fit(*rows, **other)
     with pytest.raises(ValueError, match="estimator='SNOTTransport', not 'OTNetTransport'"):
         make_tiny(OTNetTransport, **options).fit(X, Y)

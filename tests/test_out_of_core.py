@@ -164,13 +164,13 @@ BAD = {
     "generator": (lambda: (X for _ in range(2)), "generator, which can be read only once.*pass a function"),
     "no batches": (lambda: lambda: iter(()), "has no rows"),
     "empty batches": (lambda: lambda: [X[:0], X[:0]], "has no rows"),
-    "fewer columns": (lambda: lambda: [X, X[:, :1]], "1 features.*batch 1 of"),
-    "nan": (lambda: lambda: [X, X, np.full((2, 2), np.nan)], "NaN.*batch 2 of"),
-    "null": (lambda: pa.table({"a": [1.0], "b": pa.array([None], pa.int32())}).to_batches(), "NaN.*batch 0 of"),
-    "other dtype": (lambda: lambda: [X, X.astype(np.float32)], "float64 to float32.*one dtype.*batch 1"),
-    "strings": (lambda: lambda: [np.full((2, 2), "a")], "strings.*batch 0"),
-    "single rows": (lambda: lambda: X, "Expected 2D array.*batch 0"),
-    "images": (lambda: DataLoader(torch.zeros(4, 3, 8, 8)), "dim 4.*batch 0"),
+    "fewer columns": (lambda: lambda: [X, X[:, :1]], "batch 1 .*1 features"),
+    "nan": (lambda: lambda: [X, X, np.full((2, 2), np.nan)], "batch 2 .*NaN"),
+    "null": (lambda: pa.table({"a": [1.0], "b": pa.array([None], pa.int32())}).to_batches(), "batch 0 .*NaN"),
+    "other dtype": (lambda: lambda: [X, X.astype(np.float32)], "batch 1 .*float64 to float32.*one dtype"),
+    "strings": (lambda: lambda: [np.full((2, 2), "a")], "batch 0 .*strings"),
+    "single rows": (lambda: lambda: X, "batch 0 .*Expected 2D array"),
+    "images": (lambda: DataLoader(torch.zeros(4, 3, 8, 8)), "batch 0 .*dim 4"),
     "function with arguments": (lambda: lambda n, generator: X, "must be a function without arguments"),
     "not iterable": (lambda: lambda: 3, "must be a function without arguments"),
 }
@@ -201,7 +201,7 @@ def test_stream_that_ends_early_is_named(short_samples, later):
 
 def test_bad_rows_of_later_passes_are_named(short_samples):
     passes = iter([[X], [X, np.full((2, 2), np.inf)]])
-    with pytest.raises(ValueError, match=r"infinity(?s:.*)batch 1 of X"):
+    with pytest.raises(ValueError, match=r"^X, batch 1 \(counted from 0\): .*infinity"):
         fit(lambda: next(passes), Y, max_iter=200)
 
 

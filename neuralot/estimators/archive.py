@@ -36,6 +36,8 @@ def write_archive(path: Path, metadata: Mapping[str, str], arrays: Mapping[str, 
     If the process crashes, an existing file is unchanged. A temporary file that it leaves is deleted when another
     process writes to the same path.
     """
+    if path.is_dir():
+        raise IsADirectoryError(f"path must be that of a file, got the folder {path}")
     contiguous = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     content = save(contiguous, {**metadata, "checksum": BLANK})
     content = _with_checksum(content, BLANK, hashlib.sha256(content).hexdigest())
@@ -147,6 +149,8 @@ def _metadata(path: Path, file: BinaryIO) -> dict[str, str]:
     """
     n_bytes, length = os.fstat(file.fileno()).st_size, int.from_bytes(file.read(8), "little")
     try:
+        if not n_bytes:
+            raise ValueError("it is empty")
         if n_bytes < 8 or length > min(n_bytes - 8, MAX_HEADER):
             raise ValueError("its header is longer than the file or than the limit")
         header = json.loads(file.read(length))

@@ -285,6 +285,10 @@ class BaseTransport(
         warn_of_laws(laws, self.units_, list(names))
         if not self.status_.ok:
             advice = self._advice if self.status_ in (Status.SHORT, Status.DIVERGED) else ""
+            if self.history_ and "affine" in self.history_[-1]:
+                advice = f" Here, the affine map replaced the learned map, and draws do not split mass.{advice}"
+            if self.status_ is Status.INTERRUPTED and self.checkpoint is not None:
+                advice = f" The same fit continues from the checkpoint {self.checkpoint}."
             warn_user(self.status_.message + advice, ConvergenceWarning)
 
     def _transport_cost(self, law: Law) -> float:
@@ -304,14 +308,15 @@ class BaseTransport(
     def _draws(self, rows: np.ndarray, n_draws: int, random_state: Any, out: np.ndarray | None = None) -> np.ndarray:
         out = np.empty((n_draws, *rows.shape), dtype=rows.dtype) if out is None else out
         generator = seeded_generator(random_state, next(self.problem_.parameters()).device)
-        for images in out:
-            self._to_target(rows, lambda problem, x: problem.draw(x, generator), images, generator)
-        return out
+        return self._to_target(rows, lambda problem, x: problem.draw(x, generator), out, generator)
 
     def _to_target(
         self, rows: np.ndarray, image: MapFunction, out: np.ndarray, generator: Generator | None = None
     ) -> np.ndarray:
-        """Fill `out` with images; `generator` is that of draws."""
+        """Fill `out` with images.
+
+        For draws, `out` has a further first dimension, and `generator` is theirs.
+        """
         units = self.units_
         return map_rows(self.problem_, rows, image, units.from_source, units.to_target, out, exact=self._is_built_in)
 

@@ -109,7 +109,14 @@ class CheckpointFile:
             warn_user(f"The checkpoint {self.path} cannot be removed: {error}.", CheckpointWarning)
 
     def _load(self) -> None:
-        metadata, arrays = read_archive(self.path, self._is_checkpoint)
+        if not self.path.is_file():
+            raise ValueError(f"checkpoint must be the path of a file, got {self.path}, which is a folder or a device")
+        try:
+            metadata, arrays = read_archive(self.path, self._is_checkpoint)
+        except ValueError as error:
+            raise ValueError(
+                f"checkpoint {self.path} cannot be read: {error}; delete the file to begin anew, or pass another path"
+            ) from error
         try:
             values = with_arrays(json.loads(metadata["values"]), arrays)
             self._check_identity(values["identity"])
@@ -119,24 +126,33 @@ class CheckpointFile:
         self.values = values
 
     def _is_checkpoint(self, metadata: Mapping[str, str]) -> bool:
-        if metadata.get("neuralot checkpoint") != FORMAT:
-            raise ValueError(
-                f"checkpoint {self.path} is not a checkpoint that this version of neuralot reads; pass another path"
-            )
+        version = metadata.get("neuralot checkpoint")
+        if version is None:
+            what = "a saved transport" if "neuralot" in metadata else "another safetensors file"
+            raise ValueError(f"it is not a checkpoint but {what}")
+        if version != FORMAT:
+            raise ValueError(f"it has format {version}, and this version of neuralot reads format {FORMAT}")
         return True
 
     def _check_identity(self, stored: Mapping[str, Any]) -> None:
         """Raise a ValueError that says what differs."""
         names = [name for name in {**self.identity, **stored} if self.identity.get(name) != stored.get(name)]
+        if "estimator" in names:  # its parameters differ, too
+            names = ["estimator"]
         if names:
-            differences = ", ".join(
-                f"other {name}" if " " in name else f"{name}={stored.get(name)!r}, not {self.identity.get(name)!r}"
-                for name in names
-            )
+            differences = ", ".join(_difference(name, stored.get(name), self.identity.get(name)) for name in names)
             raise ValueError(
                 f"checkpoint {self.path} was written by a fit with {differences}; pass the same samples and "
                 f"parameters to continue it, or another path, or delete the file"
             )
+
+
+def _difference(name: str, stored: Any, now: Any) -> str:
+    """Return how a part of the identity differs, as text."""
+    if " " not in name:
+        return f"{name}={stored!r}, not {now!r}"
+    kinds = [" ".join(str(each).split()[:-1]) for each in (stored, now)]  # without the digest
+    return f"other {name}" + (f" ({kinds[0]}, not {kinds[1]})" if kinds[0] != kinds[1] else "")
 
 
 def open_checkpoint(transport: Any, laws: Laws, generator: Generator) -> CheckpointFile | None:
@@ -151,16 +167,24 @@ def open_checkpoint(transport: Any, laws: Laws, generator: Generator) -> Checkpo
         "estimator": type(transport).__qualname__,
         **{name: _without_address(value) for name, value in encoded(params).items()},
         "device": generator.device.type,
-        "source rows": digest(laws[0]),
-        "target rows": digest(laws[1]),
+        **identity_of(laws[0], "source"),
+        **identity_of(laws[1], "target"),
     }
     return CheckpointFile(transport.checkpoint, transport.checkpoint_interval, identity, generator)
 
 
-def digest(law: Law) -> str:
-    """Return a digest of rows and weights."""
-    content = hashlib.sha256(str((law.rows.shape, law.rows.dtype)).encode())
-    for array in (law.rows, law.weights):
+def identity_of(law: Law, name: str) -> dict[str, str]:
+    """Return what identifies a sample, by names for the reader."""
+    rows, weights = law.rows, law.weights
+    kind = f"{rows.shape[0]} x {rows.shape[1]} {rows.dtype}"
+    return {f"{name} rows": f"{kind} {digest(rows)}", f"{name} weights": digest(weights)}
+
+
+def digest(*arrays: np.ndarray) -> str:
+    """Return a digest of arrays."""
+    content = hashlib.sha256()
+    for array in arrays:
+        content.update(f"{array.shape} {array.dtype}".encode())
         content.update(np.ascontiguousarray(array).data)
     return content.hexdigest()
 

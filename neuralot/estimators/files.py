@@ -234,6 +234,8 @@ def _check_format(path: str | os.PathLike[str], metadata: Mapping[str, str]) -> 
 
     Returns whether files of the format have a checksum.
     """
+    if "neuralot checkpoint" in metadata:
+        raise ValueError(f"{path} is a checkpoint; pass it as checkpoint to the estimator of the interrupted fit")
     if "neuralot" not in metadata:
         raise ValueError(f"{path} is a safetensors file, but was not saved by a transport")
     if metadata["neuralot"] not in READABLE:

@@ -43,9 +43,8 @@ def agree(laws: Laws, params: dict[str, Any], generator: Generator) -> None:
     if processes.size == 1:
         return
     values: dict[str, Any] = {name: value for name, value in params.items() if isinstance(value, COMPARED)}
-    values |= {
-        name: f"rows with digest {digest(law)[:12]}" for name, law in zip(("X", "the target"), laws, strict=True)
-    }
+    for name, law in zip(("X", "the target"), laws, strict=True):
+        values[name] = f"rows with digest {digest(law.rows, law.weights)[:12]}"
     first, *others = processes.of_all(values)
     for rank, other in enumerate(others, start=1):
         for name in sorted((first.keys() | other.keys()) - OWN):

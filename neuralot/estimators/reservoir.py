@@ -203,8 +203,8 @@ class Stream:
                 raise ValueError(f"{self.name} changes from {self._dtype} to {rows.dtype}. Pass batches of one dtype.")
         except (TypeError, ValueError) as error:
             kind = TypeError if isinstance(error, TypeError) else ValueError
-            text = str(error).rstrip(".")
-            raise kind(f"{text}. The error is in batch {self._n_batches - 1} of {self.name}, from 0.") from error
+            text = str(error).removeprefix(f"{self.name}: ")
+            raise kind(f"{self.name}, batch {self._n_batches - 1} (counted from 0): {text}") from error
         return rows
 
     def _end_of_pass(self) -> Reservoir:

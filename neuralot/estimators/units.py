@@ -241,7 +241,8 @@ def _check_magnitude(deviation: float, centres: tuple[np.ndarray, ...]) -> None:
         raise ValueError(
             f"X and the target must have a standard deviation of at least {SMALLEST:g}, and values of at most "
             f"{LARGEST:g}, because squared distances are outside of the range of float64 otherwise; got a standard "
-            f"deviation of {deviation:.3g} and means of up to {largest:.3g}. Multiply both by the same number"
+            f"deviation of {deviation:.3g} and means of up to {largest:.3g}. Multiply both by the same "
+            "number, or remove extreme rows and columns"
         )
 
 
@@ -310,14 +311,17 @@ def map_rows(
 ) -> np.ndarray:
     """Map rows with a fitted problem, block by block.
 
-    Fills `out` with `restore(image(problem, standardise(rows)), rows)` and returns it. If `exact`, float64 rows are
+    Fills `out` with `restore(image(problem, standardise(rows)), rows)` and returns it. With a further first dimension,
+    `out` is filled for one of its entries after the other, which is for draws. If `exact`, float64 rows are
     mapped in float64 on a CPU. Otherwise rows are mapped in float32.
     """
     device = next(problem.parameters()).device
     dtype = torch.float64 if exact and rows.dtype == np.float64 and device.type == "cpu" else torch.float32
     with torch.inference_mode(False), torch.no_grad():
         problem = copy.deepcopy(problem).to(dtype)
-        for block in gen_batches(len(rows), min(ROWS_PER_BLOCK, max(1, NUMBERS_PER_MAP // rows.shape[1]))):
-            images = image(problem, torch.from_numpy(standardise(rows[block])).to(device, dtype))
-            out[block] = restore(images.cpu().numpy().astype(rows.dtype, copy=False), rows[block])
+        size = min(ROWS_PER_BLOCK, max(1, NUMBERS_PER_MAP // rows.shape[1]))
+        for each in out if out.ndim == 3 else [out]:
+            for block in gen_batches(len(rows), size):
+                images = image(problem, torch.from_numpy(standardise(rows[block])).to(device, dtype))
+                each[block] = restore(images.cpu().numpy().astype(rows.dtype, copy=False), rows[block])
     return out

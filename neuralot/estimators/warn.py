@@ -109,8 +109,8 @@ def warn_of_columns(source: np.ndarray, target: np.ndarray, names: Sequence[Any]
     if small.any():
         ignored = listed([name for name, is_small in zip(names, small, strict=True) if is_small])
         warn_user(
-            f"Columns {ignored} vary less than a hundredth of another column and have next to no part in the cost, so "
-            "the transport ignores them. If they matter, scale both samples in the same way first, for example with "
+            f"The transport ignores columns that vary less than a hundredth of another column and have next to no part "
+            f"in the cost: {ignored}. If they matter, scale both samples in the same way first, for example with "
             "StandardScaler fitted on the source.",
             ScaleWarning,
         )
@@ -232,10 +232,10 @@ def warn_of_outliers(law: Law, bounds: np.ndarray, is_clipped: bool, name: str) 
         else "they have a large part in the cost, and the other rows are resolved on their scale only"
     )
     warn_user(
-        f"The {name} has outliers: rows {listed(outside)} (counted within the {name}) are more than {CLIP_RANGES} "
-        f"interquartile ranges from the median and dominate the variance. As a result, {effect}. If these rows contain "
-        "a code for missing values, such as 9999, impute the values. Otherwise, remove or clip the rows. If the tails "
-        "are heavy, transform the columns of both samples first, for example by np.arcsinh.",
+        f"The {name} has outliers: rows {listed(outside)} (counted within the {name}), at more than {CLIP_RANGES} "
+        f"interquartile ranges from the median and with most of the variance. As a result, {effect}. If these rows "
+        "contain a code for missing values, such as 9999, impute the values. Otherwise, remove or clip the rows. If "
+        "the tails are heavy, transform the columns of both samples first, for example by np.arcsinh.",
         OutlierWarning,
     )
 
