@@ -1,14 +1,20 @@
 """Conditions: one fit for many transports."""
 
 import pickle
+import signal
 import warnings
 
 import numpy as np
 import pandas as pd
 import pytest
+import sklearn
 import torch
 from conftest import games, gaussian, map_forms, perturbed, rows, seeded
 from scipy.linalg import sqrtm
+from sklearn.compose import make_column_transformer
+from sklearn.model_selection import GridSearchCV, KFold
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 import neuralot
 from neuralot import OTPTransport, SNOTTransport, Verdict
@@ -378,3 +384,56 @@ def test_maps_under_categories_are_exact(cls, options):
     for name, matrix in matrices.items():
         new = np.c_[x.astype(object), np.full(2000, name, dtype=object)]
         assert l2_uvp(transport.transform(new)[:, :2].astype(float), x @ matrix) < 2.5
+
+
+# with the rest of scikit-learn
+
+
+def test_search_scores_conditions_and_pipeline_passes_them(drugs):
+    rows, domain = pd.concat(drugs, ignore_index=True), np.repeat([1, -1], [900, 800])
+    search = GridSearchCV(
+        SNOTTransport(random_state=0, max_iter=30),
+        {"condition": ["drug", ["drug"]], "max_iter": [1, 30]},
+        cv=KFold(2, shuffle=True, random_state=0),
+        error_score="raise",
+    )
+    with sklearn.config_context(enable_metadata_routing=True):
+        search.fit(rows, sample_domain=domain)
+    assert np.isfinite(search.cv_results_["mean_test_score"]).all()
+    scaler = make_column_transformer((StandardScaler(), ["u", "v"]), remainder="passthrough")
+    pipeline = make_pipeline(
+        scaler.set_output(transform="pandas"), SNOTTransport(condition="remainder__drug", max_iter=2)
+    )
+    with sklearn.config_context(enable_metadata_routing=True):
+        pipeline.set_params(snottransport__random_state=0, transform_input=["X_target"])
+        images = pipeline.fit(drugs[0], X_target=drugs[1]).transform(drugs[0])
+    assert (images["remainder__drug"] == drugs[0]["drug"]).all()
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_interrupted_fit_with_conditions_continues(drugs, tmp_path):
+    def interrupt(step, problem, record):
+        if step >= 10:
+            signal.raise_signal(signal.SIGTERM)
+        return False
+
+    options = {"condition": "drug", "max_iter": 30, "random_state": 0}
+    expected = SNOTTransport(**options).fit(*drugs).transform(drugs[0])
+    options["checkpoint"] = tmp_path / "fit"
+    first = SNOTTransport(**options, callbacks=[interrupt]).fit(*drugs)
+    assert first.n_iter_ < 30
+    resumed = SNOTTransport(**options).fit(*drugs).transform(drugs[0])
+    pd.testing.assert_frame_equal(resumed, expected, check_exact=True)
+
+
+def test_masses_change_within_conditions():
+    # half of the target rows of condition 1 are far away; those of condition 0 are not
+    X, Y = (np.c_[rows(600, 2, seed).numpy(), np.arange(600) % 2] for seed in (0, 1))
+    Y[1:300:2, 0] += 60
+    transport = SNOTTransport(
+        condition=2, unbalanced="kl", reg_marginal_source=20, reg_marginal_target=20, max_iter=400
+    )
+    transport.set_params(random_state=0).fit(X, Y)
+    masses = transport.target_mass(Y)
+    assert masses[1:300:2].max() < 0.2 < 0.8 < np.median(masses[0::2]) < 1.2
+    np.testing.assert_array_equal(transport.transform(X)[:, 2], X[:, 2])

@@ -297,6 +297,29 @@ def test_pipeline_and_search(three):
     assert np.isfinite(search.cv_results_["mean_test_score"]).all()
 
 
+def test_trajectory_is_saved_and_loaded(three, tmp_path):
+    X, time = stacked(three)
+    frame = pd.DataFrame(X, columns=["a", "b"]).assign(day=time)
+    weights = 1.0 + np.arange(len(X))
+    trajectory = TrajectoryTransport(make_tiny(OTPTransport, unbalanced="kl", reg_marginal_source=2.0))
+    trajectory.fit(frame, time="day", sample_weight=weights).save(tmp_path / "trajectory")
+    loaded = neuralot.load(tmp_path / "trajectory")
+    rows = frame[["a", "b"]]
+    assert loaded.feature_names_in_.tolist() == ["a", "b"]
+    assert loaded.transport.get_params()["reg_marginal_source"] == 2.0
+    assert np.array_equal(loaded.transform(rows, 2), trajectory.transform(rows, 2))
+    assert np.array_equal(loaded.growth(rows[:30], 3), trajectory.growth(rows[:30], 3))
+    assert [each.status_ for each in loaded.transports_] == [each.status_ for each in trajectory.transports_]
+    with pytest.raises(NotFittedError):
+        clone(trajectory).save(tmp_path / "other")
+    assert np.array_equal(
+        clone(trajectory).fit(rows, time, sample_weight=weights).transform(rows), loaded.transform(rows)
+    )
+    for bad in ("hour", "time"):
+        with pytest.raises(ValueError, match=f"time must be times, or the name of a column .* got '{bad}'"):
+            clone(trajectory).fit(frame, time=bad)
+
+
 def test_pickles_and_clones(tiny_fit, three):
     copied = pickle.loads(pickle.dumps(tiny_fit))
     assert np.array_equal(copied.transform(three[0], 2), tiny_fit.transform(three[0], 2))

@@ -9,7 +9,8 @@ import contextlib
 import json
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -115,59 +116,97 @@ def _current_name(name: str) -> str:
     return name.replace("lens", "preconditioner")
 
 
+class Chain(ABC):
+    """Base class of estimators that consist of fitted transports, which are in one file."""
+
+    transports_: list[Any]
+
+    @abstractmethod
+    def _chain_state(self) -> dict[str, Any]:
+        """Return the other fitted attributes: arrays and numbers."""
+
+    @classmethod
+    @abstractmethod
+    def _of_chain(cls, transports: list[Any], state: dict[str, Any]) -> Any:
+        """Return the estimator with these transports and attributes."""
+
+
 def write(path: str | os.PathLike[str], transport: Any) -> None:
-    """Write a fitted transport to a file.
+    """Write a fitted transport or chain to a file.
 
     If the process crashes, an existing file is unchanged.
     """
+    arrays: dict[str, np.ndarray] = {}
+    if isinstance(transport, Chain):
+        parts = {str(k): {"class": _name(type(each)), **_state(each)} for k, each in enumerate(transport.transports_)}
+        state = {"transports": parts, "chain": transport._chain_state()}
+    else:
+        state = _state(transport)
+    metadata = {
+        "neuralot": FORMAT,
+        "class": _name(type(transport)),
+        "versions": json.dumps({name: _installed(name) for name in PACKAGES}),
+        "state": json.dumps(without_arrays(state, "", arrays)),
+    }
+    write_archive(Path(path), metadata, arrays)
+
+
+def _name(cls: type[Any]) -> str:
+    return f"{cls.__module__}.{cls.__qualname__}"
+
+
+def _state(transport: Any) -> dict[str, Any]:
+    """Return parameters and attributes of a fitted transport."""
     names = REQUIRED | attributes_of(type(transport)) | OPTIONAL
     state = {name: value for name, value in transport.__getstate__().items() if name in names}
     state["params"] = encoded(transport.get_params(deep=False))
     state["_fitted_params"] = encoded(state["_fitted_params"])
     # as bytes, because a long history would exceed the size limit of the header
     state["history_"] = np.frombuffer(json.dumps(state["history_"]).encode(), dtype=np.uint8)
-    arrays: dict[str, np.ndarray] = {}
-    state_json = json.dumps(without_arrays(state, "", arrays))
-    cls = type(transport)
-    metadata = {
-        "neuralot": FORMAT,
-        "class": f"{cls.__module__}.{cls.__qualname__}",
-        "versions": json.dumps({name: _installed(name) for name in PACKAGES}),
-        "state": state_json,
-    }
-    write_archive(Path(path), metadata, arrays)
+    return state
 
 
-def read(path: str | os.PathLike[str], classes: Iterable[type[Any]], functions: Mapping[str, Any]) -> Any:
-    """Read a transport from a file written by `write`.
+def read(path: str | os.PathLike[str], functions: Mapping[str, Any]) -> Any:
+    """Read a transport or chain from a file written by `write`.
 
-    The class must be one of `classes`. `functions` has the custom functions by parameter name.
+    `functions` has the custom functions by parameter name.
     """
     metadata, arrays = read_archive(Path(path), partial(_check_format, path))
-    known = {f"{cls.__module__}.{cls.__qualname__}": cls for cls in classes}
+    known: dict[Any, Any] = {_name(cls): cls for base in (Fitter, Chain) for cls in _subclasses(base)}
     name = metadata.get("class")
     if name not in known:
         raise ValueError(f"{path} contains a {name}, which is not an imported transport class; import its module first")
     try:
         state = with_arrays(json.loads(metadata["state"]), arrays)
-        if missing := (REQUIRED | attributes_of(known[name]) | {"params"}) - state.keys():
-            raise ValueError(f"missing entries {', '.join(sorted(missing))}")
-        params, fitted_params = state.pop("params"), state["_fitted_params"]
-        if metadata["neuralot"] == "1":
-            params, fitted_params = _convert_params(params, known[name]), _convert_names(fitted_params)
-        params, state["_fitted_params"] = decoded(params, functions), decoded(fitted_params, functions)
-        state["history_"] = json.loads(state["history_"].tobytes())
-        _check_unused(functions, state["_fitted_params"])
-        declared = parameters_of(known[name])
-        for param, value in params.items():
-            declared[param].check(param, value)
-        transport = known[name](**params)
-        transport.__setstate__({**vars(transport), **state, "_solution": None, "_sklearn_version": sklearn.__version__})
+        if issubclass(known[name], Chain):
+            parts = [state["transports"][str(k)] for k in range(len(state["transports"]))]
+            transports = [_revived(known[part.pop("class")], part, functions, FORMAT) for part in parts]
+            transport = known[name]._of_chain(transports, state["chain"])
+        else:
+            transport = _revived(known[name], state, functions, metadata["neuralot"])
     except KeyError as error:
         raise ValueError(f"{path} cannot be loaded: missing entry {error}") from error
     except (AttributeError, RecursionError, TypeError, ValueError) as error:
         raise ValueError(f"{path} cannot be loaded: {error}") from error
     _warn_of_versions(path, _saved_versions(metadata))
+    return transport
+
+
+def _revived(cls: type[Any], state: dict[str, Any], functions: Mapping[str, Any], version: str) -> Any:
+    """Return the fitted transport with a state of some format."""
+    if missing := (REQUIRED | attributes_of(cls) | {"params"}) - state.keys():
+        raise ValueError(f"missing entries {', '.join(sorted(missing))}")
+    params, fitted_params = state.pop("params"), state["_fitted_params"]
+    if version == "1":
+        params, fitted_params = _convert_params(params, cls), _convert_names(fitted_params)
+    params, state["_fitted_params"] = decoded(params, functions), decoded(fitted_params, functions)
+    state["history_"] = json.loads(state["history_"].tobytes())
+    _check_unused(functions, state["_fitted_params"])
+    declared = parameters_of(cls)
+    for param, value in params.items():
+        declared[param].check(param, value)
+    transport = cls(**params)
+    transport.__setstate__({**vars(transport), **state, "_solution": None, "_sklearn_version": sklearn.__version__})
     return transport
 
 
@@ -313,10 +352,10 @@ def load(
         "potential_network": potential_network,
         "height_network": height_network,
     }
-    return read(path, _subclasses(Fitter), functions)
+    return read(path, functions)
 
 
-def _subclasses(cls: type[Any]) -> Iterator[type[Fitter]]:
+def _subclasses(cls: type[Any]) -> Iterator[type[Any]]:
     for each in cls.__subclasses__():
         yield each
         yield from _subclasses(each)

@@ -47,6 +47,19 @@ def pick_time(y: Any, time: Any) -> Any:
     return y if time is None else time
 
 
+def without_time(X: Any, time: Any) -> tuple[Any, Any]:
+    """Return rows and their times, if `time` is the name of a column.
+
+    Other times are returned as they are.
+    """
+    if not isinstance(time, str):
+        return X, time
+    columns = list(getattr(X, "columns", []))
+    if columns.count(time) != 1:
+        raise ValueError(f"time must be times, or the name of a column of a data frame X, got {time!r}")
+    return X[[name for name in columns if name != time]], X[time]
+
+
 def is_list_of_samples(X: Any) -> bool:
     """Return whether `X` is a list of two-dimensional samples."""
     return isinstance(X, (list, tuple)) and any(len(_shape(each)) >= 2 for each in X)

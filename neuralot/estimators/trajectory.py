@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from itertools import pairwise
 from typing import Any, ClassVar
 
@@ -11,6 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from neuralot.estimators.base import BaseTransport
 from neuralot.estimators.checks import unchanged_on_error
+from neuralot.estimators.files import Chain, write
 from neuralot.estimators.mixins import Documented
 from neuralot.estimators.paths import Paths
 from neuralot.estimators.route import mass_ratio
@@ -20,10 +22,13 @@ from neuralot.estimators.times import (
     listed_snapshots,
     pick_time,
     stacked_snapshots,
+    without_time,
 )
 
+SAVED = {"times_", "masses_", "growth_scales_", "n_features_in_", "feature_names_in_"}
 
-class TrajectoryTransport(Documented, Paths):
+
+class TrajectoryTransport(Documented, Paths, Chain):
     r"""Transport through samples at several times.
 
     .. math:: x_t = (1 - s) \, x_k + s \, x_{k+1}, \qquad x_{k+1} \sim \pi_k(\cdot \mid x_k), \qquad
@@ -86,8 +91,9 @@ class TrajectoryTransport(Documented, Paths):
             Rows of all times in any order, or one sample per time.
         y : array-like of shape (n,), optional
             The times, in a pipeline: another name of `time`.
-        time : array-like of shape (n,), or of shape (n_times,) for a list of samples
-            Time of each row, or increasing times of the samples. Rows with equal times form a sample.
+        time : array-like of shape (n,), or of shape (n_times,) for a list of samples, or str
+            Time of each row, or increasing times of the samples. Rows with equal times form a sample. A string is the
+            name of the column of a data frame `X` that has the times; the other columns are the rows.
         sample_weight : array-like of shape (n,), or list of arrays for a list of samples, optional
             Non-negative weights of the rows. Their sums are the masses of the samples, for `growth`.
 
@@ -108,7 +114,8 @@ class TrajectoryTransport(Documented, Paths):
                 raise TypeError(
                     f"transport must be a transport estimator, such as OTPTransport(), got {self.transport!r}"
                 )
-            snapshots = self._snapshots(X, pick_time(y, time), sample_weight, reset=True)
+            X, time = without_time(X, pick_time(y, time))
+            snapshots = self._snapshots(X, time, sample_weight, reset=True)
             legs = zip(pairwise(snapshots.samples), pairwise(snapshots.weights), strict=True)
             transports = [
                 clone(self.transport)
@@ -129,7 +136,7 @@ class TrajectoryTransport(Documented, Paths):
         ----------
         X : array-like of shape (n, n_features), or list of such samples
             Held-out rows of all times of the fit.
-        y, time : array-like
+        y, time : array-like or str
             The times, as in `fit`.
 
         Returns
@@ -143,13 +150,43 @@ class TrajectoryTransport(Documented, Paths):
             If the times are not those of the fit.
         """
         check_is_fitted(self)
-        snapshots = self._snapshots(X, pick_time(y, time), None, reset=False)
+        X, time = without_time(X, pick_time(y, time))
+        snapshots = self._snapshots(X, time, None, reset=False)
         if not np.array_equal(snapshots.times, self.times_):
             raise ValueError(
                 f"time must have all times of the fit, {self.times_.tolist()}, got {snapshots.times.tolist()}"
             )
         legs = zip(self.transports_, pairwise(snapshots.samples), strict=True)
         return float(np.mean([each.score(source, X_target=target) for each, (source, target) in legs]))
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Save the fitted transports to one safetensors file.
+
+        `neuralot.load` reads the file. See `save` of the transports for what is not saved.
+
+        Parameters
+        ----------
+        path : str or path-like
+
+        Raises
+        ------
+        FileNotFoundError
+            If the folder does not exist.
+        NotFittedError
+            If the trajectory is not fitted.
+        """
+        check_is_fitted(self)
+        write(path, self)
+
+    def _chain_state(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name in SAVED}
+
+    @classmethod
+    def _of_chain(cls, transports: list[Any], state: dict[str, Any]) -> TrajectoryTransport:
+        trajectory = cls(clone(transports[0]))
+        for name, value in {**state, "transports_": transports}.items():
+            setattr(trajectory, name, value)
+        return trajectory
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
