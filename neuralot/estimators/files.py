@@ -28,6 +28,7 @@ from neuralot.estimators.conditional_units import units_of
 from neuralot.estimators.conditions import Conditions
 from neuralot.estimators.encoding import decoded, encoded, with_arrays, without_arrays
 from neuralot.estimators.fitting import Fitter
+from neuralot.estimators.formats import convert_names, convert_params, current_name
 from neuralot.estimators.points import PointPlan
 from neuralot.estimators.setup import attributes_of
 from neuralot.estimators.state import FitParams
@@ -85,7 +86,7 @@ def revive(transport: Any, build: Callable[[Units, FitParams, Generator], Proble
     state = vars(transport)
     if "problem_" not in state:
         return
-    weights = {_current_name(name): torch.as_tensor(array) for name, array in state["problem_"].items()}
+    weights = {current_name(name): torch.as_tensor(array) for name, array in state["problem_"].items()}
     params = FitParams(**state["_fitted_params"])
     for name, kind in (("_conditions", Conditions), ("_point_plan", PointPlan)):
         if state.get(name) is not None:
@@ -111,13 +112,8 @@ def revive(transport: Any, build: Callable[[Units, FitParams, Generator], Proble
     transport.problem_ = problem.requires_grad_(False).to(device)
 
 
-def _current_name(name: str) -> str:
-    """Convert the name of a weight in an early file."""
-    return name.replace("lens", "preconditioner")
-
-
 class Chain(ABC):
-    """Base class of estimators that consist of fitted transports, which are in one file."""
+    """Base class of estimators that consist of fitted transports."""
 
     transports_: list[Any]
 
@@ -167,7 +163,7 @@ def _state(transport: Any) -> dict[str, Any]:
 
 
 def read(path: str | os.PathLike[str], functions: Mapping[str, Any]) -> Any:
-    """Read a transport or chain from a file written by `write`.
+    """Read a transport or chain written by `write`.
 
     `functions` has the custom functions by parameter name.
     """
@@ -198,7 +194,7 @@ def _revived(cls: type[Any], state: dict[str, Any], functions: Mapping[str, Any]
         raise ValueError(f"missing entries {', '.join(sorted(missing))}")
     params, fitted_params = state.pop("params"), state["_fitted_params"]
     if version == "1":
-        params, fitted_params = _convert_params(params, cls), _convert_names(fitted_params)
+        params, fitted_params = convert_params(params, cls), convert_names(fitted_params)
     params, state["_fitted_params"] = decoded(params, functions), decoded(fitted_params, functions)
     state["history_"] = json.loads(state["history_"].tobytes())
     _check_unused(functions, state["_fitted_params"])
@@ -236,29 +232,6 @@ def _warn_of_versions(path: str | os.PathLike[str], saved: Mapping[str, str]) ->
             "rounding errors. Compare the images of a few rows, and save the transport again.",
             VersionWarning,
         )
-
-
-def _convert_names(params: Mapping[str, Any]) -> dict[str, Any]:
-    """Convert the names of parameters from format 1.
-
-    Former parameters without a successor, such as `anneal_fraction`, keep the values of the fit.
-    """
-    params = dict(params)
-    map_network = params.pop("map_network", None)
-    if map_network is not None:
-        params["map_form"] = map_network
-    return params | ({"optimizer": "muon"} if params["optimizer"] == "auto" else {})
-
-
-def _convert_params(params: Mapping[str, Any], cls: type[Any]) -> dict[str, Any]:
-    """Convert the constructor's parameters from format 1."""
-    params, declared = _convert_names(params), parameters_of(cls)
-    converted = {name: value for name, value in params.items() if name in declared}
-    for name, group in ((name, each.group) for name, each in declared.items() if each.group is not None):
-        flat = {each: name if each == "name" else each for each in parameters_of(group)}
-        settings, short = group(**{each: params[flat[each]] for each in flat}), params.get(name)
-        converted[name] = short if settings == group.of(short) else settings
-    return converted
 
 
 def _check_unused(functions: Mapping[str, Any], params: Mapping[str, Any]) -> None:

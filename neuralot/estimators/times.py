@@ -48,7 +48,7 @@ def pick_time(y: Any, time: Any) -> Any:
 
 
 def without_time(X: Any, time: Any) -> tuple[Any, Any]:
-    """Return rows and their times, if `time` is the name of a column.
+    """Separate rows and times, if `time` names a column.
 
     Other times are returned as they are.
     """
