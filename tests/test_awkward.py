@@ -293,7 +293,7 @@ def test_rows_are_shifted_and_scaled_outside_of_principal_directions(cls):
 
 
 @pytest.mark.filterwarnings("ignore::neuralot.exceptions.FewRowsWarning")
-@pytest.mark.parametrize(("n", "d"), [(8, 20), (300, 1000), (300, 2049)])
+@pytest.mark.parametrize(("n", "d"), [(8, 20), (300, 1000), pytest.param(300, 2049, marks=pytest.mark.slow)])
 def test_wide_samples_are_no_worse_than_the_shrunk_affine_map(n, d):
     X, Y, fresh = normal(n, d), 1.5 * normal(n, d, seed=1) + 2, normal(200, d, seed=2)
     transport = OTPTransport(max_iter=60, random_state=0).fit(X, Y)

@@ -12,7 +12,7 @@ import pytest
 import scipy.sparse
 import torch
 from conftest import (
-    STREAMS,
+    GAMES,
     TRANSPORTS,
     each_transport,
     gaussian,
@@ -26,7 +26,16 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from torch import nn
 
-from neuralot import CriticLoss, DomainAdapter, Optimizer, OTPTransport, SNOTTransport, TransportAdapter, load
+from neuralot import (
+    CriticLoss,
+    DomainAdapter,
+    Optimizer,
+    OTPTransport,
+    SNOTTransport,
+    TransportAdapter,
+    W2GNTransport,
+    load,
+)
 from neuralot.costs import Lp
 from neuralot.estimators.streams import StreamTransport
 from neuralot.metrics import mode_coverage, sinkhorn_divergence
@@ -584,7 +593,9 @@ def test_outliers_are_listed_in_warning(tiny, side):
 
 
 @pytest.mark.parametrize("side", ["source", "target"])
-@pytest.mark.parametrize("cls", STREAMS, ids=lambda cls: cls.__name__)
+@pytest.mark.parametrize(
+    "cls", [*GAMES, pytest.param(W2GNTransport, marks=pytest.mark.slow)], ids=lambda cls: cls.__name__
+)
 def test_outlier_does_not_change_images_of_other_rows(cls, side):
     rng = np.random.default_rng(229)
     X, Y = rng.normal(size=(500, 2)), rng.normal(size=(500, 2)) + 3

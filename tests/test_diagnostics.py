@@ -144,8 +144,22 @@ def test_translation_is_reported_as_optimal():
     assert any("affine map" in finding for finding in report.findings)
 
 
-@pytest.mark.parametrize("d", [2, 8, 32])
-@pytest.mark.parametrize("make", [make_gaussians, make_convex_potential])
+@pytest.mark.parametrize(
+    ("make", "d"),
+    [
+        (make_gaussians, 2),
+        (make_convex_potential, 8),
+        *(
+            pytest.param(make, d, marks=pytest.mark.slow)
+            for make, d in [
+                (make_gaussians, 8),
+                (make_gaussians, 32),
+                (make_convex_potential, 2),
+                (make_convex_potential, 32),
+            ]
+        ),
+    ],
+)
 def test_only_exact_map_is_optimal(make, d):
     pair = make(d)
     mean = pair.sample(4000, random_state=9)[1].mean(axis=0)

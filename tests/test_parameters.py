@@ -16,8 +16,8 @@ from neuralot.parameters import estimator, number, parameter
 
 
 @each_transport
-def test_estimators_have_at_most_twenty_nine_parameters(cls):
-    assert len(inspect.signature(cls).parameters) == len(cls().get_params(deep=False)) <= 29
+def test_estimators_have_at_most_thirty_parameters(cls):
+    assert len(inspect.signature(cls).parameters) == len(cls().get_params(deep=False)) <= 30
 
 
 def test_parameters_of_class_precede_those_of_parents():

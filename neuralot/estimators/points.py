@@ -13,7 +13,7 @@ from torch import Generator
 
 from neuralot.costs import Cost, as_cost
 from neuralot.divergences import MAX_PIVOTS
-from neuralot.estimators.laws import Standardised
+from neuralot.estimators.laws import Law, Standardised
 from neuralot.estimators.state import FitParams, Setup
 from neuralot.estimators.units import ROWS_PER_BLOCK, Units
 
@@ -56,12 +56,11 @@ class PointPlan:
     potential: np.ndarray
 
     @classmethod
-    def of(cls, target: np.ndarray, setup: Setup) -> PointPlan | None:
+    def of(cls, target: Law, setup: Setup) -> PointPlan | None:
         """Return the plan of a fit, or None.
 
-        `target` are the target rows in canonical order. The result is None if they have many distinct rows, or if
-        neither case of the class applies; also if there are too few rows for their columns, whose plan follows their
-        noise.
+        `target` is the law of the target. The result is None if it has many distinct rows, or if neither case of the
+        class applies; also if there are too few rows for their columns, whose plan follows their noise.
         """
         chosen, b = _points(setup.target)
         if setup.units.is_partial or not 1 < len(chosen) < MAX_REPEATED:
@@ -78,7 +77,7 @@ class PointPlan:
             x = x[: len(shares)]
         if not (len(x) or len(potential)):
             return None
-        return cls(target[chosen].astype(np.float64), x, shares, potential)
+        return cls(target.rows[target.order[chosen]].astype(np.float64), x, shares, potential)
 
     def replace(
         self, rows: np.ndarray, images: np.ndarray, units: Units, cost: Cost, choose: Callable[[np.ndarray], np.ndarray]
