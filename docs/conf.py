@@ -74,7 +74,7 @@ ORDER = {
     "adaptation": [
         *("pipeline", "units", "unbalanced", "grid_search", "model_selection", "regression", "stacked_samples", "skada")
     ],
-    "science": ["perturbation", "time_points", "trajectory", "generation"],
+    "science": ["perturbation", "doses", "time_points", "trajectory", "generation"],
     "advanced": ["own_cost", "own_networks", "torch_core", "out_of_core", "callbacks", "gpu"],
 }
 sphinx_gallery_conf = {

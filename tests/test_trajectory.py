@@ -1,6 +1,7 @@
 """Transport through several times: laws in closed form, chained plans, types of the input, and bad input."""
 
 import pickle
+import signal
 
 import numpy as np
 import pandas as pd
@@ -318,6 +319,29 @@ def test_trajectory_is_saved_and_loaded(three, tmp_path):
     for bad in ("hour", "time"):
         with pytest.raises(ValueError, match=f"time must be times, or the name of a column .* got '{bad}'"):
             clone(trajectory).fit(frame, time=bad)
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_interrupted_trajectory_continues(tiny_fit, three, tmp_path):
+    steps = []
+
+    def interrupt(step, problem, record):
+        steps.append(step)
+        if len(steps) == 3:
+            signal.raise_signal(signal.SIGTERM)
+        return False
+
+    def trajectory(**options):
+        return TrajectoryTransport(make_tiny(SNOTTransport, max_iter=10, **options))
+
+    expected = trajectory().fit(three, time=TIMES).transform(three[0])
+    interrupted = trajectory(checkpoint=tmp_path / "fit", callbacks=[interrupt])
+    with pytest.raises(KeyboardInterrupt, match="interrupted in interval 0"):
+        interrupted.fit(three, time=TIMES)
+    assert not hasattr(interrupted, "times_")
+    assert [path.name for path in tmp_path.iterdir()] == ["fit.0"]
+    resumed = trajectory(checkpoint=tmp_path / "fit").fit(three, time=TIMES)
+    assert np.array_equal(resumed.transform(three[0]), expected)
 
 
 def test_pickles_and_clones(tiny_fit, three):

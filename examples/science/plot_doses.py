@@ -60,7 +60,8 @@ for name, value in errors.items():
     print(f"{name:<28} {value:5.1f} %")
 
 # %%
-# The images of new cells (orange) under a dose that the fit has not seen, and the exact ones (grey).
+# The images of new cells (orange) and the exact ones (grey), under two doses that the fit has not seen and one that it
+# has.
 import matplotlib.pyplot as plt
 
 from neuralot.plots import plot_transport

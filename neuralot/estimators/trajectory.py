@@ -24,6 +24,7 @@ from neuralot.estimators.times import (
     stacked_snapshots,
     without_time,
 )
+from neuralot.solve.status import Status
 
 SAVED = {"times_", "masses_", "growth_scales_", "n_features_in_", "feature_names_in_"}
 
@@ -42,7 +43,7 @@ class TrajectoryTransport(Documented, Paths, Chain):
     Parameters
     ----------
     transport : SNOTTransport, OTPTransport or another transport of this package
-        `max_time` is the time limit of each clone.
+        `max_time` is the time limit of each clone. If it has a `checkpoint`, the file of interval k ends with ``.k``.
 
     Attributes
     ----------
@@ -108,6 +109,8 @@ class TrajectoryTransport(Documented, Paths, Chain):
             or as in the `fit` of `transport`. The estimator is then unchanged.
         TypeError
             If `transport` is not a transport of this package.
+        KeyboardInterrupt
+            After Ctrl-C or SIGTERM, unless in the last interval. The estimator is then unchanged.
         """
         with unchanged_on_error(self):
             if not isinstance(self.transport, BaseTransport):
@@ -116,13 +119,12 @@ class TrajectoryTransport(Documented, Paths, Chain):
                 )
             X, time = without_time(X, pick_time(y, time))
             snapshots = self._snapshots(X, time, sample_weight, reset=True)
-            legs = zip(pairwise(snapshots.samples), pairwise(snapshots.weights), strict=True)
-            transports = [
-                clone(self.transport)
-                .set_output(transform="default")
-                .fit(source, X_target=target, sample_weight=v, sample_weight_target=w)
-                for (source, target), (v, w) in legs
-            ]
+            transports: list[BaseTransport] = []
+            for (source, target), (v, w) in zip(pairwise(snapshots.samples), pairwise(snapshots.weights), strict=True):
+                if transports and transports[-1].status_ is Status.INTERRUPTED:
+                    raise KeyboardInterrupt(f"interrupted in interval {len(transports) - 1}")
+                transport = self._clone(len(transports))
+                transports.append(transport.fit(source, X_target=target, sample_weight=v, sample_weight_target=w))
             self.transports_, self.times_, self.masses_ = transports, snapshots.times, snapshots.masses
             self.growth_scales_ = self._growth_scales(snapshots)
         return self
@@ -192,6 +194,12 @@ class TrajectoryTransport(Documented, Paths, Chain):
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
+
+    def _clone(self, k: int) -> BaseTransport:
+        """Return the unfitted transport of an interval."""
+        transport = clone(self.transport).set_output(transform="default")
+        path = self.transport.checkpoint
+        return transport.set_params(checkpoint=f"{path}.{k}") if isinstance(path, (str, os.PathLike)) else transport
 
     def _growth_scales(self, snapshots: Snapshots) -> np.ndarray:
         """Return the factors of the mass ratios, by interval."""
