@@ -155,6 +155,8 @@ def test_parquet_file_is_read_by_a_function(tmp_path):
     pq.write_table(pa.table({"a": X[:, 0], "b": X[:, 1]}), tmp_path / "X.parquet")
     transport = fit(lambda: pq.ParquetFile(tmp_path / "X.parquet").iter_batches(batch_size=50), Y)
     assert transport.feature_names_in_.tolist() == ["a", "b"]
+    dataset = pytest.importorskip("pyarrow.dataset").dataset(tmp_path / "X.parquet")
+    assert np.array_equal(fit(dataset, Y).transform(X), transport.transform(X))
     with pytest.raises(ValueError, match="feature names should match"):
         fit(frame(X), lambda: [frame(Y).rename(columns={"b": "c"})])
 

@@ -19,15 +19,15 @@ Pass = Callable[[], Iterator[Any]]
 def is_stream(X: Any) -> bool:
     """Return whether the rows of `X` are read in batches.
 
-    Streams are data sets and loaders of torch, dask collections, memory-mapped arrays, lists of Arrow batches,
-    functions, and other iterables that are neither arrays nor sequences.
+    Streams are data sets and loaders of torch, data sets of Arrow, dask collections, memory-mapped arrays, lists of
+    Arrow batches, functions, and other iterables that are neither arrays nor sequences.
     """
     if isinstance(X, (DataLoader, Dataset, np.memmap)) or is_dask(X):
         return getattr(X, "ndim", 2) == 2
     if isinstance(X, list):
         return len(X) > 0 and is_arrow(X[0])
     is_array = isinstance(X, (type, Sequence, Mapping, Set)) or hasattr(X, "__array__") or hasattr(X, "shape")
-    return not is_array and (callable(X) or hasattr(X, "__iter__"))
+    return not is_array and (callable(X) or hasattr(X, "__iter__") or hasattr(X, "to_batches"))
 
 
 def is_dask(X: Any) -> bool:
@@ -58,6 +58,8 @@ def passes(X: Any, name: str) -> Pass:
         )
     if isinstance(X, Iterable):
         return partial(iter, X)
+    if hasattr(X, "to_batches"):
+        X = X.to_batches
     return partial(_called, X, name)
 
 
