@@ -4,6 +4,7 @@ import warnings
 
 import numpy as np
 import pytest
+from sklearn.exceptions import ConvergenceWarning
 
 from neuralot import OTNetTransport, OTPTransport, SNOTTransport, W2GNTransport, exceptions
 from neuralot.datasets import (
@@ -117,3 +118,11 @@ def test_eps_min_far_from_default_warns(eps_min, effect):
         return
     with pytest.raises(exceptions.SmoothingWarning, match=effect):
         fit(OTPTransport, X, Y, eps_max=1.0, eps_min=eps_min)
+
+
+def test_short_fit_says_that_the_affine_map_replaced_its_map():
+    X, Y = make_convex_potential(2).sample(500, random_state=0)
+    with pytest.warns(ConvergenceWarning, match=r"The budget was too short(?s:.*)Here, the affine map replaced"):
+        transport = OTPTransport(max_iter=60, random_state=0).fit(X, Y)
+    coefficients = np.linalg.lstsq(np.c_[X, np.ones(500)], images := transport.transform(X), rcond=None)[0]
+    np.testing.assert_allclose(np.c_[X, np.ones(500)] @ coefficients, images, atol=1e-9)
