@@ -131,6 +131,7 @@ def test_heavy_row_and_repeated_rows_must_split():
     assert SpuriousSolutionWarning not in warnings_of(X, Y, sample_weight=weights, sample_weight_target=weights)
 
 
+@pytest.mark.slow
 def test_otp_splits_row_with_nearly_all_mass_as_a_constant_source():
     X, Y = normal(300, 2), normal(300, 2, seed=1)
     weights = np.where(np.arange(300) == 3, 1.0, 1e-9)

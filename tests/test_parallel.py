@@ -49,6 +49,7 @@ def test_killed_worker_ends_the_grid_search_with_an_error(samples):
         search.fit(X, X + 5)
 
 
+@pytest.mark.slow
 def test_grid_search_of_adapter_in_two_processes_gives_same_results(tiny, samples):
     X = np.concatenate(samples)
     domain = np.where(np.arange(len(X)) % 2, 1, -1)

@@ -64,6 +64,7 @@ def exact_step(k):
 # exact answers
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("t", [0.5, 1, 1.5, 2.5, 3])
 def test_laws_between_gaussians_are_in_closed_form(gaussians, t):
     trajectory, X = gaussians
@@ -74,6 +75,7 @@ def test_laws_between_gaussians_are_in_closed_form(gaussians, t):
     np.testing.assert_allclose(rows.mean(axis=0), (1 - s) * SHIFTS[k] + s * SHIFTS[k + 1], atol=0.1)
 
 
+@pytest.mark.slow
 def test_chain_of_gaussian_maps_is_exact_and_differs_from_the_direct_map(gaussians):
     trajectory, X = gaussians
     exact = X @ exact_step(0) @ exact_step(1) + SHIFTS[2]

@@ -141,6 +141,7 @@ def test_fitted_map_is_monotone(of_gaussians):
         assert ((images_of(x) - images_of(y)) * (x - y)).sum(1).min() > 0
 
 
+@pytest.mark.slow
 def test_map_that_is_not_affine_is_learned():
     pair = make_convex_potential(2)
     transport = W2GNTransport(max_iter=400, random_state=0).fit(*pair.sample(2000, random_state=0))
@@ -149,6 +150,7 @@ def test_map_that_is_not_affine_is_learned():
     assert l2_uvp(transport.transform(X), pair.exact_map(X), pair.target_variance) < 8
 
 
+@pytest.mark.slow
 def test_translation_is_exact():
     X = gaussian(400, 2)
     transport = W2GNTransport(max_iter=200, random_state=0).fit(X, X + SHIFT)

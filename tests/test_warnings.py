@@ -97,9 +97,9 @@ def test_column_of_small_scale_is_named(cls):
     rng = np.random.default_rng(0)
     scales = [1000.0, 1.0, 100.0]
     X, Y = (pd.DataFrame(rng.normal(size=(300, 3)) * scales, columns=["income", "rate", "rent"]) for _ in range(2))
-    with pytest.raises(exceptions.ScaleWarning, match="Columns rate vary less"):
+    with pytest.raises(exceptions.ScaleWarning, match="in the cost: rate"):
         fit(cls, X, Y)
-    with pytest.raises(exceptions.ScaleWarning, match="Columns 1 vary less"):
+    with pytest.raises(exceptions.ScaleWarning, match="in the cost: 1"):
         fit(cls, X.to_numpy(), Y.to_numpy())
     fit(cls, X / scales, Y / scales)
 
