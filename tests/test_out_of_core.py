@@ -156,7 +156,7 @@ def test_parquet_file_is_read_by_a_function(tmp_path):
     transport = fit(lambda: pq.ParquetFile(tmp_path / "X.parquet").iter_batches(batch_size=50), Y)
     assert transport.feature_names_in_.tolist() == ["a", "b"]
     dataset = pytest.importorskip("pyarrow.dataset").dataset(tmp_path / "X.parquet")
-    assert np.array_equal(fit(dataset, Y).transform(X), transport.transform(X))
+    assert np.array_equal(fit(dataset, Y).transform(frame(X)), transport.transform(frame(X)))
     with pytest.raises(ValueError, match="feature names should match"):
         fit(frame(X), lambda: [frame(Y).rename(columns={"b": "c"})])
 
