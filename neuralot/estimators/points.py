@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from scipy.sparse.csgraph import csgraph_from_dense, floyd_warshall
+from scipy.spatial.distance import cdist
 from sklearn.utils import gen_batches
 from torch import Generator
 
@@ -93,7 +94,7 @@ class PointPlan:
                 y = units.from_target(self.target)
                 out[...] = self.target[(_matrix(cost, x, y) - self.potential).argmin(axis=1)]
             if len(self.source):
-                distances = np.abs(x[:, None] - self.source).max(axis=2)  # (l, k)
+                distances = cdist(x, self.source, "chebyshev")  # (l, k), without an array of shape (l, k, n_directions)
                 nearest, is_equal = distances.argmin(axis=1), distances.min(axis=1) <= TOLERANCE
                 out[is_equal] = choose(self.shares[nearest[is_equal]])
 
