@@ -157,7 +157,7 @@ def unbalanced():
         0.6 * rng.normal(size=(1000, 2)) + np.where(rng.random(1000)[:, None] < share, [-3, height], [3, height])
         for share, height in ((0.5, 0), (0.9, 3))
     )
-    figure, axes = panels(2, height=3.4, sharex=True, sharey=True)
+    figure, axes = panels(2, height=4.2, sharex=True, sharey=True)
     for each, kind in zip(axes, (None, "kl"), strict=True):
         est = SNOTTransport(unbalanced=kind, max_iter=600, random_state=0).fit(X, Y)
         images, mass = est.transform(X), est.source_mass(X)
