@@ -212,7 +212,7 @@ def main() -> None:
             if make is not make_circles or d == 2
         ]
         calls = (delayed(examine)(*task, args.fits, done) for task in tasks)
-        for run in Parallel(args.jobs, return_as="generator")(calls):
+        for run in Parallel(args.jobs, return_as="generator_unordered")(calls):
             append(args.csv, run)
             found += run
     print(table(found))

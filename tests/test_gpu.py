@@ -6,11 +6,13 @@ import subprocess
 import sys
 
 import numpy as np
+import ot
+import pandas as pd
 import pytest
 import torch
 from conftest import GAMES, make_tiny, single_rows, streams
 
-from neuralot import Optimizer, OTNetTransport, SNOTTransport
+from neuralot import Optimizer, OTNetTransport, OTPTransport, SNOTTransport, TrajectoryTransport, W2GNTransport, load
 from neuralot._torch import matmul_precision
 from neuralot.datasets import make_gaussians
 from neuralot.estimators.streams import StreamTransport
@@ -218,6 +220,75 @@ def test_compiled_step_is_captured(monkeypatch):
         images.append(transport.transform(X))
     assert [step.graph is None for step in created] == [False, False]
     assert l2_uvp(images[1], images[0], pair.target_variance) < 0.1
+
+
+def test_conditional_fit_on_gpu_knows_each_shift():
+    rng = np.random.default_rng(0)
+    drug, shift = rng.integers(3, size=2000), np.array([[3.0, 0.0], [0.0, 3.0], [-3.0, -3.0]])
+    X, Y = (pd.DataFrame(rng.normal(size=(2000, 2)) + treated * shift[drug]) for treated in (0, 1))
+    X["drug"] = Y["drug"] = pd.Categorical.from_codes(drug, ["a", "b", "c"])
+    X.columns = Y.columns = ["u", "v", "drug"]
+    transport = SNOTTransport(condition="drug", max_iter=300, random_state=0, device="cuda").fit(X, Y)
+    found = transport.transform(X)
+    assert found["drug"].equals(X["drug"])
+    moved = ["u", "v"]
+    assert l2_uvp(found[moved].to_numpy(), X[moved].to_numpy() + shift[drug], 2.0) < 5
+
+
+def test_unbalanced_fit_on_gpu_knows_masses():
+    rng = np.random.default_rng(0)
+    left = np.arange(1000) < np.array([[500], [667]])
+    X, Y = (0.3 * rng.normal(size=(1000, 2)) + np.where(each[:, None], [-4, 0], [4, 0]) for each in left)
+    transport = SNOTTransport(
+        unbalanced="kl", reg_marginal_source=1.0, reg_marginal_target=1.0, max_iter=600, random_state=0, device="cuda"
+    ).fit(X, Y)
+    masses = transport.source_mass(X)
+    assert abs(masses[left[0]].mean() / masses[~left[0]].mean() - (0.667 / 0.333) ** 0.5) < 0.1
+    assert (np.sign(transport.transform(X)[:, 0]) == np.sign(X[:, 0])).all()
+
+
+def test_trajectory_on_gpu_passes_through_the_laws(tmp_path):
+    samples = [single_rows(1000, seed=k).numpy() + np.array([3.0 * k, 0.0]) for k in range(3)]
+    transport = SNOTTransport(max_iter=300, random_state=0, device="cuda")
+    trajectory = TrajectoryTransport(transport).fit(samples, time=[0, 1, 2])
+    moved = trajectory.transform(samples[0], 2)
+    assert l2_uvp(moved, samples[0] + [6.0, 0.0], 1.0) < 5
+    trajectory.save(tmp_path / "trajectory")
+    np.testing.assert_allclose(load(tmp_path / "trajectory").transform(samples[0], 2), moved, atol=1e-4)
+
+
+@pytest.mark.parametrize("cls", [SNOTTransport, OTPTransport])
+def test_few_points_on_gpu_have_the_exact_plan(cls):
+    X, Y = single_rows(3).numpy(), single_rows(3, seed=1).numpy()
+    order = ot.emd([], [], ot.dist(X, Y)).argmax(axis=1)
+    np.testing.assert_allclose(make_tiny(cls, device="cuda").fit(X, Y).transform(X), Y[order], atol=1e-5)
+
+
+@pytest.mark.parametrize("cls", [SNOTTransport, OTPTransport, OTNetTransport, W2GNTransport])
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_broken_fit_on_gpu_continues_from_its_checkpoint(cls, samples, tmp_path):
+    def fail(step, problem, record):
+        if step >= 30:
+            raise RuntimeError("stop")
+        return False
+
+    options = {"max_iter": 60, "checkpoint_interval": 0}
+    expected = fit_on("cuda", cls, samples, **options)
+    options["checkpoint"] = tmp_path / "fit"
+    with pytest.raises(RuntimeError, match="stop"):
+        fit_on("cuda", cls, samples, **options, callbacks=[fail])
+    found = fit_on("cuda", cls, samples, **options)
+    assert found.n_iter_ == expected.n_iter_
+    np.testing.assert_allclose(found.transform(samples[0]), expected.transform(samples[0]), atol=1e-3)
+
+
+def test_memory_map_is_read_to_gpu(tmp_path):
+    paths = [tmp_path / "x.npy", tmp_path / "y.npy"]
+    for path, shift in zip(paths, (0.0, 3.0), strict=True):
+        np.save(path, single_rows(200_000, seed=int(shift)).numpy() + np.float32(shift))
+    X, Y = (np.load(path, mmap_mode="r") for path in paths)
+    transport = SNOTTransport(max_iter=300, random_state=0, device="cuda").fit(X, Y)
+    assert l2_uvp(transport.transform(X[:2000]), X[:2000] + 3, 1.0) < 1
 
 
 def test_planes_are_compared_without_tf32():
