@@ -167,6 +167,7 @@ def interrupted(samples, path, **options):
     def interrupt(step, problem, record):
         if step >= 20:
             signal.raise_signal(signal.SIGTERM)
+            signal.raise_signal(signal.SIGTERM)  # from a batch system and from torchrun
         return False
 
     settings = {"max_iter": N_STEPS, "checkpoint": path, "callbacks": [interrupt], **options}

@@ -115,6 +115,25 @@ def refused(rank, parameters, source):
     raise AssertionError("no error")
 
 
+def terminated(rank):
+    """Return what remains of a fit in which process 1 receives SIGTERM in its tenth step."""
+    step, n_steps = Training.step, 0
+
+    def counted(*arguments):
+        nonlocal n_steps
+        n_steps += 1
+        if rank == 1 and n_steps == 10:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return step(*arguments)
+
+    Training.step = counted
+    try:
+        est = SNOTTransport(**SMALL).fit(X, Y)
+    finally:
+        Training.step = step
+    return {"status": est.status_.name, "n_iter": est.n_iter_, "weights": flat_weights(est.problem_).numpy()}
+
+
 def fitted_alone(rank):
     """Return the weights of a fit that this process makes by itself."""
     with alone():
@@ -141,6 +160,7 @@ def work(rank):
     found["other rows"] = refused(rank, {}, X + rank)
     found["other parameter"] = refused(rank, {"max_iter": 50 + rank}, X)
     found["small batch"] = refused(rank, {"batch_size": 1}, X)
+    found["terminated"] = terminated(rank)
     found["alone"] = fitted_alone(rank)
     found["own group"] = fitted_in_own_group(rank)
     return found
@@ -293,6 +313,13 @@ def test_fits_inside_alone_are_separate(found):
     for rank, each in enumerate(found):
         expected = SNOTTransport(**SMALL | {"max_iter": 5, "random_state": rank}).fit(X, Y)
         assert np.array_equal(each["alone"], flat_weights(expected.problem_).numpy())
+
+
+def test_signal_to_one_process_ends_both_after_the_same_step(found):
+    first, second = (each["terminated"] for each in found)
+    assert first["status"] == second["status"] == "INTERRUPTED"
+    assert first["n_iter"] == second["n_iter"] == 10
+    assert np.array_equal(first["weights"], second["weights"])
 
 
 def test_killed_process_ends_the_other_with_an_error(ended):

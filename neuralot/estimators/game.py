@@ -112,7 +112,8 @@ class GameTransport(UnbalancedTransport, ABC):
 
     def _sample_attributes(self, target: Law, setup: Setup) -> dict[str, Any]:
         has_plan = not (target.stream is not None or setup.params.changes_masses or self._conditions is not None)
-        return {"_point_plan": PointPlan.of(target, setup) if has_plan else None}
+        splits = self._has_plan or bool(setup.params.noise_dim)
+        return {"_point_plan": PointPlan.of(target, setup, splits=splits) if has_plan else None}
 
     def _to_target(
         self, rows: np.ndarray, image: MapFunction, out: np.ndarray, generator: Generator | None = None

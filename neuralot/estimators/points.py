@@ -17,13 +17,16 @@ from neuralot.divergences import MAX_PIVOTS
 from neuralot.estimators.laws import Law, Standardised
 from neuralot.estimators.state import FitParams, Setup
 from neuralot.estimators.units import ROWS_PER_BLOCK, Units
+from neuralot.sampling import spaced
 
 # distinct rows of a discrete law, and the same if its rows are repeated
 MAX_POINTS, MAX_REPEATED = 16, 64
 # rows per distinct row from which they count as repeated, and source rows per target point for cells
 ROWS_PER_POINT = 8
-# source rows from which cells are computed
+# source rows from which cells are computed, and target rows of a plan
 MAX_ROWS = 4096
+# share of the largest weight below which a row is left out
+NEGLIGIBLE = 1e-6
 # largest distance of a row from an equal one, relative to the scale: float32 rows of a float64 sample
 TOLERANCE = 1e-5
 
@@ -35,7 +38,8 @@ class PointPlan:
     It replaces images of the networks, which are not exact at points.
 
     - If both laws are discrete, the plan from each source point is computed by linear programming. It applies to rows
-      equal to a source point.
+      equal to a source point. For a method of plans, only the source needs to be discrete; draws are then rows of the
+      target sample.
     - If there are many source rows per target point, the source is divided into the cells of an optimal dual solution,
       in which the image is :math:`\arg\min_j c(x, y_j) - V(y_j)`. This applies to all rows.
 
@@ -57,20 +61,24 @@ class PointPlan:
     potential: np.ndarray
 
     @classmethod
-    def of(cls, target: Law, setup: Setup) -> PointPlan | None:
+    def of(cls, target: Law, setup: Setup, *, splits: bool) -> PointPlan | None:
         """Return the plan of a fit, or None.
 
-        `target` is the law of the target. The result is None if it has many distinct rows, or if neither case of the
-        class applies; also if there are too few rows for their columns, whose plan follows their noise.
+        `target` is the law of the target, and `splits` says whether the method learns a plan. The result is None if
+        neither case of the class applies, or if there are too few rows for their columns, whose plan follows their
+        noise.
         """
         chosen, b = _points(setup.target)
-        if setup.units.is_partial or not 1 < len(chosen) < MAX_REPEATED:
+        is_few, has_points = len(chosen) < MAX_REPEATED, _is_discrete(setup.source)
+        if setup.units.is_partial or len(chosen) < 2 or not (is_few or (has_points and splits)):
             return None
+        if len(chosen) > MAX_ROWS:
+            chosen, b = chosen[spaced(b, MAX_ROWS)], np.full(MAX_ROWS, 1 / MAX_ROWS)
         cost = standardised_cost(setup.units, setup.params)
         y = _rows(setup.target, chosen)
-        potential = _potential(setup.source, cost, y, b)
+        potential = _potential(setup.source, cost, y, b) if is_few else np.empty(0)
         x, shares = y[:0], np.empty((0, len(y)))
-        if _is_discrete(setup.source) and _is_discrete(setup.target):
+        if has_points and (splits or _is_discrete(setup.target)):
             source, a = _points(setup.source)
             x = _rows(setup.source, source)
             costs = _matrix(cost, x, y)
@@ -133,9 +141,13 @@ def _matrix(cost: Cost, x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def _points(sample: Standardised) -> tuple[np.ndarray, np.ndarray]:
-    """Return indices of the distinct rows, and their shares."""
-    chosen, shares = sample.sampler().distinct()
-    return chosen.cpu().numpy(), shares.double().cpu().numpy()
+    """Return indices of the distinct rows, and their shares.
+
+    Rows with negligible weight are left out.
+    """
+    chosen, shares = (each.cpu().numpy() for each in sample.sampler().distinct())
+    kept = shares >= NEGLIGIBLE * shares.max()
+    return chosen[kept], shares[kept] / shares[kept].sum()
 
 
 def _rows(sample: Standardised, chosen: np.ndarray) -> np.ndarray:
@@ -145,7 +157,8 @@ def _rows(sample: Standardised, chosen: np.ndarray) -> np.ndarray:
 def _is_discrete(sample: Standardised) -> bool:
     """Return whether a sample counts as discrete."""
     n_points = len(sample.distinct)
-    return n_points <= MAX_POINTS or (n_points <= MAX_REPEATED and len(sample.rows) >= ROWS_PER_POINT * n_points)
+    is_repeated = n_points <= MAX_REPEATED and len(sample.rows) >= ROWS_PER_POINT * n_points
+    return is_repeated or len(_points(sample)[0]) <= MAX_POINTS
 
 
 def _solve(costs: np.ndarray, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

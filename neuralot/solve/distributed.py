@@ -123,6 +123,16 @@ class Processes:
                 dist.all_gather_object(values, value)
         return values
 
+    def any(self, flag: bool) -> bool:
+        """Return whether the flag of any process is set."""
+        if self.size == 1:
+            return flag
+        # NCCL sends no tensors of a CPU; elsewhere a CPU tensor does not wait for the GPU
+        total = torch.full((), float(flag), device=self.device if dist.get_backend() == "nccl" else "cpu")
+        with self._communicating():
+            dist.all_reduce(total, dist.ReduceOp.MAX)
+        return bool(total)
+
     def copy_first(self, *modules: nn.Module) -> None:
         """Copy weights and buffers of the first process, in place."""
         if self.size == 1:

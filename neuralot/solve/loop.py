@@ -255,12 +255,12 @@ def _run(
                     if processes.is_first:
                         lost, stopped = judge(record, clock.step, guard, callbacks, in_step)
                     history[-1], lost, stopped = processes.from_first((record, lost, stopped))
-                keeper.keep(at_once=signals.received)
+                keeper.keep(at_once=signals.agree(processes))  # all end after the same step
                 signals.check()
         if fallback and processes.is_first and not (lost or stopped):
             is_affine = _take_fallback(fallback, guard, source, target, generator)
     except KeyboardInterrupt:
-        if signals.insisted or processes.size > 1:  # several processes would not end at the same step
+        if signals.insisted or (processes.size > 1 and not signals.ends):  # the others go on
             raise
         interrupted = True
         training.copy_buffers()

@@ -7,24 +7,29 @@ import signal
 import threading
 from types import FrameType, TracebackType
 
+from neuralot.solve.distributed import Processes
+
 
 class EndingSignals:
     """Context in which SIGINT and SIGTERM end a run.
 
-    The first signal sets `received`, and the run ends after its current step. The second raises a KeyboardInterrupt at
-    once. Signals are handled as before outside of the main thread and the main process, and if the program has its own
+    The first signal sets `received`, and the run ends after its current step. A second SIGINT raises a
+    KeyboardInterrupt at once; a second SIGTERM, which batch systems send to a process and to its parent, has no effect.
+    Signals are handled as before outside of the main thread and the main process, and if the program has its own
     handlers for them.
 
     Attributes
     ----------
     received : bool
         Whether a signal has been received.
+    ends : bool
+        Whether this process, or another one that shares the run, has received a signal.
     insisted : bool
-        Whether a second signal has been received.
+        Whether a second SIGINT has been received.
     """
 
     def __init__(self) -> None:
-        self.received = self.insisted = False
+        self.received = self.ends = self.insisted = False
         self._before: dict[int, object] = {}
 
     def __enter__(self) -> EndingSignals:
@@ -39,13 +44,21 @@ class EndingSignals:
         for number, handler in self._before.items():
             signal.signal(number, handler)  # type: ignore[arg-type]
 
+    def agree(self, processes: Processes) -> bool:
+        """Set and return `ends`, in all processes alike.
+
+        They must call this at the same step.
+        """
+        self.ends = processes.any(self.received)
+        return self.ends
+
     def check(self) -> None:
-        """Raise a KeyboardInterrupt if a signal has been received."""
-        if self.received:
+        """Raise a KeyboardInterrupt if the run ends."""
+        if self.ends:
             raise KeyboardInterrupt
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
-        if self.received:
+        if self.received and number == signal.SIGINT:
             self.insisted = True
             raise KeyboardInterrupt
         self.received = True
