@@ -13,9 +13,10 @@ from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV, KFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from torch.utils.data import DataLoader
 
 import neuralot
-from neuralot import OTNetTransport, OTPTransport, SNOTTransport, TrajectoryTransport
+from neuralot import OTNetTransport, OTPTransport, SNOTTransport, TrajectoryTransport, Verdict, diagnose
 from neuralot.metrics import exact_cost
 
 TIMES = [0, 1, 3]
@@ -435,3 +436,36 @@ def test_score_needs_all_times(tiny_fit, three):
     assert tiny_fit.score(three, time=TIMES) < 0
     rejects("time must have all times of the fit", three[:2], time=[0, 1], method="score", estimator=tiny_fit)
     assert neuralot.TrajectoryTransport is TrajectoryTransport
+
+
+# reports
+
+
+def test_report_has_a_verdict_for_each_interval(gaussians):
+    trajectory, _ = gaussians
+    held_out = [gaussian(500, 2, seed=10 + k) @ SLOPES[k] + SHIFTS[k] for k in range(3)]
+    report = trajectory.report(held_out, time=TIMES)
+    legs = zip(trajectory.transports_, held_out[:2], held_out[1:], strict=True)
+    assert list(report.reports) == ["0 to 1", "1 to 3"]
+    assert [str(each) for each in report.reports.values()] == [str(each.report(*rows)) for each, *rows in legs]
+    moved = trajectory.report(np.vstack([*held_out[:2], held_out[2] + 2]), time=np.repeat(TIMES, 500))
+    assert moved.reports["0 to 1"].verdict is report.reports["0 to 1"].verdict
+    assert report.reports["1 to 3"].verdict is Verdict.OPTIMAL
+    assert moved.reports["1 to 3"].verdict is Verdict.MARGINAL_NOT_MET
+    with pytest.raises(ValueError, match=r"call transport\.report"):
+        diagnose(trajectory, *held_out[:2])
+    with pytest.raises(ValueError, match="all times of the fit"):
+        trajectory.report(held_out[:2], time=TIMES[:2])
+
+
+def test_report_of_conditions_names_them():
+    samples = [np.c_[gaussian(200, 2, seed=k) + k, np.repeat([0.0, 1.0], 100)] for k in range(2)]
+    transport = make_tiny(SNOTTransport, condition=2)
+    report = TrajectoryTransport(transport).fit(samples, time=[0, 1]).report(samples, time=[0, 1])
+    assert list(report.reports) == ["0 to 1, 2=0", "0 to 1, 2=1"]
+
+
+@pytest.mark.parametrize("make", [iter, lambda rows: DataLoader(torch.tensor(rows))])
+def test_streams_are_refused(make, three):
+    with pytest.raises(TypeError, match="X must have arrays or data frames, got a stream"):
+        TrajectoryTransport(make_tiny(SNOTTransport)).fit([make(rows) for rows in three], time=TIMES)

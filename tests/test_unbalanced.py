@@ -346,3 +346,12 @@ def test_adapter_weights_rows_with_their_masses(cls):
         assert np.array_equal(adapter.estimator_.weights_, getattr(adapter.transport_, mass)(X))
         balanced = DomainAdapter(tiny(cls), Recorder(), direction=direction).fit(X, y, X_target=Y)
         assert balanced.estimator_.weights_ is None
+
+
+@each_game
+def test_masses_of_equal_conditions_are_one(cls):
+    X, Y = (np.c_[rows, np.repeat([0.0, 1.0], 100)] for rows in (gaussians()[0], gaussians(seed=1)[0]))
+    transport = tiny(cls, unbalanced="kl", condition=2, max_iter=100).fit(X, Y)
+    masses = transport.source_mass(X)
+    assert masses.mean() == pytest.approx(1, abs=0.05)
+    assert masses.std() < 0.1

@@ -62,7 +62,7 @@ class AtCondition:
 
 @dataclass(frozen=True)
 class ConditionalReport:
-    """Diagnosis of a transport with conditions.
+    """Diagnosis of a transport with conditions or several times.
 
     Each condition has its own report, on the moved columns of the rows with this condition. The verdict is the worst of
     them, in the order SPURIOUS, NOT_CONVERGED, MARGINAL_NOT_MET, UNDECIDED, OPTIMAL.
@@ -70,7 +70,7 @@ class ConditionalReport:
     Parameters
     ----------
     reports : dict of str to TransportReport
-        Reports by condition.
+        Reports by condition, or by interval of a `TrajectoryTransport`.
 
     Examples
     --------

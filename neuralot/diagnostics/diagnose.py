@@ -104,7 +104,7 @@ def diagnose(
     """
     for name, value in (("n_draws", n_draws), ("max_rows", max_rows)):
         integer(1).check(name, value)
-    transport = _without_conditions(getattr(transport, "transport_", transport))
+    transport = _single(getattr(transport, "transport_", transport))
     rng = as_generator(random_state)
     source = _sample(X, sample_weight, "X", "sample_weight", max_rows, rng)
     target = _sample(X_target, sample_weight_target, "X_target", "sample_weight_target", max_rows, rng)
@@ -142,8 +142,13 @@ def diagnose(
     )
 
 
-def _without_conditions(transport: Any) -> Any:
-    """Return the transport, unless it has conditions."""
+def _single(transport: Any) -> Any:
+    """Return the transport, unless it has conditions or several times."""
+    if hasattr(transport, "transports_"):
+        raise ValueError(
+            "transport has several times, and must be diagnosed one interval at a time: call transport.report(X, "
+            "time=time)"
+        )
     if getattr(transport, "condition", None) is not None:
         raise ValueError(
             "transport has conditions, and must be diagnosed one condition at a time: call "

@@ -10,7 +10,9 @@ import numpy as np
 from sklearn.base import clone
 from sklearn.utils.validation import check_is_fitted
 
+from neuralot.diagnostics import ConditionalReport, TransportReport
 from neuralot.estimators.base import BaseTransport
+from neuralot.estimators.batches import is_stream
 from neuralot.estimators.checks import unchanged_on_error
 from neuralot.estimators.files import Chain, write
 from neuralot.estimators.mixins import Documented
@@ -151,15 +153,48 @@ class TrajectoryTransport(Documented, Paths, Chain):
         ValueError
             If the times are not those of the fit.
         """
-        check_is_fitted(self)
-        X, time = without_time(X, pick_time(y, time))
-        snapshots = self._snapshots(X, time, None, reset=False)
-        if not np.array_equal(snapshots.times, self.times_):
-            raise ValueError(
-                f"time must have all times of the fit, {self.times_.tolist()}, got {snapshots.times.tolist()}"
-            )
+        snapshots = self._held_out(X, y, time, None)
         legs = zip(self.transports_, pairwise(snapshots.samples), strict=True)
         return float(np.mean([each.score(source, X_target=target) for each, (source, target) in legs]))
+
+    def report(
+        self, X: Any, y: Any = None, *, time: Any = None, sample_weight: Any = None, max_rows: int = 2000
+    ) -> ConditionalReport:
+        """Diagnose each transport on held-out rows, without ground truth.
+
+        A report is about the plan between two neighbouring times. It says nothing about the straight lines between
+        them, nor about the errors that add up over several intervals.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, n_features), or list of such samples
+            Held-out rows of all times of the fit.
+        y, time, sample_weight
+            As in `fit`.
+        max_rows : int, default=2000
+            Rows of each sample that are used, drawn at random.
+
+        Returns
+        -------
+        ConditionalReport
+            Its ``reports`` have the names of the intervals, such as ``'0 to 1'``, and the verdict is the worst one.
+
+        Raises
+        ------
+        ValueError
+            If the times are not those of the fit, or a sample or its weights are not valid.
+        """
+        snapshots = self._held_out(X, y, time, sample_weight)
+        reports: dict[str, TransportReport] = {}
+        legs = zip(self.transports_, pairwise(snapshots.samples), pairwise(snapshots.weights), strict=True)
+        for (each, rows, (v, w)), (start, end) in zip(legs, pairwise(snapshots.times), strict=True):
+            found = each.report(*rows, sample_weight=v, sample_weight_target=w, max_rows=max_rows)
+            name = f"{start:g} to {end:g}"
+            if isinstance(found, ConditionalReport):
+                reports |= {f"{name}, {condition}": report for condition, report in found.reports.items()}
+            else:
+                reports[name] = found
+        return ConditionalReport(reports)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Save the fitted transports to one safetensors file.
@@ -201,6 +236,17 @@ class TrajectoryTransport(Documented, Paths, Chain):
         path = self.transport.checkpoint
         return transport.set_params(checkpoint=f"{path}.{k}") if isinstance(path, (str, os.PathLike)) else transport
 
+    def _held_out(self, X: Any, y: Any, time: Any, sample_weight: Any) -> Snapshots:
+        """Return samples at the times of the fit."""
+        check_is_fitted(self)
+        X, time = without_time(X, pick_time(y, time))
+        snapshots = self._snapshots(X, time, sample_weight, reset=False)
+        if not np.array_equal(snapshots.times, self.times_):
+            raise ValueError(
+                f"time must have all times of the fit, {self.times_.tolist()}, got {snapshots.times.tolist()}"
+            )
+        return snapshots
+
     def _growth_scales(self, snapshots: Snapshots) -> np.ndarray:
         """Return the factors of the mass ratios, by interval."""
         legs = zip(self.transports_, snapshots.samples, snapshots.weights, strict=False)  # the last sample has no leg
@@ -208,6 +254,13 @@ class TrajectoryTransport(Documented, Paths, Chain):
         return snapshots.masses[1:] / snapshots.masses[:-1] / np.array(means)
 
     def _snapshots(self, X: Any, time: Any, sample_weight: Any, *, reset: bool) -> Snapshots:
+        parts = X if isinstance(X, (list, tuple)) else [X]
+        streams = [each for each in (X, *parts) if is_stream(each) and not hasattr(each, "__array__")]
+        if streams:
+            raise TypeError(
+                f"X must have arrays or data frames, got a stream ({type(streams[0]).__name__}); pass rows in "
+                f"memory, or a numpy.memmap for each time"
+            )
         if not is_list_of_samples(X):
             return stacked_snapshots(self._check_source(X, reset=reset), time, sample_weight)
 

@@ -109,7 +109,7 @@ class OTP(SemiDual):
         if self.form.penalties is None:
             return None
         noise = self._shape(self.noise, 1.0)  # (n_draws, d)
-        return mean_over(noise, lambda z: cast(Tensor, self.form.source_mass(self.smoothing.smooth(x, z, 1.0))))
+        return mean_over(noise, lambda z: cast(Tensor, self.form.source_mass(self._smooth(x, z, 1.0))))
 
     def affine(self, source: Sampler, target: Sampler, generator: Generator) -> dict[str, Tensor] | None:
         if not self.form.has_affine_maps:
