@@ -313,6 +313,12 @@ def test_trajectory_is_saved_and_loaded(three, tmp_path):
     assert loaded.transport.get_params()["reg_marginal_source"] == 2.0
     assert np.array_equal(loaded.transform(rows, 2), trajectory.transform(rows, 2))
     assert np.array_equal(loaded.growth(rows[:30], 3), trajectory.growth(rows[:30], 3))
+    first, second = (frame[frame["day"] == t] for t in TIMES[:2])
+    assert np.array_equal(loaded.transform(first, 2), loaded.transform(rows[:30], 2))
+    assert np.array_equal(loaded.growth(second, 3, t_start=1), loaded.growth(second[["a", "b"]], 3, t_start=1))
+    for bad in (frame, second):
+        with pytest.raises(ValueError, match=r"X must have rows of one time, t_start=0, but its column 'day'"):
+            loaded.interpolate(bad, 2)
     assert [each.status_ for each in loaded.transports_] == [each.status_ for each in trajectory.transports_]
     with pytest.raises(NotFittedError):
         clone(trajectory).save(tmp_path / "other")

@@ -12,7 +12,7 @@ from neuralot.estimators.checks import as_random_state, as_type_of, check_n_draw
 from neuralot.estimators.interpolation import check_times
 from neuralot.estimators.route import Route
 from neuralot.estimators.samples import Samples
-from neuralot.estimators.times import check_start, check_time
+from neuralot.estimators.times import check_start, check_time, rows_of_time
 
 
 class Paths(OneToOneFeatureMixin, TransformerMixin, Samples):
@@ -32,7 +32,7 @@ class Paths(OneToOneFeatureMixin, TransformerMixin, Samples):
         Parameters
         ----------
         X : array-like or Tensor of shape (k, n_features)
-            Rows at the time `t_start`.
+            Rows at the time `t_start`. A data frame may have the column of times of the fit.
         t : float, optional
             A time from the first to the last of the fit; the last when None.
         t_start : float, optional
@@ -52,7 +52,7 @@ class Paths(OneToOneFeatureMixin, TransformerMixin, Samples):
         """
         check_is_fitted(self)
         at, start = np.array([check_time(t, self.times_)]), check_start(t_start, self.times_)
-        rows = self._check_source(X, reset=False)
+        rows = self._rows_at(X, t_start)
         return as_type_of(X, self._route.frames(self._moved(rows, start, at), at)[0])
 
     def sample(self, X: Any, t: Any = None, n_draws: int = 1, random_state: Any = None, t_start: Any = None) -> Any:
@@ -83,7 +83,7 @@ class Paths(OneToOneFeatureMixin, TransformerMixin, Samples):
         check_is_fitted(self)
         check_n_draws(n_draws)
         at = np.array([check_time(t, self.times_)])
-        rows = self._check_source(X, reset=False)
+        rows = self._rows_at(X, t_start)
         draws = self._drawn(np.tile(rows, (n_draws, 1)), t_start, at, random_state)[0]
         return as_type_of(X, draws.reshape(n_draws, *rows.shape))
 
@@ -116,7 +116,7 @@ class Paths(OneToOneFeatureMixin, TransformerMixin, Samples):
         """
         check_is_fitted(self)
         times = check_times(t, self.times_[0], self.times_[-1])
-        rows = self._check_source(X, reset=False)
+        rows = self._rows_at(X, t_start)
         frames = self._drawn(rows, t_start, times.ravel(), random_state)
         return as_type_of(X, frames if times.ndim else frames[0])
 
@@ -150,7 +150,7 @@ class Paths(OneToOneFeatureMixin, TransformerMixin, Samples):
         k = self._route.interval(check_time(t, self.times_))
         self._route.check_straight()
         ends = self.times_[k : k + 2]
-        rows = self._check_source(X, reset=False)
+        rows = self._rows_at(X, t_start)
         before, after = self._drawn(rows, t_start, ends, random_state)
         return as_type_of(X, (after - before) / float(ends[1] - ends[0]))
 
@@ -187,12 +187,17 @@ class Paths(OneToOneFeatureMixin, TransformerMixin, Samples):
         """
         check_is_fitted(self)
         at, start = check_time(t, self.times_), check_start(t_start, self.times_)
-        rows = self._check_source(X, reset=False)
+        rows = self._rows_at(X, t_start)
         return self._route.growth(self._moved(rows, start, self._route.ends(at)), self.growth_scales_, start, at)
 
     @property
     def _route(self) -> Route:
         return Route(self.transports_, self.times_)
+
+    def _rows_at(self, X: Any, t_start: Any) -> np.ndarray:
+        """Return rows at a time, without the column of times."""
+        start = self.times_[check_start(t_start, self.times_)]
+        return self._check_source(rows_of_time(X, getattr(self, "time_column_", None), start), reset=False)
 
     def _moved(self, rows: np.ndarray, start: int, at: np.ndarray) -> dict[int, np.ndarray]:
         """Return images at the fitted times around `at`."""

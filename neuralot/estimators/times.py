@@ -60,6 +60,22 @@ def without_time(X: Any, time: Any) -> tuple[Any, Any]:
     return X[[name for name in columns if name != time]], X[time]
 
 
+def rows_of_time(X: Any, column: str | None, start: float) -> Any:
+    """Return rows without their column of times.
+
+    Raises a ValueError if it has other times than `start`.
+    """
+    if column is None or column not in list(getattr(X, "columns", [])):
+        return X
+    X, found = without_time(X, column)
+    if not (times := np.unique(np.asarray(found))).tolist() == [start]:
+        raise ValueError(
+            f"X must have rows of one time, t_start={start:g}, but its column {column!r} has the times "
+            f"{times[:5].tolist()}; pass the rows of one time, and this time as t_start"
+        )
+    return X
+
+
 def is_list_of_samples(X: Any) -> bool:
     """Return whether `X` is a list of two-dimensional samples."""
     return isinstance(X, (list, tuple)) and any(len(_shape(each)) >= 2 for each in X)

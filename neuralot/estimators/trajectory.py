@@ -28,7 +28,7 @@ from neuralot.estimators.times import (
 )
 from neuralot.solve.status import Status
 
-SAVED = {"times_", "masses_", "growth_scales_", "n_features_in_", "feature_names_in_"}
+SAVED = {"times_", "time_column_", "masses_", "growth_scales_", "n_features_in_", "feature_names_in_"}
 
 
 class TrajectoryTransport(Documented, Paths, Chain):
@@ -53,6 +53,8 @@ class TrajectoryTransport(Documented, Paths, Chain):
         The fitted clones of `transport`, in the order of time.
     times_ : ndarray of shape (n_times,)
         The different times, in increasing order.
+    time_column_ : str or None
+        Name of the column of times, if `fit` was given one. Methods after the fit leave it out.
     masses_ : ndarray of shape (n_times,)
         Total weight of each sample; the number of its rows without `sample_weight`.
     growth_scales_ : ndarray of shape (n_times - 1,)
@@ -119,6 +121,7 @@ class TrajectoryTransport(Documented, Paths, Chain):
                 raise TypeError(
                     f"transport must be a transport estimator, such as OTPTransport(), got {self.transport!r}"
                 )
+            column = time if isinstance(time, str) else None
             X, time = without_time(X, pick_time(y, time))
             snapshots = self._snapshots(X, time, sample_weight, reset=True)
             transports: list[BaseTransport] = []
@@ -128,7 +131,7 @@ class TrajectoryTransport(Documented, Paths, Chain):
                 transport = self._clone(len(transports))
                 transports.append(transport.fit(source, X_target=target, sample_weight=v, sample_weight_target=w))
             self.transports_, self.times_, self.masses_ = transports, snapshots.times, snapshots.masses
-            self.growth_scales_ = self._growth_scales(snapshots)
+            self.time_column_, self.growth_scales_ = column, self._growth_scales(snapshots)
         return self
 
     def score(self, X: Any, y: Any = None, *, time: Any = None) -> float:
