@@ -98,12 +98,39 @@ sphinx_gallery_conf = {
     "show_signature": False,
 }
 
+# Parts of figures that are thumbnails: number of the figure; left, top, right, bottom edge in per cent.
+gallery_thumbnails = {
+    "did_it_work": (1, 68, 0, 100, 100),
+    "map_plan_barycentre": (1, 0, 0, 66, 87),
+    "save_and_reuse": (1, 0, 0, 51, 86),
+    "weights": (1, 0, 0, 66, 90),
+    "spurious_training": (2, 0, 0, 66, 100),
+    "recovery": (1, 0, 49, 62, 100),
+    "what_eps_does": (1, 0, 0, 38, 49),
+    "convergence": (1, 0, 0, 48, 32),
+    "palettes": (1, 0, 0, 50, 83),
+    "rgba_grey": (1, 0, 0, 66, 43),
+    "stain": (1, 0, 0, 40, 100),
+    "colourisation": (1, 0, 8, 33, 56),
+    "pipeline": (1, 0, 0, 100, 61),
+    "regression": (1, 0, 0, 53, 100),
+    "stacked_samples": (1, 0, 0, 41, 100),
+    "perturbation": (1, 0, 0, 60, 100),
+    "doses": (1, 35, 0, 100, 100),
+    "time_points": (1, 41, 0, 78, 100),
+    "trajectory": (2, 0, 0, 50, 100),
+    "generation": (1, 0, 0, 50, 100),
+    "own_cost": (1, 0, 0, 66, 100),
+    "torch_core": (1, 0, 0, 51, 93),
+    "callbacks": (1, 0, 0, 55, 100),
+}
+
 html_theme = "pydata_sphinx_theme"
 html_title = "neuralot"
 html_favicon = "_static/favicon.svg"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
-html_js_files = [("tables.js", {"defer": "defer"})]
+html_js_files = [(name, {"defer": "defer"}) for name in ("tables.js", "figures.js")]
 html_show_sourcelink = False
 html_copy_source = False
 html_theme_options = {

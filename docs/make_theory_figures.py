@@ -21,6 +21,7 @@ from neuralot.plots import IMAGE, SOURCE, TARGET
 from neuralot.sampling import as_sampler
 
 ROOT = Path(__file__).parents[1]
+FOLDER = ROOT / "docs" / "images"
 INK = "#555555"
 SEED = 0
 
@@ -32,7 +33,7 @@ def figure(n_panels, width=8.0, height=2.6, **kwargs):
 
 def save(fig, name):
     # fixed metadata, so that the same figure gives the same file
-    fig.savefig(ROOT / f"docs/images/theory_{name}.png", dpi=100, metadata={"Software": None})
+    fig.savefig(FOLDER / f"theory_{name}.png", dpi=100, metadata={"Software": None})
     plt.close(fig)
 
 

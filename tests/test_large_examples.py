@@ -2,13 +2,16 @@
 
 import json
 import runpy
+from functools import partial
 
 import numpy as np
 import pytest
 from conftest import ROOT
 from PIL import Image
 
+import neuralot
 from neuralot import OTPTransport
+from neuralot.networks import ConvMap, ResidualPotential
 
 LARGE = ROOT / "examples" / "large"
 FUNCTIONS = """
@@ -84,6 +87,34 @@ def test_translation_saves_measures_and_resumes(folders, method, capsys):
     assert records[-1]["step"] == 6
     assert (folders / "out" / "transport.safetensors").read_bytes() != before
     assert "step 6" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_translation_at_64_by_64_pixels(tmp_path):
+    """The target is the source, brighter by 128 of 255: the draws must be too, also those of the resumed fit."""
+    rng = np.random.default_rng(0)
+    for name, low in (("dark", 0), ("bright", 128)):
+        (tmp_path / name).mkdir()
+        for index in range(20):
+            pixels = rng.integers(low, low + 64, size=(1, 1, 3)) + rng.integers(0, 64, size=(72, 64, 3))
+            Image.fromarray(pixels.astype(np.uint8)).save(tmp_path / name / f"{index}.png")
+    (tmp_path / "functions.py").write_text(FUNCTIONS)
+    out, options = tmp_path / "out", {"image_shape": (3, 64, 64), "n_channels": 4}
+    networks = {"map_form": partial(ConvMap, **options), "potential_network": partial(ResidualPotential, **options)}
+    arguments = [tmp_path / "dark", tmp_path / "bright", "--out", out, "--channels", 4, "--batch-size", 9]
+    arguments += ["--workers", 0, "--save-minutes", 0, "--features", f"{tmp_path / 'functions.py'}:features"]
+    fits = []
+    for steps in (2, 4):  # one pass over 18 images, and another one
+        run("translate_folders.py", *arguments, "--steps", steps, *["--resume"] * (steps > 2))
+        fits.append(neuralot.load(out / "transport.safetensors", **networks))
+        found = json.loads((out / "measures.jsonl").read_text().splitlines()[-1])
+        assert found["step"] == fits[-1].n_iter_ == steps
+        assert found["moved"] == pytest.approx(128 / 255, rel=0.05)
+        assert found["fid"] < 0.1 * found["fid_source"]
+        with Image.open(out / "draws.png") as grid:
+            assert grid.size == (5 * 64, 2 * 64)
+    rows = np.full((1, 3 * 64 * 64), 0.2, dtype=np.float32)
+    assert not np.array_equal(*(fit.transform(rows) for fit in fits))
 
 
 def test_translation_names_what_is_missing(folders):

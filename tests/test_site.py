@@ -2,15 +2,19 @@
 
 import functools
 import http.server
+import io
 import os
+import re
 import shutil
 import threading
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urldefrag
 
+import numpy as np
 import pytest
 from conftest import ROOT
+from PIL import Image
 
 pytestmark = pytest.mark.browser
 
@@ -93,6 +97,14 @@ def test_every_page_has_one_title():
     for path in pages():
         if path.name not in ("genindex.html", "py-modindex.html", "search.html"):
             assert path.read_text(encoding="utf-8").count("<h1") == 1, path
+
+
+def test_photographs_that_the_style_names_exist():
+    style = (SITE / "_static" / "site.css").read_text(encoding="utf-8")
+    names = re.findall(r'\[src\*="([^"]+)"\]', style)
+    assert names
+    images = " ".join(path.name for path in (SITE / "_images").iterdir())
+    assert not [name for name in names if name not in images]
 
 
 # the browser
@@ -209,6 +221,44 @@ def test_page_is_readable(name, tab, url, scheme):
     missing = "[...document.images].filter((i) => i.complete && !i.naturalWidth).map((i) => 'no image: ' + i.src)"
     faults += tab.evaluate(missing)
     assert not faults, "\n".join(faults)
+
+
+def brightness(figure):
+    """Median brightness of a figure as the browser shows it, from 0 to 1."""
+    with Image.open(io.BytesIO(figure.screenshot())) as picture:
+        return np.median(np.asarray(picture.convert("L"))) / 255
+
+
+PLOTS = ("index", "guide/unbalanced", "theory", "benchmarks/index", "auto_examples/why/plot_spurious_training")
+
+
+@pytest.mark.parametrize("name", PLOTS)
+def test_plots_have_the_ground_of_the_page(name, tab, url, scheme):
+    tab.goto(f"{url}/{name}.html", wait_until="networkidle")
+    for figure in tab.query_selector_all(".bd-article img"):
+        if figure.is_visible():
+            shade = brightness(figure)
+            assert shade < 0.15 if scheme == "dark" else shade > 0.85, figure.get_attribute("alt")
+
+
+def test_photographs_keep_their_colours(browser, url):
+    shades = []
+    for scheme in ("light", "dark"):
+        tab = browser.new_page(color_scheme=scheme)
+        tab.goto(f"{url}/auto_examples/images/plot_stain.html", wait_until="networkidle")
+        shades.append(brightness(tab.query_selector(".bd-article img")))
+        tab.close()
+    assert shades[0] == pytest.approx(shades[1], abs=0.03)
+
+
+def test_wide_figures_stay_legible_and_open_alone(tab, url):
+    tab.goto(f"{url}/guide/unbalanced.html", wait_until="networkidle")
+    frame = tab.query_selector("a.figure-frame.wide")
+    assert frame.query_selector("img").bounding_box()["width"] >= 590
+    assert frame.bounding_box()["width"] <= tab.viewport_size["width"]
+    frame.click()
+    tab.wait_for_url("**/_images/unbalanced.png")
+    assert not tab.faults
 
 
 def test_no_article_scrolls_sideways_on_a_phone(browser, url):

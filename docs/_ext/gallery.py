@@ -1,4 +1,4 @@
-"""What the gallery needs beyond sphinx-gallery: an order that teaches, a cache that knows the package, animations."""
+"""What the gallery needs beyond sphinx-gallery: order, a cache that knows the package, animations, thumbnails."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 
 ROOT = Path(__file__).parents[2]
 STAMP = "package.sha256"
+SIZE = (400, 280)  # pixels of a thumbnail, as sphinx-gallery makes them
 
 
 class TeachingOrder:
@@ -60,6 +61,22 @@ def figures(block: Any, block_vars: dict[str, Any], gallery_conf: dict[str, Any]
     return re.sub(r"<img id=\"_anim_img", '<img alt="Animation of the example" id="_anim_img', rst)
 
 
+def crop_thumbnails(folder: Path, boxes: dict[str, tuple[int, int, int, int, int]]) -> None:
+    """Make thumbnails of parts of figures, since a whole row of panels would be too small to see.
+
+    A box has the number of the figure, and the left, top, right and bottom edge of the part in per cent.
+    """
+    from PIL import Image, ImageOps
+
+    for name, (number, *box) in boxes.items():
+        (path,) = folder.rglob(f"sphx_glr_plot_{name}_{number:03d}.png")
+        with Image.open(path) as figure:
+            edges = [edge * size / 100 for edge, size in zip(box, 2 * figure.size, strict=True)]
+            part = figure.convert("RGB").crop(tuple(map(round, edges)))
+            part = ImageOps.pad(part, SIZE, Image.Resampling.LANCZOS, color="white")
+            part.save(path.parent / "thumb" / f"sphx_glr_plot_{name}_thumb.png")
+
+
 def name_thumbnails(app: Any, doctree: Any) -> None:
     """Give each thumbnail the title of its script, which follows it, as the text for screen readers."""
     from docutils import nodes
@@ -81,8 +98,10 @@ def plain_warnings(gallery_conf: dict[str, Any], name: str) -> None:
 
 
 def setup(app: Any) -> dict[str, Any]:
-    # before sphinx-gallery, which connects to the same event with the usual priority of 500
+    # before and after sphinx-gallery, which connects to the same event with the usual priority of 500
     folder = Path(app.srcdir) / "auto_examples"
     app.connect("builder-inited", lambda app: forget_outdated(folder), priority=400)
+    app.add_config_value("gallery_thumbnails", {}, "")
+    app.connect("builder-inited", lambda app: crop_thumbnails(folder, app.config.gallery_thumbnails), priority=600)
     app.connect("doctree-read", name_thumbnails)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

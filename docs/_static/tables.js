@@ -3,14 +3,16 @@
 "use strict";
 
 (() => {
-  const NUMBER = /^[-+−]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?/i;
+  const NUMBER = /^[-+−]?(\d+\.?\d*|\.\d+)(e[-+]?\d+|\^\d+)?/i;
   const NEXT = { none: "ascending", ascending: "descending", descending: "none" };
 
   const textOf = (row, column) => row.cells[column].textContent.trim();
 
   function numberOf(text) {
     const match = NUMBER.exec(text);
-    return match ? Number(match[0].replace("−", "-")) : NaN;
+    if (!match) return NaN;
+    const [base, power] = match[0].replace("−", "-").split("^"); // as in 2^14
+    return Number(base) ** Number(power ?? 1);
   }
 
   function isNumeric(texts) {

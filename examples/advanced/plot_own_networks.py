@@ -50,7 +50,7 @@ for name, network in {"default network": None, "separable network": Separable}.i
     print(f"{name:<18} error {errors[name]:.2f} %")
 
 # %%
-# The first column of the images (orange) by the first column of the new rows, and the exact map (black).
+# The first column of the images (orange) by the first column of the new rows, and the exact map (line).
 import matplotlib.pyplot as plt
 
 from neuralot.plots import IMAGE
