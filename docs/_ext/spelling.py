@@ -24,7 +24,7 @@ def add_keywords(app: Any, doctree: Any) -> None:
     from docutils import nodes
 
     if words := american(doctree.astext()):
-        doctree.insert(0, nodes.meta(name="keywords", content=" ".join(words)))
+        doctree.insert(0, nodes.meta(name="keywords", content=", ".join(words)))
 
 
 def setup(app: Any) -> dict[str, Any]:
