@@ -24,6 +24,7 @@ extensions = [
     "sphinx_design",
     "gallery",  # docs/_ext
     "markdown_pages",  # docs/_ext
+    "spelling",  # docs/_ext
     "sphinx_gallery.gen_gallery",
 ]
 # Single backticks in docstrings are code.

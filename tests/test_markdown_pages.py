@@ -1,4 +1,4 @@
-"""The Markdown files that are pages of the site, and the cache of the gallery."""
+"""The extensions of the site: pages in Markdown, the cache and thumbnails of the gallery, spellings for the search."""
 
 import importlib.util
 import re
@@ -6,6 +6,7 @@ import sys
 
 import pytest
 from conftest import ROOT
+from PIL import Image
 
 pytest.importorskip("sphinx")
 
@@ -19,7 +20,7 @@ def load(name):
     return module
 
 
-markdown, gallery = load("markdown_pages"), load("gallery")
+markdown, gallery, spelling = map(load, ("markdown_pages", "gallery", "spelling"))
 PAGES = {"benchmarks/README.md": "bench-readme", "benchmarks/TRIED.md": "bench-tried"}
 
 
@@ -180,6 +181,22 @@ def test_scripts_that_are_not_listed_come_last():
         "plot_c.py",
         "plot_d.py",
     ]
+
+
+def test_thumbnails_are_parts_of_figures(tmp_path):
+    (tmp_path / "images" / "thumb").mkdir(parents=True)
+    figure = Image.new("RGB", (1000, 300), "red")
+    figure.paste("blue", (500, 0, 1000, 300))
+    figure.save(tmp_path / "images" / "sphx_glr_plot_x_002.png")
+    gallery.crop_thumbnails(tmp_path, {"x": (2, 50, 0, 90, 100)})
+    with Image.open(tmp_path / "images" / "thumb" / "sphx_glr_plot_x_thumb.png") as thumbnail:
+        assert thumbnail.size == (400, 280)
+        assert {colour for _, colour in thumbnail.getcolors()} == {(0, 0, 255), (255, 255, 255)}  # with a margin
+
+
+def test_search_knows_american_spellings():
+    text = "Colour transfer, colourised grey digits, normalisation; an optimiser makes noise, otherwise it rises"
+    assert spelling.american(text) == ["color", "colorized", "gray", "normalization", "optimizer"]
 
 
 def test_name_of_a_file_written_as_code_becomes_a_reference():

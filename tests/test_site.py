@@ -253,12 +253,12 @@ def test_photographs_keep_their_colours(browser, url):
 
 def test_wide_figures_stay_legible_and_open_alone(tab, url):
     tab.goto(f"{url}/guide/unbalanced.html", wait_until="networkidle")
-    frame = tab.query_selector("a.figure-frame.wide")
+    frame = tab.wait_for_selector("a.figure-frame.wide")
     assert frame.query_selector("img").bounding_box()["width"] >= 590
     assert frame.bounding_box()["width"] <= tab.viewport_size["width"]
+    assert not tab.faults
     frame.click()
     tab.wait_for_url("**/_images/unbalanced.png")
-    assert not tab.faults
 
 
 def test_no_article_scrolls_sideways_on_a_phone(browser, url):
@@ -272,12 +272,33 @@ def test_no_article_scrolls_sideways_on_a_phone(browser, url):
     assert not {name: pixels for name, pixels in wide.items() if pixels > 1}
 
 
-def test_search_finds_domain_adaptation(tab, url):
-    tab.goto(f"{url}/search.html?q=domain+adaptation", wait_until="networkidle")
+def found_by(tab, url, query):
+    tab.goto(f"{url}/search.html?q={query.replace(' ', '+')}", wait_until="networkidle")
     tab.wait_for_selector("#search-results li a")
-    found = [link.get_attribute("href") for link in tab.query_selector_all("#search-results li a")]
+    return [link.get_attribute("href") for link in tab.query_selector_all("#search-results li a")]
+
+
+def test_search_finds_domain_adaptation(tab, url):
+    found = found_by(tab, url, "domain adaptation")
     assert any("guide/adaptation" in link for link in found), found
     assert not tab.faults
+
+
+@pytest.mark.parametrize(
+    ("query", "page"),
+    [
+        ("grid search", "plot_grid_search"),
+        ("RGBA", "plot_rgba_grey"),
+        ("color transfer", "plot_colour_transfer"),
+        ("perturbation", "plot_perturbation"),
+        ("new method", "extending"),
+    ],
+)
+def test_search_finds_what_a_new_user_wants(browser, url, query, page):
+    tab = browser.new_page()
+    found = found_by(tab, url, query)
+    tab.close()
+    assert any(page in link for link in found), found
 
 
 def test_copy_button_copies_code_without_prompts(tab, url):
