@@ -96,11 +96,19 @@ class Moments:
 class Affine:
     """Affine map x -> `matrix` x + `offset`.
 
-    The matrix is symmetric.
+    The matrix is symmetric. With an `interaction` of shape (n_conditions, n_moved, n_moved), the matrix of the moved
+    columns also depends on the other columns, the conditions s: `interaction[k]` times s_k is added to it for each k.
     """
 
     matrix: Tensor
     offset: Tensor
+    interaction: Tensor | None = None
+
+    @property
+    def parts(self) -> tuple[Tensor, ...]:
+        """The tensors, without the interaction if there is none."""
+        both = self.matrix, self.offset
+        return both if self.interaction is None else (*both, self.interaction)
 
 
 def affine_transport(source: Moments, target: Moments) -> tuple[Affine, Affine]:
@@ -140,33 +148,6 @@ def affine_transport(source: Moments, target: Moments) -> tuple[Affine, Affine]:
         Affine(forward, target.mean - forward @ source.mean),
         Affine(backward, source.mean - backward @ target.mean),
     )
-
-
-def conditional_affine_transport(source: Moments, target: Moments, n_moved: int) -> tuple[Affine, Affine]:
-    """Affine map within conditions, and its inverse.
-
-    It is the optimal map m -> A m + B s + b of the moved columns m under each condition s, if source and target are
-    Gaussians whose means are linear in s and whose covariances do not depend on it. The matrices and offsets of the
-    result are those of potentials of all columns: the slope in m of ``|x|^2 - x' M x - 2 o' x`` with x = (m, s) is
-    ``2 (m - A m - B s - b)``, and the other block of M and o makes the duality gap constant.
-    """
-    (X, R_X), (Y, R_Y) = source.given_conditions(n_moved), target.given_conditions(n_moved)
-    forward, backward = affine_transport(X, Y)
-    s = source.mean[n_moved:]
-    B = R_Y - forward.matrix @ R_X  # (n_moved, n_conditions)
-    b = forward.offset - B @ s
-    inverse = backward.matrix
-    identity = torch.eye(len(s), dtype=b.dtype)
-    zeros = torch.zeros(len(s), dtype=b.dtype)
-    return (
-        Affine(_symmetric(forward.matrix, B, identity + B.T @ inverse @ B), torch.cat([b, B.T @ inverse @ b])),
-        Affine(_symmetric(inverse, -inverse @ B, identity), torch.cat([-inverse @ b, zeros])),
-    )
-
-
-def _symmetric(A: Tensor, B: Tensor, C: Tensor) -> Tensor:
-    """Return a matrix of the blocks A, B and C."""
-    return torch.cat([torch.cat([A, B], dim=1), torch.cat([B.T, C], dim=1)])
 
 
 def optimal_matrix(S: Tensor, T: Tensor) -> Tensor:

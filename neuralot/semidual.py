@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from torch import Generator, Tensor
 
 from neuralot._torch import energy_distance
-from neuralot.affine import Affine, Moments, affine_transport, conditional_affine_transport
+from neuralot.affine import Affine, Moments, affine_transport
+from neuralot.conditional_affine import conditional_affine_transport, moments_of
 from neuralot.forms import Form, make_form
 from neuralot.forms.losses import Gradients
 from neuralot.sampling import Sampler
@@ -123,7 +124,15 @@ class SemiDual(Problem):
         return True
 
     def affine(self, source: Sampler, target: Sampler, generator: Generator) -> dict[str, Tensor] | None:
-        return self.affine_state(Moments.of(source, generator), Moments.of(target, generator))
+        return self.affine_state(*self.moments(source, target, generator))
+
+    def moments(self, source: Sampler, target: Sampler, generator: Generator) -> tuple[Moments, Moments]:
+        """Return the moments of both laws.
+
+        They depend on the condition if the matrices of the form do.
+        """
+        n_moved = self.form.cost.n_moved if self.form.has_interactions else None
+        return moments_of(source, generator, n_moved), moments_of(target, generator, n_moved)
 
     def affine_state(self, source: Moments, target: Moments) -> dict[str, Tensor] | None:
         """Return weights of the optimal map between Gaussians, or None.

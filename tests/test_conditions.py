@@ -18,7 +18,8 @@ from sklearn.preprocessing import StandardScaler
 
 import neuralot
 from neuralot import OTPTransport, SNOTTransport, Verdict
-from neuralot.affine import Moments, conditional_affine_transport
+from neuralot.affine import Affine, Moments
+from neuralot.conditional_affine import ConditionalMoments, conditional_affine_transport
 from neuralot.costs import Conditional, Lp, SquaredEuclidean
 from neuralot.estimators.conditions import Conditions
 from neuralot.estimators.laws import Law
@@ -64,6 +65,12 @@ def dosed(n, seed=0, low=0.0, high=1.0):
 def test_written_out_step_equals_autograd(affine_base):
     options = {"critic_loss": CriticLoss(gradient_penalty=0.1), "affine_base": affine_base, "generator": seeded()}
     form = perturbed(make_form(4, Conditional(SquaredEuclidean(), 2), **options)).double()
+    if affine_base:
+        bases = [torch.randn(4, 4, dtype=torch.double, generator=seeded(i)) for i in range(2)]
+        interactions = [torch.randn(2, 2, 2, dtype=torch.double, generator=seeded(i)) for i in range(2, 4)]
+        form.set_base(
+            *(Affine(A + A.T, A[0], Q + Q.mT) for A, Q in zip(bases, interactions, strict=True))  # symmetric
+        )
     x, y = rows(40, 4), rows(40, 4, seed=1)
     y[::2, 2:] = x[::2, 2:]  # half of the pairs have equal conditions
     names = list(form.networks)
@@ -128,6 +135,46 @@ def test_affine_maps_are_exact_for_linear_means():
     f, g = form.networks["source_potential"], form.networks["target_potential"]
     gap = (form.cost(x, image) - f(x) - g(image)).detach()
     assert gap.std() < 1e-3 * form.cost(x, image).std()  # constant, so not a function of the condition
+
+
+@pytest.mark.parametrize("n_categories", [2, 3])
+def test_affine_maps_are_exact_for_categories(n_categories):
+    """Under each category, both laws are Gaussians, so the exact map is that between their moments."""
+    n, rng = 40_000, np.random.default_rng(0)
+    roots, shifts = rng.normal(size=(2, n_categories, 2, 2)), rng.normal(size=(2, n_categories, 2))
+    category = np.arange(n) % n_categories
+    onehot = np.eye(n_categories)[category] - 1 / n_categories
+    X, Y = (
+        np.hstack([np.einsum("nij,nj->ni", root[category], rng.normal(size=(n, 2))) + shift[category], onehot])
+        for root, shift in zip(roots, shifts, strict=True)
+    )
+    laws = [ConditionalMoments.within(as_sampler(law), seeded(), 2) for law in (X, Y)]
+    form = make_form(2 + n_categories, Conditional(SquaredEuclidean(), 2), affine_base=True)
+    form.load_state_dict(form.affine(*conditional_affine_transport(*laws, 2)))
+    x = torch.from_numpy(X).float()
+    image = form.map(x).detach()
+    np.testing.assert_allclose(form.inverse(image).detach(), x, atol=1e-3)
+    for k in range(n_categories):
+        source, target = (root[k] @ root[k].T for root in roots)
+        root = np.real(sqrtm(source))
+        exact = np.linalg.inv(root) @ np.real(sqrtm(root @ target @ root)) @ np.linalg.inv(root)
+        wanted = (X[category == k, :2] - shifts[0, k]) @ exact + shifts[1, k]
+        assert l2_uvp(image[category == k, :2].numpy(), wanted) < 0.1  # sampling error of 40 000 / k rows
+    f, g = form.networks["source_potential"], form.networks["target_potential"]
+    gap = (form.cost(x, image) - f(x) - g(image)).detach()
+    assert gap.std() < 1e-3 * form.cost(x, image).std()
+
+
+def test_covariance_of_a_rare_category_is_that_of_all():
+    rows_of_both = np.vstack([gaussian(1000, 3), 4 * gaussian(5, 3)])
+    onehot = np.eye(2)[[0] * 1000 + [1] * 5]
+    moments = ConditionalMoments.within(as_sampler(np.hstack([rows_of_both, onehot])), seeded(), 3)
+    (_, common), (_, rare) = moments.at(torch.tensor([[1.0, 0.0], [0.0, 1.0]], dtype=torch.double))
+    assert [common.n_rows, rare.n_rows] == pytest.approx([1000, 5])
+    # 5 rows against 3 + 1 of the prior
+    of_all = moments.given_conditions(3)[0].covariance
+    own = torch.from_numpy(np.cov(rows_of_both[1000:].T, bias=True))
+    torch.testing.assert_close(rare.covariance, of_all + 5 / 9 * (own - of_all), rtol=1e-4, atol=1e-4)
 
 
 # the weights of the target

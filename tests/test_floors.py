@@ -18,6 +18,7 @@ FLOORS = {
     0: {
         "_torch",
         "affine",
+        "conditional_affine",
         "costs",
         "defaults",
         "divergences",

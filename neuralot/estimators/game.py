@@ -142,7 +142,7 @@ class GameTransport(UnbalancedTransport, ABC):
             critic_loss=CriticLoss(
                 params.expectile, params.expectile_weight, params.gradient_penalty, params.gap_weight
             ),
-            affine_base=params.affine_base,
+            affine_base=params.affine_base or _has_conditional_base(params, cost),
             potential_network=params.potential_network,
             generator=generator,
             **former_parameters(params, "n_transform_draws", "bidirectional"),
@@ -168,6 +168,15 @@ class GameTransport(UnbalancedTransport, ABC):
             "batch_size": default_batch(n_features, n_rows),
         }
         return self._resolve_auto(auto)
+
+
+def _has_conditional_base(params: FitParams, cost: Cost) -> bool:
+    """Return whether potentials have an affine base under each condition.
+
+    Affine maps do not change masses.
+    """
+    form = resolve_map_form(params.map_form, cost, params.noise_dim)
+    return cost.n_moved is not None and form == "gradient" and not params.changes_masses
 
 
 def former_parameters(params: FitParams, *names: str) -> dict[str, Any]:

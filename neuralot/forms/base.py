@@ -59,7 +59,7 @@ class Form(nn.Module, ABC):
         `forward` is the base of the map, and its inverse `backward` that of the potential on the target side.
         """
         for network, base in zip(self.networks.values(), (forward, backward), strict=True):
-            cast(AffineBase, network).set_base(base.matrix, base.offset)
+            cast(AffineBase, network).set_base(*base.parts)
 
     def set_preconditioners(self, source: Tensor, target: Tensor) -> None:
         """Set the preconditioners of both networks.
@@ -72,6 +72,11 @@ class Form(nn.Module, ABC):
     @property
     def has_affine_maps(self) -> bool:
         """Whether `affine` can return weights, for some maps."""
+        return False
+
+    @property
+    def has_interactions(self) -> bool:
+        """Whether the matrices of affine maps can depend on conditions."""
         return False
 
     def affine(self, forward: Affine, backward: Affine) -> dict[str, Tensor] | None:

@@ -156,12 +156,16 @@ class GradientForm(Form):
             return False
         return self._is_known and not any(isinstance(p, Potential) and p.quadratic is None for p in self._potentials)
 
+    @property
+    def has_interactions(self) -> bool:
+        return all(hasattr(potential, "interaction") for potential in self._potentials)
+
     def affine(self, forward: Affine, backward: Affine) -> dict[str, Tensor] | None:
         if not self.has_affine_maps:
             return None
         form = copy.deepcopy(self)
         for potential, base in zip(form._potentials, (forward, backward), strict=True):
-            cast(Potential | BasedPotential, potential).be_affine(base.matrix, base.offset)
+            cast(Potential | BasedPotential, potential).be_affine(*base.parts)
         return form.state_dict()
 
     def compile_step(self) -> bool:

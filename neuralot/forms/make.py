@@ -17,10 +17,20 @@ from neuralot.forms.base import Form
 from neuralot.forms.gradient import GradientForm
 from neuralot.forms.losses import CriticLoss
 from neuralot.forms.network import NetworkForm
-from neuralot.networks import BasedMap, BasedPotential, MLPMap, NoiseMap, Potential
+from neuralot.networks import (
+    BasedMap,
+    BasedPotential,
+    ConditionalPotential,
+    MLPMap,
+    NoiseMap,
+    Potential,
+)
 from neuralot.networks.perceptrons import widen
 
 NetworkFactory = Callable[[int], nn.Module]
+
+# largest number of entries of the matrices that depend on conditions
+MAX_INTERACTION = 2**18
 
 
 def make_form(
@@ -88,7 +98,8 @@ def make_form(
     own = isinstance(map_form, str) and potential_network is None
     squared = is_squared_euclidean(cost)
     based = affine_base and own and not noise_dim and squared
-    potential = partial(_make_potential, potential_network, n_features, sizes, activation, based, squared)
+    n_moved = cost.n_moved if form == "gradient" else None  # the base of a map network depends on no condition
+    potential = partial(_make_potential, potential_network, n_features, sizes, activation, based, squared, n_moved)
 
     if form == "gradient" and activation == "relu" and potential_network is None:
         raise ValueError(
@@ -116,13 +127,24 @@ def make_form(
 
 
 def _make_potential(
-    factory: NetworkFactory | None, n_features: int, sizes: Sequence[int], activation: str, based: bool, squared: bool
+    factory: NetworkFactory | None,
+    n_features: int,
+    sizes: Sequence[int],
+    activation: str,
+    based: bool,
+    squared: bool,
+    n_moved: int | None,
 ) -> nn.Module:
     if factory is not None:
         return make_network(factory, n_features, "potential_network")
-    if based:
-        return BasedPotential(n_features, sizes, activation)
-    return Potential(n_features, sizes, activation, quadratic=squared)
+    if not based:
+        return Potential(n_features, sizes, activation, quadratic=squared)
+    if n_moved is not None and (n_features - n_moved) * n_moved**2 <= MAX_INTERACTION:
+        network: BasedPotential = ConditionalPotential(n_features, sizes, activation, n_moved=n_moved)
+    else:
+        network = BasedPotential(n_features, sizes, activation)
+    network.set_preconditioner(SEEN_SCALE * torch.eye(n_features))  # for rows of mean square 1
+    return network
 
 
 def make_network(factory: NetworkFactory, n_features: int, name: str) -> nn.Module:

@@ -14,67 +14,16 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
+from neuralot.forms.activations import ACTIVATIONS
 from neuralot.forms.losses import CriticLoss, expectile_weights
-from neuralot.networks import BasedPotential, Potential
+from neuralot.networks import BasedPotential, ConditionalPotential, Potential
+from neuralot.networks.conditional import interactions
 from neuralot.networks.perceptrons import ACTIVATIONS as NAMES
 from neuralot.penalties import Penalties
 
 # largest output of a layer per piece of the rows, in numbers, so that a piece fits in the cache of a CPU
 PIECE = 2**17
-
-aten = torch.ops.aten
-
-
-@dataclass(frozen=True)
-class Activation:
-    """Activation s and its derivatives.
-
-    Derivatives are computed from the input a and the value h = s(a).
-
-    Attributes
-    ----------
-    value : callable a -> s(a)
-    chain : callable (x, a, h) -> x s'(a)
-        A backward kernel of torch, which saves no tensors.
-    second : callable (a, h) -> s''(a)
-        Returns a new tensor, which may be overwritten.
-    """
-
-    value: Callable[[Tensor], Tensor]
-    chain: Callable[[Tensor, Tensor, Tensor], Tensor]
-    second: Callable[[Tensor, Tensor], Tensor]
-
-
-def _silu_second(a: Tensor, h: Tensor) -> Tensor:
-    s = torch.sigmoid(a)
-    return s.addcmul_(s, s, value=-1).mul_(torch.sub(a, h, alpha=2).add_(2))
-
-
-def _softplus_second(a: Tensor, h: Tensor) -> Tensor:
-    s = torch.sigmoid(a)
-    return s.addcmul_(s, s, value=-1)
-
-
-def _gelu_second(a: Tensor, h: Tensor) -> Tensor:
-    square = a.square()
-    return (square / -2).exp_().mul_((2 - square).mul_((2 * torch.pi) ** -0.5))
-
-
-ACTIVATIONS: dict[type[nn.Module], Activation] = {
-    nn.SiLU: Activation(F.silu, lambda x, a, h: aten.silu_backward(x, a), _silu_second),
-    nn.Tanh: Activation(
-        torch.tanh, lambda x, a, h: aten.tanh_backward(x, h), lambda a, h: h.square().sub_(1).mul_(h).mul_(2)
-    ),
-    nn.Softplus: Activation(F.softplus, lambda x, a, h: aten.softplus_backward(x, a, 1, 20), _softplus_second),
-    nn.CELU: Activation(
-        F.celu,
-        lambda x, a, h: aten.elu_backward(x, 1, 1, 1, False, a),
-        lambda a, h: torch.where(a < 0, a, -torch.inf).exp_(),
-    ),
-    nn.GELU: Activation(F.gelu, lambda x, a, h: aten.gelu_backward(x, a), _gelu_second),
-}
 
 
 @dataclass(frozen=True)
@@ -111,7 +60,7 @@ class StackedPotentials:
 
     Parameters
     ----------
-    networks : sequence of Potential, or of BasedPotential
+    networks : sequence of Potential, of BasedPotential, or of ConditionalPotential
         Networks for which `can_stack` is true.
     n_moved : int, optional
         Number of leading columns that are moved. The slopes in the others, which are conditions, are set to 0.
@@ -142,6 +91,10 @@ class StackedPotentials:
         `gradients`.
         """
         value, slope, trace = self._evaluate(x)
+        if (matrices := self.base.get("interaction")) is not None:
+            own_value, own_slope = interactions(x, matrices)
+            value -= own_value
+            slope[..., : matrices.shape[-1]] -= own_slope
         return value, self._of_moved(slope), trace
 
     def _of_moved(self, slope: Tensor) -> Tensor:
@@ -241,13 +194,17 @@ def can_stack(networks: Sequence[nn.Module]) -> bool:
     They must be unmodified potentials of this package, with the same architecture and an activation in `ACTIVATIONS`.
     """
     first = networks[0]
-    if type(first) not in (Potential, BasedPotential):
+    if type(first) not in (Potential, BasedPotential, ConditionalPotential):
         return False
     linear = [layer for layer in first.modules() if isinstance(layer, nn.Linear)]
     used = [name for name, kind in NAMES.items() if kind in ACTIVATIONS and kind in map(type, first.modules())]
     if len(linear) < 2 or len(used) != 1:
         return False
-    options = {"quadratic": first.quadratic is not None} if isinstance(first, Potential) else {}
+    options: dict[str, int] = {}
+    if isinstance(first, ConditionalPotential):
+        options = {"n_moved": first.n_moved}
+    elif isinstance(first, Potential):
+        options = {"quadratic": first.quadratic is not None}
     with torch.device("meta"):
         reference = type(first)(linear[0].in_features, [layer.out_features for layer in linear[:-1]], *used, **options)
     return all(_architecture(network) == _architecture(reference) for network in networks)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import cast
 
 import torch
@@ -10,6 +11,7 @@ from torch import Generator, Tensor
 
 from neuralot._torch import antithetic_noise, mean_over, normal
 from neuralot.affine import SEEN_SCALE, Moments, affine_transport, common_axes, preconditioners
+from neuralot.conditional_affine import ConditionalMoments
 from neuralot.forms.base import Form
 from neuralot.methods.smoothing import Smoothing
 from neuralot.sampling import Sampler
@@ -114,7 +116,7 @@ class OTP(SemiDual):
     def affine(self, source: Sampler, target: Sampler, generator: Generator) -> dict[str, Tensor] | None:
         if not self.form.has_affine_maps:
             return None
-        laws = self._laws or (Moments.of(source, generator), Moments.of(target, generator))
+        laws = self._laws or self.moments(source, target, generator)
         return self.affine_state(self._smoothed(laws[0], self.smoothing.eps_min), laws[1])
 
     def settled(self, progress: float) -> bool:
@@ -123,7 +125,7 @@ class OTP(SemiDual):
     def prepare(self, source: Sampler, target: Sampler, generator: Generator) -> None:
         if self.noise_shape == "isotropic" and not self.form.affine_base:
             return
-        laws = self._laws = Moments.of(source, generator), Moments.of(target, generator)
+        laws = self._laws = self.moments(source, target, generator)
         if self.noise_shape != "isotropic":
             source_covariance, target_covariance = (law.given_conditions(self.n_moved)[0].covariance for law in laws)
             axes, shares = common_axes(source_covariance, (source_covariance + target_covariance) / 2)
@@ -206,4 +208,7 @@ class OTP(SemiDual):
         factors[:n] = math.sqrt(signal)
         covariance = factors[:, None] * source.covariance * factors
         covariance[:n, :n] += noise
-        return Moments(factors * source.mean, covariance, source.n_rows)
+        mean = factors * source.mean
+        if isinstance(source, ConditionalMoments):  # the noise has the same law under all conditions
+            return replace(source, mean=mean, covariance=covariance, slopes=signal * source.slopes)
+        return replace(source, mean=mean, covariance=covariance)

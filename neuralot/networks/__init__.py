@@ -8,6 +8,7 @@ returns (n, d), a potential takes (n, d) and returns (n,) or (n, 1).
 
 from __future__ import annotations
 
+from neuralot.networks.conditional import ConditionalPotential
 from neuralot.networks.images import ConvMap, ResidualPotential
 from neuralot.networks.perceptrons import (
     BasedMap,
@@ -22,6 +23,7 @@ from neuralot.networks.perceptrons import (
 __all__ = [
     "BasedMap",
     "BasedPotential",
+    "ConditionalPotential",
     "ConvMap",
     "ConvexPotential",
     "Heights",
