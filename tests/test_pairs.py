@@ -1,4 +1,4 @@
-"""Pairs from the plan: rows and draws, weights, both marginals and the optimality of OT-Net's plan, masses, and bad input."""
+"""Pairs from the plan: rows and draws, weights, marginals and optimality of OT-Net's plan, masses, bad input."""
 
 import numpy as np
 import ot
