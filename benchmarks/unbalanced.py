@@ -20,6 +20,7 @@ N_HELD_OUT = 4000
 POT_ITERATIONS = 500
 STEPS_OF_MASSES, STEPS_OF_CURES, STEPS_WHEN_QUICK = 1000, 400, 60
 NEURAL = {"neuralot SNOT": SNOTTransport, "neuralot OTP": OTPTransport}
+METHODS = [*NEURAL, "POT, 1000 rows"]
 
 
 class Answer(NamedTuple):
@@ -95,11 +96,11 @@ CASES = {
 }
 
 
-def show_masses(cases: list[str], seeds: list[int], max_iter: int) -> None:
+def show_masses(cases: list[str], methods: list[str], seeds: list[int], max_iter: int) -> None:
     print(heading(["case", "method", "error of masses, %", "error of cost, %", "error of map, %", "s"]), flush=True)
     for name in cases:
         make, d, reg, kind = CASES[name]
-        for method in (*NEURAL, "POT, 1000 rows"):
+        for method in methods:
             cells: list[list[float]] = [[], [], [], []]
             for seed in seeds:
                 X, Y, held_out, penalty, exact = make(d, reg, seed, kind)
@@ -221,6 +222,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[10, 11, 12])
     parser.add_argument("--tables", nargs="+", choices=["masses", "cures"], default=["masses", "cures"])
     parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES))
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS, help="of the table of masses")
     options = parser.parse_args()
     seeds = options.seeds[:1] if options.quick else options.seeds
     steps = {"masses": STEPS_OF_MASSES, "cures": STEPS_OF_CURES}
@@ -228,7 +230,7 @@ def main() -> None:
         steps = dict.fromkeys(steps, STEPS_WHEN_QUICK)
         options.cases = [name for name in options.cases if "d = 16" not in name]
     if "masses" in options.tables:
-        show_masses(options.cases, seeds, steps["masses"])
+        show_masses(options.cases, options.methods, seeds, steps["masses"])
         print(flush=True)
     if "cures" in options.tables:
         show_cures(seeds, steps["cures"])

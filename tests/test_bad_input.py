@@ -450,6 +450,12 @@ def test_bad_numbers_of_draws_are_rejected(fitted, samples, n_draws):
         fitted.sample(samples[0], n_draws=n_draws)
 
 
+@pytest.mark.parametrize("n_pairs", NOT_POSITIVE_INTEGER)
+def test_bad_numbers_of_pairs_are_rejected(fitted, samples, n_pairs):
+    with assert_rejected(fitted, "n_pairs", message="must be an integer of at least 1"):
+        fitted.sample_pairs(samples[0], n_pairs)
+
+
 @pytest.mark.parametrize("random_state", BAD_PARAMETERS["random_state"])
 def test_bad_seeds_of_draws_are_rejected(fitted, samples, random_state):
     with assert_rejected(fitted, "random_state", message="must"):

@@ -1,4 +1,4 @@
-"""The scripts of examples/large, end to end on a few small images."""
+"""The scripts of examples/large, end to end on a few small images and rows."""
 
 import json
 import runpy
@@ -140,6 +140,19 @@ def test_colourisation_runs_each_fit(tmp_path, capsys):
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| ")]
     assert [line.split(" | ")[0] for line in lines] == [f"| {name}" for name in fits]
     assert {path.stem for path in tmp_path.glob("*.png")} == set(fits)
+
+
+@pytest.mark.slow
+def test_flow_matching_compares_three_kinds_of_pairs(tmp_path, capsys):
+    pytest.importorskip("torchcfm")
+    options = ["--seeds", 0, "--rows", 100, "--steps", 5, "--fit-steps", 5, "--out", tmp_path]
+    run("flow_matching.py", "--data", "digits, d = 10", *options)
+    lines = [line.split(" | ") for line in capsys.readouterr().out.splitlines() if line.startswith("| ")]
+    assert [line[1] for line in lines] == ["pairs", "independent", "minibatch plan", "OT-Net"]
+    costs = {pairs: float(cells[0]) for _, pairs, _, *cells in lines[1:]}
+    assert costs["independent"] > 1.5 * costs["minibatch plan"]
+    assert costs["independent"] > 1.5 * costs["OT-Net"]
+    assert (tmp_path / "digits.png").exists()
 
 
 def test_functions_for_spark_map_data_frames():

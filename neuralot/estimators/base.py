@@ -17,13 +17,14 @@ from torch import Generator
 
 from neuralot._torch import isolated
 from neuralot.estimators.checkpoints import open_checkpoint
-from neuralot.estimators.checks import check_n_draws, unchanged_on_error
+from neuralot.estimators.checks import check_count, unchanged_on_error
 from neuralot.estimators.files import plain, revive, write
 from neuralot.estimators.fitting import Fitter, Outcome
 from neuralot.estimators.interpolation import Interpolating
 from neuralot.estimators.laws import Law, Laws, of_columns
 from neuralot.estimators.lazy import on_dask
 from neuralot.estimators.mixins import Documented, Reporting, has_inverse
+from neuralot.estimators.pairs import Pairing
 from neuralot.estimators.processes import in_processes
 from neuralot.estimators.setup import seeded_generator
 from neuralot.estimators.state import is_built_in
@@ -40,7 +41,15 @@ METADATA = dict.fromkeys(["X_target", "sample_domain", "sample_weight", "sample_
 
 
 class BaseTransport(
-    Documented, Reporting, Interpolating, CallbackSupportMixin, OneToOneFeatureMixin, TransformerMixin, Fitter, ABC
+    Documented,
+    Reporting,
+    Interpolating,
+    Pairing,
+    CallbackSupportMixin,
+    OneToOneFeatureMixin,
+    TransformerMixin,
+    Fitter,
+    ABC,
 ):
     """Base class of the transport estimators."""
 
@@ -197,7 +206,7 @@ class BaseTransport(
             As in `transform`, or if `n_draws` is less than 1.
         """
         check_is_fitted(self)
-        check_n_draws(n_draws)
+        check_count(n_draws, "n_draws")
         rows = self._check_source(X, reset=False)
         out = self._check_out(out, (n_draws, *rows.shape), rows)
         return self._like(X, self._draws(rows, n_draws, random_state, out))

@@ -23,10 +23,10 @@ from neuralot.parameters import is_bool, is_integer, is_text
 BATCH_NORMS = (torch.nn.BatchNorm1d, torch.nn.BatchNorm2d, torch.nn.BatchNorm3d, torch.nn.SyncBatchNorm)
 
 
-def check_n_draws(n_draws: Any) -> None:
-    """Raise a ValueError unless `n_draws` is a positive integer."""
-    if not is_integer(n_draws, 1):
-        raise ValueError(f"n_draws must be an integer of at least 1, got {n_draws!r}")
+def check_count(value: Any, name: str) -> None:
+    """Raise a ValueError unless the value is a positive integer."""
+    if not is_integer(value, 1):
+        raise ValueError(f"{name} must be an integer of at least 1, got {value!r}")
 
 
 def check_out(out: Any, shape: tuple[int, ...], rows: np.ndarray) -> np.ndarray:

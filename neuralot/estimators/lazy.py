@@ -12,7 +12,7 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from neuralot.estimators.batches import is_dask
-from neuralot.estimators.checks import as_random_state, check_n_draws, naming
+from neuralot.estimators.checks import as_random_state, check_count, naming
 
 Method = Callable[..., Any]
 
@@ -45,7 +45,7 @@ def _mapped(
     X, dtype = _checked(transport, X, out)
     part = Part(copy.copy(transport), method)
     if n_draws is not None:
-        check_n_draws(n_draws)
+        check_count(n_draws, "n_draws")
         part.n_draws, part.seed = n_draws, int(as_random_state(random_state).randint(2**31))
     if hasattr(X, "map_partitions"):
         return X.map_partitions(part.frame, meta=dict.fromkeys(X.columns, dtype))

@@ -8,7 +8,7 @@ import numpy as np
 from sklearn.base import OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
-from neuralot.estimators.checks import as_random_state, as_type_of, check_n_draws
+from neuralot.estimators.checks import as_random_state, as_type_of, check_count
 from neuralot.estimators.interpolation import check_times
 from neuralot.estimators.route import Route
 from neuralot.estimators.samples import Samples
@@ -81,7 +81,7 @@ class Paths(OneToOneFeatureMixin, TransformerMixin, Samples):
             As in `transform`, or if `n_draws` is less than 1.
         """
         check_is_fitted(self)
-        check_n_draws(n_draws)
+        check_count(n_draws, "n_draws")
         at = np.array([check_time(t, self.times_)])
         rows = self._rows_at(X, t_start)
         draws = self._drawn(np.tile(rows, (n_draws, 1)), t_start, at, random_state)[0]

@@ -142,6 +142,10 @@ class Samples(BaseEstimator):
         if not (getattr(self, "warm_start", False) and keeps):  # a warm start keeps the codes of categories
             self._conditions = found
 
+    @property
+    def _has_categories(self) -> bool:
+        return self._conditions is not None and bool(self._conditions.categories)
+
     def _with_codes(self, X: Any, name: str) -> np.ndarray:
         """Return rows with codes in place of categories."""
         assert self._conditions is not None
@@ -151,22 +155,22 @@ class Samples(BaseEstimator):
 
     def _check_out(self, out: np.ndarray | None, shape: tuple[int, ...], rows: np.ndarray) -> np.ndarray:
         """Return the array for images; without categories only."""
-        if out is not None and self._conditions is not None and self._conditions.categories:
+        if out is not None and self._has_categories:
             raise ValueError("out must be None for rows with categories, whose images are not an array of numbers")
         return check_out(out, shape, rows)
 
     def _like(self, X: Any, rows: np.ndarray) -> Any:
         """Return images in the type of `X`."""
-        if self._conditions is None or not self._conditions.categories:
+        if not self._has_categories:
             return as_type_of(X, rows)
+        assert self._conditions is not None
         return self._conditions.labelled(as_array(X), rows)
 
     def _check_target(self, target: Any, name: str) -> np.ndarray:
         with naming(name):
             refuse_stream(target, has_conditions=self._conditions is not None)
             target = as_array(target)
-        is_coded = self._conditions is not None and self._conditions.categories
-        if is_coded and getattr(target, "shape", ())[1:] == (self.n_features_in_,):
+        if self._has_categories and getattr(target, "shape", ())[1:] == (self.n_features_in_,):
             rows = self._with_codes(target, name)
         else:
             with naming(name):
