@@ -21,9 +21,11 @@ from neuralot import OTPTransport, SNOTTransport, Verdict
 from neuralot.affine import Affine, Moments
 from neuralot.conditional_affine import ConditionalMoments, conditional_affine_transport
 from neuralot.costs import Conditional, Lp, SquaredEuclidean
+from neuralot.diagnostics.conditional import AtCondition, diagnose_conditions
 from neuralot.estimators.conditions import Conditions
 from neuralot.estimators.laws import Law
 from neuralot.estimators.matching import matched
+from neuralot.estimators.parts import parts_of
 from neuralot.exceptions import ConditionWarning
 from neuralot.forms import CriticLoss, make_form
 from neuralot.forms.losses import gradients_of
@@ -31,6 +33,7 @@ from neuralot.methods import OTP
 from neuralot.methods.smoothing import Smoothing
 from neuralot.metrics import l2_uvp
 from neuralot.sampling import as_sampler
+from neuralot.solve.status import Status
 
 SHIFTS = {"a": (3.0, 0.0), "b": (0.0, 3.0), "c": (-3.0, -3.0)}
 
@@ -362,6 +365,48 @@ def test_report_has_one_report_per_condition(fitted, drugs):
         neuralot.diagnose(fitted, X, Y)
     with pytest.raises(ValueError, match="at least 40 source and target rows of one condition"):
         fitted.report(X[:30], Y[:30])
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_report_divides_numbers_into_ranges(seed):
+    """The axes of the target turn with a dose that differs in all rows; the map of every dose is known."""
+
+    def at_doses(rows, factor=1, dose=None):
+        maps = np.array([exact_map(s) for s in (rows[:, 2] if dose is None else np.full(len(rows), dose))])
+        return np.c_[factor * np.einsum("nij,nj->ni", maps, rows[:, :2]), rows[:, 2]]
+
+    rng = np.random.default_rng(seed)
+    X, Y = (np.c_[rng.normal(size=(900, 2)) * [1, 0.5], rng.uniform(size=900)] for _ in range(2))
+    laws = Law(X, np.ones(900)), Law(at_doses(Y), np.ones(900))
+
+    def report(**options):
+        draws = lambda rows, n_draws, _: np.repeat(at_doses(rows, **options)[None], n_draws, axis=0)  # noqa: E731
+        values = lambda rows, slope: (np.zeros(len(rows)), 0 * rows) if slope else np.zeros(len(rows))  # noqa: E731
+        parts = (
+            (name, AtCondition(draws, values, row, np.arange(2), SquaredEuclidean(), Status.MAX_ITER, ()), *rest)
+            for name, row, *rest in parts_of(laws, conditions_of(X))
+        )
+        return diagnose_conditions(parts, max_rows=900)
+
+    exact = report()
+    assert len(exact.reports) == 4
+    assert all("2 in [" in name for name in exact.reports)
+    assert exact.verdict is not Verdict.SPURIOUS
+    assert max(each.marginal.excess.low for each in exact.reports.values()) < 0.05
+    assert report(factor=-1).verdict is Verdict.SPURIOUS
+    ignored = list(report(dose=0.5).reports.values())  # right only near one half
+    assert min(ignored[0].marginal.excess.low, ignored[-1].marginal.excess.low) > 0.05
+
+
+def test_report_of_categories_and_numbers_has_ranges_within_categories():
+    X = np.c_[gaussian(1000, 2), np.arange(1000) % 2, np.linspace(0, 1, 1000)]
+    names = np.array(["drug", "dose"], dtype=object)
+    conditions = Conditions(np.array([2, 3]), np.arange(2), names, {"2": np.array(["p", "q"], dtype=object)})
+    parts = list(parts_of((Law(X, np.ones(1000)), Law(X, np.ones(1000))), conditions))
+    assert [part.name.split(",")[0] for part in parts] == ["drug='p'"] * 4 + ["drug='q'"] * 4
+    assert [part.row[2] for part in parts] == [0] * 4 + [1] * 4
+    assert parts[0].row[3] == pytest.approx(1 / 8, abs=0.01)
+    assert sum(len(part.X) for part in parts) == 1000
 
 
 def test_score_compares_laws_within_conditions(fitted, drugs):
