@@ -15,9 +15,10 @@ from sklearn.compose import make_column_transformer
 from sklearn.model_selection import GridSearchCV, KFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.tree import DecisionTreeClassifier
 
 import neuralot
-from neuralot import OTPTransport, SNOTTransport, Verdict
+from neuralot import DomainAdapter, OTPTransport, SNOTTransport, Verdict
 from neuralot.affine import Affine, Moments
 from neuralot.conditional_affine import ConditionalMoments, conditional_affine_transport
 from neuralot.costs import Conditional, Lp, SquaredEuclidean
@@ -260,6 +261,41 @@ def test_types_of_rows_do_not_matter(drugs):
     images = [np.asarray(fit.transform(laws[0])) for fit, laws in zip(fits, samples, strict=True)]
     assert (images[0] == images[1]).all()
     assert (images[0] == images[2]).all()
+
+
+def test_polars_frames_give_polars_frames(drugs):
+    polars = pytest.importorskip("polars")
+    X, Y = drugs
+    options = {"condition": "drug", "max_iter": 5, "random_state": 0}
+    expected = SNOTTransport(**options).fit(X, Y).transform(X)
+    frames = [polars.DataFrame({name: frame[name].to_numpy() for name in frame.columns}) for frame in drugs]
+    for type_of_drugs in (polars.String, polars.Categorical):
+        A, B = (frame.with_columns(polars.col("drug").cast(type_of_drugs)) for frame in frames)
+        images = SNOTTransport(**options).fit(A, B).transform(A)
+        assert images.schema == A.schema
+        assert images["drug"].to_list() == X["drug"].to_list()
+        np.testing.assert_array_equal(images["u"].to_numpy(), expected["u"])
+
+
+def test_dask_frames_keep_categories(fitted, drugs):
+    dask = pytest.importorskip("dask.dataframe")
+    images = fitted.transform(dask.from_pandas(drugs[0], npartitions=3)).compute()
+    expected = fitted.transform(drugs[0])
+    assert images["drug"].tolist() == expected["drug"].tolist()
+    np.testing.assert_array_equal(images[["u", "v"]].to_numpy(dtype=float), expected[["u", "v"]])
+
+
+def test_adapter_adapts_within_conditions(drugs):
+    """The label is the sign of u before the shift of the drug; a column of codes is the condition."""
+    two = [frame[frame["drug"] != "c"] for frame in drugs]
+    X, Y = (frame.assign(drug=frame["drug"].cat.codes.astype(float)).to_numpy() for frame in two)
+    before = Y[:, 0] - np.array([shift[0] for shift in SHIFTS.values()])[Y[:, 1].astype(int)]
+    transport = SNOTTransport(condition=1, max_iter=300, random_state=0)
+    adapter = DomainAdapter(transport, DecisionTreeClassifier(max_depth=4, random_state=0)).fit(
+        X, X[:, 0] > 0, X_target=Y
+    )
+    assert adapter.score(Y, before > 0) > 0.9
+    assert DecisionTreeClassifier().fit(X, X[:, 0] > 0).score(Y, before > 0) < 0.8
 
 
 def test_other_outputs_keep_conditions(fitted, drugs, tmp_path):
