@@ -169,9 +169,9 @@ class GameTransport(UnbalancedTransport, ABC):
         return self._resolve_auto(auto) | self._bases(form)
 
     def _bases(self, form: str) -> dict[str, bool]:
-        """Return whether potentials have an affine base, if there are categories.
+        """Whether potentials have an affine base.
 
-        The base is then exact for Gaussians, as covariances depend linearly on categories, but not on numbers. Affine
+        They have one with categories. The base is then exact for Gaussians, as covariances depend linearly on categories, but not on numbers. Affine
         maps do not change masses.
         """
         has_categories = self._conditions is not None and bool(self._conditions.levels.any())

@@ -1,4 +1,4 @@
-"""Rows of one condition, or of a range of conditions, for a report."""
+"""Rows of a condition, or of a range, for reports."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def parts_of(laws: Laws, conditions: Conditions) -> Iterator[Part]:
                 f"{each} in [{column.min():.4g}, {column.max():.4g}]"
                 for each, column in zip(conditions.names[numbers], s[i][:, numbers].T, strict=True)
             ]
-            yield part._replace(name=", ".join([name] * bool(name) + ranges), row=row, X=X, Y=Y)
+            yield Part(", ".join([name] * bool(name) + ranges), row, X, Y, part.v, part.w)
 
 
 def _part(name: str, laws: Laws, conditions: Conditions, *indices: np.ndarray) -> Part:
@@ -81,7 +81,7 @@ def _part(name: str, laws: Laws, conditions: Conditions, *indices: np.ndarray) -
 def _ranges(
     s: np.ndarray, t: np.ndarray, i: np.ndarray, j: np.ndarray, n_ranges: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield indices of source and target rows, one range at a time.
+    """Yield indices of the rows of each range.
 
     `i` and `j` are divided at the median of the number with the largest range, relative to that of all rows.
     """
