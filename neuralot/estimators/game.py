@@ -171,11 +171,11 @@ class GameTransport(UnbalancedTransport, ABC):
     def _bases(self, form: str) -> dict[str, bool]:
         """Whether potentials have an affine base.
 
-        They have one with categories. The base is then exact for Gaussians, as covariances depend linearly on categories, but not on numbers. Affine
-        maps do not change masses.
+        They have one if all conditions are categories: covariances depend linearly on categories, but not on numbers,
+        for which a learned quadratic is more accurate. Affine maps do not change masses.
         """
-        has_categories = self._conditions is not None and bool(self._conditions.levels.any())
-        return {"affine_base": True} if has_categories and form == "gradient" and not self._changes_masses else {}
+        are_categories = self._conditions is not None and bool(self._conditions.levels.all())
+        return {"affine_base": True} if are_categories and form == "gradient" and not self._changes_masses else {}
 
 
 def former_parameters(params: FitParams, *names: str) -> dict[str, Any]:
