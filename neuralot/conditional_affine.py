@@ -24,8 +24,9 @@ from neuralot.sampling import ArraySampler, Sampler
 # number of conditions for which affine maps are computed: at most 64, fewer for large matrices, but at least twice the
 # number of coefficients, so that there is a map for each category
 MAX_POINTS, MAX_WORK = 64, 2**22
-# the covariance of a condition is at least this multiple of that of all conditions
-MIN_SHARE = 0.01
+# the covariance of a condition is at least this multiple of that of all conditions: where the regression is exact, as
+# for one category, and otherwise
+MIN_SHARE, MIN_SHARE_OF_LINEAR = 0.01, 0.25
 
 
 @dataclass(frozen=True)
@@ -79,12 +80,15 @@ class ConditionalMoments(Moments):
         n = self.slopes.shape[1]
         pooled, coefficients = self.given_conditions(n)
         precision, roots = _precision(self, n), _roots(pooled.covariance)
+        inputs = torch.cat([torch.ones(len(points), 1, dtype=points.dtype), points], dim=1)
+        is_exact = torch.linalg.matrix_rank(inputs, rtol=SMALLEST) == len(points)
+        min_share = MIN_SHARE if is_exact else MIN_SHARE_OF_LINEAR
         for s in points - self.mean[n:]:
             n_rows = self.n_rows / float(1 + s @ precision @ s)
             share = n_rows / (n_rows + n + 1)
             covariance = pooled.covariance + share * torch.einsum("k,kij->ij", s, self.slopes)
             mean = self.mean[:n] + coefficients @ s
-            yield mean, Moments(torch.zeros_like(mean), _bounded(covariance, *roots), n_rows)
+            yield mean, Moments(torch.zeros_like(mean), _bounded(covariance, *roots, min_share), n_rows)
 
 
 def moments_of(law: Sampler, generator: Generator, n_moved: int | None) -> Moments:
@@ -184,14 +188,14 @@ def _roots(covariance: Tensor) -> tuple[Tensor, Tensor]:
     return root, inverse
 
 
-def _bounded(covariance: Tensor, root: Tensor, inverse_root: Tensor) -> Tensor:
+def _bounded(covariance: Tensor, root: Tensor, inverse_root: Tensor, min_share: float) -> Tensor:
     """Bound a covariance from below by a share of another.
 
     The other covariance has the given roots.
     """
     shares, axes = torch.linalg.eigh(inverse_root @ covariance @ inverse_root)
     half = root @ axes
-    return (half * shares.clamp(min=MIN_SHARE)) @ half.T
+    return (half * shares.clamp(min=min_share)) @ half.T
 
 
 def _joined(A: Tensor, B: Tensor, C: Tensor) -> Tensor:

@@ -15,15 +15,18 @@ from sklearn.compose import make_column_transformer
 from sklearn.model_selection import GridSearchCV, KFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.tree import DecisionTreeClassifier
 
 import neuralot
-from neuralot import OTPTransport, SNOTTransport, Verdict
+from neuralot import DomainAdapter, OTPTransport, SNOTTransport, Verdict
 from neuralot.affine import Affine, Moments
 from neuralot.conditional_affine import ConditionalMoments, conditional_affine_transport
 from neuralot.costs import Conditional, Lp, SquaredEuclidean
+from neuralot.diagnostics.conditional import AtCondition, diagnose_conditions
 from neuralot.estimators.conditions import Conditions
 from neuralot.estimators.laws import Law
 from neuralot.estimators.matching import matched
+from neuralot.estimators.parts import parts_of
 from neuralot.exceptions import ConditionWarning
 from neuralot.forms import CriticLoss, make_form
 from neuralot.forms.losses import gradients_of
@@ -31,6 +34,7 @@ from neuralot.methods import OTP
 from neuralot.methods.smoothing import Smoothing
 from neuralot.metrics import l2_uvp
 from neuralot.sampling import as_sampler
+from neuralot.solve.status import Status
 
 SHIFTS = {"a": (3.0, 0.0), "b": (0.0, 3.0), "c": (-3.0, -3.0)}
 
@@ -259,6 +263,41 @@ def test_types_of_rows_do_not_matter(drugs):
     assert (images[0] == images[2]).all()
 
 
+def test_polars_frames_give_polars_frames(drugs):
+    polars = pytest.importorskip("polars")
+    X, Y = drugs
+    options = {"condition": "drug", "max_iter": 5, "random_state": 0}
+    expected = SNOTTransport(**options).fit(X, Y).transform(X)
+    frames = [polars.DataFrame({name: frame[name].to_numpy() for name in frame.columns}) for frame in drugs]
+    for type_of_drugs in (polars.String, polars.Categorical):
+        A, B = (frame.with_columns(polars.col("drug").cast(type_of_drugs)) for frame in frames)
+        images = SNOTTransport(**options).fit(A, B).transform(A)
+        assert images.schema == A.schema
+        assert images["drug"].to_list() == X["drug"].to_list()
+        np.testing.assert_array_equal(images["u"].to_numpy(), expected["u"])
+
+
+def test_dask_frames_keep_categories(fitted, drugs):
+    dask = pytest.importorskip("dask.dataframe")
+    images = fitted.transform(dask.from_pandas(drugs[0], npartitions=3)).compute()
+    expected = fitted.transform(drugs[0])
+    assert images["drug"].tolist() == expected["drug"].tolist()
+    np.testing.assert_array_equal(images[["u", "v"]].to_numpy(dtype=float), expected[["u", "v"]])
+
+
+def test_adapter_adapts_within_conditions(drugs):
+    """The label is the sign of u before the shift of the drug; a column of codes is the condition."""
+    two = [frame[frame["drug"] != "c"] for frame in drugs]
+    X, Y = (frame.assign(drug=frame["drug"].cat.codes.astype(float)).to_numpy() for frame in two)
+    before = Y[:, 0] - np.array([shift[0] for shift in SHIFTS.values()])[Y[:, 1].astype(int)]
+    transport = SNOTTransport(condition=1, max_iter=300, random_state=0)
+    adapter = DomainAdapter(transport, DecisionTreeClassifier(max_depth=4, random_state=0)).fit(
+        X, X[:, 0] > 0, X_target=Y
+    )
+    assert adapter.score(Y, before > 0) > 0.9
+    assert DecisionTreeClassifier().fit(X, X[:, 0] > 0).score(Y, before > 0) < 0.8
+
+
 def test_other_outputs_keep_conditions(fitted, drugs, tmp_path):
     X, Y = (frame[:50] for frame in drugs)
     draws, inverse = fitted.sample(X, 2), fitted.inverse_transform(Y)
@@ -362,6 +401,48 @@ def test_report_has_one_report_per_condition(fitted, drugs):
         neuralot.diagnose(fitted, X, Y)
     with pytest.raises(ValueError, match="at least 40 source and target rows of one condition"):
         fitted.report(X[:30], Y[:30])
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_report_divides_numbers_into_ranges(seed):
+    """The axes of the target turn with a dose that differs in all rows; the map of every dose is known."""
+
+    def at_doses(rows, factor=1, dose=None):
+        maps = np.array([exact_map(s) for s in (rows[:, 2] if dose is None else np.full(len(rows), dose))])
+        return np.c_[factor * np.einsum("nij,nj->ni", maps, rows[:, :2]), rows[:, 2]]
+
+    rng = np.random.default_rng(seed)
+    X, Y = (np.c_[rng.normal(size=(900, 2)) * [1, 0.5], rng.uniform(size=900)] for _ in range(2))
+    laws = Law(X, np.ones(900)), Law(at_doses(Y), np.ones(900))
+
+    def report(**options):
+        draws = lambda rows, n_draws, _: np.repeat(at_doses(rows, **options)[None], n_draws, axis=0)  # noqa: E731
+        values = lambda rows, slope: (np.zeros(len(rows)), 0 * rows) if slope else np.zeros(len(rows))  # noqa: E731
+        parts = (
+            (name, AtCondition(draws, values, row, np.arange(2), SquaredEuclidean(), Status.MAX_ITER, ()), *rest)
+            for name, row, *rest in parts_of(laws, conditions_of(X))
+        )
+        return diagnose_conditions(parts, max_rows=900)
+
+    exact = report()
+    assert len(exact.reports) == 4
+    assert all("2 in [" in name for name in exact.reports)
+    assert exact.verdict is not Verdict.SPURIOUS
+    assert max(each.marginal.excess.low for each in exact.reports.values()) < 0.05
+    assert report(factor=-1).verdict is Verdict.SPURIOUS
+    ignored = list(report(dose=0.5).reports.values())  # right only near one half
+    assert min(ignored[0].marginal.excess.low, ignored[-1].marginal.excess.low) > 0.05
+
+
+def test_report_of_categories_and_numbers_has_ranges_within_categories():
+    X = np.c_[gaussian(1000, 2), np.arange(1000) % 2, np.linspace(0, 1, 1000)]
+    names = np.array(["drug", "dose"], dtype=object)
+    conditions = Conditions(np.array([2, 3]), np.arange(2), names, {"2": np.array(["p", "q"], dtype=object)})
+    parts = list(parts_of((Law(X, np.ones(1000)), Law(X, np.ones(1000))), conditions))
+    assert [part.name.split(",")[0] for part in parts] == ["drug='p'"] * 4 + ["drug='q'"] * 4
+    assert [part.row[2] for part in parts] == [0] * 4 + [1] * 4
+    assert parts[0].row[3] == pytest.approx(1 / 8, abs=0.01)
+    assert sum(len(part.X) for part in parts) == 1000
 
 
 def test_score_compares_laws_within_conditions(fitted, drugs):

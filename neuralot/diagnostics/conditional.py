@@ -64,8 +64,8 @@ class AtCondition:
 class ConditionalReport:
     """Diagnosis of a transport with conditions or several times.
 
-    Each condition has its own report, on the moved columns of the rows with this condition. The verdict is the worst of
-    them, in the order SPURIOUS, NOT_CONVERGED, MARGINAL_NOT_MET, UNDECIDED, OPTIMAL.
+    Each condition, or range of a number, has its own report, on the moved columns of its rows. The verdict is the worst
+    of them, in the order SPURIOUS, NOT_CONVERGED, MARGINAL_NOT_MET, UNDECIDED, OPTIMAL.
 
     Parameters
     ----------
@@ -129,8 +129,8 @@ def diagnose_conditions(
             reports[name] = diagnose(transport, X, Y, sample_weight=v, sample_weight_target=w, max_rows=max_rows)
     if not reports:
         raise ValueError(
-            f"report compares rows with equal conditions, and needs at least {MIN_ROWS} source and target rows of one "
-            f"condition; the largest of {len(small)} conditions has {max(small.values(), default=0)}. Pass rows with "
-            f"few values of the condition, for example rows of one dose"
+            f"report compares rows with equal or similar conditions, and needs at least {MIN_ROWS} source and target "
+            f"rows of one condition; the largest of {len(small)} conditions has {max(small.values(), default=0)}. Pass "
+            f"more rows, or rows with few values of the condition, for example rows of one dose"
         )
     return ConditionalReport(reports)

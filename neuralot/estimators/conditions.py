@@ -93,14 +93,17 @@ class Conditions:
     def labelled(self, X: Any, rows: np.ndarray) -> Any:
         """Return images of rows `X` with their categories.
 
-        The result is a data frame like `X` if `X` is one of pandas and the images have two dimensions, and otherwise an
-        array of objects.
+        The result is a data frame like `X` if `X` is one of pandas or polars and the images have two dimensions, and
+        otherwise an array of objects.
         """
         if hasattr(X, "iloc") and rows.ndim == 2:
             frame = X.copy()
             for j in self.moved:
                 frame[X.columns[j]] = rows[:, j]
             return frame
+        if hasattr(X, "with_columns") and rows.ndim == 2:
+            series = type(X.to_series(0))
+            return X.with_columns([series(X.columns[j], rows[:, j]) for j in self.moved])
         labelled = rows.astype(object)
         for j in map(int, self.categories):
             labelled[..., j] = np.asarray(_column(X, j))

@@ -142,7 +142,7 @@ class GameTransport(UnbalancedTransport, ABC):
             critic_loss=CriticLoss(
                 params.expectile, params.expectile_weight, params.gradient_penalty, params.gap_weight
             ),
-            affine_base=params.affine_base or _has_conditional_base(params, cost),
+            affine_base=params.affine_base,
             potential_network=params.potential_network,
             generator=generator,
             **former_parameters(params, "n_transform_draws", "bidirectional"),
@@ -167,16 +167,16 @@ class GameTransport(UnbalancedTransport, ABC):
             "weight_decay": decay,
             "batch_size": default_batch(n_features, n_rows),
         }
-        return self._resolve_auto(auto)
+        return self._resolve_auto(auto) | self._bases(form)
 
+    def _bases(self, form: str) -> dict[str, bool]:
+        """Whether potentials have an affine base.
 
-def _has_conditional_base(params: FitParams, cost: Cost) -> bool:
-    """Return whether potentials have an affine base under each condition.
-
-    Affine maps do not change masses.
-    """
-    form = resolve_map_form(params.map_form, cost, params.noise_dim)
-    return cost.n_moved is not None and form == "gradient" and not params.changes_masses
+        They have one if all conditions are categories: covariances depend linearly on categories, but not on numbers,
+        for which a learned quadratic is more accurate. Affine maps do not change masses.
+        """
+        are_categories = self._conditions is not None and bool(self._conditions.levels.all())
+        return {"affine_base": True} if are_categories and form == "gradient" and not self._changes_masses else {}
 
 
 def former_parameters(params: FitParams, *names: str) -> dict[str, Any]:

@@ -37,7 +37,7 @@ def matched(laws: Laws, conditions: Conditions) -> Laws:
     source, target = (law.rows[:, conditions.columns].astype(np.float64) for law in laws)
     v, w = (law.weights / law.weights.sum() for law in laws)
     numbers = conditions.levels == 0
-    discrete = not numbers.any() or _are_discrete(source[v > 0], target[w > 0])
+    discrete = not numbers.any() or are_discrete(source[v > 0], target[w > 0])
     chosen = ALL if discrete else ~numbers
     weights = np.zeros_like(w)
     for value, of_source, of_target in groups(source[:, chosen], target[:, chosen]):
@@ -56,7 +56,8 @@ def matched(laws: Laws, conditions: Conditions) -> Laws:
     return laws[0], Law(laws[1].rows, reweighted)
 
 
-def _are_discrete(source: np.ndarray, target: np.ndarray) -> bool:
+def are_discrete(source: np.ndarray, target: np.ndarray) -> bool:
+    """Return whether both samples have ten rows per condition."""
     return all(ROWS_PER_VALUE * len(np.unique(rows, axis=0)) <= len(rows) for rows in (source, target))
 
 
