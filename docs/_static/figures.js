@@ -19,7 +19,7 @@
   }
 
   for (const image of document.querySelectorAll(".bd-article img")) {
-    if (image.closest("a, .animation, .sphx-glr-thumbcontainer") || image.matches(".hero-moving, .hero-still")) continue;
+    if (image.closest("a, .animation, .sphx-glr-thumbcontainer, .hero-moving, .hero-still")) continue;
     if (image.complete) link(image);
     else image.addEventListener("load", () => link(image), { once: true });
   }

@@ -8,8 +8,8 @@ See what the weights change, and how close the network comes to sorting.
 """
 
 # %%
-# A cup, cut out of a photograph with a soft edge. Alpha is kept; only the three colours are moved. To read your own
-# file: ``rgba = np.asarray(PIL.Image.open("cup.png").convert("RGBA")) / 255``, and to write one:
+# A cup, cut out of a photograph with a soft edge. Alpha is kept; only the three colours are moved. To read a file:
+# ``rgba = np.asarray(PIL.Image.open("cup.png").convert("RGBA")) / 255``, and to write one:
 # ``PIL.Image.fromarray((255 * rgba.clip(0, 1)).round().astype(np.uint8)).save("new.png")``.
 import numpy as np
 from skimage.data import coffee
