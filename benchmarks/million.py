@@ -41,7 +41,7 @@ COLUMNS = (
     "cost",
     "cost / best",
     "fresh cost",
-    "fresh W2^2 (floor)",
+    "fresh W2^2; floor",
     "UVP %",
 )
 Rows = np.ndarray

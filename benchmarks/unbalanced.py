@@ -6,6 +6,7 @@ python benchmarks/unbalanced.py --quick          # does it run? (make bench)
 
 import warnings
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -66,10 +67,12 @@ def solve_neural(cls: type, max_iter: int, seed: int) -> Callable[..., Answer]:
     return solve
 
 
-def gaussians(d: int, reg: float, seed: int, kind: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, float, Answer]:
+def gaussians(
+    d: int, reg: float, seed: int, kind: str, n_rows: int = 4096
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, float, Answer]:
     """Rows, held-out rows, penalty and exact answer between two Gaussians."""
     pair = make_unbalanced_gaussians(d, reg, shift=2.0)
-    (X, Y), held_out = pair.sample(4096, random_state=seed), pair.sample(N_HELD_OUT, random_state=seed + 1000)[0]
+    (X, Y), held_out = pair.sample(n_rows, random_state=seed), pair.sample(N_HELD_OUT, random_state=seed + 1000)[0]
     return X, Y, held_out, reg, Answer(pair.source_mass(held_out), pair.cost, pair.exact_map(held_out))
 
 
@@ -91,6 +94,7 @@ def clusters(_: int, reg: float, seed: int, kind: str) -> tuple[np.ndarray, np.n
 CASES = {
     "Gaussians, d = 2, kl": (gaussians, 2, 4.0, "kl"),
     "Gaussians, d = 16, kl": (gaussians, 16, 8.0, "kl"),
+    "Gaussians, d = 16, kl, 16 384 rows": (partial(gaussians, n_rows=16_384), 16, 8.0, "kl"),
     "two clusters, kl": (clusters, 2, 2.0, "kl"),
     "two clusters, chi2": (clusters, 2, 2.0, "chi2"),
 }

@@ -344,6 +344,31 @@ def streams():
     legend_above(figure, axes, markerscale=1)
 
 
+def many_rows():
+    """Processor time of matchings and of a map."""
+    rows = [cells for cells in numbers_of("million.md") if len(cells) > 4]
+    pairs = list(dict.fromkeys(cells[0] for cells in rows))
+    figure, axes = panels(len(pairs), height=2.8, sharey=True)
+    for each, pair in zip(axes, pairs, strict=True):
+        for method, colour, mark in (("exact", DARK, "s"), ("bijection", SOURCE, "o"), ("SNOT", IMAGE, "o")):
+            found = [(int(n[2:]), seconds) for name, n, of, _, seconds, *_ in rows if (name, of) == (pair, method)]
+            ended = [(n, float(cell.split()[0])) for n, cell in found if not cell.startswith("over")]
+            over = [(n, float(cell.split()[1])) for n, cell in found if cell.startswith("over")]
+            each.plot(*np.reshape(ended, (-1, 2)).T, f"{mark}-", color=colour, label=method)
+            each.plot(*np.reshape(over, (-1, 2)).T, "^", color=colour)  # at least this long
+        each.set(
+            title=pair,
+            yscale="log",
+            xlabel="rows",
+            xticks=(14, 17, 20),
+            xticklabels=("$2^{14}$", "$2^{17}$", "$2^{20}$"),
+        )
+        each.title.set_fontsize(9)
+    axes[0].set_ylabel("seconds of CPU")
+    axes[0].margins(x=0.1)
+    legend_above(figure, axes[0], markerscale=1)
+
+
 def processes():
     """Time of a step in one process and in two."""
     figure, axes = panels(1, height=2.6)
@@ -411,7 +436,7 @@ def files():
 FIGURES = (
     problem, choose, map_or_plan, trajectories, smoothing, otnet, unbalanced, costs, conditions, data, adaptation,
     long_fits, checkpoints,
-    streams, machines, processes, report, files
+    streams, many_rows, machines, processes, report, files
 )  # fmt: skip
 
 

@@ -127,7 +127,7 @@ def plot(path, paths, new):
         ax.plot(*shown.permute(2, 0, 1), color=IMAGE, linewidth=0.7)
         ax.scatter(*shown[0].T, s=6, color=SOURCE)
         ax.set(title=f"{pairing} pairs", aspect="equal")
-    figure.savefig(path, dpi=110)
+    figure.savefig(path, dpi=100, bbox_inches="tight")
     plt.close(figure)
 
 
