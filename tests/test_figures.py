@@ -15,7 +15,13 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 STEPS = 12
 IMAGES = ROOT / "docs" / "images"
 # made by examples, with NEURALOT_FIGURES or --out; the others are made by docs/make_*.py
-OF_EXAMPLES = {"colour_transfer.png", "recovery.png", "colourise_mnist.png", "colourise_mnist_conv.png"}
+OF_EXAMPLES = {
+    "colour_transfer.png",
+    "recovery.png",
+    "colourise_mnist.png",
+    "colourise_mnist_conv.png",
+    "flow_matching.png",
+}
 
 
 def script(name):
