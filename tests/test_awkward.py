@@ -137,7 +137,7 @@ def test_otp_draws_the_target_from_a_source_of_one_row(n_target):
     weights = np.where(np.arange(300) == 3, 1.0, 1e-9)
     for source, options in ((X, {"sample_weight": weights}), (np.tile(X[3], (100, 1)), {}), (X[3:4], {})):
         transport = OTPTransport(max_iter=1, random_state=0).fit(source, Y, **options)
-        draws = transport.sample(X[3:4], 4000, random_state=0)[:, 0]
+        draws = transport.sample(np.tile(X[3], (4000, 1)), random_state=0)[0]
         np.testing.assert_allclose(draws.mean(axis=0), Y.mean(axis=0), atol=0.06)
         np.testing.assert_allclose(np.cov(draws.T), np.cov(Y.T), atol=0.06)
         np.testing.assert_allclose(transport.transform(X[3:4])[0], Y.mean(axis=0), atol=0.01)
@@ -149,9 +149,9 @@ def test_plan_from_three_rows_is_exact():
     plan = ot.emd(a / a.sum(), b / b.sum(), ot.dist(X, Y)) * (a.sum() / a)[:, None]
     transport = OTPTransport(max_iter=1, random_state=0).fit(X, Y, sample_weight=a, sample_weight_target=b)
     np.testing.assert_allclose(transport.transform(X), plan @ Y, atol=1e-12)
-    draws = transport.sample(X, 5000, random_state=0)
+    draws = transport.sample(np.repeat(X, 5000, axis=0), random_state=0)[0].reshape(3, 5000, 2)
     for j in range(3):
-        rows, counts = np.unique(draws[:, j], axis=0, return_counts=True)
+        rows, counts = np.unique(draws[j], axis=0, return_counts=True)
         found = ot.dist(rows, Y).argmin(axis=1)
         np.testing.assert_allclose(counts / 5000, plan[j][found], atol=0.01)
 

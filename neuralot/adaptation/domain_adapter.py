@@ -23,6 +23,7 @@ from neuralot.adaptation.checks import (
 from neuralot.adaptation.moving import DOMAIN, Mover
 from neuralot.estimators.base import METADATA, BaseTransport
 from neuralot.estimators.checks import check_domains, refuse_second_target, unchanged_on_error
+from neuralot.estimators.conditions import check_by_index, with_positive_indices
 from neuralot.estimators.warn import warn_of_lost_domains, warn_of_unused_weights
 from neuralot.sampling import check_weights
 
@@ -167,6 +168,7 @@ class DomainAdapter(MetaEstimatorMixin, Mover):
         with unchanged_on_error(self):
             check_direction(self.direction)
             check_predicts(self.estimator)
+            check_by_index(self.transport, type(self).__name__)
             check_class_reg(self.class_reg, self.direction, is_classifier(self.estimator))
             check_self_training(self.self_training, is_classifier(self.estimator))
             rows = self._check_rows(X, reset=True)
@@ -227,7 +229,7 @@ class DomainAdapter(MetaEstimatorMixin, Mover):
 
         source = append_classes(rows, labels)
         for _ in range(N_ROUNDS):
-            transport = clone(self.transport).set_output(transform="default")
+            transport = with_positive_indices(clone(self.transport), rows.shape[1]).set_output(transform="default")
             transport.fit(
                 source,
                 X_target=append_classes(target, self.estimator_.predict(target)),

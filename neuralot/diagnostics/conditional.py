@@ -28,6 +28,8 @@ class AtCondition:
         Draws of rows with all columns.
     values : callable (rows, return_gradient) -> ndarray or pair of ndarray
         Potential at rows with all columns.
+    densities : pair of callable, rows -> ndarray
+        Densities of the plan's marginals at rows with all columns.
     row : ndarray of shape (n_columns,)
         A row with the condition.
     moved : ndarray of int
@@ -39,6 +41,7 @@ class AtCondition:
 
     draws: Callable[[np.ndarray, int, Any], np.ndarray]
     values: Callable[[np.ndarray, bool], Any]
+    densities: tuple[Callable[[np.ndarray], np.ndarray], Callable[[np.ndarray], np.ndarray]]
     row: np.ndarray
     moved: np.ndarray
     cost: Cost
@@ -48,6 +51,14 @@ class AtCondition:
     def sample(self, X: np.ndarray, n_draws: int = 1, random_state: Any = None) -> np.ndarray:
         """Draw images of moved columns, shape (n_draws, n, n_moved)."""
         return self.draws(self._with_condition(X), n_draws, random_state)[..., self.moved]
+
+    def source_mass(self, X: np.ndarray) -> np.ndarray:
+        """Return the mass that the plan takes from each row."""
+        return self.densities[0](self._with_condition(X))
+
+    def target_mass(self, Y: np.ndarray) -> np.ndarray:
+        """Return the mass that reaches each target row."""
+        return self.densities[1](self._with_condition(Y))
 
     def potential(self, Y: np.ndarray, return_gradient: bool = False) -> Any:
         """Return the potential at moved columns, and its gradients."""

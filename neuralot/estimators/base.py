@@ -23,14 +23,14 @@ from neuralot.estimators.fitting import Fitter, Outcome
 from neuralot.estimators.interpolation import Interpolating
 from neuralot.estimators.laws import Law, Laws, of_columns
 from neuralot.estimators.lazy import on_dask
-from neuralot.estimators.mixins import Documented, Reporting, has_inverse
+from neuralot.estimators.mixins import Density, Documented, Reporting, has_inverse
 from neuralot.estimators.pairs import Pairing
 from neuralot.estimators.processes import in_processes
 from neuralot.estimators.setup import seeded_generator
 from neuralot.estimators.state import is_built_in
 from neuralot.estimators.tasks import AVAILABLE, CallbackSupportMixin, Tasks, with_callbacks
 from neuralot.estimators.units import MapFunction, map_rows
-from neuralot.estimators.warn import warn_of_laws, warn_user
+from neuralot.estimators.warn import warn_of_far_conditions, warn_of_laws, warn_user
 from neuralot.solve.distributed import current
 from neuralot.solve.status import Status
 
@@ -290,6 +290,7 @@ class BaseTransport(
     def _warn(self, laws: Laws) -> None:
         names = np.asarray(getattr(self, "feature_names_in_", range(self.n_features_in_)))
         if self._conditions is not None:
+            warn_of_far_conditions(laws, self._conditions)
             laws, names = of_columns(laws, self._conditions.moved), names[self._conditions.moved]
         warn_of_laws(laws, self.units_, list(names))
         if not self.status_.ok:
@@ -309,6 +310,12 @@ class BaseTransport(
         dtype = torch.double if cost.homogeneous else torch.float
         costs = cost(torch.from_numpy(x).to(dtype), torch.from_numpy(y).to(dtype)).detach().numpy()
         return float(np.average(costs if masses is None else costs * masses, weights=law.weights))
+
+    @property
+    def _densities(self) -> tuple[Density, Density]:
+        """`source_mass` and `target_mass` of validated rows."""
+        ones: Density = lambda rows: np.ones(len(rows), dtype=rows.dtype)  # noqa: E731
+        return ones, ones
 
     def _weighted_draw(self, rows: np.ndarray, random_state: Any) -> tuple[np.ndarray, np.ndarray | None]:
         """Return one draw per row, and masses if they change."""

@@ -137,12 +137,8 @@ def as_array(X: Any) -> Any:
     return X
 
 
-def refuse_stream(X: Any, has_conditions: bool = False) -> None:
+def refuse_stream(X: Any) -> None:
     """Raise a TypeError for streams other than arrays."""
-    if is_stream(X) and has_conditions and not isinstance(X, np.ndarray):
-        raise TypeError(
-            f"condition must be None for streams ({type(X).__name__}): pass arrays or data frames in memory"
-        )
     if is_stream(X) and not hasattr(X, "__array__"):
         raise TypeError(f"a stream of batches ({type(X).__name__}) is accepted by fit only, as X, y or X_target")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from sklearn.preprocessing import OrdinalEncoder
@@ -15,6 +15,8 @@ from neuralot.sampling import listed
 # names of the types of categories in pandas and polars
 CATEGORICAL = ("category", "categorical", "enum")
 ALL = slice(None)
+
+T = TypeVar("T", bound=Any)
 
 
 @dataclass(frozen=True)
@@ -133,6 +135,28 @@ def groups(source: np.ndarray, target: np.ndarray) -> Iterator[tuple[np.ndarray,
     ends = np.cumsum(np.bincount(codes.ravel()))
     for value, indices in zip(values, np.split(order, ends[:-1]), strict=True):
         yield value, indices[indices < len(source)], indices[indices >= len(source)] - len(source)
+
+
+def check_by_index(transport: Any, owner: str) -> None:
+    """Raise a ValueError if a transport names its conditions.
+
+    `owner` is the estimator that passes arrays to it.
+    """
+    condition = getattr(transport, "condition", None)
+    if condition is not None and any(isinstance(each, str) for each in _as_list(condition)):
+        raise ValueError(
+            f"transport has condition={condition!r}, but {owner} passes arrays without names to it: give the indices "
+            f"of columns of numbers, and encode categories first"
+        )
+
+
+def with_positive_indices(transport: T, n_columns: int) -> T:
+    """Replace negative indices of conditions, before columns are appended."""
+    condition = getattr(transport, "condition", None)
+    if condition is not None:
+        indices = [int(j) % n_columns if is_integer(j, -n_columns, -1) else j for j in _as_list(condition)]
+        transport.set_params(condition=indices)
+    return transport
 
 
 def _as_list(condition: Any) -> list[Any]:

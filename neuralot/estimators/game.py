@@ -126,8 +126,7 @@ class GameTransport(UnbalancedTransport, ABC):
             elif generator is not None:
                 choose = plan.draws(generator)
             cost = standardised_cost(self.units_, self._fitted_params)
-            for images in out if out.ndim == 3 else [out]:
-                plan.replace(rows, images, self.units_, cost, choose)
+            plan.replace(rows, out, self.units_, cost, choose)
         return out
 
     def _form(self, n_features: int, params: FitParams, cost: Cost, generator: Generator) -> Form:

@@ -24,13 +24,15 @@ class Law:
     """Weighted sample in the units of the data.
 
     The rows have shape (n, n_features). The weights are float64 and have shape (n,). If the rows are a sample of a
-    `Stream`, `numbers` are the numbers of the rows in it.
+    `Stream`, `numbers` are the numbers of the rows in it, and `match`, if there are conditions, chooses rows of its
+    later samples.
     """
 
     rows: np.ndarray
     weights: np.ndarray
     stream: Any = None
     numbers: np.ndarray | None = None
+    match: RowTransform | None = None
 
     @cached_property
     def order(self) -> np.ndarray:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from scipy.special import chdtrc
 from sklearn.linear_model import LogisticRegression
@@ -10,7 +12,7 @@ from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 
 from neuralot.estimators.conditions import ALL, Conditions, groups
 from neuralot.estimators.laws import Law, Laws
-from neuralot.sampling import listed
+from neuralot.sampling import listed, spaced
 
 # conditions are discrete if they have one value per so many rows, in both samples
 ROWS_PER_VALUE = 10
@@ -27,13 +29,54 @@ def matched(laws: Laws, conditions: Conditions) -> Laws:
     source. Numbers are discrete if both samples have at least ten rows per value. Otherwise, within each combination of
     categories, the weights are multiplied by the density ratio p(s) / (1 - p(s)), where p(s) is the probability of the
     source in a logistic regression on the numbers, their squares and their products; the ratio is 1 unless a likelihood
-    ratio test finds that the laws differ.
+    ratio test finds that the laws differ. From the samples of a stream, rows are chosen in proportion to such weights;
+    a later sample without a condition of the source is replaced by the first one.
 
     Raises
     ------
     ValueError
         If only one sample has a condition, or if the laws of the numbers hardly overlap.
     """
+    weights = _weights(laws, conditions)
+    if np.allclose(weights, laws[1].weights, rtol=1e-9, atol=0):
+        weights = laws[1].weights  # without rounding errors, so that equal weights remain equal
+    source, target = laws
+    if target.stream is not None:
+        chosen = _chosen(target.rows, weights, conditions)
+        numbers = None if target.numbers is None else target.numbers[chosen]
+        target = replace(target, rows=target.rows[chosen], numbers=numbers)
+    elif weights is not target.weights:
+        target = Law(target.rows, weights)
+    return _renewed(source, source, conditions), _renewed(target, source, conditions)
+
+
+def _renewed(law: Law, source: Law, conditions: Conditions) -> Law:
+    """Give later samples of a stream the source's conditions.
+
+    Between passes, the conditions of a sample vary by chance. Potentials of conditions with more mass in one of the
+    samples would drift.
+    """
+    if law.stream is None:
+        return law
+
+    def match(rows: np.ndarray) -> np.ndarray:
+        try:
+            weights = _weights((source, Law(rows, np.ones(len(rows)))), conditions)
+        except ValueError:
+            return law.rows
+        return rows[_chosen(rows, weights, conditions)]
+
+    return replace(law, match=match)
+
+
+def _chosen(rows: np.ndarray, weights: np.ndarray, conditions: Conditions) -> np.ndarray:
+    """Return indices of as many rows, in proportion to weights."""
+    order = np.lexsort(rows[:, conditions.columns].T)  # so that each condition has its share
+    return order[spaced(weights[order], len(rows))]
+
+
+def _weights(laws: Laws, conditions: Conditions) -> np.ndarray:
+    """Return weights of target rows, with the same sum."""
     source, target = (law.rows[:, conditions.columns].astype(np.float64) for law in laws)
     v, w = (law.weights / law.weights.sum() for law in laws)
     numbers = conditions.levels == 0
@@ -50,10 +93,7 @@ def matched(laws: Laws, conditions: Conditions) -> Laws:
             numbers_of = source[of_source][:, numbers], target[of_target][:, numbers]
             part = part * _density_ratio(*numbers_of, v[of_source], part, list(conditions.names[numbers]))
         weights[of_target] = part * (share / part.sum())
-    reweighted = weights * laws[1].weights.sum()
-    if np.allclose(reweighted, laws[1].weights, rtol=1e-9, atol=0):
-        return laws  # without rounding errors, so that equal weights remain equal
-    return laws[0], Law(laws[1].rows, reweighted)
+    return weights * laws[1].weights.sum()
 
 
 def are_discrete(source: np.ndarray, target: np.ndarray) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -43,6 +43,9 @@ def has_inverse(estimator: Any) -> bool:
             f"transports with map_form='gradient' learn the inverse map"
         )
     return True
+
+
+Density = Callable[[np.ndarray], np.ndarray]
 
 
 class Documented:
@@ -225,8 +228,8 @@ class Reporting(Fitted, Samples):
         """Yield the transport, rows and weights of each condition."""
         cost, history = as_cost(self._fitted_params.cost), tuple(self.history_)
         for name, row, *rows in parts_of(laws, conditions):
-            transport = AtCondition(self._draws, self._values, row, conditions.moved, cost, self.status_, history)
-            yield name, transport, *rows
+            own = self._draws, self._values, self._densities, row
+            yield name, AtCondition(*own, conditions.moved, cost, self.status_, history), *rows
 
     def score(
         self,
@@ -274,6 +277,6 @@ class Reporting(Fitted, Samples):
         warn_of_scales(units.moved_rows(draws), units.moved_rows(target.rows), "images")
         v, w = source.weights, target.weights
         if masses is not None:
-            v, w = v * masses, w * self.target_mass(target.rows)
+            v, w = v * masses, w * self._densities[1](target.rows)
         images, rows = map(units.comparable, (draws, target.rows))
         return -sinkhorn_divergence(images, rows, sample_weight=v, sample_weight_target=w)

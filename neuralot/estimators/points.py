@@ -93,18 +93,21 @@ class PointPlan:
     ) -> None:
         """Replace images of rows by those of the plan.
 
-        `choose` returns the images, shape (l, n_features), for conditional probabilities of shape (l, m).
+        `images` has the shape (n, n_features), or (n_draws, n, n_features) for draws. `choose` returns the images,
+        shape (l, n_features), for conditional probabilities of shape (l, m).
         """
         for block in gen_batches(len(rows), ROWS_PER_BLOCK):
             x = units.from_source(rows[block].astype(np.float64))
-            out = images[block]
+            out = images[..., block, :]
             if len(self.potential):
                 y = units.from_target(self.target)
                 out[...] = self.target[(_matrix(cost, x, y) - self.potential).argmin(axis=1)]
             if len(self.source):
                 distances = cdist(x, self.source, "chebyshev")  # (l, k), without an array of shape (l, k, n_directions)
                 nearest, is_equal = distances.argmin(axis=1), distances.min(axis=1) <= TOLERANCE
-                out[is_equal] = choose(self.shares[nearest[is_equal]])
+                shares = self.shares[nearest[is_equal]]
+                for each in out if out.ndim == 3 else [out]:
+                    each[is_equal] = choose(shares)
 
     def means(self, shares: np.ndarray) -> np.ndarray:
         """Return the conditional means."""

@@ -240,6 +240,8 @@ class Renewal:
     rows_per_step : int
     is_timed : bool
         Whether the fit has `max_time`.
+    match : callable, optional
+        Chooses as many rows of each sample.
     """
 
     stream: Stream
@@ -247,6 +249,7 @@ class Renewal:
     standardise: RowTransform
     rows_per_step: int
     is_timed: bool
+    match: RowTransform | None = None
     _last: Record = field(init=False, default_factory=lambda: {"step": 0, "seconds": 0.0})
 
     def __call__(self, step: int, problem: Problem, record: Record) -> bool:
@@ -254,6 +257,7 @@ class Renewal:
         end = time.perf_counter() + (record["seconds"] - last["seconds"]) / 4 if self.is_timed else math.inf
         rows = self.stream.read((step - int(last["step"])) * self.rows_per_step, end)
         if rows is not None:
+            rows = rows if self.match is None else self.match(rows)
             law, data = Law(rows, np.ones(len(rows))), self.sample.rows
             data.copy_(Standardised.of(law, self.standardise, data.shape[1], Generator(data.device)).rows)
         return False
@@ -303,7 +307,7 @@ def renewals(laws: Laws, setup: Setup) -> list[Renewal]:
     """
     standardise = setup.units.from_source, setup.units.from_target
     return [
-        Renewal(law.stream, sample, function, setup.params.batch_size, setup.params.max_time is not None)
+        Renewal(law.stream, sample, function, setup.params.batch_size, setup.params.max_time is not None, law.match)
         for law, sample, function in zip(laws, (setup.source, setup.target), standardise, strict=True)
         if law.stream is not None and setup.params.checkpoint is None
     ]

@@ -9,7 +9,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import check_array
 from sklearn.utils.validation import validate_data
 
-from neuralot.estimators.batches import is_stream
+from neuralot.estimators.batches import is_arrow, is_stream
 from neuralot.estimators.checks import (
     as_array,
     as_type_of,
@@ -57,7 +57,6 @@ class Samples(BaseEstimator):
 
         Streams are accepted with `streams` only. If there are conditions, the target has the source's law of them.
         """
-        streams = streams and getattr(self, "condition", None) is None
         laws = self._separate_laws(
             X, y, X_target, sample_domain, sample_weight, sample_weight_target, reset=reset, streams=streams
         )
@@ -80,7 +79,7 @@ class Samples(BaseEstimator):
         if sample_domain is None:
             target, name = pick_target(y, X_target)
             if streams and reads_in_batches(X, v, "sample_weight"):
-                source = self._law_of_stream(X, "X", lambda rows, first: self._check_source(rows, reset=first))
+                source = self._law_of_stream(X, "X", self._check_batch)
             else:
                 rows = self._check_source(X, reset=reset)
                 source = Law(rows, check_weights(v, "sample_weight", len(rows)))
@@ -113,9 +112,15 @@ class Samples(BaseEstimator):
         return Law(rows, check_weights(weights, "sample_weight_target", len(rows)))
 
     def _check_source(self, X: Any, *, reset: bool) -> np.ndarray:
+        rows = self._check_batch(X, reset)
+        if self._conditions is not None and not reset:
+            warn_of_conditions(rows, self.units_, self._conditions)
+        return rows
+
+    def _check_batch(self, X: Any, reset: bool) -> np.ndarray:
+        """Return source rows, the first of a sample with `reset`."""
         with naming("X"):
-            refuse_stream(X, has_conditions=getattr(self, "condition", None) is not None)
-            X = as_array(X)
+            X = self._as_table(X)
         if reset:
             self._set_conditions(X)
         conditions, options = self._conditions, {"dtype": DTYPES, "order": "C"}
@@ -126,9 +131,13 @@ class Samples(BaseEstimator):
             with naming("X"):
                 validate_data(self, X, reset=reset, skip_check_array=True)
             rows = self._with_codes(X, "X")
-        if conditions is not None and not reset:
-            warn_of_conditions(rows, self.units_, conditions)
         return rows
+
+    def _as_table(self, X: Any) -> Any:
+        """Return rows; batches of Arrow with conditions as data frames."""
+        refuse_stream(X)
+        X = as_array(X)
+        return X.to_pandas() if getattr(self, "condition", None) is not None and is_arrow(X) else X
 
     def _set_conditions(self, X: Any) -> None:
         """Set the conditions of a fit, from the source rows."""
@@ -168,8 +177,7 @@ class Samples(BaseEstimator):
 
     def _check_target(self, target: Any, name: str) -> np.ndarray:
         with naming(name):
-            refuse_stream(target, has_conditions=self._conditions is not None)
-            target = as_array(target)
+            target = self._as_table(target)
         if self._has_categories and getattr(target, "shape", ())[1:] == (self.n_features_in_,):
             rows = self._with_codes(target, name)
         else:

@@ -14,6 +14,7 @@ from neuralot.diagnostics import ConditionalReport, TransportReport
 from neuralot.estimators.base import BaseTransport
 from neuralot.estimators.batches import is_stream
 from neuralot.estimators.checks import unchanged_on_error
+from neuralot.estimators.conditions import check_by_index
 from neuralot.estimators.files import Chain, write
 from neuralot.estimators.mixins import Documented
 from neuralot.estimators.paths import Paths
@@ -45,7 +46,8 @@ class TrajectoryTransport(Documented, Paths, Chain):
     Parameters
     ----------
     transport : SNOTTransport, OTPTransport or another transport of this package
-        `max_time` is the time limit of each clone. If it has a `checkpoint`, the file of interval k ends with ``.k``.
+        `max_time` is the time limit of each clone. A `condition` is given by indices of columns of numbers, counted
+        without a column of times. If it has a `checkpoint`, the file of interval k ends with ``.k``.
 
     Attributes
     ----------
@@ -121,6 +123,7 @@ class TrajectoryTransport(Documented, Paths, Chain):
                 raise TypeError(
                     f"transport must be a transport estimator, such as OTPTransport(), got {self.transport!r}"
                 )
+            check_by_index(self.transport, type(self).__name__)
             column = time if isinstance(time, str) else None
             X, time = without_time(X, pick_time(y, time))
             snapshots = self._snapshots(X, time, sample_weight, reset=True)
@@ -246,7 +249,8 @@ class TrajectoryTransport(Documented, Paths, Chain):
         snapshots = self._snapshots(X, time, sample_weight, reset=False)
         if not np.array_equal(snapshots.times, self.times_):
             raise ValueError(
-                f"time must have all times of the fit, {self.times_.tolist()}, got {snapshots.times.tolist()}"
+                f"time must have all times of the fit, {self.times_.tolist()}, got {snapshots.times.tolist()}; in "
+                f"cross-validation, split with KFold(shuffle=True) or StratifiedKFold"
             )
         return snapshots
 

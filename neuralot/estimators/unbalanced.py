@@ -13,6 +13,7 @@ from torch import Generator, Tensor
 
 from neuralot._torch import isolated
 from neuralot.costs import as_cost
+from neuralot.estimators.mixins import Density
 from neuralot.estimators.setup import seeded_generator
 from neuralot.estimators.state import FitParams
 from neuralot.estimators.streams import StreamTransport
@@ -84,8 +85,7 @@ class UnbalancedTransport(StreamTransport, ABC):
         True
         """
         check_is_fitted(self)
-        rows = self._check_source(X, reset=False)
-        return self._masses(rows, lambda problem, x: problem.source_mass(x), self.units_.from_source)
+        return self._densities[0](self._check_source(X, reset=False))
 
     @isolated
     def target_mass(self, X_target: Any) -> np.ndarray:
@@ -111,8 +111,14 @@ class UnbalancedTransport(StreamTransport, ABC):
             Before `fit`.
         """
         check_is_fitted(self)
-        rows = self._check_target(X_target, "X_target")
-        return self._masses(rows, lambda problem, y: problem.target_mass(y), self.units_.from_target)
+        return self._densities[1](self._check_target(X_target, "X_target"))
+
+    @property
+    def _densities(self) -> tuple[Density, Density]:
+        return (
+            lambda rows: self._masses(rows, lambda problem, x: problem.source_mass(x), self.units_.from_source),
+            lambda rows: self._masses(rows, lambda problem, y: problem.target_mass(y), self.units_.from_target),
+        )
 
     def _masses(self, rows: np.ndarray, mass: Any, standardise: RowTransform) -> np.ndarray:
         out = np.ones((len(rows), 1), dtype=rows.dtype)

@@ -191,14 +191,38 @@ def warn_of_conditions(rows: np.ndarray, units: Units, conditions: Conditions) -
         return
     values, (low, high) = rows[:, conditions.columns], units.source_range[:, conditions.columns]
     margin = MARGIN * (high - low)
-    is_outside = ((values < low - margin) | (values > high + margin)).any(axis=1)
-    if is_outside.any():
-        ranges = listed([f"{name!r}: {a:g} to {b:g}" for name, a, b in zip(conditions.names, low, high, strict=True)])
+    outside = (values < low - margin) | (values > high + margin)  # (n, n_conditions)
+    if outside.any():
+        bounds = zip(conditions.names, low, high, outside.any(axis=0), strict=True)
+        ranges = listed([f"{name!r}: {a:g} to {b:g}" for name, a, b, is_left in bounds if is_left])
         warn_user(
-            f"{is_outside.sum()} of {len(rows)} rows have conditions outside of the range of the fit ({ranges}). Their "
-            "images are extrapolations; fit with rows of these conditions.",
+            f"{outside.any(axis=1).sum()} of {len(rows)} rows have conditions outside of the range of the fit "
+            f"({ranges}). Their images are extrapolations; fit with rows of these conditions.",
             ConditionWarning,
         )
+
+
+def warn_of_far_conditions(laws: Laws, conditions: Conditions) -> None:
+    """Warn of numbers far from all others."""
+    is_number = conditions.levels == 0
+    for j, name in zip(conditions.columns[is_number], conditions.names[is_number], strict=True):
+        far = [_far_values(law.rows[:, [j]], law.order) for law in laws]
+        samples = [sample for sample, values in zip(("source", "target"), far, strict=True) if len(values)]
+        if samples:
+            warn_user(
+                f"The condition {name!r} of the {' and the '.join(samples)} has values far from all others, such as "
+                f"{np.concatenate(far)[0]:g}. They determine its scale, so that the images of all rows are wrong. If "
+                "they are codes for missing values, impute them or leave the rows out. If the numbers differ by orders "
+                "of magnitude, such as doses, pass their logarithms.",
+                OutlierWarning,
+            )
+
+
+def _far_values(column: np.ndarray, indices: np.ndarray) -> np.ndarray:
+    """Return the outliers of a column, of shape (n, 1)."""
+    column = column.astype(np.float64)
+    bounds = outlier_bounds(column, indices, float(column[indices].std()))
+    return np.empty(0) if bounds is None else column[(column < bounds[0]) | (column > bounds[1])]
 
 
 def warn_of_noise(eps_min: float, default: float) -> None:
