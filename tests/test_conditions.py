@@ -662,6 +662,7 @@ def test_interrupted_fit_with_conditions_continues(drugs, tmp_path):
     pd.testing.assert_frame_equal(resumed, expected, check_exact=True)
 
 
+@pytest.mark.slow
 def test_masses_change_within_conditions():
     # half of the target rows of condition 1 are far away; those of condition 0 are not
     X, Y = (np.c_[rows(600, 2, seed).numpy(), np.arange(600) % 2] for seed in (0, 1))
