@@ -115,22 +115,29 @@ def refused(rank, parameters, source):
     raise AssertionError("no error")
 
 
-def terminated(rank):
-    """Return what remains of a fit in which process 1 receives SIGTERM in its tenth step."""
+@contextlib.contextmanager
+def signal_in_tenth_step(rank, number):
+    """Send a signal to process 1 in the tenth step of a fit."""
     step, n_steps = Training.step, 0
 
     def counted(*arguments):
         nonlocal n_steps
         n_steps += 1
         if rank == 1 and n_steps == 10:
-            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), number)
         return step(*arguments)
 
     Training.step = counted
     try:
-        est = SNOTTransport(**SMALL).fit(X, Y)
+        yield
     finally:
         Training.step = step
+
+
+def terminated(rank):
+    """Return what remains of a fit in which process 1 receives SIGTERM in its tenth step."""
+    with signal_in_tenth_step(rank, signal.SIGTERM):
+        est = SNOTTransport(**SMALL).fit(X, Y)
     return {"status": est.status_.name, "n_iter": est.n_iter_, "weights": flat_weights(est.problem_).numpy()}
 
 
@@ -174,19 +181,10 @@ def work_and_die(rank):
 
 def die(rank):
     """Kill process 1 in its tenth step, and return the error of the other."""
-    step, n_steps = Training.step, 0
-
-    def counted(*arguments):
-        nonlocal n_steps
-        n_steps += 1
-        if rank == 1 and n_steps == 10:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return step(*arguments)
-
-    Training.step = counted
     est = SNOTTransport(**SMALL)
     try:
-        est.fit(X, Y)
+        with signal_in_tenth_step(rank, signal.SIGKILL):
+            est.fit(X, Y)
     except LostProcessError as error:
         return str(error), hasattr(est, "problem_"), dist.is_initialized()
     raise AssertionError("no error")

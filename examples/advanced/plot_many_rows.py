@@ -66,5 +66,8 @@ for name, colour in (("bijection", SOURCE), ("map", IMAGE)):
 axes[0].axhline(1, color="#767676", linestyle="--", linewidth=1)
 axes[0].set(title="cost / exact cost of the laws", xlabel="rows", xscale="log")
 axes[1].set(title="error of new rows, %", xlabel="rows", xscale="log", yscale="log")
+for ax in axes:
+    ax.set_xticks(sizes, map(str, sizes))
+    ax.minorticks_off()
 axes[0].legend()
 plt.show()
