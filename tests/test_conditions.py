@@ -325,6 +325,8 @@ def test_unseen_and_missing_categories_are_named(fitted, drugs):
     for bad, message in (
         (X.assign(drug="aspirin"), "'drug' that are not in the source of the fit: aspirin; the fit has a, b, c"),
         (X.assign(drug=None), "'drug' has 900 missing values"),
+        (X.assign(u="a"), "^X: not finite numbers in 'u': "),
+        (X.assign(v=np.nan), "^X: not finite numbers in 'v': "),
     ):
         with pytest.raises(ValueError, match=message):
             fitted.transform(bad)

@@ -12,7 +12,16 @@ import pytest
 import torch
 from conftest import GAMES, make_tiny, single_rows, streams
 
-from neuralot import Optimizer, OTNetTransport, OTPTransport, SNOTTransport, TrajectoryTransport, W2GNTransport, load
+from neuralot import (
+    Optimizer,
+    OTNetTransport,
+    OTPTransport,
+    SNOTTransport,
+    TrajectoryTransport,
+    Verdict,
+    W2GNTransport,
+    load,
+)
 from neuralot._torch import matmul_precision
 from neuralot.datasets import make_gaussians
 from neuralot.estimators.streams import StreamTransport
@@ -228,11 +237,16 @@ def test_conditional_fit_on_gpu_knows_each_shift():
     X, Y = (pd.DataFrame(rng.normal(size=(2000, 2)) + treated * shift[drug]) for treated in (0, 1))
     X["drug"] = Y["drug"] = pd.Categorical.from_codes(drug, ["a", "b", "c"])
     X.columns = Y.columns = ["u", "v", "drug"]
-    transport = SNOTTransport(condition="drug", max_iter=300, random_state=0, device="cuda").fit(X, Y)
-    found = transport.transform(X)
-    assert found["drug"].equals(X["drug"])
     moved = ["u", "v"]
-    assert l2_uvp(found[moved].to_numpy(), X[moved].to_numpy() + shift[drug], 2.0) < 5
+    for source, target in ((X, Y), (lambda: iter([X[:1000], X[1000:]]), lambda: iter([Y]))):
+        transport = SNOTTransport(condition="drug", max_iter=300, random_state=0, device="cuda").fit(source, target)
+        assert {buffer.device.type for buffer in transport.problem_.buffers()} == {"cuda"}
+        found = transport.transform(X)
+        assert found["drug"].equals(X["drug"])
+        assert l2_uvp(found[moved].to_numpy(), X[moved].to_numpy() + shift[drug], 2.0) < 5
+    report = transport.report(X, Y)
+    assert len(report.reports) == 3
+    assert report.verdict is Verdict.OPTIMAL
 
 
 def test_unbalanced_fit_on_gpu_knows_masses():
@@ -245,6 +259,9 @@ def test_unbalanced_fit_on_gpu_knows_masses():
     masses = transport.source_mass(X)
     assert abs(masses[left[0]].mean() / masses[~left[0]].mean() - (0.667 / 0.333) ** 0.5) < 0.1
     assert (np.sign(transport.transform(X)[:, 0]) == np.sign(X[:, 0])).all()
+    assert transport.report(X, Y).verdict in (Verdict.OPTIMAL, Verdict.UNDECIDED)
+    x, y = transport.sample_pairs(X, 500, random_state=0)
+    assert (np.sign(x[:, 0]) == np.sign(y[:, 0])).all()
 
 
 def test_trajectory_on_gpu_passes_through_the_laws(tmp_path):

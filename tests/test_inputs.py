@@ -107,6 +107,16 @@ def test_target_columns_must_match_source_columns(tiny, samples, columns):
         tiny().fit(X, Y)
 
 
+@pytest.mark.parametrize(
+    ("value", "kind"), [("a", ValueError), (np.nan, ValueError), (pd.Timestamp("2020-01-01"), TypeError)], ids=str
+)
+def test_columns_that_are_not_finite_numbers_are_named(tiny, samples, value, kind):
+    X, Y = (pd.DataFrame(rows, columns=["a", "b"]) for rows in samples)
+    for bad, name in (((X.assign(b=value), Y), "X"), ((X, Y.assign(b=value)), "y")):
+        with pytest.raises(kind, match=f"^{name}: not finite numbers in 'b': "):
+            tiny().fit(*bad)
+
+
 def test_input_is_not_modified(tiny, samples):
     X, Y = (rows.copy() for rows in samples)
     transport = tiny().fit(X, Y)

@@ -62,7 +62,6 @@ def convolutional(n_channels, **options):
         "map_form": partial(ConvMap, image_shape=SHAPE, n_channels=n_channels, **options),
         "potential_network": partial(ResidualPotential, image_shape=SHAPE, n_channels=n_channels),
         "batch_size": 64,
-        "optimizer": "adam",
     }
 
 

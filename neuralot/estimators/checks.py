@@ -6,7 +6,7 @@ It covers target samples, domains, networks, costs, seeds and devices.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,8 +17,10 @@ from sklearn.utils import check_random_state
 from neuralot._torch import as_numpy
 from neuralot.costs import Cost
 from neuralot.estimators.batches import is_stream
+from neuralot.estimators.conditions import column_of, name_of
 from neuralot.forms.base import Form
 from neuralot.parameters import is_bool, is_integer, is_text
+from neuralot.sampling import listed
 
 BATCH_NORMS = (torch.nn.BatchNorm1d, torch.nn.BatchNorm2d, torch.nn.BatchNorm3d, torch.nn.SyncBatchNorm)
 
@@ -149,10 +151,11 @@ def as_type_of(X: Any, rows: np.ndarray) -> Any:
 
 
 @contextmanager
-def naming(argument: str) -> Iterator[None]:
+def naming(argument: str, rows: Any = None, categories: Container[str] = ()) -> Iterator[None]:
     """Add the argument's name to the errors of scikit-learn's checks.
 
-    The messages also say what to pass.
+    The messages also say what to pass, and which columns of a data frame `rows` are not finite numbers, apart from the
+    columns with an index in `categories`.
     """
     try:
         yield
@@ -161,7 +164,25 @@ def naming(argument: str) -> Iterator[None]:
         message = str(error).rstrip(". \n")
         is_about_names = "feature names" in message
         valid = "rows with the columns of the fit" if is_about_names else "finite numbers of shape (n_rows, n_features)"
-        raise kind(f"{argument}: {message}. Pass {valid} as {argument}.") from error
+        culprits = "" if is_about_names else _culprits(rows, categories)
+        raise kind(f"{argument}: {culprits}{message}. Pass {valid} as {argument}.") from error
+
+
+def _culprits(rows: Any, categories: Container[str]) -> str:
+    """Name the columns of a data frame that are not finite numbers."""
+    if not hasattr(rows, "columns"):
+        return ""
+    numbers = (j for j in range(rows.shape[1]) if str(j) not in categories)
+    names = [repr(name_of(rows, j)) for j in numbers if not _is_finite(column_of(rows, j))]
+    return f"not finite numbers in {listed(names)}: " if names else ""
+
+
+def _is_finite(column: Any) -> bool:
+    values = np.asarray(column)
+    try:
+        return values.dtype.kind in "biufO" and bool(np.isfinite(values.astype(np.float64)).all())
+    except (TypeError, ValueError):
+        return False
 
 
 def as_random_state(random_state: Any) -> np.random.RandomState:

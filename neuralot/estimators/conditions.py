@@ -56,11 +56,11 @@ class Conditions:
         if len(columns) == n_columns:
             raise ValueError(f"condition must leave at least one column of X to move, got all {n_columns} columns")
         moved = np.setdiff1d(np.arange(n_columns), columns)
-        names = np.array([_name(X, j) for j in columns], dtype=object)
+        names = np.array([name_of(X, j) for j in columns], dtype=object)
         categories = {
-            str(j): _categories(_column(X, j), name)
+            str(j): _categories(column_of(X, j), name)
             for j, name in zip(columns, names, strict=True)
-            if _is_categorical(_column(X, j))
+            if _is_categorical(column_of(X, j))
         }
         return cls(np.array(columns), moved, names, categories)
 
@@ -90,7 +90,9 @@ class Conditions:
         Raises a ValueError that names the argument for values that are not categories of the fit.
         """
         codes = {int(j): self._codes(X, int(j), argument) for j in self.categories}
-        return np.column_stack([codes[j] if j in codes else _column(X, j) for j in range(X.shape[1])])
+        columns = [codes[j] if j in codes else np.asarray(column_of(X, j)) for j in range(X.shape[1])]
+        are_numbers = all(column.dtype.kind in "biuf" for column in columns)
+        return np.column_stack([column if are_numbers else column.astype(object) for column in columns])
 
     def labelled(self, X: Any, rows: np.ndarray) -> Any:
         """Return images of rows `X` with their categories.
@@ -108,18 +110,19 @@ class Conditions:
             return X.with_columns([series(X.columns[j], rows[:, j]) for j in self.moved])
         labelled = rows.astype(object)
         for j in map(int, self.categories):
-            labelled[..., j] = np.asarray(_column(X, j))
+            labelled[..., j] = np.asarray(column_of(X, j))
         return labelled
 
     def _codes(self, X: Any, j: int, argument: str) -> np.ndarray:
-        column, known = _column(X, j), self.categories[str(j)]
-        values = _as_objects(column, _name(X, j))
+        known = self.categories[str(j)]
+        name = self.names[self.columns == j][0]
+        values = _as_objects(column_of(X, j), name)
         encoder = OrdinalEncoder(categories=[known], handle_unknown="use_encoded_value", unknown_value=-1)
         codes = encoder.fit(known[:, None]).transform(values[:, None])[:, 0]
         if (codes < 0).any():
             unknown = sorted(set(map(str, values[codes < 0])))
             raise ValueError(
-                f"{argument} has categories in the condition {_name(X, j)!r} that are not in the source of the fit: "
+                f"{argument} has categories in the condition {name!r} that are not in the source of the fit: "
                 f"{listed(unknown)}; the fit has {listed(list(known))}. Leave these rows out, or fit with rows of them"
             )
         return codes.astype(np.float32)  # exact, and no reason to compute in float64
@@ -174,11 +177,13 @@ def _index_of(condition: Any, X: Any, n_columns: int) -> int:
     raise ValueError(f"condition must name columns of X or be indices below {n_columns}, got {condition!r}; {valid}")
 
 
-def _name(X: Any, j: int) -> Any:
+def name_of(X: Any, j: int) -> Any:
+    """Return the name of a column, or its index."""
     return str(X.columns[j]) if hasattr(X, "columns") else j
 
 
-def _column(X: Any, j: int) -> Any:
+def column_of(X: Any, j: int) -> Any:
+    """Return a column of an array or data frame."""
     if hasattr(X, "iloc"):
         return X.iloc[:, j]
     return X[X.columns[j]] if hasattr(X, "columns") else X[:, j]

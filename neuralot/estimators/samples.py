@@ -125,7 +125,7 @@ class Samples(BaseEstimator):
             self._set_conditions(X)
         conditions, options = self._conditions, {"dtype": DTYPES, "order": "C"}
         if conditions is None or not conditions.categories:
-            with naming("X"):
+            with naming("X", X):
                 rows = validate_data(self, X, reset=reset, **options)
         else:
             with naming("X"):
@@ -159,7 +159,7 @@ class Samples(BaseEstimator):
         """Return rows with codes in place of categories."""
         assert self._conditions is not None
         rows = self._conditions.encoded(X, name)
-        with naming(name):
+        with naming(name, X, self._conditions.categories):
             return check_array(rows, dtype=DTYPES, order="C", estimator=self, input_name=name)
 
     def _check_out(self, out: np.ndarray | None, shape: tuple[int, ...], rows: np.ndarray) -> np.ndarray:
@@ -181,7 +181,7 @@ class Samples(BaseEstimator):
         if self._has_categories and getattr(target, "shape", ())[1:] == (self.n_features_in_,):
             rows = self._with_codes(target, name)
         else:
-            with naming(name):
+            with naming(name, target):
                 rows = check_array(target, dtype=DTYPES, order="C", estimator=self, input_name=name)
         if rows.shape[1] != self.n_features_in_:
             raise ValueError(
