@@ -123,7 +123,6 @@ def transport_of(args):
     return METHODS[args.method](
         max_iter=args.steps,
         batch_size=args.batch_size,
-        optimizer="adam",
         learning_rate_init=args.learning_rate,
         random_state=args.seed,
         device=args.device,

@@ -61,7 +61,9 @@ class Optimizer(Settings):
     ----------
     name : {'muon', 'adam'}
         ``'muon'`` uses Muon for the weight matrices of all layers except the last, if they have at least 8 inputs, and
-        Adam for the other weights. ``'adam'`` uses Adam for all weights.
+        Adam for the other weights; in the network form, the potential has a quarter of the learning rate and no
+        momentum. ``'adam'`` uses Adam for all weights, with the same rate and momentum for both networks, as in the
+        papers. Then map and potential may oscillate instead of converging.
     weight_decay : float or 'auto'
         Decoupled weight decay, against overfitting. It applies to the matrices that ``'muon'`` assigns to Muon, also
         with ``'adam'``. A value that is too large biases the map. ``'auto'`` is proportional to 1 / n, where n is the
