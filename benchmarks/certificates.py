@@ -65,7 +65,6 @@ FITS = {
     "OTP, 5 % of the steps": lambda seed: OTPTransport(max_iter=N_STEPS // 20, random_state=seed),
 }
 Plan = Callable[[np.ndarray, np.random.Generator], np.ndarray]
-Key = tuple[str, int, int, str]
 
 
 class Drawn:
@@ -109,43 +108,39 @@ def true_error(pair: TransportPair, transport: Drawn, seed: int) -> float:
     return float((max(np.sqrt(cost) - np.sqrt(pair.cost), 0) + np.sqrt(max(excess, 0))) ** 2 / variance)
 
 
-def examine(
-    make: Callable[[int], TransportPair], d: int, seed: int, fits: list[str], done: set[Key]
-) -> list[dict[str, object]]:
-    """Diagnose the transports of one pair whose results are not in `done`."""
+def names_of(make: Callable[[int], TransportPair], d: int, fits: list[str]) -> list[str]:
+    """Names of the transports of a pair."""
+    few = make(d).sample(2, random_state=0)
+    return [*constructed(make(d), *few), *fits]
+
+
+def examine(make: Callable[[int], TransportPair], d: int, seed: int, name: str) -> dict[str, object]:
+    """Diagnose one transport of a pair."""
     pair = make(d)
     X, Y = pair.sample(N_FIT, random_state=seed)
     X_held, Y_held = pair.sample(N_HELD_OUT, random_state=5000 + seed)
-    ready = constructed(pair, X, Y)
-    found = []
-    for name in [*ready, *fits]:
-        if (pair.name, d, seed, name) in done:
-            continue
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            transport = ready[name] if name in ready else FITS[name](seed).fit(X, Y)
-        report, seconds = timed(lambda transport=transport: diagnose(transport, X_held, Y_held))
-        found.append(
-            {
-                "pair": pair.name,
-                "d": d,
-                "seed": seed,
-                "transport": name,
-                "error": true_error(pair, transport, seed),
-                "verdict": report.verdict.name,
-                "excess": report.marginal.excess.value,
-                "se": report.marginal.excess.standard_error,
-                "p": report.marginal.p_value,
-                "spread": report.marginal.log_spread.value,
-                "gap": report.optimality.relative_gap,
-                "violated": report.optimality.violated_pairs,
-                "split": report.conditional_spread,
-                "bound": bound_of(report),
-                "rank": rank_correlation(pair, transport, X_held),
-                "seconds": seconds,
-            }
-        )
-    return found
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        transport = FITS[name](seed).fit(X, Y) if name in FITS else constructed(pair, X, Y)[name]
+    report, seconds = timed(lambda: diagnose(transport, X_held, Y_held))
+    return {
+        "pair": pair.name,
+        "d": d,
+        "seed": seed,
+        "transport": name,
+        "error": true_error(pair, transport, seed),
+        "verdict": report.verdict.name,
+        "excess": report.marginal.excess.value,
+        "se": report.marginal.excess.standard_error,
+        "p": report.marginal.p_value,
+        "spread": report.marginal.log_spread.value,
+        "gap": report.optimality.relative_gap,
+        "violated": report.optimality.violated_pairs,
+        "split": report.conditional_spread,
+        "bound": bound_of(report),
+        "rank": rank_correlation(pair, transport, X_held),
+        "seconds": seconds,
+    }
 
 
 def bound_of(report: TransportReport) -> float:
@@ -207,14 +202,15 @@ def main() -> None:
     if not args.show:
         done = {(each["pair"], int(each["d"]), int(each["seed"]), each["transport"]) for each in found}
         tasks = [
-            (make, d, seed)
+            (make, d, seed, name)
             for seed, d, make in itertools.product(args.seeds, args.dims, PAIRS)
             if make is not make_circles or d == 2
+            for name in names_of(make, d, args.fits)
+            if (make(d).name, d, seed, name) not in done
         ]
-        calls = (delayed(examine)(*task, args.fits, done) for task in tasks)
-        for run in Parallel(args.jobs, return_as="generator_unordered")(calls):
+        for run in Parallel(args.jobs, return_as="generator_unordered")(delayed(examine)(*task) for task in tasks):
             append(args.csv, run)
-            found += run
+            found.append(run)
     print(table(found))
     if any(np.isfinite(float(each["rank"])) for each in found):
         print("\n" + table_of_fits(found))
@@ -228,17 +224,15 @@ def read(path: Path) -> list[dict[str, object]]:
         return [{**each, "error": float(each["error"])} for each in csv.DictReader(file)]
 
 
-def append(path: Path, results: list[dict[str, object]]) -> None:
-    """Append results to a CSV file, so that an interrupted run keeps them."""
-    if not results:
-        return
+def append(path: Path, result: dict[str, object]) -> None:
+    """Append a result to a CSV file, so that an interrupted run keeps it."""
     is_new = not path.exists()
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a", newline="") as file:
-        writer = csv.DictWriter(file, list(results[0]))
+        writer = csv.DictWriter(file, list(result))
         if is_new:
             writer.writeheader()
-        writer.writerows(results)
+        writer.writerow(result)
 
 
 if __name__ == "__main__":
