@@ -1,6 +1,6 @@
 """How often is each promise about long fits, files, processes and awkward data kept?
 
-python benchmarks/reliability.py           # about half an hour on two cores
+python benchmarks/reliability.py           # about ten minutes on two cores
 python benchmarks/reliability.py --quick   # does it run? (make bench)
 
 Each row of the table runs some tests, slow ones included. *tried* is the number of tests times the number of attempts

@@ -1,4 +1,6 @@
-"""Where are rows between the times of their samples? A branching process with a known law, and single cells.
+"""Where are rows between the times of their samples, and how many?
+
+A branching process with a known law, single cells, and two clones with known rates of growth.
 
 python benchmarks/trajectories.py --folder ../shared/msci  # the tables of benchmarks/results/trajectories.md
 python benchmarks/trajectories.py --quick                  # does it run? (make bench)
@@ -152,11 +154,52 @@ def print_cells(options: argparse.Namespace) -> None:
             print(row([f"{before}, {after}", (middle, after)[k], *cells]), flush=True)
 
 
+def clones(t: float, n: int, rng: np.random.Generator) -> tuple[Rows, Rows]:
+    """Rows at time t of two far clones that drift, and their weights, which grow as exp(t / 2) and exp(-t / 4)."""
+    is_first = np.arange(n) < n // 2
+    rows = rng.normal(size=(n, 2)) + np.where(is_first, 6, -6)[:, None] + [t, 0]
+    return rows, np.where(is_first, np.exp(t / 2), np.exp(-t / 4)) / n
+
+
+def growth(max_iter: int, seed: int, reg: float) -> dict[str, list[float]]:
+    """Largest errors of the masses at four times, in percent: of both clones together, and of one of them."""
+    rng = np.random.default_rng(seed)
+    samples, weights = zip(*(clones(t, 2000, rng) for t in (0, 1, 2)), strict=True)
+    penalties = {"unbalanced": "kl", "reg_marginal_source": reg, "reg_marginal_target": reg}
+    trajectory = TrajectoryTransport(SNOTTransport(**penalties, max_iter=max_iter, random_state=seed))
+    trajectory.fit(samples, time=[0, 1, 2], sample_weight=weights)
+    errors: dict[str, list[float]] = {}
+    for name, rows in (("rows of the fit", samples[0]), ("new rows", clones(0, 10_000, rng)[0])):
+        is_first = rows[:, 0] > 0
+        for t in (0.5, 1, 1.5, 2):
+            masses = trajectory.growth(rows, t) / len(rows)
+            found, exact = (masses[is_first].sum(), masses[~is_first].sum()), (np.exp(t / 2) / 2, np.exp(-t / 4) / 2)
+            errors.setdefault(f"both, {name}", []).append(100 * abs(sum(found) / sum(exact) - 1))
+            worst = max(abs(mass / true - 1) for mass, true in zip(found, exact, strict=True))
+            errors.setdefault(f"one clone, {name}", []).append(100 * worst)
+    return errors
+
+
+def print_growth(options: argparse.Namespace) -> None:
+    print("\nLargest errors of the masses of two growing clones at the times 0.5, 1, 1.5 and 2, in percent.\n")
+    runs = {reg: [growth(options.max_iter, seed, reg) for seed in options.seeds] for reg in (30.0, 5.0)}
+    columns = list(runs[30.0][0])
+    print(heading(["penalty", *columns]), flush=True)
+    for reg, found in runs.items():
+        print(
+            row([reg, *(median_and_range([max(each[name]) for each in found], ".1f") for name in columns)]), flush=True
+        )
+
+
+TABLES = {"branching": print_branching, "growth": print_growth, "cells": print_cells}
+
+
 def main() -> None:
     parser = make_parser(__doc__, "one seed, d = 2, 20 steps, no cells")
     parser.add_argument("--folder", help="folder with the single-cell arrays")
+    parser.add_argument("--tables", nargs="+", choices=TABLES, default=list(TABLES))
     parser.add_argument("--dims", type=int, nargs="+", default=[2, 8])
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of the branching process")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of branches and clones")
     parser.add_argument("--cell-seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4], help="of the single cells")
     parser.add_argument("--rows", type=int, default=4000, help="rows of each sample of the branching process")
     parser.add_argument("--max-iter", type=int, default=600, help="steps of each fit")
@@ -164,9 +207,9 @@ def main() -> None:
     if options.quick:
         options.dims, options.seeds, options.max_iter, options.folder = [2], [0], 20, None
         print("Fits of 20 steps: the figures are meaningless.")
-    print_branching(options)
-    if options.folder:
-        print_cells(options)
+    for name in options.tables:
+        if name != "cells" or options.folder:
+            TABLES[name](options)
 
 
 if __name__ == "__main__":

@@ -219,6 +219,9 @@ def test_automatic_penalty_is_the_total_variance():
     centre = (X.mean(axis=0) + Y.mean(axis=0)) / 2
     variance = np.mean([((rows - centre) ** 2).sum(axis=1).mean() for rows in (X, Y)])
     assert transport.reg_marginal_source_ == pytest.approx(variance, rel=1e-3)
+    doses = np.arange(len(X)) % 3
+    conditional = tiny(SNOTTransport, unbalanced="kl", condition=2).fit(np.c_[X, doses], np.c_[Y, doses])
+    assert conditional.reg_marginal_source_ == pytest.approx(variance, rel=1e-3)
     custom = tiny(SNOTTransport, unbalanced="kl", cost=lambda x, y: ((x - y) ** 2).sum(-1)).fit(X, Y)
     assert custom.reg_marginal_source_ == pytest.approx(((X[:, None] - Y) ** 2).sum(-1).mean(), rel=0.1)
 

@@ -49,7 +49,7 @@ from neuralot.parameters import (
 )
 from neuralot.solve.optimizers import OPTIMIZERS
 
-# with more decay, the map is affine and has the same matrix under all conditions
+# with more decay, the map is affine under each condition; for numbers, with the same matrix under all
 MAX_CONDITIONAL_DECAY = 1.0
 
 

@@ -177,4 +177,4 @@ def _penalty(value: float | str, params: FitParams, units: Units) -> float:
     if not isinstance(value, str):
         return value
     cost = as_cost(params.cost)
-    return units.cost_unit(cost) * (units.n_directions if cost.homogeneous else 1)
+    return units.cost_unit(cost) * (units.n_moved if cost.homogeneous else 1)
