@@ -333,7 +333,7 @@ ALIGNED = {
     "l2_uvp": (metrics.l2_uvp, ("mapped", "exact")),
     "cosine_similarity": (metrics.cosine_similarity, ("X", "mapped", "exact")),
     "transport_cost": (metrics.transport_cost, ("X", "mapped")),
-    "d_cost": (lambda **samples: metrics.d_cost(**samples, exact_cost=1.0), ("X", "mapped")),
+    "d_cost": (lambda **arguments: metrics.d_cost(**arguments, exact_cost=1.0), ("X", "mapped")),
 }
 UNPAIRED = {
     "d_target": (metrics.d_target, ("mapped", "target")),
@@ -410,6 +410,24 @@ def test_integer_weights_equal_repeated_rows(rng, metric):
     np.testing.assert_allclose(metric(T, Y, sample_weight=COUNTS), repeated, rtol=1e-10)
     repeated = metric(T, np.repeat(Y, COUNTS, axis=0))
     np.testing.assert_allclose(metric(T, Y, sample_weight_target=COUNTS), repeated, rtol=1e-10)
+
+
+@pytest.mark.parametrize("name", ALIGNED)
+def test_integer_weights_equal_repeated_paired_rows(rng, name):
+    function, arguments = ALIGNED[name]
+    samples = {argument: rng.normal(size=(8, 3)) for argument in arguments}
+    repeated = function(**{argument: np.repeat(rows, COUNTS, axis=0) for argument, rows in samples.items()})
+    assert function(**samples, sample_weight=COUNTS) == pytest.approx(repeated, rel=1e-10)
+    with pytest.raises(ValueError, match="sample_weight must"):
+        function(**samples, sample_weight=[1.0])
+
+
+def test_weights_of_conditional_moments_equal_repeated_rows(rng):
+    draws, means = rng.normal(size=(5, 8, 2)), rng.normal(size=(8, 2))
+    covariances = np.einsum("nij,nkj->nik", *2 * [rng.normal(size=(8, 2, 2))])
+    repeated = [np.repeat(each, COUNTS, axis=axis) for each, axis in ((draws, 1), (means, 0), (covariances, 0))]
+    found = metrics.conditional_bures_uvp(draws, means, covariances, 2.0, sample_weight=COUNTS)
+    assert found == pytest.approx(metrics.conditional_bures_uvp(*repeated, 2.0), rel=1e-10)
 
 
 def test_weighted_mode_coverage_equals_that_of_repeated_rows(rng):

@@ -10,7 +10,7 @@ import numpy as np
 
 from neuralot.costs import Cost
 from neuralot.diagnostics.diagnose import diagnose
-from neuralot.diagnostics.report import TransportReport, Verdict
+from neuralot.diagnostics.report import Printed, TransportReport, Verdict
 from neuralot.diagnostics.verdict import MIN_ROWS
 from neuralot.solve.status import Status
 
@@ -72,7 +72,7 @@ class AtCondition:
 
 
 @dataclass(frozen=True)
-class ConditionalReport:
+class ConditionalReport(Printed):
     """Diagnosis of a transport with conditions or several times.
 
     Each condition, or range of a number, has its own report, on the moved columns of its rows. The verdict is the worst
@@ -117,11 +117,6 @@ class ConditionalReport:
                 for name, report in self.reports.items()
             ),
         ]
-
-    def __str__(self) -> str:
-        lines = self.lines()
-        width = max(len(label) for label, _ in lines) + 2
-        return "\n".join(f"{label:{width}}{text}" for label, text in lines)
 
 
 def diagnose_conditions(

@@ -12,25 +12,23 @@ from sklearn.cluster import KMeans
 
 from neuralot._torch import isolated
 from neuralot.affine import optimal_matrix
-from neuralot.costs import Cost, SquaredEuclidean, as_cost
+from neuralot.costs import Cost, as_cost
 from neuralot.diagnostics.dual import evaluate_dual
 from neuralot.diagnostics.figure import landscape_of
 from neuralot.diagnostics.findings import findings_of_data, findings_of_fit
-from neuralot.diagnostics.report import Baseline, Marginal, Optimality, TransportReport
+from neuralot.diagnostics.optimality import MAX_ROWS, evaluate_plan, parts_of
+from neuralot.diagnostics.report import Baseline, Marginal, TransportReport
 from neuralot.diagnostics.statistics import (
     Sample,
     conditional_spread,
     energy_p_value,
-    exact_cost,
     marginal_distance,
-    monotonicity_gap,
     paired_cost,
     spread,
-    violated_pairs,
 )
 from neuralot.diagnostics.verdict import decide
 from neuralot.divergences import Samples, as_masses, as_points, check_features, sinkhorn_divergence
-from neuralot.methods.smoothing import is_thin
+from neuralot.methods.smoothing import MIN_ROWS_OF_THIN, intrinsic_dimension, is_thin
 from neuralot.parameters import as_generator, integer
 from neuralot.solve.status import Status
 
@@ -71,7 +69,8 @@ def diagnose(
     n_draws : int, default=8
         Draws of each row, for the conditional spread.
     max_rows : int, default=2000
-        Rows of each side that are used, drawn at random. The time grows with their square.
+        Rows of each side that are used, drawn at random. With more than 2000, costs and gaps are means over parts of
+        at most 2000 rows, and the dual value is that of one part.
     random_state : int, default=0
         Seeds the choice of rows, the draws and the permutations.
 
@@ -110,34 +109,50 @@ def diagnose(
     target = _sample(X_target, sample_weight_target, "X_target", "sample_weight_target", max_rows, rng)
     check_features(X=source.rows, X_target=target.rows)
     source, target, draws = _in_plan(transport, X, source, target, n_draws, random_state)
+    names = [str(name) for name in getattr(X, "columns", range(source.rows.shape[1]))]
+    return _report(transport, names, source, target, draws, rng)
+
+
+def _report(
+    transport: Any, names: list[str], source: Sample, target: Sample, draws: np.ndarray, rng: np.random.Generator
+) -> TransportReport:
+    """Return the report on draws of a plan."""
     cost = as_cost(getattr(transport, "cost", "sqeuclidean"))
     unit = _unit(source, target)
     marginal = _marginal(Sample(draws[0], source.masses), target, unit, rng)
-    optimality = _optimality(source, draws[0], target, cost, unit, marginal, rng)
+    parts = parts_of(source, draws[0], target)
+    optimality = evaluate_plan(source, draws[0], parts, cost, unit, marginal, rng)
     baselines = {name: _baseline(source, images, target, cost, unit) for name, images in _free_maps(source, target)}
     split = conditional_spread(draws, source.masses) / unit
-    thin = is_thin(*map(torch.from_numpy, (source.rows, source.covariance, target.covariance)))
-    early = getattr(transport, "status_", Status.MAX_ITER) in (Status.SHORT, Status.INTERRUPTED, Status.DIVERGED)
-    n_rows = min(len(source.rows), len(target.rows))
-    # for a strictly convex cost, a source with a density has an optimal map, whose draws do not vary
-    blur = split if cost.has_map_from_gradient and not thin else 0.0
-    verdict, reasons = decide(marginal, optimality, blur, n_rows, early, thin)
-    names = [str(name) for name in getattr(X, "columns", range(source.rows.shape[1]))]
+    split = split if split > ROUNDING**2 else 0.0
+    thin = _is_thin(source, target)
+    early, history = _is_early(transport), tuple(getattr(transport, "history_", ()))
+    verdict, reasons = decide(
+        marginal,
+        optimality,
+        # for a strictly convex cost, a source with a density has an optimal map, whose draws do not vary
+        blur=split if cost.has_map_from_gradient and thin is False else 0.0,
+        n_rows=min(source.n_effective, target.n_effective),
+        early=early,
+        # smoothed sources have no spurious solutions; functions are judged like the methods that need a density
+        is_spurious=bool(thin) and getattr(transport, "_needs_density", True),
+    )
     findings = findings_of_data(names, source, target, getattr(transport, "units_", None), thin)
-    findings += findings_of_fit(marginal, optimality, baselines, split, early, thin)
+    findings += findings_of_fit(marginal, optimality, baselines, split, early, thin, history)
     return TransportReport(
         verdict,
         tuple(reasons),
         marginal,
         optimality,
-        evaluate_dual(transport, source, draws[0], target, cost, unit),
+        evaluate_dual(transport, *parts[0], cost, unit),
         split,
         baselines,
+        intrinsic_dimension(torch.from_numpy(source.rows[:MAX_ROWS])),
         tuple(findings),
         len(source.rows),
         len(target.rows),
         {"source": source.rows, "images": draws[0], "target": target.rows},
-        tuple(getattr(transport, "history_", ())),
+        history,
         landscape_of(transport, source.rows, target.rows),
     )
 
@@ -194,6 +209,21 @@ def _reweighted(sample: Sample, density: np.ndarray) -> Sample:
     return Sample(sample.rows[kept], masses[kept] / masses[kept].sum(), indices)
 
 
+def _is_early(transport: Any) -> bool:
+    """Return whether the fit says that it ended too early."""
+    return getattr(transport, "status_", None) in (Status.SHORT, Status.INTERRUPTED, Status.DIVERGED)
+
+
+def _is_thin(source: Sample, target: Sample) -> bool | None:
+    """Return whether the source is thin.
+
+    None if it has too few rows to tell.
+    """
+    if min(len(source.rows), len(target.rows)) < MIN_ROWS_OF_THIN:
+        return None
+    return is_thin(*map(torch.from_numpy, (source.rows, source.covariance, target.covariance)))
+
+
 def _unit(source: Sample, target: Sample) -> float:
     """The target's variance, or the source's for a constant target."""
     for sample in (target, source):
@@ -221,10 +251,8 @@ def _marginal(images: Sample, target: Sample, unit: float, rng: np.random.Genera
     root = np.sqrt(unit)
     T, Y = (Sample((each.rows - target.mean) / root, each.masses) for each in (images, target))
     distance = marginal_distance(T, Y)
-    few = [Sample(each.rows[:ROWS_FOR_SINKHORN], each.masses[:ROWS_FOR_SINKHORN]) for each in (T, Y)]
-    divergence = sinkhorn_divergence(
-        few[0].rows, few[1].rows, sample_weight=few[0].masses, sample_weight_target=few[1].masses
-    )
+    n = min(ROWS_FOR_SINKHORN, len(T.rows), max(1, len(Y.rows) // 2))
+    part = Y.part(slice(n))
     by_column = [np.sqrt(each.masses @ (each.rows - each.mean) ** 2) for each in (T, Y)]
     with np.errstate(divide="ignore", invalid="ignore"):
         ratios = np.where(by_column[1] > 0, by_column[0] / by_column[1], np.nan)
@@ -232,12 +260,17 @@ def _marginal(images: Sample, target: Sample, unit: float, rng: np.random.Genera
         distance.w2,
         distance.floor,
         distance.excess,
-        divergence,
-        energy_p_value(T, Y, rng),
+        _divergence(T.part(slice(n)), part),
+        _divergence(Y.part(slice(n, 2 * n)), part) if len(Y.rows) > n else np.nan,
+        energy_p_value(T.part(slice(MAX_ROWS)), Y.part(slice(MAX_ROWS)), rng),
         spread(T, Y),
         ratios,
         _coverage(T, Y),
     )
+
+
+def _divergence(a: Sample, b: Sample) -> float:
+    return sinkhorn_divergence(a.rows, b.rows, sample_weight=a.masses, sample_weight_target=b.masses)
 
 
 def _coverage(images: Sample, target: Sample) -> np.ndarray:
@@ -246,39 +279,6 @@ def _coverage(images: Sample, target: Sample) -> np.ndarray:
     cells = KMeans(n_cells, n_init=1, random_state=0).fit(target.rows, sample_weight=target.masses)
     own, reached = (np.bincount(cells.predict(each.rows), each.masses, n_cells) for each in (target, images))
     return reached[own > 0] / own[own > 0]
-
-
-def _optimality(
-    source: Sample,
-    images: np.ndarray,
-    target: Sample,
-    cost: Cost,
-    unit: float,
-    marginal: Marginal,
-    rng: np.random.Generator,
-) -> Optimality:
-    mean_cost = float(source.masses @ paired_cost(cost, source.rows, images))
-    exact = exact_cost(source, target, cost)
-    squared = isinstance(cost, SquaredEuclidean)
-    gap = _gap(source, images, cost)
-    error = max(np.sqrt(mean_cost) - np.sqrt(exact), 0.0) + np.sqrt(marginal.w2 * unit) if squared else np.nan
-    return Optimality(
-        mean_cost,
-        exact,
-        gap,
-        gap / unit if squared else gap / max(abs(exact), np.finfo(float).tiny),
-        violated_pairs(source, images, cost, rng),
-        float(error),
-        float(np.sqrt(marginal.floor * unit)) if squared else np.nan,
-    )
-
-
-def _gap(source: Sample, images: np.ndarray, cost: Cost) -> float:
-    """Monotonicity gap, of centred samples where the cost permits."""
-    if not isinstance(cost, SquaredEuclidean):
-        return monotonicity_gap(source, images, cost)
-    centred = Sample(source.rows - source.mean, source.masses)
-    return monotonicity_gap(centred, images - source.masses @ images, cost)
 
 
 def _free_maps(source: Sample, target: Sample) -> Iterator[tuple[str, np.ndarray]]:

@@ -59,7 +59,7 @@ class Dual:
             share = 100 * self.error_bound / self.spread
             bound = f"root mean square error at most {self.error_bound:.3g} ({share:.0f} % of the target's spread), "
             bound += self.condition
-        gap = f"the exact cost is larger by {100 * self.relative_gap:.2g} % {self.unit}"
+        gap = f"the exact cost is larger by {self.gap:.2g}, {100 * self.relative_gap:.2g} % {self.unit}"
         return [("dual value", f"{self.value:.4g}; {gap}"), ("", bound)]
 
     @property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,10 +19,12 @@ SPLIT = 0.05  # conditional variance from which on mass splits
 MARGIN = 0.1  # of the range of the fit, beyond which rows are outside of it
 
 
-def findings_of_data(names: Sequence[str], source: Sample, target: Sample, units: Any, is_thin: bool) -> list[str]:
+def findings_of_data(
+    names: Sequence[str], source: Sample, target: Sample, units: Any, is_thin: bool | None
+) -> list[str]:
     """Return findings about columns, rows and the source's dimension.
 
-    `units` are the units of the fit, if there was one.
+    `units` are the units of the fit, if there was one. `is_thin` is None if it is not known.
     """
     found = _small_columns(names, source, target) + _outliers("X", source) + _outliers("X_target", target)
     source_range = getattr(units, "source_range", None)
@@ -70,7 +72,8 @@ def _rows_outside(names: Sequence[str], source: Sample, source_range: np.ndarray
     columns = listed(np.array(names)[is_outside.any(axis=0)])
     return [
         f"{in_rows.sum()} of {len(source.rows)} rows of X are outside of the range of the fit, in columns {columns}: "
-        f"rows {_indices(source, in_rows)}. Their images are extrapolations."
+        f"rows {_indices(source, in_rows)}. Their images are extrapolations: fit with rows of this "
+        f"range, or leave them out."
     ]
 
 
@@ -80,18 +83,23 @@ def findings_of_fit(
     baselines: dict[str, Baseline],
     split: float,
     early: bool,
-    is_thin: bool,
+    is_thin: bool | None,
+    history: Sequence[Mapping[str, float]],
 ) -> list[str]:
     """Return findings about the plan and the fit's budget."""
     found = []
-    if split > GAP_TOLERANCE and not is_thin:
+    if split > GAP_TOLERANCE and is_thin is False:
         found.append("Noise blurs the plan, but the source has a density: use SNOTTransport, or a smaller eps_min.")
     elif split > GAP_TOLERANCE and optimality.relative_gap > GAP_TOLERANCE:
         found.append("Noise blurs the plan: more rows permit less of it.")
     affine = baselines["affine map"].excess
     if affine.value <= max(marginal.excess.value, TOLERANCE):
         found.append("The affine map between the moments is at least as close to the target.")
-    if split > SPLIT and is_thin:
+    if history and "affine" in history[-1]:
+        found.append(
+            "The affine map replaced the learned map, which was farther from the target: a longer fit may be better."
+        )
+    if split > SPLIT and is_thin is not False:
         found.append(
             "The plan splits mass: transform returns barycentres, call sample for images with the target's law."
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass, field
 from enum import Enum
 from typing import Any
@@ -13,6 +14,8 @@ from neuralot.diagnostics.dual import Dual
 from neuralot.diagnostics.figure import plot_diagnosis
 from neuralot.diagnostics.statistics import Estimate
 from neuralot.drawing import Landscape
+
+STILL_FALLING = 0.9
 
 
 class Verdict(Enum):
@@ -62,8 +65,8 @@ class Marginal:
         Mean squared W2 distance between blocks of images and of target rows, and that between blocks of target rows.
     excess : Estimate
         The distance beyond sampling error, see `neuralot.diagnostics.statistics.marginal_distance`.
-    sinkhorn_divergence : float
-        Debiased, on at most 1000 rows of each side.
+    sinkhorn_divergence, sinkhorn_floor : float
+        Debiased, of images and of other target rows to the same target rows, at most 1000 of each.
     p_value : float
         Of the permutation test with the energy distance. A small value shows a difference, not that it matters.
     log_spread : Estimate
@@ -78,6 +81,7 @@ class Marginal:
     floor: float
     excess: Estimate
     sinkhorn_divergence: float
+    sinkhorn_floor: float
     p_value: float
     log_spread: Estimate
     spread: np.ndarray
@@ -98,7 +102,8 @@ class Marginal:
                 f"W2^2 {_share(self.w2)} of the target's variance, floor {_share(self.floor)}",
             ),
             ("", self.excess_text),
-            ("", f"Sinkhorn divergence {_share(self.sinkhorn_divergence)}; permutation p-value {self.p_value:.2g}"),
+            ("", f"Sinkhorn divergence {_share(self.sinkhorn_divergence)}, floor {_share(self.sinkhorn_floor)}"),
+            ("", f"permutation p-value {self.p_value:.2g}"),
             ("spread", f"{np.exp(self.log_spread.value):.2f} of the target's{columns}"),
             ("modes", f"mass in cells of the target {self.coverage.min():.2f} to {self.coverage.max():.2f} of its own"),
         ]
@@ -118,19 +123,23 @@ class Optimality:
         Cost that another pairing of the same rows and images saves, in units of the cost; 0 for an optimal plan.
     relative_gap : float
         The same as a share of the target's total variance, or of the exact cost if the cost is another one.
+    share_of : {'variance', 'exact cost'}
+        What `relative_gap` is a share of.
     violated_pairs : float
-        Share of pairs of rows whose images are better exchanged.
+        Share of pairs of rows, by mass, whose images are better exchanged.
     error : float
-        ``max(sqrt(cost) - W2(source, target), 0) + W2(images, target)``, for the squared Euclidean cost; else nan. It
-        is 0 for optimal maps only, and at most twice the root mean square distance to one (Nietert and Goldfeld).
+        ``max(cost^(1/p) - W_p(source, target), 0) + W_p(images, target)``, with p = 2 for the squared Euclidean
+        cost; nan for costs other than this and `Lp`. It is 0 for optimal maps only, and at most twice the Lp distance
+        to one (Nietert and Goldfeld). The distance of images and target is that of blocks of rows.
     error_floor : float
-        W2 between two samples of the target, the value of an optimal map on these samples.
+        W_p between two blocks of the target, the value of an optimal map on these samples.
     """
 
     cost: float
     exact_cost: float
     gap: float
     relative_gap: float
+    share_of: str
     violated_pairs: float
     error: float
     error_floor: float
@@ -138,8 +147,8 @@ class Optimality:
     @property
     def gap_text(self) -> str:
         """The relative gap as text."""
-        unit = "variance" if np.isfinite(self.error) else "exact cost"
-        return f"another pairing of rows and images saves {100 * self.relative_gap:.1f} % of the {unit}"
+        saved = f"{self.gap:.2g}, {100 * self.relative_gap:.1f} % of the {self.share_of}"
+        return f"another pairing of rows and images saves {saved}"
 
     def lines(self) -> list[tuple[str, str]]:
         """Return pairs of a label and a text."""
@@ -172,8 +181,25 @@ class Baseline:
         return _excess_text(self.excess)
 
 
+class Printed(ABC):
+    """Base class of reports that are printed as lines."""
+
+    @abstractmethod
+    def lines(self) -> list[tuple[str, str]]:
+        """Return pairs of a label and a text."""
+
+    def __str__(self) -> str:
+        lines = self.lines()
+        width = max(len(label) for label, _ in lines) + 2
+        return "\n".join(f"{label:{width}}{text}" for label, text in lines)
+
+    def _repr_html_(self) -> str:
+        cells = (f"<tr><th>{html.escape(label)}</th><td>{html.escape(text)}</td></tr>" for label, text in self.lines())
+        return f"<table><caption>Transport report</caption>{''.join(cells)}</table>"
+
+
 @dataclass(frozen=True)
-class TransportReport:
+class TransportReport(Printed):
     """Diagnosis of a transport on held-out rows.
 
     Parameters
@@ -190,6 +216,8 @@ class TransportReport:
         and `transform` returns barycentres and not a map.
     baselines : dict of str to Baseline
         The identity, the shift by the difference of the means, and the affine map between the moments.
+    dimension : float
+        Estimate of the intrinsic dimension of the source, see `neuralot.methods.smoothing.intrinsic_dimension`.
     findings : tuple of str
         What is notable about the data and the fit, and what to do.
     n_source, n_target : int
@@ -218,6 +246,7 @@ class TransportReport:
     dual: Dual | None
     conditional_spread: float
     baselines: dict[str, Baseline]
+    dimension: float
     findings: tuple[str, ...]
     n_source: int
     n_target: int
@@ -241,6 +270,7 @@ class TransportReport:
             ("verdict", f"{self.verdict.name}. {self.verdict.message}"),
             *(("", reason) for reason in self.reasons),
             ("rows", f"{self.n_source} of the source, {self.n_target} of the target"),
+            ("source", f"of dimension about {self.dimension:.1f} in {self.samples['source'].shape[1]} features"),
             *self.marginal.lines(),
             *self.optimality.lines(),
             *([] if self.dual is None else self.dual.lines()),
@@ -257,7 +287,9 @@ class TransportReport:
         if not n:
             return []
         before, after = np.mean(values[-2 * n : -n]), np.mean(values[-n:])
-        return [("fit", f"discrepancy {after:.2g} in the last fifth of the fit, {before:.2g} in the fifth before")]
+        trend = "still falling" if after < STILL_FALLING * before else "not falling any more"
+        text = f"discrepancy {after:.2g} in the last fifth of the fit, {before:.2g} in the fifth before: {trend}"
+        return [("fit", text)]
 
     def plot(self, ax: Any = None) -> np.ndarray:
         """Plot images and target, the potential, and the fit.
@@ -284,18 +316,9 @@ class TransportReport:
         """
         return plot_diagnosis(self.verdict.name, self.samples, self.landscape, self.history, ax)
 
-    def __str__(self) -> str:
-        lines = self.lines()
-        width = max(len(label) for label, _ in lines) + 2
-        return "\n".join(f"{label:{width}}{text}" for label, text in lines)
-
-    def _repr_html_(self) -> str:
-        cells = (f"<tr><th>{html.escape(label)}</th><td>{html.escape(text)}</td></tr>" for label, text in self.lines())
-        return f"<table><caption>Transport report</caption>{''.join(cells)}</table>"
-
 
 def _excess_text(excess: Estimate) -> str:
-    return f"beyond sampling {_share(excess.value)} +- {_share(2 * excess.standard_error)}"
+    return f"beyond sampling {_share(excess.value)} +- {_share(excess.margin)}"
 
 
 def _share(value: float) -> str:
@@ -312,5 +335,5 @@ def _plain(value: Any) -> Any:
     if isinstance(value, tuple):
         return [_plain(each) for each in value]
     if isinstance(value, np.ndarray):
-        return [None if np.isnan(each) else float(each) for each in value]
-    return None if isinstance(value, float) and np.isnan(value) else value
+        return [_plain(float(each)) for each in value]
+    return None if isinstance(value, float) and not np.isfinite(value) else value

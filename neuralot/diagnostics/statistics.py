@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from scipy import stats
 
 from neuralot.costs import Cost
 from neuralot.divergences import optimal_cost
@@ -18,20 +19,29 @@ N_PAIRS = 20
 
 @dataclass(frozen=True)
 class Estimate:
-    """Estimate of a quantity, with its standard error."""
+    """Estimate of a quantity, with its standard error.
+
+    The error has been estimated from `degrees` + 1 blocks of rows.
+    """
 
     value: float
     standard_error: float
+    degrees: int
+
+    @property
+    def margin(self) -> float:
+        """Half of the 90 % interval (Student)."""
+        return float(stats.t.ppf(0.95, self.degrees)) * self.standard_error
 
     @property
     def low(self) -> float:
-        """Lower end of the interval of two standard errors."""
-        return self.value - 2 * self.standard_error
+        """Lower end of this interval."""
+        return self.value - self.margin
 
     @property
     def high(self) -> float:
-        """Upper end of the interval of two standard errors."""
-        return self.value + 2 * self.standard_error
+        """Upper end of this interval."""
+        return self.value + self.margin
 
 
 @dataclass(frozen=True)
@@ -62,15 +72,25 @@ class Sample:
         return float(self.masses @ ((self.rows - self.mean) ** 2).sum(axis=1))
 
     @property
+    def n_effective(self) -> float:
+        """Effective number of rows (Kish)."""
+        return float(1 / (self.masses @ self.masses))
+
+    @property
     def covariance(self) -> np.ndarray:
         """Covariance of the rows, shape (d, d)."""
         centred = self.rows - self.mean
         return (centred * self.masses[:, None]).T @ centred
 
+    def part(self, chosen: slice) -> Sample:
+        """Return some of the rows."""
+        masses = self.masses[chosen]
+        return Sample(self.rows[chosen], masses / masses.sum())
+
     def blocks(self, n_blocks: int) -> list[Sample]:
         """Return disjoint parts of nearly equal size."""
-        parts = np.array_split(np.arange(len(self.rows)), n_blocks)
-        return [Sample(self.rows[part], self.masses[part] / self.masses[part].sum()) for part in parts]
+        ends = np.linspace(0, len(self.rows), n_blocks + 1).astype(int)
+        return [self.part(slice(*each)) for each in itertools.pairwise(ends)]
 
 
 def exact_cost(a: Sample, b: Sample, cost: Cost | None = None) -> float:
@@ -118,7 +138,7 @@ def marginal_distance(images: Sample, target: Sample) -> MarginalDistance:
     n_rows = min(len(images.rows), len(target.rows))
     if n_rows < MIN_BLOCKS:
         w2 = exact_cost(images, target)
-        return MarginalDistance(w2, 0.0, Estimate(w2, np.inf))
+        return MarginalDistance(w2, 0.0, Estimate(w2, np.inf, 1))
     n_blocks = int(np.clip(n_rows // MIN_BLOCK, MIN_BLOCKS, MAX_BLOCKS))
     T, Y = images.blocks(n_blocks), target.blocks(n_blocks)
     between = np.array([[exact_cost(t, y) for y in Y] for t in T])  # (n_blocks, n_blocks)
@@ -134,7 +154,7 @@ def marginal_distance(images: Sample, target: Sample) -> MarginalDistance:
     left_out = np.array([excess(np.delete(every, i)) for i in every])
     error = np.sqrt((n_blocks - 1) * left_out.var())
     floor = within_target[~np.eye(n_blocks, dtype=bool)].mean()
-    return MarginalDistance(float(between.mean()), float(floor), Estimate(excess(every), float(error)))
+    return MarginalDistance(float(between.mean()), float(floor), Estimate(excess(every), float(error), n_blocks - 1))
 
 
 def _within(blocks: list[Sample]) -> np.ndarray:
@@ -151,13 +171,13 @@ def spread(images: Sample, target: Sample) -> Estimate:
     The standard deviations are the roots of the total variances. The standard error is that of a mean over blocks.
     """
     if images.variance == target.variance == 0:
-        return Estimate(0.0, 0.0)
+        return Estimate(0.0, 0.0, 1)
     if min(len(images.rows), len(target.rows)) < 2 * MAX_BLOCKS:
-        return Estimate(_log_ratio(images, target), np.inf)
+        return Estimate(_log_ratio(images, target), np.inf, 1)
     pairs = zip(images.blocks(MAX_BLOCKS), target.blocks(MAX_BLOCKS), strict=True)
     logs = np.array([_log_ratio(*pair) for pair in pairs])
     error = logs.std(ddof=1) / np.sqrt(len(logs)) if np.isfinite(logs).all() else 0.0
-    return Estimate(_log_ratio(images, target), float(error))
+    return Estimate(_log_ratio(images, target), float(error), MAX_BLOCKS - 1)
 
 
 def _log_ratio(a: Sample, b: Sample) -> float:
@@ -193,13 +213,17 @@ def monotonicity_gap(source: Sample, images: np.ndarray, cost: Cost) -> float:
 
 
 def violated_pairs(source: Sample, images: np.ndarray, cost: Cost, rng: np.random.Generator) -> float:
-    """Return the share of pairs that an exchange makes cheaper."""
+    """Return the share of pairs that an exchange makes cheaper.
+
+    Pairs count with the product of their masses.
+    """
     share, kept = 0.0, paired_cost(cost, source.rows, images)
     for _ in range(N_PAIRS):
         other = rng.permutation(len(kept))
         exchanged = paired_cost(cost, source.rows, images[other]) + paired_cost(cost, source.rows[other], images)
         together = kept + kept[other]
-        share += float(np.mean(exchanged < together * (1 - 1e-9))) / N_PAIRS
+        is_cheaper = exchanged < together * (1 - 1e-9)
+        share += float(np.average(is_cheaper, weights=source.masses * source.masses[other])) / N_PAIRS
     return share
 
 

@@ -8,16 +8,20 @@ from neuralot.diagnostics.report import Marginal, Optimality, Verdict
 
 # Shares of the target's variance: what is right, and what a sample can decide. The law of the images is much closer to
 # the target than the images to the exact ones: in 32 dimensions, a mean squared error of 4 to 6 % leaves 1 %.
-TOLERANCE, GAP_TOLERANCE, RESOLUTION = 0.004, 0.02, 0.06
+TOLERANCE, GAP_TOLERANCE, RESOLUTION = 0.004, 0.02, 0.04
 SPREAD_TOLERANCE = 0.1  # of the standard deviation
 SIGNIFICANT = 0.01
 MIN_ROWS = 40
 
 
 def decide(
-    marginal: Marginal, optimality: Optimality, blur: float, n_rows: int, early: bool, is_thin: bool
+    marginal: Marginal, optimality: Optimality, blur: float, n_rows: float, early: bool, is_spurious: bool
 ) -> tuple[Verdict, list[str]]:
-    """Return the verdict and its reasons."""
+    """Return the verdict and its reasons.
+
+    `n_rows` is the effective number of rows. `is_spurious` says whether a complete fit that misses the target has a
+    spurious solution.
+    """
     excess, log_spread = marginal.excess, marginal.log_spread
     differs = marginal.p_value <= SIGNIFICANT
     if optimality.relative_gap > GAP_TOLERANCE:
@@ -26,18 +30,18 @@ def decide(
         reason = f"the draws of one row vary by {100 * blur:.1f} % of the variance, but the source has a density"
         return Verdict.SPURIOUS, [reason]
     if n_rows < MIN_ROWS:
-        return Verdict.UNDECIDED, [f"{n_rows} rows are fewer than {MIN_ROWS}"]
+        return Verdict.UNDECIDED, [f"{n_rows:.0f} rows, effectively, are fewer than {MIN_ROWS}"]
     reasons = []
     if excess.low > TOLERANCE or (differs and excess.value > TOLERANCE):
         reasons.append(f"the images are {100 * excess.value:.1f} % of the variance away from the target")
-    if abs(log_spread.value) - 2 * log_spread.standard_error > SPREAD_TOLERANCE:
+    if abs(log_spread.value) - log_spread.margin > SPREAD_TOLERANCE:
         reasons.append(f"the images have {np.exp(log_spread.value):.2f} of the target's spread")
     if reasons:
         if early:
             return Verdict.NOT_CONVERGED, reasons
-        if is_thin:
+        if is_spurious:
             reasons.append("the source is thin, and the fit has ended: this is a spurious solution")
-        return (Verdict.SPURIOUS if is_thin else Verdict.MARGINAL_NOT_MET), reasons
+        return (Verdict.SPURIOUS if is_spurious else Verdict.MARGINAL_NOT_MET), reasons
     at_most = f"{100 * max(excess.high, 0):.1f} % of the target's variance"
     if excess.high > RESOLUTION:
         return Verdict.UNDECIDED, [f"the distance to the target may be as large as {at_most}"]

@@ -169,7 +169,7 @@ def naming(argument: str, rows: Any = None, categories: Container[str] = ()) -> 
 
 
 def _culprits(rows: Any, categories: Container[str]) -> str:
-    """Name the columns of a data frame that are not finite numbers."""
+    """Name the columns that are not finite numbers."""
     if not hasattr(rows, "columns"):
         return ""
     numbers = (j for j in range(rows.shape[1]) if str(j) not in categories)

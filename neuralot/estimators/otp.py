@@ -12,9 +12,17 @@ from neuralot.defaults import MANY_FEATURES
 from neuralot.estimators.directions import MAX_FEATURES
 from neuralot.estimators.game import GameTransport, former_parameters
 from neuralot.estimators.state import FitParams
-from neuralot.estimators.warn import MIN_ROWS_OF_THIN, warn_of_noise
+from neuralot.estimators.warn import warn_of_noise
 from neuralot.methods import OTP
-from neuralot.methods.smoothing import NOISE_SHAPES, SCHEDULES, Smoothing, fills_its_span, is_flat, terminal_level
+from neuralot.methods.smoothing import (
+    MIN_ROWS_OF_THIN,
+    NOISE_SHAPES,
+    SCHEDULES,
+    Smoothing,
+    fills_its_span,
+    is_flat,
+    terminal_level,
+)
 from neuralot.parameters import auto_or, estimator, number, one_of, parameter
 from neuralot.solve.problem import Problem
 

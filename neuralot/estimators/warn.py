@@ -27,7 +27,7 @@ from neuralot.exceptions import (
     SpuriousSolutionWarning,
     UnusedWeightsWarning,
 )
-from neuralot.methods.smoothing import intrinsic_dimension, is_thin
+from neuralot.methods.smoothing import MIN_ROWS_OF_THIN, intrinsic_dimension, is_thin
 from neuralot.outliers import CLIP_RANGES, outlier_bounds
 from neuralot.sampling import listed, small_columns, spaced
 from neuralot.solve.distributed import current
@@ -35,7 +35,7 @@ from neuralot.solve.distributed import current
 LOG10_RATIO = 1.5
 MIN_ROWS = 20
 # below this number of rows, separate clusters look thin
-MIN_ROWS_OF_THIN, MAX_ROWS_OF_THIN = 200, 1_000
+MAX_ROWS_OF_THIN = 1_000
 LARGE_NOISE, SMALL_NOISE = 10.0, 0.01
 # scale from which on heavy tails are worth a warning, in units of the range of the central 90 % of the rows
 TAIL_SCALE_OF_WARNING = 0.45

@@ -8,12 +8,19 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from neuralot._torch import as_numpy
-from neuralot.divergences import Samples, as_aligned, as_points
+from neuralot.divergences import Samples, as_aligned, as_masses, as_points
 
 
-def l2_uvp(mapped: Samples, exact: Samples, target_variance: float | None = None) -> float:
+def l2_uvp(
+    mapped: Samples,
+    exact: Samples,
+    target_variance: float | None = None,
+    *,
+    sample_weight: ArrayLike | None = None,
+) -> float:
     r"""Unexplained variance percentage of a map.
 
     .. math:: \mathrm{L^2\text{-}UVP} = 100 \cdot E_{x}|T(x) - T^*(x)|^2 \,/\, \mathrm{Var}(\nu)
@@ -26,6 +33,8 @@ def l2_uvp(mapped: Samples, exact: Samples, target_variance: float | None = None
         Images of the same source rows under the fitted and the exact map.
     target_variance : float or None, default=None
         Total variance of the target law, summed over coordinates; None uses that of `exact`.
+    sample_weight : array-like of shape (n,), optional
+        Masses of the rows.
 
     Returns
     -------
@@ -35,7 +44,8 @@ def l2_uvp(mapped: Samples, exact: Samples, target_variance: float | None = None
     Raises
     ------
     ValueError
-        If a sample is not finite and two-dimensional, shapes differ, or the variance is not positive.
+        If a sample is not finite and two-dimensional, shapes differ, the variance is not positive, or weights are
+        not valid.
 
     References
     ----------
@@ -50,13 +60,21 @@ def l2_uvp(mapped: Samples, exact: Samples, target_variance: float | None = None
     (100.0, 0.0)
     """
     T, T_exact = as_aligned(mapped=mapped, exact=exact)
-    variance = T_exact.var(axis=0).sum() if target_variance is None else target_variance
+    masses = as_masses(sample_weight, "sample_weight", len(T))
+    variance = _mean_square(T_exact - masses @ T_exact, masses) if target_variance is None else target_variance
     if not 0 < variance < math.inf:
         raise ValueError(f"target_variance must be positive and finite, got {variance}.")
-    return float(100 * _mean_square(T - T_exact) / variance)
+    return float(100 * _mean_square(T - T_exact, masses) / variance)
 
 
-def conditional_bures_uvp(draws: Samples, means: Samples, covariances: Samples, target_variance: float) -> float:
+def conditional_bures_uvp(
+    draws: Samples,
+    means: Samples,
+    covariances: Samples,
+    target_variance: float,
+    *,
+    sample_weight: ArrayLike | None = None,
+) -> float:
     r"""Error of a plan's conditional means and covariances, in percent.
 
     .. math:: 100 \cdot \frac{1}{n} \sum_i \mathrm{BW}^2\big(N(\hat m_i, \hat S_i), N(m_i, S_i)\big) \,/\,
@@ -78,6 +96,8 @@ def conditional_bures_uvp(draws: Samples, means: Samples, covariances: Samples, 
         The exact conditional covariances.
     target_variance : float
         Total variance of the target law, summed over coordinates.
+    sample_weight : array-like of shape (n,), optional
+        Masses of the rows.
 
     Returns
     -------
@@ -87,7 +107,8 @@ def conditional_bures_uvp(draws: Samples, means: Samples, covariances: Samples, 
     Raises
     ------
     ValueError
-        If an argument is not finite, shapes do not agree, or the variance is not positive.
+        If an argument is not finite, shapes do not agree, the variance is not positive, or weights are not
+        valid.
 
     References
     ----------
@@ -114,6 +135,7 @@ def conditional_bures_uvp(draws: Samples, means: Samples, covariances: Samples, 
         raise ValueError("draws and covariances must be finite, but contain NaN or infinity.")
     if not 0 < target_variance < math.inf:
         raise ValueError(f"target_variance must be positive and finite, got {target_variance}.")
+    masses = as_masses(sample_weight, "sample_weight", len(m))
     centre = Y.mean(axis=0)
     away = (Y - centre).transpose(1, 2, 0)  # (n, d, n_draws)
     fitted = away @ away.transpose(0, 2, 1) / max(len(Y) - 1, 1)
@@ -121,10 +143,10 @@ def conditional_bures_uvp(draws: Samples, means: Samples, covariances: Samples, 
     root = (axes * np.sqrt(values.clip(min=0))[:, None]) @ axes.transpose(0, 2, 1)
     common = np.sqrt(np.linalg.eigvalsh(root @ fitted @ root).clip(min=0)).sum(axis=1)
     bures = np.trace(fitted + S, axis1=1, axis2=2) - 2 * common
-    return float(100 * (((centre - m) ** 2).sum(axis=1) + bures.clip(min=0)).mean() / target_variance)
+    return float(100 * masses @ (((centre - m) ** 2).sum(axis=1) + bures.clip(min=0)) / target_variance)
 
 
-def cosine_similarity(X: Samples, mapped: Samples, exact: Samples) -> float:
+def cosine_similarity(X: Samples, mapped: Samples, exact: Samples, *, sample_weight: ArrayLike | None = None) -> float:
     r"""Cosine between the displacements of the fitted and exact maps.
 
     .. math:: \cos = \frac{E\langle T(x) - x, T^*(x) - x \rangle}
@@ -138,6 +160,8 @@ def cosine_similarity(X: Samples, mapped: Samples, exact: Samples) -> float:
         Source rows.
     mapped, exact : array-like of shape (n, d)
         Their images under the fitted and the exact map.
+    sample_weight : array-like of shape (n,), optional
+        Masses of the rows.
 
     Returns
     -------
@@ -147,7 +171,7 @@ def cosine_similarity(X: Samples, mapped: Samples, exact: Samples) -> float:
     Raises
     ------
     ValueError
-        If a sample is not finite and two-dimensional, or shapes differ.
+        If a sample is not finite and two-dimensional, shapes differ, or weights are not valid.
 
     References
     ----------
@@ -161,20 +185,23 @@ def cosine_similarity(X: Samples, mapped: Samples, exact: Samples) -> float:
     1.0
     """
     x, T, T_exact = as_aligned(X=X, mapped=mapped, exact=exact)
-    displacement, exact_displacement = _unit_scale(T - x), _unit_scale(T_exact - x)
+    roots = np.sqrt(as_masses(sample_weight, "sample_weight", len(x)))[:, None]
+    displacement, exact_displacement = _unit_scale(roots * (T - x)), _unit_scale(roots * (T_exact - x))
     if not displacement.any() or not exact_displacement.any():
         return float(displacement.any() == exact_displacement.any())
     product = float((displacement * exact_displacement).sum())
     return product / math.sqrt(float((displacement**2).sum()) * float((exact_displacement**2).sum()))
 
 
-def transport_cost(X: Samples, mapped: Samples) -> float:
+def transport_cost(X: Samples, mapped: Samples, *, sample_weight: ArrayLike | None = None) -> float:
     """Mean squared displacement of a map, ``E|x - T(x)|^2``.
 
     Parameters
     ----------
     X, mapped : array-like of shape (n, d)
         Source rows and their images.
+    sample_weight : array-like of shape (n,), optional
+        Masses of the rows.
 
     Returns
     -------
@@ -184,7 +211,7 @@ def transport_cost(X: Samples, mapped: Samples) -> float:
     Raises
     ------
     ValueError
-        If a sample is not finite and two-dimensional, or shapes differ.
+        If a sample is not finite and two-dimensional, shapes differ, or weights are not valid.
 
     Examples
     --------
@@ -193,10 +220,10 @@ def transport_cost(X: Samples, mapped: Samples) -> float:
     5.0
     """
     x, T = as_aligned(X=X, mapped=mapped)
-    return _mean_square(x - T)
+    return _mean_square(x - T, as_masses(sample_weight, "sample_weight", len(x)))
 
 
-def d_cost(X: Samples, mapped: Samples, exact_cost: float) -> float:
+def d_cost(X: Samples, mapped: Samples, exact_cost: float, *, sample_weight: ArrayLike | None = None) -> float:
     """Absolute error of the transport cost.
 
     The error is ``|E|x - T(x)|^2 - W2^2|``. A value of 0 does not imply that the image has the target's law: also check
@@ -208,6 +235,8 @@ def d_cost(X: Samples, mapped: Samples, exact_cost: float) -> float:
         Source rows and their images.
     exact_cost : float
         The optimal cost between the two laws.
+    sample_weight : array-like of shape (n,), optional
+        Masses of the rows.
 
     Returns
     -------
@@ -217,7 +246,7 @@ def d_cost(X: Samples, mapped: Samples, exact_cost: float) -> float:
     Raises
     ------
     ValueError
-        If a sample is not finite and two-dimensional, or shapes differ.
+        If a sample is not finite and two-dimensional, shapes differ, or weights are not valid.
 
     References
     ----------
@@ -230,7 +259,7 @@ def d_cost(X: Samples, mapped: Samples, exact_cost: float) -> float:
     >>> d_cost([[0.0, 0.0]], [[0.0, 1.0]], exact_cost=1.5)
     0.5
     """
-    return abs(transport_cost(X, mapped) - exact_cost)
+    return abs(transport_cost(X, mapped, sample_weight=sample_weight) - exact_cost)
 
 
 def _unit_scale(rows: np.ndarray) -> np.ndarray:
@@ -242,6 +271,6 @@ def _unit_scale(rows: np.ndarray) -> np.ndarray:
     return rows / largest if largest > 0 else rows
 
 
-def _mean_square(rows: np.ndarray) -> float:
+def _mean_square(rows: np.ndarray, masses: np.ndarray) -> float:
     """Return the mean squared norm of the rows."""
-    return float((rows**2).sum(axis=1).mean())
+    return float(masses @ (rows**2).sum(axis=1))
