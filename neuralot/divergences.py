@@ -20,6 +20,7 @@ Samples: TypeAlias = ArrayLike | torch.Tensor
 
 # POT's default of 1e5 iterations stops early, with a warning; 2000 x 2000 points can need more
 MAX_PIVOTS = 10**8
+NEGLIGIBLE = 1e-12
 
 
 def as_points(points: Samples, name: str) -> np.ndarray:
@@ -165,7 +166,7 @@ def sinkhorn_divergence(
         as_masses(sample_weight, "sample_weight", len(a)),
         as_masses(sample_weight_target, "sample_weight_target", len(b)),
     )
-    a, v, b, w = a[v > 0], v[v > 0], b[w > 0], w[w > 0]
+    (a, v), (b, w) = _heavy(a, v), _heavy(b, w)
     # centred as in optimal_cost; the default level then does not depend on the distance of the means
     mean_a, mean_b = v @ a, w @ b
     between_means = float(((mean_a - mean_b) ** 2).sum())
@@ -178,6 +179,15 @@ def sinkhorn_divergence(
     within = (_entropic_cost(a, v, a, v, level) + _entropic_cost(b, w, b, w, level)) / 2
     # the divergence is non-negative; a negative value is an error of the iterations
     return between_means + variance * max(_entropic_cost(a, v, b, w, level) - within, 0.0)
+
+
+def _heavy(rows: np.ndarray, masses: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the rows whose masses are not negligible.
+
+    The exact solver ignores smaller masses, so that the scaling iterations would overflow at them.
+    """
+    kept = masses > NEGLIGIBLE * masses.max()
+    return rows[kept], masses[kept] / masses[kept].sum()
 
 
 def _entropic_cost(a: np.ndarray, v: np.ndarray, b: np.ndarray, w: np.ndarray, level: float) -> float:

@@ -279,6 +279,14 @@ def test_sinkhorn_divergence_treats_weights_as_repetitions(rng):
     assert abs(metrics.sinkhorn_divergence(A, B) - repeated) > 1e-3
 
 
+def test_negligible_weights_have_no_effect(rng):
+    A, B = rng.normal(size=(60, 2)), rng.normal(size=(60, 2))
+    weights = np.exp(-300 * np.abs(A).sum(axis=1))
+    kept = weights > 1e-12 * weights.max()
+    expected = metrics.sinkhorn_divergence(A[kept], B, sample_weight=weights[kept])
+    assert metrics.sinkhorn_divergence(A, B, sample_weight=weights) == pytest.approx(expected, rel=1e-9)
+
+
 def test_sinkhorn_divergence_is_smaller_for_samples_of_same_law(rng):
     A, B = rng.normal(size=(400, 2)), rng.normal(size=(400, 2))
     same = metrics.sinkhorn_divergence(A, B)
