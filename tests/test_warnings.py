@@ -126,3 +126,21 @@ def test_short_fit_says_that_the_affine_map_replaced_its_map():
         transport = OTPTransport(max_iter=60, random_state=0).fit(X, Y)
     coefficients = np.linalg.lstsq(np.c_[X, np.ones(500)], images := transport.transform(X), rcond=None)[0]
     np.testing.assert_allclose(np.c_[X, np.ones(500)] @ coefficients, images, atol=1e-9)
+
+
+@pytest.mark.parametrize("cls", [SNOTTransport, OTPTransport, OTNetTransport])
+@pytest.mark.parametrize("steps", [60, 150])
+def test_brief_fit_far_from_the_target_warns(cls, steps):
+    X, Y = make_perpendicular(2).sample(1000, random_state=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("error", ConvergenceWarning)
+        with pytest.raises(ConvergenceWarning, match="The budget was too short"):
+            cls(max_iter=steps, random_state=0).fit(X, Y)
+
+
+@pytest.mark.parametrize("cls", [SNOTTransport, OTPTransport])
+def test_brief_fit_that_the_affine_map_replaces_warns(cls):
+    X, Y = make_convex_potential(8).sample(1000, random_state=0)
+    with pytest.warns(ConvergenceWarning, match=r"The budget was too short(?s:.*)Here, the affine map replaced"):
+        cls(max_iter=60, random_state=0).fit(X, Y)

@@ -287,7 +287,7 @@ class TransportReport(Printed):
         if not n:
             return []
         before, after = np.mean(values[-2 * n : -n]), np.mean(values[-n:])
-        trend = "still falling" if after < STILL_FALLING * before else "not falling any more"
+        trend = "about 0" if after <= 0 else "still falling" if after < STILL_FALLING * before else "no longer falling"
         text = f"discrepancy {after:.2g} in the last fifth of the fit, {before:.2g} in the fifth before: {trend}"
         return [("fit", text)]
 

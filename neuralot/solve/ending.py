@@ -10,12 +10,18 @@ from neuralot.solve.guard import Guard
 from neuralot.solve.problem import Problem
 from neuralot.solve.status import Record, Status
 
+# below this number of steps, more of them would bring images closer if this share of the first discrepancy is left
+FEW_STEPS, FAR = 300, 0.5
+
 
 def status_of_budget(clock: Clock, guard: Guard, history: list[Record]) -> Status:
     """Return the status of a run without budget left."""
-    if not clock.is_stream and guard.is_off and ("affine" in history[-1] or _is_falling(history)):
-        return Status.SHORT
-    return clock.status
+    if clock.is_stream:
+        return clock.status
+    is_affine, is_brief = "affine" in history[-1], history[-1]["step"] < FEW_STEPS
+    was_approaching = is_affine or _is_falling(history) or (is_brief and _is_far(history))
+    # a brief fit whose map is replaced was short, even if the affine map is near the target
+    return Status.SHORT if (guard.is_off and was_approaching) or (is_affine and is_brief) else clock.status
 
 
 def status_of_early_end(guard: Guard, interrupted: bool, lost: bool, stopped: bool) -> Status | None:
@@ -25,6 +31,11 @@ def status_of_early_end(guard: Guard, interrupted: bool, lost: bool, stopped: bo
     if guard.failed:
         return Status.FAILED
     return Status.INTERRUPTED if interrupted else Status.DIVERGED if lost else Status.STOPPED
+
+
+def _is_far(history: list[Record]) -> bool:
+    """Whether most of the first discrepancy is left."""
+    return history[-1]["discrepancy"] > FAR * history[0]["discrepancy"]
 
 
 def _is_falling(history: list[Record]) -> bool:
