@@ -16,7 +16,7 @@ class Status(Enum):
     MAX_ITER = "The fit made all of its max_iter steps."
     MAX_TIME = "The fit used all of its max_time seconds."
     SHORT = (
-        "The budget was too short: the images were still approaching the target at the end of the fit. If the images "
+        "The budget was too short: the images were still far from the target, or approaching it. If the images "
         "of an affine map were closer to the target, it replaced the learned map. Fit again with a larger max_iter or "
         "max_time."
     )
