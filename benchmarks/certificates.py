@@ -2,6 +2,7 @@
 
 python benchmarks/certificates.py                # the tables of benchmarks/results/certificates.md
 python benchmarks/certificates.py --show         # tables from the file of results, without a fit
+python benchmarks/certificates.py --rows 250 --fits --seeds 0 1 2 --csv build/certificates_250.csv  # few held-out rows
 python benchmarks/certificates.py --quick        # does it run? (make bench)
 
 A run appends each result to a CSV file and skips the results that the file already has.
@@ -42,7 +43,7 @@ from neuralot.datasets import (
 from neuralot.diagnostics.statistics import Sample, marginal_distance
 
 RIGHT, WRONG = 0.015, 0.03
-N_FIT, N_HELD_OUT, N_TRUTH, N_STEPS = 4000, 2000, 4000, 1200
+N_FIT, N_TRUTH, N_STEPS = 4000, 4000, 1200
 PAIRS = [
     make_gaussians,
     make_convex_potential,
@@ -114,11 +115,11 @@ def names_of(make: Callable[[int], TransportPair], d: int, fits: list[str]) -> l
     return [*constructed(make(d), *few), *fits]
 
 
-def examine(make: Callable[[int], TransportPair], d: int, seed: int, name: str) -> dict[str, object]:
-    """Diagnose one transport of a pair."""
+def examine(make: Callable[[int], TransportPair], d: int, seed: int, name: str, n_held_out: int) -> dict[str, object]:
+    """Diagnose one transport of a pair on held-out rows."""
     pair = make(d)
     X, Y = pair.sample(N_FIT, random_state=seed)
-    X_held, Y_held = pair.sample(N_HELD_OUT, random_state=5000 + seed)
+    X_held, Y_held = pair.sample(n_held_out, random_state=5000 + seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         transport = FITS[name](seed).fit(X, Y) if name in FITS else constructed(pair, X, Y)[name]
@@ -191,6 +192,7 @@ def main() -> None:
     parser.add_argument("--dims", type=int, nargs="+", default=[2, 8, 32])
     parser.add_argument("--seeds", type=int, nargs="+", default=list(range(20)))
     parser.add_argument("--fits", nargs="*", default=list(FITS), choices=list(FITS))
+    parser.add_argument("--rows", type=int, default=2000, help="held-out rows of each side")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--csv", type=Path, default=Path("build/certificates.csv"), help="file of the single results")
     parser.add_argument("--show", action="store_true", help="run nothing")
@@ -202,7 +204,7 @@ def main() -> None:
     if not args.show:
         done = {(each["pair"], int(each["d"]), int(each["seed"]), each["transport"]) for each in found}
         tasks = [
-            (make, d, seed, name)
+            (make, d, seed, name, args.rows)
             for seed, d, make in itertools.product(args.seeds, args.dims, PAIRS)
             if make is not make_circles or d == 2
             for name in names_of(make, d, args.fits)
