@@ -141,7 +141,7 @@ def parse(arguments=None):
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--part", type=int, default=4096, help="images of each folder in memory at a time")
     parser.add_argument("--channels", type=int, default=48, help="features per pixel of both networks")
-    parser.add_argument("--learning-rate", type=float, default=1e-4)
+    parser.add_argument("--learning-rate", type=float, default=4e-4, help="of the map; a quarter for the potential")
     parser.add_argument("--save-minutes", type=float, default=5.0, help="minutes between two files")
     parser.add_argument("--resume", action="store_true", help="continue from the file in --out")
     parser.add_argument("--features", help="file.py:function, rows in [0, 1] to features, for the FID")

@@ -104,7 +104,9 @@ class ConvMap(nn.Module):
 
     Examples
     --------
-    An estimator calls the network with the number of columns. `functools.partial` sets the other parameters:
+    An estimator calls the network with the number of columns. `functools.partial` sets the other parameters. Between
+    digits of 28 x 28 pixels, fits with ``learning_rate_init=1.2e-3`` and the default optimizer converge, and fits with
+    ``optimizer='adam'`` may oscillate.
 
     >>> from functools import partial
     >>> import torch
