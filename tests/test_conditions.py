@@ -538,10 +538,10 @@ def test_report_divides_numbers_into_ranges(seed):
     assert len(exact.reports) == 4
     assert all("2 in [" in name for name in exact.reports)
     assert exact.verdict is not Verdict.SPURIOUS
-    assert max(each.marginal.excess.low for each in exact.reports.values()) < 0.05
+    assert max(each.marginal.excess.low for each in exact.reports.values()) < 0.02
     assert report(factor=-1).verdict is Verdict.SPURIOUS
     ignored = list(report(dose=0.5).reports.values())  # right only near one half
-    assert min(ignored[0].marginal.excess.low, ignored[-1].marginal.excess.low) > 0.05
+    assert min(ignored[0].marginal.excess.low, ignored[-1].marginal.excess.low) > 0.02
 
 
 def test_report_of_categories_and_numbers_has_ranges_within_categories():

@@ -170,7 +170,7 @@ def naming(argument: str, rows: Any = None, categories: Container[str] = ()) -> 
 
 def _culprits(rows: Any, categories: Container[str]) -> str:
     """Name the columns that are not finite numbers."""
-    if not hasattr(rows, "columns"):
+    if not (hasattr(rows, "iloc") or hasattr(rows, "with_columns")):  # pandas, polars
         return ""
     numbers = (j for j in range(rows.shape[1]) if str(j) not in categories)
     names = [repr(name_of(rows, j)) for j in numbers if not _is_finite(column_of(rows, j))]

@@ -21,7 +21,8 @@ def status_of_budget(clock: Clock, guard: Guard, history: list[Record]) -> Statu
     is_affine, is_brief = "affine" in history[-1], history[-1]["step"] < FEW_STEPS
     was_approaching = is_affine or _is_falling(history) or (is_brief and _is_far(history))
     # a brief fit whose map is replaced was short, even if the affine map is near the target
-    return Status.SHORT if (guard.is_off and was_approaching) or (is_affine and is_brief) else clock.status
+    was_replaced = is_affine and is_brief and not guard.is_exact
+    return Status.SHORT if (guard.is_off and was_approaching) or was_replaced else clock.status
 
 
 def status_of_early_end(guard: Guard, interrupted: bool, lost: bool, stopped: bool) -> Status | None:

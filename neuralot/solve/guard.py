@@ -114,6 +114,11 @@ class Guard:
         return self.last > max(self.chance, ROUNDING * self.spread)
 
     @property
+    def is_exact(self) -> bool:
+        """Whether the discrepancy is 0 up to rounding errors."""
+        return self.last <= ROUNDING * self.spread
+
+    @property
     def failed(self) -> bool:
         """Whether the weights have never been finite."""
         return self.best_weights is None
