@@ -141,8 +141,8 @@ def solve(
     >>> from neuralot.solve import solve
     >>> x = torch.randn(100, 2, generator=torch.Generator().manual_seed(0))
     >>> solution = solve(SNOT(n_features=2), as_sampler(x), as_sampler(x + 1), max_iter=10)
-    >>> solution.problem.map(x).shape, solution.status.message
-    (torch.Size([100, 2]), 'The fit made all of its max_iter steps.')
+    >>> solution.problem.map(x).shape, solution.status.name
+    (torch.Size([100, 2]), 'SHORT')
     """
     _check_arguments(max_iter, max_time, batch_size, optimizer)
     generator = current().shared(torch.Generator().manual_seed(0) if generator is None else generator)
