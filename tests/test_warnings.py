@@ -129,7 +129,7 @@ def test_short_fit_says_that_the_affine_map_replaced_its_map():
 
 
 @pytest.mark.parametrize("cls", [SNOTTransport, OTPTransport, OTNetTransport])
-@pytest.mark.parametrize("steps", [60, 150])
+@pytest.mark.parametrize("steps", [60, pytest.param(150, marks=pytest.mark.slow)])
 def test_brief_fit_far_from_the_target_warns(cls, steps):
     X, Y = make_perpendicular(2).sample(1000, random_state=0)
     with warnings.catch_warnings():
