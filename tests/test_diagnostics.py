@@ -208,13 +208,13 @@ def test_translation_is_reported_as_optimal():
     ("make", "d"),
     [
         (make_gaussians, 2),
-        (make_convex_potential, 8),
         *(
             pytest.param(make, d, marks=pytest.mark.slow)
             for make, d in [
                 (make_gaussians, 8),
                 (make_gaussians, 32),
                 (make_convex_potential, 2),
+                (make_convex_potential, 8),
                 (make_convex_potential, 32),
             ]
         ),
