@@ -188,7 +188,7 @@ def table(found: list[dict[str, object]]) -> str:
 
 
 def main() -> None:
-    parser = make_parser(__doc__, "one seed, d = 2, constructed maps only")
+    parser = make_parser(__doc__, "one seed, d = 2, constructed maps only, 250 rows")
     parser.add_argument("--dims", type=int, nargs="+", default=[2, 8, 32])
     parser.add_argument("--seeds", type=int, nargs="+", default=list(range(20)))
     parser.add_argument("--fits", nargs="*", default=list(FITS), choices=list(FITS))
@@ -198,7 +198,7 @@ def main() -> None:
     parser.add_argument("--show", action="store_true", help="run nothing")
     args = parser.parse_args()
     if args.quick:
-        args.dims, args.seeds, args.fits = [2], [0], []
+        args.dims, args.seeds, args.fits, args.rows = [2], [0], [], 250
         args.csv = Path(tempfile.mkdtemp()) / "certificates.csv"
     found = read(args.csv)
     if not args.show:
