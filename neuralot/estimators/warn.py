@@ -34,7 +34,6 @@ from neuralot.solve.distributed import current
 
 LOG10_RATIO = 1.5
 MIN_ROWS = 20
-# below this number of rows, separate clusters look thin
 MAX_ROWS_OF_THIN = 1_000
 LARGE_NOISE, SMALL_NOISE = 10.0, 0.01
 # scale from which on heavy tails are worth a warning, in units of the range of the central 90 % of the rows

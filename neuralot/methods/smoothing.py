@@ -11,7 +11,7 @@ from torch import Tensor
 
 SCHEDULES = ("linear", "geometric", "vp")
 NOISE_SHAPES = ("isotropic", "covariance", "thin")
-MIN_ROWS_OF_THIN = 200  # with fewer rows, noise is not told from a thin set
+MIN_ROWS_OF_THIN = 200  # with fewer rows, separate clusters and noise look thin
 FLAT = 1e-6  # relative variance below which a direction is flat
 
 
