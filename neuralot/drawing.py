@@ -17,6 +17,7 @@ SOURCE, TARGET, IMAGE = "#0072b2", "#949494", "#d55e00"
 POTENTIAL, SEGMENT = "#009e73", "#767676"
 N_SEGMENTS, N_GRID, N_LEVELS = 100, 60, 12
 SHARE_OF_COLOURS = 0.3, 0.75  # of viridis, whose dark end dark pages hide and whose yellow end white pages hide
+MAX_COLUMNS = 4
 ON_SOURCE, ON_TARGET = 0.0, 1.0  # heights at which rows with one feature are drawn
 
 
@@ -115,7 +116,7 @@ def landscape(transport: Any, plane: Plane, target: np.ndarray) -> Landscape:
 
 
 def new_axes(n_axes: int = 1, size: tuple[float, float] | None = None) -> np.ndarray:
-    """Return axes of a new figure, side by side.
+    """Return axes of a new figure, side by side in rows of at most four.
 
     Raises an ImportError if matplotlib is not installed.
     """
@@ -123,8 +124,13 @@ def new_axes(n_axes: int = 1, size: tuple[float, float] | None = None) -> np.nda
         import matplotlib.pyplot as plt
     except ImportError as error:
         raise ImportError("figures require matplotlib; install it with pip install matplotlib") from error
-    figsize = None if size is None else (size[0] * n_axes, size[1])
-    return plt.subplots(1, n_axes, figsize=figsize, layout="constrained", squeeze=False)[1][0]
+    n_columns = min(n_axes, MAX_COLUMNS)
+    n_lines = -(-n_axes // n_columns)
+    figsize = None if size is None else (size[0] * n_columns, size[1] * n_lines)
+    axes = plt.subplots(n_lines, n_columns, figsize=figsize, layout="constrained", squeeze=False)[1].ravel()
+    for ax in axes[n_axes:]:
+        ax.remove()
+    return axes[:n_axes]
 
 
 def draw_samples(

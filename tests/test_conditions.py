@@ -5,6 +5,7 @@ import signal
 import warnings
 from dataclasses import replace
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -36,6 +37,7 @@ from neuralot.forms.losses import gradients_of
 from neuralot.methods import OTP
 from neuralot.methods.smoothing import Smoothing
 from neuralot.metrics import l2_uvp
+from neuralot.plots import plot_report
 from neuralot.sampling import as_sampler
 from neuralot.solve.status import Status
 
@@ -504,6 +506,14 @@ def test_report_has_one_report_per_condition(fitted, drugs):
     assert all(each.marginal.excess.low < 0.06 for each in report.reports.values())
     assert "drug='b'" in str(report)
     assert report.to_dict()["reports"].keys() == report.reports.keys()
+    axes = plot_report(report).axes_
+    assert [ax.get_title() for ax in axes] == [f"{name}: {each.verdict.name}" for name, each in report.reports.items()]
+    for ax, each in zip(axes, report.reports.values(), strict=True):
+        drawn = [len(points.get_offsets()) for points in ax.collections if points.get_label() in ("source", "image")]
+        assert drawn == [len(each.samples["source"])] * 2
+    plt.close(axes[0].figure)
+    with pytest.raises(ValueError, match="ax must contain 3 axes, got 2"):
+        report.plot(np.empty(2, dtype=object))
     swapped = Y.assign(drug=Y["drug"].cat.rename_categories({"a": "b", "b": "a"}))
     wrong = fitted.report(X, swapped)
     assert wrong.verdict is Verdict.MARGINAL_NOT_MET

@@ -243,7 +243,7 @@ def test_plan_that_splits_mass_is_optimal():
     assert report.conditional_spread > 0.5
     assert any("barycentres" in finding for finding in report.findings)
     # its barycentre is the source itself, which is no transport
-    assert report_of(lambda x: x, pair, 1500).verdict is Verdict.SPURIOUS
+    assert report_of(lambda x: x, pair).verdict is Verdict.SPURIOUS
 
 
 @pytest.mark.parametrize("d", [2, 8])

@@ -10,6 +10,7 @@ import numpy as np
 
 from neuralot.costs import Cost
 from neuralot.diagnostics.diagnose import diagnose
+from neuralot.diagnostics.figure import plot_conditions
 from neuralot.diagnostics.report import Printed, TransportReport, Verdict
 from neuralot.diagnostics.verdict import MIN_ROWS
 from neuralot.solve.status import Status
@@ -107,6 +108,31 @@ class ConditionalReport(Printed):
         """Return the reports as plain data, for JSON."""
         reports = {name: report.to_dict() for name, report in self.reports.items()}
         return {"verdict": self.verdict.name, "message": self.verdict.message, "reports": reports}
+
+    def plot(self, ax: Any = None) -> np.ndarray:
+        """Plot images and target of each condition.
+
+        All are drawn in one plane, that of two principal components of all rows. ``report.reports[name].plot()`` has
+        the potential and the fit too.
+
+        Parameters
+        ----------
+        ax : array of matplotlib Axes, optional
+            As many axes as there are reports; those of a new figure when None.
+
+        Returns
+        -------
+        ndarray of matplotlib Axes
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
+        ValueError
+            If the number of axes is not that of the reports.
+        """
+        named = self.reports.items()
+        return plot_conditions({f"{name}: {report.verdict.name}": report.samples for name, report in named}, ax)
 
     def lines(self) -> list[tuple[str, str]]:
         """Return pairs of a label and a text."""

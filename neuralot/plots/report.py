@@ -17,13 +17,14 @@ class ReportDisplay:
 
     Parameters
     ----------
-    report : TransportReport
+    report : TransportReport or ConditionalReport
         From `neuralot.diagnose` or ``transport.report(X, X_target)``.
 
     Attributes
     ----------
     axes_ : ndarray of matplotlib Axes
-        The samples; the potential, where the transport has one; and discrepancy and gap, where there was a fit.
+        The samples; the potential, where the transport has one; and discrepancy and gap, where there was a fit. With
+        conditions: the samples of each one.
     ax_ : matplotlib Axes
         The first of them.
     figure_ : matplotlib Figure
@@ -113,7 +114,7 @@ def plot_report(report: Any) -> ReportDisplay:
 
     Parameters
     ----------
-    report : TransportReport
+    report : TransportReport or ConditionalReport
         From `neuralot.diagnose` or ``transport.report(X, X_target)``.
 
     Returns
