@@ -116,9 +116,9 @@ def landscape(transport: Any, plane: Plane, target: np.ndarray) -> Landscape:
 
 
 def new_axes(n_axes: int = 1, size: tuple[float, float] | None = None) -> np.ndarray:
-    """Return axes of a new figure, side by side in rows of at most four.
+    """Return axes of a new figure, side by side.
 
-    Raises an ImportError if matplotlib is not installed.
+    More than four are in several rows. Raises an ImportError if matplotlib is not installed.
     """
     try:
         import matplotlib.pyplot as plt

@@ -51,8 +51,10 @@ def test_components_outside_of_subspace_are_kept(tiny, transport_class, samples)
         np.testing.assert_allclose(getattr(transport, name)(rows + residual, **options), images + residual, atol=1e-6)
 
 
-@pytest.mark.parametrize("offset", [0.0, 10.0, 1000.0])
-@pytest.mark.parametrize("thickness", [0.0, 1e-6, 1e-5, 1e-4, 1e-2])
+@pytest.mark.parametrize("offset", [0.0, pytest.param(10.0, marks=pytest.mark.slow), 1000.0])
+@pytest.mark.parametrize(
+    "thickness", [0.0, *(pytest.param(each, marks=pytest.mark.slow) for each in (1e-6, 1e-4)), 1e-5, 1e-2]
+)
 @dtypes
 def test_nearly_flat_laws_are_fitted(tiny, dtype, thickness, offset):
     rng = np.random.default_rng(0)

@@ -2,6 +2,8 @@
 
 import numpy as np
 import pandas as pd
+import polars as pl
+import pyarrow as pa
 import pytest
 import torch
 from conftest import dtypes, map_both_directions, takes
@@ -115,6 +117,23 @@ def test_columns_that_are_not_finite_numbers_are_named(tiny, samples, value, kin
     for bad, name in (((X.assign(b=value), Y), "X"), ((X, Y.assign(b=value)), "y")):
         with pytest.raises(kind, match=f"^{name}: not finite numbers in 'b': "):
             tiny().fit(*bad)
+        for convert in (pa.Table.from_pandas, pl.from_pandas):
+            with pytest.raises(kind, match=f"^{name}: not finite numbers in 'b': "):
+                tiny().fit(*map(convert, bad))
+
+
+@pytest.mark.parametrize("kind", ["datetime64[D]", "timedelta64[h]"])
+def test_arrays_and_frames_of_dates_only_are_refused(tiny, samples, kind):
+    dates = np.arange(2 * len(samples[0])).reshape(-1, 2).astype(kind)
+    frame = pd.DataFrame(dates.astype(kind.replace("D", "s").replace("h", "s")), columns=["a", "b"])
+    transport = tiny().fit(*samples)
+    for bad in (dates, frame, pa.Table.from_pandas(frame), pl.from_pandas(frame)):
+        with pytest.raises(TypeError, match="dates or durations; convert them, for example to days"):
+            tiny().fit(bad, samples[1])
+        with pytest.raises(TypeError, match=r"^y: not finite numbers in "):
+            tiny().fit(samples[0], bad)
+        with pytest.raises(TypeError, match=r"^X: not finite numbers in "):
+            transport.transform(bad)
 
 
 def test_input_is_not_modified(tiny, samples):

@@ -135,8 +135,8 @@ def test_steps_are_timed_in_training_context():
 
 
 def fit_settings(monkeypatch, samples, **parameters):
-    """Return the settings of a fit in which a step is assumed to take 1 ms per 100 rows."""
-    monkeypatch.setattr(fitting, "step_timer", lambda *_: lambda n_rows: n_rows * 1e-5)
+    """Return the settings of a fit in which a step is assumed to take 1 s per 100 rows."""
+    monkeypatch.setattr(fitting, "step_timer", lambda *_: lambda n_rows: n_rows * 1e-2)
     passed = []
     solve = fitting.solve
     monkeypatch.setattr(fitting, "solve", lambda *args, **kwargs: passed.append(kwargs) or solve(*args, **kwargs))
@@ -159,14 +159,14 @@ def large_samples():
 
 
 def test_max_time_determines_batch_size(monkeypatch, large_samples):
-    assert fit_batch_size(monkeypatch, large_samples, max_time=2.0) == 128  # 1000 steps
-    assert fit_batch_size(monkeypatch, large_samples, max_time=1e4) == 2048  # 3000 rows
+    assert fit_batch_size(monkeypatch, large_samples, max_time=2e3) == 128  # 1000 steps
+    assert fit_batch_size(monkeypatch, large_samples, max_time=1e7) == 2048  # 3000 rows
 
 
 def test_learning_rate_decreases_with_budget_in_four_dimensions(monkeypatch):
     samples = [gaussian(5000, 4, seed) for seed in range(2)]
     rates = [
-        fit_settings(monkeypatch, samples, max_time=1e4, **parameters)["learning_rate"]
+        fit_settings(monkeypatch, samples, max_time=1e7, **parameters)["learning_rate"]
         for parameters in ({}, {"max_iter": 2400}, {"max_iter": 100}, {"learning_rate_init": 0.1})
     ]
     assert rates == pytest.approx([0.004, 0.008 * 0.5**0.5, 0.008, 0.1])
@@ -174,7 +174,7 @@ def test_learning_rate_decreases_with_budget_in_four_dimensions(monkeypatch):
 
 def test_batch_size_does_not_depend_on_budget_without_max_time_or_if_given(monkeypatch, large_samples):
     assert fit_batch_size(monkeypatch, large_samples) == 256
-    assert fit_batch_size(monkeypatch, large_samples, max_time=2.0, batch_size=17) == 17
+    assert fit_batch_size(monkeypatch, large_samples, max_time=2e3, batch_size=17) == 17
 
 
 def test_max_time_removes_limit_of_steps(large_samples):

@@ -156,7 +156,9 @@ def test_uncertainty_is_positive_and_scales_with_data(cls):
     np.testing.assert_allclose(make_tiny(cls).fit(64 * X, 64 * Y).uncertainty(64 * X), 64 * near, rtol=1e-2)
 
 
-@pytest.mark.parametrize("cls", [SNOTTransport, W2GNTransport, OTNetTransport, OTPTransport])
+@pytest.mark.parametrize(
+    "cls", [SNOTTransport, OTNetTransport, OTPTransport, pytest.param(W2GNTransport, marks=pytest.mark.slow)]
+)
 def test_uncertainty_ranks_rows_by_their_error(cls):
     pair = make_convex_potential(2)
     transport = cls(max_iter=300, random_state=0).fit(*pair.sample(2000, random_state=0))

@@ -11,10 +11,11 @@ from neuralot.solve import Status
 
 THIN = {"perpendicular", "one_to_many", "multi_perpendicular"}
 HARD = THIN | {"eight_gaussians"}
+SLOW = HARD | {"parallel"}
 
 
 @slow_w2gn
-@pytest.mark.parametrize("pair", [pytest.param(name, marks=pytest.mark.slow if name in HARD else ()) for name in PAIRS])
+@pytest.mark.parametrize("pair", [pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in PAIRS])
 def test_short_fit_recovers_plan(transport_class, pair):
     if transport_class is not OTPTransport and pair in THIN:
         pytest.skip("the source is thin: a map cannot split mass, and the max-min problem has spurious solutions")

@@ -55,7 +55,9 @@ def plot_diagnosis(
 
 
 def plot_conditions(parts: Mapping[str, Mapping[str, np.ndarray]], ax: Any = None) -> np.ndarray:
-    """Plot the samples of several reports, by title, in one plane.
+    """Plot the samples of several reports in one plane.
+
+    `parts` has the samples by title.
 
     Returns the axes.
     """

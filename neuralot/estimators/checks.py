@@ -6,6 +6,7 @@ It covers target samples, domains, networks, costs, seeds and devices.
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Callable, Container, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -16,11 +17,14 @@ from sklearn.utils import check_random_state
 
 from neuralot._torch import as_numpy
 from neuralot.costs import Cost
-from neuralot.estimators.batches import is_stream
+from neuralot.estimators.batches import is_arrow, is_stream
 from neuralot.estimators.conditions import column_of, name_of
 from neuralot.forms.base import Form
 from neuralot.parameters import is_bool, is_integer, is_text
 from neuralot.sampling import listed
+
+# beginnings of the names of types in numpy, pandas, polars and Arrow
+DATES = re.compile("date|time|duration|period", re.IGNORECASE)
 
 BATCH_NORMS = (torch.nn.BatchNorm1d, torch.nn.BatchNorm2d, torch.nn.BatchNorm3d, torch.nn.SyncBatchNorm)
 
@@ -49,13 +53,17 @@ def check_out(out: Any, shape: tuple[int, ...], rows: np.ndarray) -> np.ndarray:
     return out
 
 
+def _has_one_axis(y: Any) -> bool:
+    return (len(y.shape) if hasattr(y, "shape") else np.ndim(y)) == 1
+
+
 def pick_target(y: Any, X_target: Any) -> tuple[Any, str]:
     """Return the target sample and the name of the argument.
 
     The target sample is `X_target`, or `y` if it is not 1-D.
     """
     with naming("y"):
-        is_sample = y is not None and (is_stream(y) or (y.ndim if hasattr(y, "ndim") else np.asarray(y).ndim) != 1)
+        is_sample = y is not None and (is_stream(y) or not _has_one_axis(y))
     if is_sample and X_target is not None:
         raise ValueError("y and X_target are both target samples; pass only one of them")
     if is_sample:
@@ -97,7 +105,7 @@ def refuse_second_target(y: Any, X_target: Any, sample_weight_target: Any = None
     With `sample_domain`, `X` already contains the target sample. Separate target weights are an error, too.
     """
     with naming("y"):
-        is_sample = y is not None and np.asarray(as_array(y)).ndim != 1
+        is_sample = y is not None and not _has_one_axis(as_array(y))
     for name, is_passed in (("y", is_sample), ("X_target", X_target is not None)):
         if is_passed:
             raise ValueError(
@@ -125,10 +133,12 @@ def unchanged_on_error(estimator: Any) -> Iterator[None]:
 def as_array(X: Any) -> Any:
     """Convert tensors and lists to numpy arrays.
 
-    Other objects are returned unchanged. Strings, including strings of digits, and masked entries raise a ValueError.
+    Other objects are returned unchanged. Strings, including strings of digits, and masked entries raise a ValueError,
+    dates and durations a TypeError.
     """
     if np.ma.is_masked(X):
         raise ValueError("expected numbers, got masked entries")
+    _refuse_dates(X)
     if isinstance(X, torch.Tensor):
         is_low = X.is_floating_point() and X.dtype not in (torch.float32, torch.float64)
         return (X.float() if is_low else X).detach().cpu().numpy()
@@ -137,6 +147,19 @@ def as_array(X: Any) -> Any:
     if isinstance(X, np.ndarray) and X.dtype.kind in "US":
         raise ValueError("expected numbers, got strings")
     return X
+
+
+def _refuse_dates(X: Any) -> None:
+    """Raise a TypeError for dates and durations."""
+    if is_arrow(X):
+        types, names = X.schema.types, X.schema.names
+    elif hasattr(X, "columns") and hasattr(X, "dtypes"):
+        types, names = list(X.dtypes), list(X.columns)
+    else:
+        types, names = [getattr(X, "dtype", None)], ["the array"]
+    dates = [repr(name) for name, each in zip(names, types, strict=True) if DATES.match(str(each))]
+    if dates:
+        raise TypeError(f"not finite numbers in {listed(dates)}: dates or durations; convert them, for example to days")
 
 
 def refuse_stream(X: Any) -> None:
@@ -170,6 +193,7 @@ def naming(argument: str, rows: Any = None, categories: Container[str] = ()) -> 
 
 def _culprits(rows: Any, categories: Container[str]) -> str:
     """Name the columns that are not finite numbers."""
+    rows = rows.to_pandas() if is_arrow(rows) else rows
     if not (hasattr(rows, "iloc") or hasattr(rows, "with_columns")):  # pandas, polars
         return ""
     numbers = (j for j in range(rows.shape[1]) if str(j) not in categories)

@@ -73,8 +73,9 @@ class OTPTransport(GameTransport):
         How the noise level decreases in the first 70 % of the fit, after which it is `eps_min`. ``'vp'`` (variance
         preserving) also multiplies x by sqrt(1 - eps).
     condition : str, int, list of these or None, default=None
-        Names or indices of columns that are conditions, such as a drug or a dose, in both samples. They are not moved
-        and cost nothing: rows are transported to target rows of the same condition, and images keep their conditions.
+        Columns, by name or by integer position, that are conditions, such as a drug or a dose, in both samples. They
+        are not moved and cost nothing: rows are transported to target rows of the same condition, and images keep
+        their conditions.
         Columns of a categorical type or of strings are categories, and all others numbers, between which the map
         interpolates. The target is reweighted to the source's law of the conditions. See :ref:`conditions`.
     map_form : {'auto', 'gradient', 'network'} or callable ``n_features -> torch.nn.Module``, default='auto'

@@ -37,8 +37,9 @@ class SNOTTransport(GameTransport):
         Dimension of the noise input of the map. With 0, the map is deterministic. With a larger value, the method is
         OTM-s, the map has the network form, and `transform` averages over 16 noise vectors.
     condition : str, int, list of these or None, default=None
-        Names or indices of columns that are conditions, such as a drug or a dose, in both samples. They are not moved
-        and cost nothing: rows are transported to target rows of the same condition, and images keep their conditions.
+        Columns, by name or by integer position, that are conditions, such as a drug or a dose, in both samples. They
+        are not moved and cost nothing: rows are transported to target rows of the same condition, and images keep
+        their conditions.
         Columns of a categorical type or of strings are categories, and all others numbers, between which the map
         interpolates. The target is reweighted to the source's law of the conditions. See :ref:`conditions`.
     map_form : {'auto', 'gradient', 'network'} or callable ``n_features -> torch.nn.Module``, default='auto'
