@@ -350,7 +350,8 @@ def many_rows():
     pairs = list(dict.fromkeys(cells[0] for cells in rows))
     figure, axes = panels(len(pairs), height=2.8, sharey=True)
     for each, pair in zip(axes, pairs, strict=True):
-        for method, colour, mark in (("exact", DARK, "s"), ("bijection", SOURCE, "o"), ("SNOT", IMAGE, "o")):
+        marks = {"exact": (DARK, "s"), "exact, lazy": (TARGET, "s"), "bijection": (SOURCE, "o"), "SNOT": (IMAGE, "o")}
+        for method, (colour, mark) in marks.items():
             found = [(int(n[2:]), seconds) for name, n, of, _, seconds, *_ in rows if (name, of) == (pair, method)]
             ended = [(n, float(cell.split()[0])) for n, cell in found if not cell.startswith("over")]
             over = [(n, float(cell.split()[1])) for n, cell in found if cell.startswith("over")]

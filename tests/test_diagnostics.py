@@ -2,18 +2,21 @@
 
 import json
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from conftest import gaussian
+from scipy.stats import ttest_1samp
 from sklearn.linear_model import LogisticRegression
 
 from neuralot import DomainAdapter, OTNetTransport, OTPTransport, SNOTTransport, Verdict, diagnose
 from neuralot.costs import Lp, SquaredEuclidean
 from neuralot.datasets import make_convex_potential, make_gaussians, make_moons, make_one_to_many, make_parallel
 from neuralot.diagnostics.statistics import (
+    Estimate,
     Sample,
     conditional_spread,
     energy_p_value,
@@ -23,6 +26,7 @@ from neuralot.diagnostics.statistics import (
     spread,
     violated_pairs,
 )
+from neuralot.diagnostics.verdict import decide
 
 
 def equal(rows):
@@ -398,6 +402,30 @@ def test_few_rows_with_noise_are_not_thin():
     contracted = diagnose(lambda rows: 0.5 * rows, X, 5 * Y)
     assert contracted.verdict is Verdict.MARGINAL_NOT_MET
     assert not any("thin" in finding for finding in contracted.findings)
+
+
+@pytest.mark.parametrize(
+    ("excess", "verdict"),
+    [
+        (Estimate(0.008, 0.0024, 7), Verdict.MARGINAL_NOT_MET),  # within its margin of 0.4 %, but surely not 0
+        (Estimate(0.008, 0.004, 7), Verdict.OPTIMAL),
+        (Estimate(0.0035, 0.0001, 7), Verdict.OPTIMAL),
+        (Estimate(0.03, 0.02, 7), Verdict.UNDECIDED),
+    ],
+)
+def test_significant_distance_to_target_is_not_optimal(excess, verdict):
+    report = report_of(lambda x: x, make_gaussians(2), n=300)
+    marginal = replace(report.marginal, excess=excess, p_value=0.5, log_spread=Estimate(0.0, 0.01, 7))
+    optimality = replace(report.optimality, relative_gap=0.0)
+    assert decide(marginal, optimality, blur=0, n_rows=2000, early=False, is_spurious=False)[0] is verdict
+
+
+def test_p_value_is_that_of_a_mean():
+    values = np.random.default_rng(0).normal(0.3, 1, size=10)
+    error = values.std(ddof=1) / np.sqrt(10)
+    known = ttest_1samp(values, 0, alternative="greater").pvalue
+    assert Estimate(values.mean(), error, 9).p_value == pytest.approx(known)
+    assert [Estimate(value, 0.0, 1).p_value for value in (-1.0, 0.0, 1.0)] == [1, 1, 0]
 
 
 def test_few_heavy_rows_are_undecided():

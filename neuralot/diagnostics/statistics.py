@@ -34,6 +34,13 @@ class Estimate:
         return float(stats.t.ppf(0.95, self.degrees)) * self.standard_error
 
     @property
+    def p_value(self) -> float:
+        """One-sided p-value of a quantity of at most 0 (Student)."""
+        if self.standard_error == 0:
+            return float(self.value <= 0)
+        return float(stats.t.sf(self.value / self.standard_error, self.degrees))
+
+    @property
     def low(self) -> float:
         """Lower end of this interval."""
         return self.value - self.margin

@@ -23,7 +23,7 @@ def decide(
     spurious solution.
     """
     excess, log_spread = marginal.excess, marginal.log_spread
-    differs = marginal.p_value <= SIGNIFICANT
+    differs = min(marginal.p_value, excess.p_value) <= SIGNIFICANT
     if optimality.relative_gap > GAP_TOLERANCE:
         return Verdict.SPURIOUS, [optimality.gap_text]
     if blur > GAP_TOLERANCE and n_rows >= MIN_ROWS:
