@@ -281,18 +281,7 @@ def test_few_points_on_gpu_have_the_exact_plan(cls):
     np.testing.assert_allclose(make_tiny(cls, device="cuda").fit(X, Y).transform(X), Y[order], atol=1e-5)
 
 
-@pytest.mark.parametrize(
-    "cls",
-    [
-        SNOTTransport,
-        pytest.param(
-            OTPTransport,
-            marks=pytest.mark.xfail(reason="differs by more than 1e-3 on an H100, for an unknown reason", strict=False),
-        ),
-        OTNetTransport,
-        W2GNTransport,
-    ],
-)
+@pytest.mark.parametrize("cls", [SNOTTransport, OTPTransport, OTNetTransport, W2GNTransport])
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_broken_fit_on_gpu_continues_from_its_checkpoint(cls, samples, tmp_path):
     def fail(step, problem, record):
