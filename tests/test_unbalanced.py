@@ -6,6 +6,7 @@ import numpy as np
 import ot
 import pytest
 import torch
+from conftest import gaussian
 from sklearn.svm import SVC
 
 from neuralot import DomainAdapter, OTPTransport, SNOTTransport, Verdict, diagnose, load
@@ -303,6 +304,18 @@ def test_outlier_loses_its_mass(cls):
     mass = transport.source_mass(X)
     assert mass[0] < 0.05
     assert mass[1:].mean() == pytest.approx(1, abs=0.05)
+
+
+@pytest.mark.parametrize(("penalty", "agree"), [(1e-6, False), (30.0, True)])
+def test_report_compares_the_masses_of_both_marginals(penalty, agree):
+    X, Y = gaussian(400, 2), gaussian(400, 2, 1) + 1
+    options = {"reg_marginal_source": penalty, "reg_marginal_target": penalty}
+    with warnings.catch_warnings(action="ignore"):
+        transport = SNOTTransport(unbalanced="kl", max_iter=150, random_state=0, **options).fit(X, Y)
+    totals = transport.source_mass(X).mean(), transport.target_mass(Y).mean()
+    found = [each for each in transport.report(X, Y).findings if each.startswith("The plan takes the mass")]
+    assert (np.abs(np.log(totals[0] / totals[1])) < 0.3) == agree == (not found)
+    assert agree or f"{totals[0]:.2g} from the source but brings {totals[1]:.2g} to the target" in found[0]
 
 
 @pytest.mark.slow

@@ -15,7 +15,7 @@ from neuralot.affine import optimal_matrix
 from neuralot.costs import Cost, as_cost
 from neuralot.diagnostics.dual import evaluate_dual
 from neuralot.diagnostics.figure import landscape_of
-from neuralot.diagnostics.findings import findings_of_data, findings_of_fit
+from neuralot.diagnostics.findings import findings_of_data, findings_of_fit, findings_of_masses
 from neuralot.diagnostics.optimality import MAX_ROWS, evaluate_plan, parts_of
 from neuralot.diagnostics.report import Baseline, Marginal, TransportReport
 from neuralot.diagnostics.statistics import (
@@ -108,13 +108,19 @@ def diagnose(
     source = _sample(X, sample_weight, "X", "sample_weight", max_rows, rng)
     target = _sample(X_target, sample_weight_target, "X_target", "sample_weight_target", max_rows, rng)
     check_features(X=source.rows, X_target=target.rows)
-    source, target, draws = _in_plan(transport, X, source, target, n_draws, random_state)
+    source, target, draws, findings = _in_plan(transport, X, source, target, n_draws, random_state)
     names = [str(name) for name in getattr(X, "columns", range(source.rows.shape[1]))]
-    return _report(transport, names, source, target, draws, rng)
+    return _report(transport, names, source, target, draws, findings, rng)
 
 
 def _report(
-    transport: Any, names: list[str], source: Sample, target: Sample, draws: np.ndarray, rng: np.random.Generator
+    transport: Any,
+    names: list[str],
+    source: Sample,
+    target: Sample,
+    draws: np.ndarray,
+    findings: list[str],
+    rng: np.random.Generator,
 ) -> TransportReport:
     """Return the report on draws of a plan."""
     cost = as_cost(getattr(transport, "cost", "sqeuclidean"))
@@ -137,7 +143,7 @@ def _report(
         # smoothed sources have no spurious solutions; functions are judged like the methods that need a density
         is_spurious=bool(thin) and getattr(transport, "_needs_density", True),
     )
-    findings = findings_of_data(names, source, target, getattr(transport, "units_", None), thin)
+    findings = findings + findings_of_data(names, source, target, getattr(transport, "units_", None), thin)
     findings += findings_of_fit(marginal, optimality, baselines, split, early, thin, history)
     return TransportReport(
         verdict,
@@ -184,14 +190,16 @@ def _sample(
 
 def _in_plan(
     transport: Any, X: Samples, source: Sample, target: Sample, n_draws: int, random_state: int
-) -> tuple[Sample, Sample, np.ndarray]:
-    """Return samples with their masses in the plan, and draws."""
+) -> tuple[Sample, Sample, np.ndarray, list[str]]:
+    """Return samples with masses, draws, and findings about masses."""
     # a dataframe keeps its column names, which the fit may have seen
     named = lambda: X.iloc[source.indices] if hasattr(X, "iloc") else source.rows  # noqa: E731
+    findings = []
     if hasattr(transport, "source_mass"):
-        source = _reweighted(source, transport.source_mass(named()))
-        target = _reweighted(target, transport.target_mass(target.rows))
-    return source, target, _draws(transport, named(), n_draws, random_state)
+        densities = transport.source_mass(named()), transport.target_mass(target.rows)
+        findings = findings_of_masses(*(each.masses @ s for each, s in zip((source, target), densities, strict=True)))
+        source, target = (_reweighted(each, s) for each, s in zip((source, target), densities, strict=True))
+    return source, target, _draws(transport, named(), n_draws, random_state), findings
 
 
 def _reweighted(sample: Sample, density: np.ndarray) -> Sample:

@@ -16,6 +16,8 @@ from neuralot.outliers import CLIP_RANGES, outlier_bounds
 from neuralot.sampling import listed, small_columns
 
 SPLIT = 0.05  # conditional variance from which on mass splits
+DIFFERENT_MASSES = 0.3  # of their logarithms; totals of held-out rows vary by some percent
+TINY = np.finfo(float).tiny
 MARGIN = 0.1  # of the range of the fit, beyond which rows are outside of it
 
 
@@ -74,6 +76,16 @@ def _rows_outside(names: Sequence[str], source: Sample, source_range: np.ndarray
         f"{in_rows.sum()} of {len(source.rows)} rows of X are outside of the range of the fit, in columns {columns}: "
         f"rows {_indices(source, in_rows)}. Their images are extrapolations: fit with rows of this "
         f"range, or leave them out."
+    ]
+
+
+def findings_of_masses(taken: float, brought: float) -> list[str]:
+    """Return a finding if marginals have different masses."""
+    if abs(np.log(max(taken, TINY) / max(brought, TINY))) < DIFFERENT_MASSES:
+        return []
+    return [
+        f"The plan takes the mass {taken:.2g} from the source but brings {brought:.2g} to the target, and both must be "
+        f"equal: give the fit more steps, or use larger penalties."
     ]
 
 

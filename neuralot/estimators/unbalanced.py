@@ -52,9 +52,10 @@ class UnbalancedTransport(StreamTransport, ABC):
         r"""Return the mass that each source row keeps.
 
         It is the density :math:`s(x) = d\pi_1 / d\mu` of the plan's first marginal with respect to the law of the
-        source: 0 for a row that dies, 1 for a row that keeps its mass, 2 for one that doubles. The mass of row i in the
-        plan is its weight, relative to the sum of all weights, times s(x_i). In the direction of time, s(x) is the
-        growth of a row.
+        source: 0 for a row that dies, 1 for a row that keeps its mass. The mass of row i in the plan is its weight,
+        relative to the sum of all weights, times s(x_i). The two penalties share a change of mass: with equal ones, a
+        row that doubles has s(x) of about the root of 2, and with ``reg_marginal_target=inf`` of 2. For the growth of
+        rows in time, see `TrajectoryTransport.growth`.
 
         Parameters
         ----------
