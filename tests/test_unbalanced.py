@@ -347,6 +347,40 @@ def test_other_frequencies_of_classes_do_not_move_rows_to_other_classes(seed):
     assert adapter.score(X_new, y_new) > 0.95 > balanced.score(X_new, y_new) + 0.1
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_type_that_dies_out_loses_its_mass(seed):
+    rng = np.random.default_rng(seed)
+    centres, drift = 4 * np.eye(5)[:3], np.array([0, 0, 0, 1, 1])
+    types, after = rng.choice(3, 1000, p=[0.4, 0.4, 0.2]), rng.choice(2, 1000)
+    X, Y = (centres[of] + 0.5 * rng.normal(size=(1000, 5)) for of in (types, after))
+
+    def share_of_own_type(transport):
+        distances = np.linalg.norm((centres + drift)[:, None] - transport.transform(X), axis=2)
+        return np.average(distances.argmin(axis=0) == types, weights=transport.source_mass(X))
+
+    params = {"max_iter": 400, "random_state": seed}
+    balanced = SNOTTransport(**params).fit(X, Y + drift)
+    transport = SNOTTransport(unbalanced="kl", **params).fit(X, Y + drift)
+    assert share_of_own_type(transport) > 0.93 > 0.85 > share_of_own_type(balanced)
+    dying = np.average(types == 2, weights=transport.source_mass(X))
+    assert dying < 0.3 * np.mean(types == 2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("unbalanced", [None, "kl"])
+def test_one_outlier_hardly_moves_the_other_images_with_masses(unbalanced, seed):
+    rng = np.random.default_rng(seed)
+    X, Y = rng.normal(size=(1000, 2)), rng.normal(size=(1000, 2)) + 0.5
+    X[0] = 9999
+    options = {"reg_marginal_source": 20.0, "reg_marginal_target": 20.0} if unbalanced else {}
+    with pytest.warns(OutlierWarning):
+        transport = SNOTTransport(unbalanced=unbalanced, max_iter=400, random_state=seed, **options).fit(X, Y)
+    moved = (transport.transform(X) - (X + 0.5))[1:]
+    assert np.sqrt((moved**2).mean()) < 0.2
+
+
 @each_game
 def test_adapter_weights_rows_with_their_masses(cls):
     X, Y = gaussians()
