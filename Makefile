@@ -63,6 +63,7 @@ bench: $(INSTALLED_BENCH)  ## run the short forms of the benchmarks
 	$(BIN)/python benchmarks/gpu.py --quick
 	$(BIN)/python benchmarks/distributed.py --quick
 	$(BIN)/python benchmarks/certificates.py --quick
+	$(BIN)/python benchmarks/uncertainty.py --quick
 	$(BIN)/python benchmarks/conditions.py --quick
 	$(BIN)/python benchmarks/tabular.py --quick
 	$(BIN)/python benchmarks/streams.py --quick

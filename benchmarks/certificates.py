@@ -11,9 +11,9 @@ The true error of a map is its mean squared distance to the exact one, as a shar
 that splits mass, it is ([sqrt(cost) - W2(source, target)]_+ + W2(images, target))^2 with the known W2 between the laws;
 the distance to the target is estimated from 4000 rows. Wrong is an error above 3 %, right one below 1.5 %.
 
-The second table has the CPU seconds of a diagnosis. The third is about fits on pairs with an exact map: the bound of the
-error that the dual value gives, and the rank correlation of `uncertainty` with the root mean square error of eight draws
-of a row.
+The second table has the CPU seconds of a diagnosis. The third is about fits on pairs with an exact map: the bound of
+the error that the dual value gives, and the rank correlation of `uncertainty` with the root mean square error of eight
+draws of a row.
 """
 
 import csv

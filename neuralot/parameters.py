@@ -309,7 +309,7 @@ FORM = Parameter(
 )
 CONDITION = Parameter(
     lambda value: _are_columns(value if isinstance(value, (list, tuple)) else [value]),
-    "the name or the index of a column, or a non-empty list (no array or index) of them",
+    "the name or the integer position of a column, or a non-empty list (not an array or pandas Index) of them",
 )
 PATH = Parameter(lambda value: isinstance(value, (str, os.PathLike)) and str(value) != "", "a path")
 COMPILE = Parameter(lambda value: is_bool(value) or is_text(value, "auto"), "'auto', True or False")

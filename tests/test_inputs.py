@@ -90,12 +90,11 @@ def test_dataframes_are_accepted(tiny, samples):
 
 
 def test_polars_frames_are_accepted(tiny, samples):
-    polars = pytest.importorskip("polars")
-    X, Y = (polars.DataFrame(rows, schema=["a", "b"]) for rows in samples)
+    X, Y = (pl.DataFrame(rows, schema=["a", "b"]) for rows in samples)
     transport = tiny().set_output(transform="polars").fit(X, Y)
     assert transport.feature_names_in_.tolist() == ["a", "b"]
     framed = transport.transform(X)
-    assert isinstance(framed, polars.DataFrame)
+    assert isinstance(framed, pl.DataFrame)
     assert framed.columns == ["a", "b"]
     assert np.array_equal(framed.to_numpy(), tiny().fit(*samples).transform(samples[0]))
     with pytest.raises(ValueError, match="The feature names should match"):
@@ -127,7 +126,7 @@ def test_arrays_and_frames_of_dates_only_are_refused(tiny, samples, kind):
     dates = np.arange(2 * len(samples[0])).reshape(-1, 2).astype(kind)
     frame = pd.DataFrame(dates.astype(kind.replace("D", "s").replace("h", "s")), columns=["a", "b"])
     transport = tiny().fit(*samples)
-    for bad in (dates, frame, pa.Table.from_pandas(frame), pl.from_pandas(frame)):
+    for bad in (dates, list(dates), frame, pa.Table.from_pandas(frame), pl.from_pandas(frame)):
         with pytest.raises(TypeError, match="dates or durations; convert them, for example to days"):
             tiny().fit(bad, samples[1])
         with pytest.raises(TypeError, match=r"^y: not finite numbers in "):

@@ -386,7 +386,7 @@ def test_bad_samples_and_times_are_named(tiny_fit, three, fitted_before):
     refuse("time must have at least two different values, got only 0", X, time=0 * time)
     refuse("time must contain one number per row of X, got int64 of shape .3.", X, time=TIMES)
     refuse("time must contain one number per row of X, got <U", X, time=time.astype(str))
-    refuse("got datetime64.*convert dates, for example to days", X, time=time.astype("datetime64[D]"))
+    refuse("got datetime64.*pass numbers, for example days instead of dates", X, time=time.astype("datetime64[D]"))
     refuse("time must be finite", X, time=np.where(time == 1, np.nan, time))
     refuse("time 0 has 1 row, but each time needs at least 2; .* round", X, time=np.arange(len(X)))
     refuse("X: .*NaN", nan, time=time)

@@ -56,8 +56,10 @@ class Mover(Documented, BaseEstimator):
         return images
 
     def _check_rows(self, X: Any, name: str = "X", *, reset: bool = False) -> np.ndarray:
+        with naming(name):
+            X = as_array(X)
         with naming(name, X):
-            return validate_data(self, as_array(X), reset=reset, dtype=DTYPES, order="C")
+            return validate_data(self, X, reset=reset, dtype=DTYPES, order="C")
 
     def _source_mask(self, sample_domain: Any, n_rows: int) -> np.ndarray:
         """Return the mask of source rows; none without `sample_domain`."""

@@ -112,8 +112,8 @@ class ConditionalReport(Printed):
     def plot(self, ax: Any = None) -> np.ndarray:
         """Plot images and target of each condition.
 
-        All are drawn in one plane, that of two principal components of all rows. ``report.reports[name].plot()`` has
-        the potential and the fit too.
+        All are drawn in one plane: of the features, or of two principal components from three features on.
+        ``report.reports[name].plot()`` has the potential and the fit, too.
 
         Parameters
         ----------

@@ -84,8 +84,8 @@ def findings_of_masses(taken: float, brought: float) -> list[str]:
     if abs(np.log(max(taken, TINY) / max(brought, TINY))) < DIFFERENT_MASSES:
         return []
     return [
-        f"The plan takes the mass {taken:.2g} from the source but brings {brought:.2g} to the target, and both must be "
-        f"equal: give the fit more steps, or use larger penalties."
+        f"The plan takes a mass of {taken:.2g} from the source but brings {brought:.2g} to the target, although both "
+        f"must be equal: give the fit more steps, or use larger penalties."
     ]
 
 

@@ -105,7 +105,7 @@ def refuse_second_target(y: Any, X_target: Any, sample_weight_target: Any = None
     With `sample_domain`, `X` already contains the target sample. Separate target weights are an error, too.
     """
     with naming("y"):
-        is_sample = y is not None and not _has_one_axis(as_array(y))
+        is_sample = y is not None and not _has_one_axis(y)
     for name, is_passed in (("y", is_sample), ("X_target", X_target is not None)):
         if is_passed:
             raise ValueError(
@@ -138,7 +138,6 @@ def as_array(X: Any) -> Any:
     """
     if np.ma.is_masked(X):
         raise ValueError("expected numbers, got masked entries")
-    _refuse_dates(X)
     if isinstance(X, torch.Tensor):
         is_low = X.is_floating_point() and X.dtype not in (torch.float32, torch.float64)
         return (X.float() if is_low else X).detach().cpu().numpy()
@@ -146,18 +145,19 @@ def as_array(X: Any) -> Any:
         X = np.asarray(X)
     if isinstance(X, np.ndarray) and X.dtype.kind in "US":
         raise ValueError("expected numbers, got strings")
+    _refuse_dates(X)
     return X
 
 
 def _refuse_dates(X: Any) -> None:
     """Raise a TypeError for dates and durations."""
     if is_arrow(X):
-        types, names = X.schema.types, X.schema.names
+        types, names = X.schema.types, map(repr, X.schema.names)
     elif hasattr(X, "columns") and hasattr(X, "dtypes"):
-        types, names = list(X.dtypes), list(X.columns)
+        types, names = X.dtypes, map(repr, X.columns)
     else:
-        types, names = [getattr(X, "dtype", None)], ["the array"]
-    dates = [repr(name) for name, each in zip(names, types, strict=True) if DATES.match(str(each))]
+        types, names = [getattr(X, "dtype", None)], ["all columns"]
+    dates = [name for name, each in zip(names, types, strict=True) if DATES.match(str(each))]
     if dates:
         raise TypeError(f"not finite numbers in {listed(dates)}: dates or durations; convert them, for example to days")
 

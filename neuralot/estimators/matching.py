@@ -108,7 +108,7 @@ def _check_both(text: str, in_source: float, in_target: float) -> None:
     present, absent = ("source", "target") if in_source > 0 else ("target", "source")
     raise ValueError(
         f"the {present} has rows with the condition {text}, but the {absent} has none; pass rows of both samples for "
-        f"each condition, or leave these rows out. In a pipeline, the target needs the steps before this one, too "
+        f"each condition, or leave these rows out. In a pipeline, apply the earlier steps to the target, too "
         f"(transform_input)"
     )
 

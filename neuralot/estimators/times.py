@@ -127,7 +127,7 @@ def _check_values(time: Any, n_values: int, each: str) -> np.ndarray:
     if times.dtype.kind not in "iuf" or times.shape != (n_values,):
         raise ValueError(
             f"time must contain one number per {each}, got {times.dtype} of shape {times.shape} for {n_values}; "
-            f"convert dates, for example to days"
+            f"pass numbers, for example days instead of dates"
         )
     if not np.isfinite(times).all():
         raise ValueError("time must be finite, got NaN or infinity; remove these rows")
