@@ -152,9 +152,9 @@ def as_array(X: Any) -> Any:
 def _refuse_dates(X: Any) -> None:
     """Raise a TypeError for dates and durations."""
     if is_arrow(X):
-        types, names = X.schema.types, map(repr, X.schema.names)
+        types, names = X.schema.types, [repr(name) for name in X.schema.names]
     elif hasattr(X, "columns") and hasattr(X, "dtypes"):
-        types, names = X.dtypes, map(repr, X.columns)
+        types, names = X.dtypes, [repr(name) for name in X.columns]
     else:
         types, names = [getattr(X, "dtype", None)], ["all columns"]
     dates = [name for name, each in zip(names, types, strict=True) if DATES.match(str(each))]
