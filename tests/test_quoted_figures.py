@@ -188,14 +188,14 @@ QUOTES = {
     "docs/theory.rst": [
         Quote("reduces it to [0.6] % of the target's variance", (drawn("bound", "dual gap after 1600 steps, %"),)),
         Quote(
-            "SNOT has an error of [0.64] on a line (dimension 1), of [0.054] at dimension 1.3 and of [0.0006] at dim",
+            "SNOT has an error of [0.31] on a line (dimension 1), of [0.055] at dimension 1.3 and of [0.0014] at dim",
             tuple(thin(pair, "SNOT, ours") for pair in ("line 1, cross", "strip 1.3, cross", "strip 2, cross")),
         ),
         Quote(
-            "the errors of SNOT are [0.0007] (*split*) and [0.076] (*fill*)",
+            "the errors of SNOT are [0.0048] (*split*) and [0.078] (*fill*)",
             (thin("dust 0.5, split", "SNOT, ours"), thin("dust 0.5, fill", "SNOT, ours")),
         ),
-        Quote("the error on *line 1, bend* is [0.0004]", (thin("line 1, bend", "SNOT, ours"),)),
+        Quote("the error on *line 1, bend* is [0.0014]", (thin("line 1, bend", "SNOT, ours"),)),
         Quote(
             "The value of the three maps in the figure is [0.667], and the squared distance of their images to the "
             "target is [0.333], [0.083] and [0].",
@@ -243,7 +243,7 @@ QUOTES = {
             tuple(Cell(MAIN, {"pair": "one_to_many", "d": "256"}, column) for column in ("cost - exact", "branch")),
         ),
         Quote(
-            "on *circle, bend* is [0.085], and that of SNOT [0.006]",
+            "on *circle, bend* is [0.089], and that of SNOT [0.006]",
             (thin("circle, bend", "OTP, ours"), thin("circle, bend", "SNOT, ours")),
         ),
         Quote(
