@@ -54,7 +54,7 @@ def check_out(out: Any, shape: tuple[int, ...], rows: np.ndarray) -> np.ndarray:
 
 
 def _has_one_axis(y: Any) -> bool:
-    return (len(y.shape) if hasattr(y, "shape") else np.ndim(y)) == 1
+    return (len(y.shape) if hasattr(y, "shape") else np.asarray(y).ndim) == 1
 
 
 def pick_target(y: Any, X_target: Any) -> tuple[Any, str]:
