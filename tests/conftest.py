@@ -22,6 +22,10 @@ TRANSPORTS = [cls for cls in vars(neuralot).values() if inspect.isclass(cls) and
 STREAMS = [cls for cls in TRANSPORTS if issubclass(cls, StreamTransport)]
 GAMES = [cls for cls in TRANSPORTS if issubclass(cls, GameTransport)]
 PAIRS = {pair.name: pair for pair in small_pairs()}
+SHARED = {
+    f"test_{name}"
+    for name in ("awkward", "bad_input", "common", "directions", "environment", "persistence", "properties", "tasks")
+}
 TINY = {"max_iter": 3, "batch_size": 16, "hidden_layer_sizes": (8, 8, 8), "random_state": 0}
 # for tests of features that only some transports have: streams, warm starts and inverse maps; costs and forms of a map
 streams = pytest.mark.parametrize("transport_class", STREAMS, indirect=True, ids=lambda cls: cls.__name__)
@@ -42,6 +46,14 @@ def pytest_configure(config):
     """Hide GPUs from all tests that are not marked as GPU tests."""
     if config.option.markexpr != "gpu":
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Make the tests of shared code slow for W2GN, which has the same code as the other classes."""
+    for item in items:
+        if item.path.stem in SHARED and "W2GNTransport" in item.name:
+            item.add_marker(pytest.mark.slow)
 
 
 def takes(cls, options):

@@ -52,6 +52,10 @@ def standardised(pair, seed=0):
 
 
 HARD = {"multi_perpendicular", "eight_gaussians"}  # twice the steps
+QUICK = {"gaussians", "one_to_many"}
+quick_pair = pytest.mark.parametrize(
+    "pair", [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in PAIRS]
+)
 
 
 @functools.cache
@@ -102,7 +106,7 @@ def tensors(problem):
     return {name: value for name, value in problem.state_dict().items() if isinstance(value, torch.Tensor)}
 
 
-@each_pair
+@quick_pair
 @each_case
 def test_step_of_player_changes_only_its_weights(method, form, pair):
     names = list(build(method, form).players)
@@ -139,7 +143,7 @@ def test_gradients_equal_those_of_each_players_loss(method, form, pair):
                 torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-4)
 
 
-@each_pair
+@quick_pair
 @pytest.mark.parametrize(
     ("method", "form"),
     [pytest.param(*case, marks=pytest.mark.slow if case[1] in SLOW else ()) for case in CASES],
