@@ -1,6 +1,6 @@
 """Does `uncertainty` rank rows by their error? Fits on several samples, at the same new rows.
 
-python benchmarks/uncertainty.py           # the table of benchmarks/results/certificates.md, 25 minutes of one core
+python benchmarks/uncertainty.py           # the table of benchmarks/results/certificates.md
 python benchmarks/uncertainty.py --quick   # does it run? (make bench)
 
 The errors of one fit depend on its sample, so no function of the row alone can predict them. The expected error of a

@@ -305,7 +305,7 @@ def test_report_of_one_feature_is_drawn():
 
 @pytest.mark.parametrize("report", [None, "OPTIMAL", {}], ids=str)
 def test_bad_report_raises_error(report):
-    with pytest.raises(TypeError, match=r"report must be a TransportReport, got .*; pass transport.report"):
+    with pytest.raises(TypeError, match=r"a TransportReport or ConditionalReport, got .*; pass transport.report"):
         plot_report(report)
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from neuralot.diagnostics.report import Marginal, Optimality, Verdict
+from neuralot.diagnostics.statistics import MAX_BLOCKS
 
 # Shares of the target's variance: what is right, and what a sample can decide. The law of the images is much closer to
 # the target than the images to the exact ones: in 32 dimensions, a mean squared error of 4 to 6 % leaves 1 %.
 TOLERANCE, GAP_TOLERANCE, RESOLUTION = 0.004, 0.02, 0.04
 SPREAD_TOLERANCE = 0.1  # of the standard deviation
-SIGNIFICANT, MIN_DEGREES = 0.01, 7
+SIGNIFICANT = 0.01
 MIN_ROWS = 40
 
 
@@ -24,7 +25,7 @@ def decide(
     """
     excess, log_spread = marginal.excess, marginal.log_spread
     # with fewer blocks of rows, the standard error itself is too uncertain
-    differs = min(marginal.p_value, excess.p_value if excess.degrees >= MIN_DEGREES else 1.0) <= SIGNIFICANT
+    differs = min(marginal.p_value, excess.p_value if excess.degrees >= MAX_BLOCKS - 1 else 1.0) <= SIGNIFICANT
     if optimality.relative_gap > GAP_TOLERANCE:
         return Verdict.SPURIOUS, [optimality.gap_text]
     if blur > GAP_TOLERANCE and n_rows >= MIN_ROWS:

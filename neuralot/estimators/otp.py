@@ -75,9 +75,9 @@ class OTPTransport(GameTransport):
     condition : str, int, list of these or None, default=None
         Columns, by name or by integer position, that are conditions, such as a drug or a dose, in both samples. They
         are not moved and cost nothing: rows are transported to target rows of the same condition, and images keep
-        their conditions.
-        Columns of a categorical type or of strings are categories, and all others numbers, between which the map
-        interpolates. The target is reweighted to the source's law of the conditions. See :ref:`conditions`.
+        their conditions. Columns of a categorical type or of strings are categories, and all others numbers, between
+        which the map interpolates. The target is reweighted to the source's law of the conditions. See
+        :ref:`conditions`.
     map_form : {'auto', 'gradient', 'network'} or callable ``n_features -> torch.nn.Module``, default='auto'
         Form of the map. ``'gradient'``: the map is derived from the gradient of a potential, both directions are
         learned, and `inverse_transform` is available. ``'network'``: the map is an unconstrained network, as in the

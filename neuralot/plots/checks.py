@@ -138,8 +138,8 @@ def check_report(report: Any) -> Any:
     """Return a report."""
     if isinstance(report, type) or not (hasattr(report, "verdict") and hasattr(report, "plot")):
         raise TypeError(
-            f"report must be a TransportReport, got {report!r}; pass transport.report(X, X_target) or "
-            f"diagnose(function, X, X_target)"
+            f"report must be a TransportReport or ConditionalReport, got {report!r}; pass "
+            f"transport.report(X, X_target) or diagnose(function, X, X_target)"
         )
     return report
 
