@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from typing import final
 
 import torch
 from torch import Tensor
@@ -35,6 +36,12 @@ class Cost(ABC):
     has_map_from_gradient: bool = False
     shift_invariant_plan: bool = False
     homogeneous: bool = False
+
+    def __init_subclass__(cls) -> None:
+        for base in cls.__bases__:
+            # their formulas are used in place of calls
+            if getattr(base, "__final__", False):
+                raise TypeError(f"{cls.__name__} cannot derive from {base.__name__}; derive from neuralot.costs.Cost")
 
     @abstractmethod
     def __call__(self, x: Tensor, y: Tensor) -> Tensor:
@@ -84,6 +91,7 @@ class _InUnits(Cost):
         return x * self.scale + self.centre
 
 
+@final
 class SquaredEuclidean(Cost):
     """Squared Euclidean cost, ``c(x, y) = |x - y|^2``.
 
@@ -111,6 +119,7 @@ class SquaredEuclidean(Cost):
         return x - gradient / 2
 
 
+@final
 class Lp(Cost):
     """The p-th power of the Lp distance, p > 1.
 

@@ -1,5 +1,7 @@
 """Domain adaptation: mapped rows, training data, pipelines and cross-validation."""
 
+import contextlib
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -125,6 +127,18 @@ def test_score_uses_target_rows_only(domains, stacked):
     assert fitted.score(rows, wrong, sample_domain=domain) == fitted.score(X_target, y_target)
     weights = np.random.default_rng(0).random(len(rows)) * (labels == fitted.predict(rows))
     assert fitted.score(rows, labels, sample_weight=weights, sample_domain=domain) == 1
+
+
+@pytest.mark.parametrize("mark", [-1, None, "unknown"])
+def test_score_warns_of_marks_in_place_of_target_labels(domains, mark):
+    X, y, X_target, y_target = domains
+    fitted = adapter().fit(X, y, X_target=X_target)
+    marked = np.full(len(X_target), mark, dtype=object)
+    message = f"no label of the target rows is one of the classes 0, 1, got {mark}, so the score says nothing"
+    with pytest.warns(UserWarning, match=message), contextlib.suppress(ValueError, TypeError):  # of accuracy_score
+        assert fitted.score(X_target, marked) == 0
+    marked[:5] = y_target[:5]
+    fitted.score(X_target[:5], marked[:5])
 
 
 def test_score_warns_if_cross_validation_drops_sample_domain(stacked):

@@ -53,6 +53,12 @@ def test_lp_requires_exponent_above_one(p):
         Lp(p)
 
 
+@pytest.mark.parametrize("base", [SquaredEuclidean, Lp])
+def test_classes_whose_formulas_are_used_have_no_subclasses(base):
+    with pytest.raises(TypeError, match=f"Halved cannot derive from {base.__name__}; derive from neuralot.costs.Cost"):
+        type("Halved", (base,), {"__call__": lambda self, x, y: (x - y).square().sum(-1) / 2})
+
+
 @pytest.mark.parametrize("given", ["sqeuclidean", SquaredEuclidean(), Lp(1.5), lambda x, y: (x - y).norm(dim=-1)])
 def test_as_cost_accepts_name_cost_and_function(given):
     cost = as_cost(given)

@@ -24,7 +24,7 @@ from neuralot.adaptation.moving import DOMAIN, Mover
 from neuralot.estimators.base import METADATA, BaseTransport
 from neuralot.estimators.checks import check_domains, refuse_second_target, unchanged_on_error
 from neuralot.estimators.conditions import check_by_index, with_positive_indices
-from neuralot.estimators.warn import warn_of_lost_domains, warn_of_unused_weights
+from neuralot.estimators.warn import warn_of_lost_domains, warn_of_masked_labels, warn_of_unused_weights
 from neuralot.sampling import check_weights
 
 N_ROUNDS = 2
@@ -306,7 +306,8 @@ class DomainAdapter(MetaEstimatorMixin, Mover):
         -----
         UserWarning
             If `fit` was called with `sample_domain`, this call is not, and metadata routing is disabled: in
-            cross-validation, source rows then count as target rows.
+            cross-validation, source rows then count as target rows. Or if no label is one of the classes of the fit:
+            the score is then 0, whatever the predictions.
         """
         check_is_fitted(self)
         rows = self._check_rows(X)
@@ -316,11 +317,14 @@ class DomainAdapter(MetaEstimatorMixin, Mover):
         is_target = ~self._source_mask(sample_domain, len(rows))
         if not is_target.any():
             raise ValueError("sample_domain has no target rows; score requires at least one value below 0")
+        labels = select_labels(labels, is_target)
+        if is_classifier(self.estimator_) and set(labels.tolist()).isdisjoint(self.classes_.tolist()):
+            warn_of_masked_labels(labels, self.classes_)
         rows = self._to_destination(rows[is_target], np.zeros(is_target.sum(), dtype=bool))
         if sample_weight is None:
-            return self.estimator_.score(rows, select_labels(labels, is_target))
-        weights = check_weights(sample_weight, "sample_weight", len(labels))[is_target]
-        return self.estimator_.score(rows, select_labels(labels, is_target), sample_weight=weights)
+            return self.estimator_.score(rows, labels)
+        weights = check_weights(sample_weight, "sample_weight", len(is_target))[is_target]
+        return self.estimator_.score(rows, labels, sample_weight=weights)
 
     @property
     def classes_(self) -> np.ndarray:

@@ -276,6 +276,16 @@ def warn_of_lost_domains() -> None:
         )
 
 
+def warn_of_masked_labels(labels: np.ndarray, classes: np.ndarray) -> None:
+    """Warn of labels none of which is a class."""
+    marks = list(dict.fromkeys(labels.tolist()))
+    warn_user(
+        f"no label of the target rows is one of the classes {listed(classes.tolist())}, got {listed(marks)}, so the "
+        "score says nothing. It needs true labels of target rows, not marks such as -1; without them, compare "
+        "transports by their report."
+    )
+
+
 def warn_of_unused_weights(estimator: Any) -> None:
     """Warn that an estimator does not use the weights."""
     warn_user(
