@@ -11,6 +11,7 @@ from typing import TypeAlias
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
+from scipy.sparse import issparse
 
 from neuralot._torch import as_numpy, isolated
 from neuralot.costs import Cost, SquaredEuclidean
@@ -28,6 +29,8 @@ def as_points(points: Samples, name: str) -> np.ndarray:
 
     Its shape is (n, d). Raises a ValueError that names the argument.
     """
+    if issparse(points):
+        raise ValueError(f"{name} is sparse, but must be a dense array; pass {name}.toarray().")
     array = as_numpy(points, name)
     if array.dtype.kind not in "biuf":
         raise ValueError(f"{name} must be an array of real numbers, got dtype {array.dtype}.")
@@ -35,7 +38,8 @@ def as_points(points: Samples, name: str) -> np.ndarray:
     if array.ndim != 2 or array.size == 0:
         raise ValueError(f"{name} must be a non-empty sample of shape (n, d), got shape {array.shape}.")
     if not np.isfinite(array).all():
-        raise ValueError(f"{name} must be finite, but contains NaN or infinity.")
+        row, column = np.argwhere(~np.isfinite(array))[0]
+        raise ValueError(f"{name} must be finite, but contains NaN or infinity, first in row {row}, column {column}.")
     return array
 
 

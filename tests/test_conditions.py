@@ -540,8 +540,11 @@ def test_report_divides_numbers_into_ranges(seed):
         draws = lambda rows, n_draws, _: np.repeat(at_doses(rows, **options)[None], n_draws, axis=0)  # noqa: E731
         values = lambda rows, slope: (np.zeros(len(rows)), 0 * rows) if slope else np.zeros(len(rows))  # noqa: E731
         own = draws, values, (lambda rows: np.ones(len(rows)),) * 2
-        last = np.arange(2), SquaredEuclidean(), Status.MAX_ITER, ()
-        parts = ((name, AtCondition(*own, row, *last), *rest) for name, row, *rest in parts_of(laws, conditions_of(X)))
+        last = None, SquaredEuclidean(), Status.MAX_ITER, (), True
+        parts = (
+            (part.name, AtCondition(*own, part.row, np.arange(2), ["0", "1"], part.indices, *last), *part[2:6])
+            for part in parts_of(laws, conditions_of(X))
+        )
         return diagnose_conditions(parts, max_rows=900)
 
     exact = report()

@@ -9,12 +9,25 @@ import pandas as pd
 import pytest
 import torch
 from conftest import gaussian
+from scipy.optimize import linear_sum_assignment
+from scipy.sparse import csr_matrix
 from scipy.stats import ttest_1samp
 from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
-from neuralot import DomainAdapter, OTNetTransport, OTPTransport, SNOTTransport, Verdict, diagnose
+from neuralot import (
+    DomainAdapter,
+    OTNetTransport,
+    OTPTransport,
+    SNOTTransport,
+    Verdict,
+    W2GNTransport,
+    diagnose,
+)
 from neuralot.costs import Lp, SquaredEuclidean
 from neuralot.datasets import make_convex_potential, make_gaussians, make_moons, make_one_to_many, make_parallel
+from neuralot.diagnostics.free import evaluate_free_maps
 from neuralot.diagnostics.statistics import (
     Estimate,
     Sample,
@@ -85,6 +98,16 @@ def test_p_values_are_uniform_for_equal_laws_and_small_for_others():
     assert 0.4 < np.mean(p) < 0.6
     assert np.mean(np.array(p) < 0.2) == pytest.approx(0.2, abs=0.15)
     assert energy_p_value(equal(0.7 * gaussian(300, 2)), equal(gaussian(300, 2, 1)), rng) < 0.01
+
+
+def test_p_values_of_weighted_rows_are_those_of_their_law():
+    rng, p = np.random.default_rng(0), []
+    for seed in range(60):
+        x, y = 1.3 * gaussian(150, 2, seed), gaussian(150, 2, 100 + seed)
+        density = np.exp((x**2).sum(axis=1) * (1 / 1.3**2 - 1) / 2)  # of the target with respect to the source
+        p.append(energy_p_value(Sample(x, density / density.sum()), equal(y), rng))
+    assert 0.4 < np.mean(p) < 0.6
+    assert np.mean(np.array(p) < 0.2) == pytest.approx(0.2, abs=0.15)
 
 
 @pytest.mark.parametrize("cost", [SquaredEuclidean(), Lp(1.5)], ids=["squared", "1.5"])
@@ -234,6 +257,40 @@ def test_only_exact_map_is_optimal(make, d):
     assert report_of(lambda x: x, pair).verdict is not Verdict.OPTIMAL
 
 
+def rotation(d, degrees):
+    """Rotation by an angle in each pair of columns."""
+    cosine, sine = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
+    return np.kron(np.eye(d // 2), [[cosine, -sine], [sine, cosine]])
+
+
+@pytest.mark.parametrize(("d", "degrees", "factor"), [(8, 20, 1.0), (32, 30, 1.0), (32, 60, 2.0)])
+def test_rotation_that_another_pairing_does_not_show_is_spurious(d, degrees, factor):
+    # the rotation preserves a normal law, and rows of 8 dimensions or more are too far apart for a better pairing
+    X, R = gaussian(400, d), rotation(d, degrees)
+    scale = np.where(np.arange(d) % 2, factor, 1.0)
+    Y = gaussian(400, d, 1) * scale
+    report = diagnose(lambda rows: rows @ R * scale, X, Y)
+    assert report.optimality.relative_gap < 0.02
+    assert report.verdict is Verdict.SPURIOUS
+    assert "of the variance away from an optimal one, as the" in report.reasons[0]
+    # a lower bound of the true error
+    error = ((X @ R - X) ** 2 @ scale**2).mean() / (scale**2).sum()
+    assert 0.02 < max(each.least_error for each in report.baselines.values()) < error
+    assert diagnose(lambda rows: rows * scale, X, Y).verdict is not Verdict.SPURIOUS
+
+
+@pytest.mark.parametrize("make", [make_gaussians, make_convex_potential, make_parallel, make_one_to_many])
+@pytest.mark.parametrize("d", [2, 32])
+def test_free_maps_prove_no_error_of_exact_plans(make, d):
+    pair = make(d)
+    for seed in range(3):
+        X, Y = pair.sample(300, random_state=seed)
+        found = evaluate_free_maps(
+            equal(X), pair.exact_plan(X, np.random.default_rng(seed)), equal(Y), SquaredEuclidean(), Y.var(axis=0).sum()
+        )
+        assert max(each.least_error for each in found.values()) < 0.01
+
+
 def test_plan_that_splits_mass_is_optimal():
     pair = make_one_to_many()
 
@@ -289,6 +346,37 @@ def test_report_uses_weights_of_both_samples():
     )
 
 
+def test_integer_weights_are_repetitions():
+    class Doubled:
+        def transform(self, rows):
+            return 2 * rows
+
+        def potential(self, Y, return_gradient=False):
+            # W2^2 between N(0, I) and N(0, 4 I): V(y) = |y|^2 / 2
+            return ((Y**2).sum(axis=1) / 2, Y) if return_gradient else (Y**2).sum(axis=1) / 2
+
+    X, Y = gaussian(500, 2), 2 * gaussian(500, 2, 1)
+    v, w = np.random.default_rng(2).integers(1, 4, size=(2, 500))
+    weighted = diagnose(Doubled(), X, Y, sample_weight=v, sample_weight_target=w)
+    repeated = diagnose(Doubled(), np.repeat(X, v, axis=0), np.repeat(Y, w, axis=0))
+    for report in (weighted, repeated):
+        assert report.verdict is Verdict.OPTIMAL
+        assert report.marginal.p_value > 0.01
+    for a, b in (
+        (weighted.optimality.exact_cost, repeated.optimality.exact_cost),
+        (weighted.dual.value, repeated.dual.value),
+        (weighted.optimality.cost, repeated.optimality.cost),
+    ):
+        assert a == pytest.approx(b, rel=1e-6)
+    excesses = [report.marginal.excess for report in (weighted, repeated)]
+    assert abs(excesses[0].value - excesses[1].value) < excesses[0].margin + excesses[1].margin
+    errors = [report.optimality.error - report.optimality.error_floor for report in (weighted, repeated)]
+    assert errors[0] == pytest.approx(errors[1], abs=0.1)
+    assert weighted.dual.error_bound == pytest.approx(repeated.dual.error_bound, rel=0.1)
+    for report in (weighted, repeated):
+        assert np.average(report.marginal.coverage) == pytest.approx(1, abs=0.3)
+
+
 def test_rows_of_weight_zero_have_no_effect():
     X, Y = gaussian(300, 2), gaussian(300, 2, 1)
     X_more = np.concatenate([X, np.full((50, 2), 1e3)])
@@ -298,7 +386,7 @@ def test_rows_of_weight_zero_have_no_effect():
     assert report.verdict is diagnose(lambda x: x, X, Y).verdict
 
 
-@pytest.mark.parametrize("cls", [SNOTTransport, OTPTransport, OTNetTransport])
+@pytest.mark.parametrize("cls", [SNOTTransport, OTPTransport, OTNetTransport, W2GNTransport])
 def test_report_of_estimator_equals_diagnosis(cls, samples):
     X, Y = samples
     with warnings.catch_warnings(action="ignore"):
@@ -365,8 +453,13 @@ def test_transport_receives_column_names():
         transport = SNOTTransport(max_iter=3, hidden_layer_sizes=(4,), random_state=0).fit(X, Y)
     with warnings.catch_warnings(action="error"):
         diagnose(transport, X, Y)
+        renamed = X.rename(columns={"a": "z"})
         with pytest.raises(ValueError, match="feature names"):
-            diagnose(transport, X.rename(columns={"a": "z"}), Y)
+            diagnose(transport, renamed, renamed)
+        with pytest.raises(ValueError, match="X_target must have the columns of X in their order, a, b, got b, a"):
+            diagnose(transport, X, Y[["b", "a"]])
+        with pytest.raises(ValueError, match="X_target: The feature names should match"):
+            transport.report(X, Y[["b", "a"]])
 
 
 def test_findings_name_small_columns():
@@ -418,7 +511,8 @@ def test_significant_distance_above_tolerance_is_not_optimal(excess, verdict):
     report = report_of(lambda x: x, make_gaussians(2), n=300)
     marginal = replace(report.marginal, excess=excess, p_value=0.5, log_spread=Estimate(0.0, 0.01, 7))
     optimality = replace(report.optimality, relative_gap=0.0)
-    assert decide(marginal, optimality, blur=0, n_rows=2000, early=False, is_spurious=False)[0] is verdict
+    options = {"blur": 0, "n_rows": 2000, "early": False, "is_spurious": False}
+    assert decide(marginal, optimality, report.baselines, **options)[0] is verdict
 
 
 def test_p_value_is_that_of_a_mean():
@@ -474,6 +568,74 @@ def test_affine_map_between_flat_samples_is_finite():
     assert affine.excess.value < 0.05
 
 
+def test_spread_of_a_constant_target_is_said_in_words():
+    report = diagnose(lambda x: x, gaussian(100, 2), np.ones((100, 2)))
+    assert "the spread of the images is above 0, but the target is constant" in report.reasons
+    assert np.isnan(report.marginal.spread).all()
+    column = np.column_stack([gaussian(100, 1)[:, 0], np.full(100, 3.0)])
+    spread_of = diagnose(lambda x: x, column, column + np.array([1e-3, 0])).marginal.spread
+    assert np.isfinite(spread_of).tolist() == [True, False]
+
+
+@pytest.mark.parametrize("n", [3, 8, 100, 600])
+def test_error_of_lp_has_a_floor_unless_rows_are_few(n):
+    class Shift:
+        cost = Lp(1.5)
+        transform = staticmethod(lambda rows: rows + 2.0)
+
+    report = diagnose(Shift(), gaussian(n, 2), gaussian(n, 2, 1) + 2.0)
+    assert np.isfinite(report.optimality.error_floor)
+    assert ("no floor, too few rows" in str(diagnose(Shift(), gaussian(1, 2), gaussian(1, 2) + 2.0))) is True
+
+
+def test_more_steps_help_a_fit_that_ended_early():
+    X, Y = make_one_to_many().sample(500, random_state=0)
+    with warnings.catch_warnings(action="ignore"):
+        report = OTPTransport(max_iter=20, random_state=0).fit(X, Y).report(X, Y)
+    assert report.ended_early
+    assert report.more_steps_help
+    assert report.to_dict()["more_steps_help"] is True
+    assert "more steps would help" in str(report)
+    falling = tuple({"discrepancy": 1.0 / k} for k in range(1, 51))
+    for history, helps in ((falling, True), (falling[:1] * 50, False), ((), None)):
+        assert replace(report, ended_early=False, history=history).more_steps_help is helps
+
+
+def test_advice_for_thin_sources_is_not_given_to_otp():
+    X, Y = make_one_to_many().sample(500, random_state=0)
+    with warnings.catch_warnings(action="ignore"):
+        reports = [cls(max_iter=5, random_state=0).fit(X, Y).report(X, Y) for cls in (OTPTransport, SNOTTransport)]
+    advised = [" ".join(report.findings).count("use OTPTransport") for report in reports]
+    assert advised == [0, 2]
+    assert all(any("thin set" in finding for finding in report.findings) for report in reports)
+
+
+def test_affine_map_within_the_margins_is_named():
+    X, Y = gaussian(400, 2), gaussian(400, 2, 1)
+    findings = diagnose(lambda rows: np.sign(rows) * np.abs(rows) ** 1.05, X, Y).findings
+    assert any("affine map between the moments is" in finding for finding in findings)
+    X, Y = make_moons().sample(400, random_state=0)
+    pairs = linear_sum_assignment(((X[:, None] - Y) ** 2).sum(axis=2))[1]
+    paired = lambda rows: Y[pairs[[int(np.argmin(((X - row) ** 2).sum(axis=1))) for row in rows]]]  # noqa: E731
+    assert not any("affine map" in finding for finding in diagnose(paired, X, Y).findings)
+
+
+def test_report_uses_the_cost_of_the_fit():
+    X, Y = gaussian(100, 2), gaussian(100, 2, 1) + 1
+    with warnings.catch_warnings(action="ignore"):
+        transport = SNOTTransport(max_iter=3, hidden_layer_sizes=(4,), random_state=0).fit(X, Y)
+    expected = transport.report(X, Y).to_dict()
+    assert transport.set_params(cost=Lp(1.5)).report(X, Y).to_dict() == expected
+
+
+def test_pipeline_is_refused_with_advice():
+    pipeline = make_pipeline(StandardScaler(), SNOTTransport())
+    with pytest.raises(TypeError, match=r"transport is a Pipeline.*diagnose\(pipeline\[-1\]"):
+        diagnose(pipeline, gaussian(50, 2), gaussian(50, 2, 1))
+    with pytest.raises(TypeError, match="transport must be fitted, got the class SNOTTransport"):
+        diagnose(SNOTTransport, gaussian(50, 2), gaussian(50, 2, 1))
+
+
 def test_map_to_constant_target_is_optimal():
     report = diagnose(lambda x: np.full_like(x, 5.0), gaussian(100, 2), np.full((100, 2), 5.0))
     assert report.verdict is Verdict.OPTIMAL
@@ -499,7 +661,8 @@ def test_draws_may_vary_where_no_map_is_optimal():
 
 
 BAD = {
-    "X": ({"X": np.full((5, 2), np.nan)}, "X must be finite"),
+    "X": ({"X": np.full((5, 2), np.nan)}, "X must be finite, but contains NaN or infinity, first in row 0, column 0"),
+    "sparse": ({"X": csr_matrix(np.eye(50, 2))}, "X is sparse, but must be a dense array; pass X.toarray"),
     "X_target": ({"X_target": np.ones(5)}, "X_target must be a non-empty sample"),
     "columns": ({"X_target": np.ones((5, 3))}, "same number of features"),
     "weights": ({"sample_weight": [-1.0] * 50}, "sample_weight must be finite"),

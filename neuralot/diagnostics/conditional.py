@@ -13,6 +13,7 @@ from neuralot.diagnostics.diagnose import diagnose
 from neuralot.diagnostics.figure import plot_conditions
 from neuralot.diagnostics.report import Printed, TransportReport, Verdict
 from neuralot.diagnostics.verdict import MIN_ROWS
+from neuralot.sampling import listed
 from neuralot.solve.status import Status
 
 # from the worst to the best
@@ -35,9 +36,17 @@ class AtCondition:
         A row with the condition.
     moved : ndarray of int
         Columns that are moved.
+    columns : sequence of str
+        Their names.
+    indices : pair of ndarray of int
+        Indices of the source and target rows in the data.
+    source_range : ndarray of shape (2, n_moved) or None
+        Range of the moved columns in the fit.
     cost : Cost
     status_ : Status
     history_ : sequence of dict
+    _needs_density : bool
+        Whether the method can be wrong for thin sources.
     """
 
     draws: Callable[[np.ndarray, int, Any], np.ndarray]
@@ -45,9 +54,13 @@ class AtCondition:
     densities: tuple[Callable[[np.ndarray], np.ndarray], Callable[[np.ndarray], np.ndarray]]
     row: np.ndarray
     moved: np.ndarray
+    columns: Sequence[str]
+    indices: tuple[np.ndarray, np.ndarray]
+    source_range: np.ndarray | None
     cost: Cost
     status_: Status
     history_: Sequence[Mapping[str, float]]
+    _needs_density: bool
 
     def sample(self, X: np.ndarray, n_draws: int = 1, random_state: Any = None) -> np.ndarray:
         """Draw images of moved columns, shape (n_draws, n, n_moved)."""
@@ -136,12 +149,17 @@ class ConditionalReport(Printed):
 
     def lines(self) -> list[tuple[str, str]]:
         """Return pairs of a label and a text."""
+        of_finding: dict[str, list[str]] = {}
+        for name, report in self.reports.items():
+            for finding in report.findings:
+                of_finding.setdefault(finding, []).append(name)
         return [
             ("verdict", f"{self.verdict.name}. {self.verdict.message}"),
             *(
                 (name, f"{report.verdict.name}: {'; '.join(report.reasons)}; {report.marginal.excess_text}")
                 for name, report in self.reports.items()
             ),
+            *(("note", f"{listed(names)}: {finding}") for finding, names in of_finding.items()),
         ]
 
 

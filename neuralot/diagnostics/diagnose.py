@@ -2,39 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from sklearn.cluster import KMeans
+from sklearn.pipeline import Pipeline
 
 from neuralot._torch import isolated
-from neuralot.affine import optimal_matrix
-from neuralot.costs import Cost, as_cost
+from neuralot.costs import as_cost
 from neuralot.diagnostics.dual import evaluate_dual
 from neuralot.diagnostics.figure import landscape_of
 from neuralot.diagnostics.findings import findings_of_data, findings_of_fit, findings_of_masses
+from neuralot.diagnostics.free import evaluate_free_maps
 from neuralot.diagnostics.optimality import MAX_ROWS, evaluate_plan, parts_of
-from neuralot.diagnostics.report import Baseline, Marginal, TransportReport
+from neuralot.diagnostics.quantities import Marginal
+from neuralot.diagnostics.report import TransportReport
 from neuralot.diagnostics.statistics import (
+    ROUNDING,
     Sample,
     conditional_spread,
     energy_p_value,
     marginal_distance,
-    paired_cost,
     spread,
 )
 from neuralot.diagnostics.verdict import decide
 from neuralot.divergences import Samples, as_masses, as_points, check_features, sinkhorn_divergence
 from neuralot.methods.smoothing import MIN_ROWS_OF_THIN, intrinsic_dimension, is_thin
 from neuralot.parameters import as_generator, integer
+from neuralot.sampling import listed
 from neuralot.solve.status import Status
 
 N_CELLS = 10
 ROWS_FOR_SINKHORN = 1000
-ROUNDING = 1e-10
 
 
 @isolated
@@ -81,10 +83,10 @@ def diagnose(
     Raises
     ------
     ValueError
-        If a sample is not finite and two-dimensional, the numbers of features differ, or weights are not valid; or if
-        the transport has conditions, whose method `report` diagnoses them.
+        If a sample is not finite and two-dimensional, the numbers or names of features differ, or weights are not
+        valid; or if the transport has conditions, whose method `report` diagnoses them.
     TypeError
-        If `transport` is neither a transport nor a function.
+        If `transport` is neither a transport nor a function, or a Pipeline.
 
     References
     ----------
@@ -108,9 +110,25 @@ def diagnose(
     source = _sample(X, sample_weight, "X", "sample_weight", max_rows, rng)
     target = _sample(X_target, sample_weight_target, "X_target", "sample_weight_target", max_rows, rng)
     check_features(X=source.rows, X_target=target.rows)
+    columns = getattr(X, "columns", getattr(transport, "columns", range(source.rows.shape[1])))
+    names = [str(name) for name in columns]
+    if hasattr(X, "columns"):
+        _check_names(names, X_target)
     source, target, draws, findings = _in_plan(transport, X, source, target, n_draws, random_state)
-    names = [str(name) for name in getattr(X, "columns", range(source.rows.shape[1]))]
+    if hasattr(transport, "indices"):
+        samples = zip((source, target), transport.indices, strict=True)
+        source, target = (replace(each, indices=indices[each.indices]) for each, indices in samples)
     return _report(transport, names, source, target, draws, findings, rng)
+
+
+def _check_names(names: list[str], X_target: Any) -> None:
+    """Raise a ValueError if a frame of target rows has other columns."""
+    others = [str(name) for name in getattr(X_target, "columns", names)]
+    if others != names:
+        raise ValueError(
+            f"X_target must have the columns of X in their order, {listed(names)}, got {listed(others)}; pass "
+            f"X_target[X.columns]"
+        )
 
 
 def _report(
@@ -123,28 +141,31 @@ def _report(
     rng: np.random.Generator,
 ) -> TransportReport:
     """Return the report on draws of a plan."""
-    cost = as_cost(getattr(transport, "cost", "sqeuclidean"))
+    cost = as_cost(getattr(getattr(transport, "_fitted_params", transport), "cost", "sqeuclidean"))
     unit = _unit(source, target)
     marginal = _marginal(Sample(draws[0], source.masses), target, unit, rng)
     parts = parts_of(source, draws[0], target)
     optimality = evaluate_plan(source, draws[0], parts, cost, unit, marginal, rng)
-    baselines = {name: _baseline(source, images, target, cost, unit) for name, images in _free_maps(source, target)}
+    baselines = evaluate_free_maps(source, draws[0], target, cost, unit)
     split = conditional_spread(draws, source.masses) / unit
     split = split if split > ROUNDING**2 else 0.0
     thin = _is_thin(source, target)
     early, history = _is_early(transport), tuple(getattr(transport, "history_", ()))
+    # functions are judged like the methods that need a density; smoothed sources have no spurious solutions
+    needs_density = getattr(transport, "_needs_density", True)
     verdict, reasons = decide(
         marginal,
         optimality,
+        baselines,
         # for a strictly convex cost, a source with a density has an optimal map, whose draws do not vary
         blur=split if cost.has_map_from_gradient and thin is False else 0.0,
         n_rows=min(source.n_effective, target.n_effective),
         early=early,
-        # smoothed sources have no spurious solutions; functions are judged like the methods that need a density
-        is_spurious=bool(thin) and getattr(transport, "_needs_density", True),
+        is_spurious=bool(thin) and needs_density,
     )
-    findings = findings + findings_of_data(names, source, target, getattr(transport, "units_", None), thin)
-    findings += findings_of_fit(marginal, optimality, baselines, split, early, thin, history)
+    source_range = getattr(getattr(transport, "units_", transport), "source_range", None)
+    findings = findings + findings_of_data(names, source, target, source_range, thin, needs_density)
+    findings += findings_of_fit(marginal, optimality, baselines, split, early, thin, needs_density, history)
     return TransportReport(
         verdict,
         tuple(reasons),
@@ -158,13 +179,21 @@ def _report(
         len(source.rows),
         len(target.rows),
         {"source": source.rows, "images": draws[0], "target": target.rows},
+        early,
         history,
         landscape_of(transport, source.rows, target.rows),
     )
 
 
 def _single(transport: Any) -> Any:
-    """Return the transport, unless it has conditions or several times."""
+    """Return the transport, unless it must be diagnosed in parts."""
+    if isinstance(transport, type):
+        raise TypeError(f"transport must be fitted, got the class {transport.__name__}; pass a fitted instance")
+    if isinstance(transport, Pipeline):
+        raise TypeError(
+            "transport is a Pipeline, whose images are not in the units of X; diagnose its last step on the rows that "
+            "this step receives: diagnose(pipeline[-1], pipeline[:-1].transform(X), pipeline[:-1].transform(X_target))"
+        )
     if hasattr(transport, "transports_"):
         raise ValueError(
             "transport has several times, and must be diagnosed one interval at a time: call transport.report(X, "
@@ -263,7 +292,7 @@ def _marginal(images: Sample, target: Sample, unit: float, rng: np.random.Genera
     part = Y.part(slice(n))
     by_column = [np.sqrt(each.masses @ (each.rows - each.mean) ** 2) for each in (T, Y)]
     with np.errstate(divide="ignore", invalid="ignore"):
-        ratios = np.where(by_column[1] > 0, by_column[0] / by_column[1], np.nan)
+        ratios = np.where(by_column[1] > ROUNDING, by_column[0] / by_column[1], np.nan)
     return Marginal(
         distance.w2,
         distance.floor,
@@ -287,23 +316,3 @@ def _coverage(images: Sample, target: Sample) -> np.ndarray:
     cells = KMeans(n_cells, n_init=1, random_state=0).fit(target.rows, sample_weight=target.masses)
     own, reached = (np.bincount(cells.predict(each.rows), each.masses, n_cells) for each in (target, images))
     return reached[own > 0] / own[own > 0]
-
-
-def _free_maps(source: Sample, target: Sample) -> Iterator[tuple[str, np.ndarray]]:
-    """Maps that need no fit, with their names."""
-    yield "identity", source.rows
-    yield "mean shift", source.rows - source.mean + target.mean
-    a, b = (each.covariance for each in (source, target))
-    ridge = 1e-9 * max(np.trace(a), np.trace(b), np.finfo(float).tiny) / len(a) * np.eye(len(a))
-    A = optimal_matrix(*(torch.from_numpy(each + ridge) for each in (a, b))).numpy()
-    yield "affine map", (source.rows - source.mean) @ A + target.mean
-
-
-def _baseline(source: Sample, images: np.ndarray, target: Sample, cost: Cost, unit: float) -> Baseline:
-    root = np.sqrt(unit)
-    T, Y = (
-        Sample((images - target.mean) / root, source.masses),
-        Sample((target.rows - target.mean) / root, target.masses),
-    )
-    mean_cost = float(source.masses @ paired_cost(cost, source.rows, images))
-    return Baseline(mean_cost, marginal_distance(T, Y).excess)

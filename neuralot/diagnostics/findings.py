@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import torch
 
-from neuralot.diagnostics.report import Baseline, Marginal, Optimality
+from neuralot.diagnostics.quantities import Baseline, Marginal, Optimality
 from neuralot.diagnostics.statistics import Sample
 from neuralot.diagnostics.verdict import GAP_TOLERANCE, TOLERANCE
 from neuralot.methods.smoothing import intrinsic_dimension
@@ -22,22 +21,25 @@ MARGIN = 0.1  # of the range of the fit, beyond which rows are outside of it
 
 
 def findings_of_data(
-    names: Sequence[str], source: Sample, target: Sample, units: Any, is_thin: bool | None
+    names: Sequence[str],
+    source: Sample,
+    target: Sample,
+    source_range: np.ndarray | None,
+    is_thin: bool | None,
+    needs_density: bool,
 ) -> list[str]:
     """Return findings about columns, rows and the source's dimension.
 
-    `units` are the units of the fit, if there was one. `is_thin` is None if it is not known.
+    `source_range` is that of the fit, shape (2, d), if there was one. `is_thin` is None if it is not known.
+    `needs_density` says whether the method can be wrong for thin sources.
     """
     found = _small_columns(names, source, target) + _outliers("X", source) + _outliers("X_target", target)
-    source_range = getattr(units, "source_range", None)
     if source_range is not None:
         found += _rows_outside(names, source, source_range)
     if is_thin:
         dimension = intrinsic_dimension(torch.from_numpy(source.rows))
-        found.append(
-            f"The source lies on a thin set, of dimension about {dimension:.1f} in {source.rows.shape[1]} features. "
-            f"SNOT, W2GN and OT-Net can be wrong there; use OTPTransport."
-        )
+        text = f"The source lies on a thin set, of dimension about {dimension:.1f} in {source.rows.shape[1]} features."
+        found.append(text + " SNOT, W2GN and OT-Net can be wrong there; use OTPTransport." * needs_density)
     return found
 
 
@@ -96,6 +98,7 @@ def findings_of_fit(
     split: float,
     early: bool,
     is_thin: bool | None,
+    needs_density: bool,
     history: Sequence[Mapping[str, float]],
 ) -> list[str]:
     """Return findings about the plan and the fit's budget."""
@@ -104,9 +107,11 @@ def findings_of_fit(
         found.append("Noise blurs the plan, but the source has a density: use SNOTTransport, or a smaller eps_min.")
     elif split > GAP_TOLERANCE and optimality.relative_gap > GAP_TOLERANCE:
         found.append("Noise blurs the plan: more rows permit less of it.")
-    affine = baselines["affine map"].excess
-    if affine.value <= max(marginal.excess.value, TOLERANCE):
+    affine, own = baselines["affine map"].excess, marginal.excess
+    if affine.value <= max(own.value, TOLERANCE):
         found.append("The affine map between the moments is at least as close to the target.")
+    elif affine.value - own.value < np.hypot(affine.margin, own.margin):
+        found.append("The affine map between the moments is as close to the target, within the margins of error.")
     if history and "affine" in history[-1]:
         found.append(
             "The affine map replaced the learned map, which was farther from the target: a longer fit may be better."
@@ -116,8 +121,8 @@ def findings_of_fit(
             "The plan splits mass: transform returns barycentres, call sample for images with the target's law."
         )
     if early:
-        early_end = "The fit ended early: give it more steps or time"
-        found.append(early_end + (", or use OTPTransport, if the source is thin." if is_thin else "."))
+        instead = ", or use OTPTransport" if is_thin and needs_density else ""
+        found.append(f"The fit ended early: give it more steps or time{instead}.")
     return found
 
 

@@ -8,10 +8,11 @@ import math
 import numpy as np
 
 from neuralot.costs import Cost, Lp, SquaredEuclidean
-from neuralot.diagnostics.report import Marginal, Optimality
+from neuralot.diagnostics.quantities import Marginal, Optimality
 from neuralot.diagnostics.statistics import (
     MAX_BLOCKS,
     MIN_BLOCK,
+    MIN_BLOCKS,
     Sample,
     exact_cost,
     monotonicity_gap,
@@ -84,7 +85,8 @@ def _costs_to_target(part: Part, cost: Cost) -> tuple[float, float]:
     They are those of images and target, and of the target alone.
     """
     source, images, target = part
-    n_blocks = int(np.clip(min(len(images), len(target.rows)) // MIN_BLOCK, 1, MAX_BLOCKS))
+    n_rows = min(len(images), len(target.rows))
+    n_blocks = int(np.clip(n_rows // MIN_BLOCK, min(n_rows, MIN_BLOCKS), MAX_BLOCKS))
     Y = target.blocks(n_blocks)
     between = [exact_cost(t, y, cost) for t, y in zip(Sample(images, source.masses).blocks(n_blocks), Y, strict=True)]
     within = [exact_cost(a, b, cost) for a, b in itertools.pairwise(Y)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,8 @@ from neuralot.divergences import optimal_cost
 MIN_BLOCK, MIN_BLOCKS, MAX_BLOCKS = 250, 4, 8
 N_PERMUTATIONS = 200
 N_PAIRS = 20
+# standard deviation of a constant sample, in units of the data
+ROUNDING = 1e-10
 
 
 @dataclass(frozen=True)
@@ -89,10 +92,15 @@ class Sample:
         centred = self.rows - self.mean
         return (centred * self.masses[:, None]).T @ centred
 
-    def part(self, chosen: slice) -> Sample:
+    def part(self, chosen: slice | np.ndarray) -> Sample:
         """Return some of the rows."""
         masses = self.masses[chosen]
         return Sample(self.rows[chosen], masses / masses.sum())
+
+    def without(self, k: int, n_blocks: int) -> Sample:
+        """Return all rows but those of one block."""
+        start, end = (k * len(self.rows) // n_blocks, (k + 1) * len(self.rows) // n_blocks)
+        return self.part(np.delete(np.arange(len(self.rows)), slice(start, end)))
 
     def blocks(self, n_blocks: int) -> list[Sample]:
         """Return disjoint parts of nearly equal size."""
@@ -172,12 +180,23 @@ def _within(blocks: list[Sample]) -> np.ndarray:
     return costs
 
 
+def jackknife(quantity: Callable[..., float], *samples: Sample) -> Estimate:
+    """Estimate a quantity of samples.
+
+    Its standard error is that of the jackknife over blocks of rows.
+    """
+    left_out = [quantity(*(each.without(k, MAX_BLOCKS) for each in samples)) for k in range(MAX_BLOCKS)]
+    error = np.sqrt((MAX_BLOCKS - 1) * np.var(left_out))
+    return Estimate(quantity(*samples), float(error), MAX_BLOCKS - 1)
+
+
 def spread(images: Sample, target: Sample) -> Estimate:
     """Return the logarithm of the ratio of standard deviations.
 
-    The standard deviations are the roots of the total variances. The standard error is that of a mean over blocks.
+    The standard deviations are the roots of the total variances, in units of which one is about 1. The standard error
+    is that of a mean over blocks.
     """
-    if images.variance == target.variance == 0:
+    if max(images.variance, target.variance) <= ROUNDING**2:
         return Estimate(0.0, 0.0, 1)
     if min(len(images.rows), len(target.rows)) < 2 * MAX_BLOCKS:
         return Estimate(_log_ratio(images, target), np.inf, 1)
@@ -188,19 +207,20 @@ def spread(images: Sample, target: Sample) -> Estimate:
 
 
 def _log_ratio(a: Sample, b: Sample) -> float:
-    tiny = np.finfo(float).tiny
-    return float(np.log(max(a.variance, tiny) / max(b.variance, tiny)) / 2)
+    return float(np.log(max(a.variance, ROUNDING**2) / max(b.variance, ROUNDING**2)) / 2)
 
 
 def energy_p_value(images: Sample, target: Sample, rng: np.random.Generator) -> float:
     """Return the permutation p-value of the energy distance.
 
-    The null hypothesis is that images and target rows have one law.
+    The null hypothesis is that images and target rows have one law. Rows of unequal masses could not be exchanged. Each
+    is kept with a probability proportional to its mass, which leaves rows of equal masses and the same law.
     """
     import ot
 
-    rows = np.concatenate([images.rows, target.rows])
-    signed = np.concatenate([images.masses, -target.masses])
+    kept = [each.rows[rng.random(len(each.rows)) * each.masses.max() <= each.masses] for each in (images, target)]
+    rows = np.concatenate(kept)
+    signed = np.concatenate([np.full(len(each), sign / len(each)) for each, sign in zip(kept, (1, -1), strict=True)])
     distances = ot.dist(rows, rows, metric="euclidean")
     permuted = np.stack([signed[rng.permutation(len(signed))] for _ in range(N_PERMUTATIONS)], axis=1)
     null = -(permuted * (distances @ permuted)).sum(axis=0)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Mapping
 
-from neuralot.diagnostics.report import Marginal, Optimality, Verdict
+from neuralot.diagnostics.quantities import Baseline, Marginal, Optimality
+from neuralot.diagnostics.report import Verdict
 from neuralot.diagnostics.statistics import MAX_BLOCKS
 
 # Shares of the target's variance: what is right, and what a sample can decide. The law of the images is much closer to
@@ -16,7 +17,13 @@ MIN_ROWS = 40
 
 
 def decide(
-    marginal: Marginal, optimality: Optimality, blur: float, n_rows: float, early: bool, is_spurious: bool
+    marginal: Marginal,
+    optimality: Optimality,
+    baselines: Mapping[str, Baseline],
+    blur: float,
+    n_rows: float,
+    early: bool,
+    is_spurious: bool,
 ) -> tuple[Verdict, list[str]]:
     """Return the verdict and its reasons.
 
@@ -33,11 +40,15 @@ def decide(
         return Verdict.SPURIOUS, [reason]
     if n_rows < MIN_ROWS:
         return Verdict.UNDECIDED, [f"{n_rows:.0f} rows, effectively, are fewer than {MIN_ROWS}"]
+    name, free = max(baselines.items(), key=lambda item: item[1].least_error)
+    if free.least_error > GAP_TOLERANCE:
+        shown = f"the plan is at least {100 * free.least_error:.0f} % of the variance away from an optimal one"
+        return Verdict.SPURIOUS, [f"{shown}, as the {name} is cheaper and near the target"]
     reasons = []
     if excess.low > TOLERANCE or (differs and excess.value > TOLERANCE):
         reasons.append(f"the images are {100 * excess.value:.1f} % of the variance away from the target")
     if abs(log_spread.value) - log_spread.margin > SPREAD_TOLERANCE:
-        reasons.append(f"the images have {np.exp(log_spread.value):.2f} of the target's spread")
+        reasons.append(f"the spread of the images is {marginal.spread_text}")
     if reasons:
         if early:
             return Verdict.NOT_CONVERGED, reasons

@@ -288,7 +288,7 @@ class BaseTransport(
         return None
 
     def _warn(self, laws: Laws) -> None:
-        names = np.asarray(getattr(self, "feature_names_in_", range(self.n_features_in_)))
+        names = self._column_names
         if self._conditions is not None:
             warn_of_far_conditions(laws, self._conditions)
             laws, names = of_columns(laws, self._conditions.moved), names[self._conditions.moved]

@@ -220,16 +220,23 @@ class Reporting(Fitted, Samples):
         check_is_fitted(self)
         v, w = sample_weight, sample_weight_target
         if self._conditions is None:
-            return diagnose(self, X, X_target, sample_weight=v, sample_weight_target=w, max_rows=max_rows)
+            Y = self._check_target(X_target, "X_target")
+            return diagnose(self, X, Y, sample_weight=v, sample_weight_target=w, max_rows=max_rows)
         laws = self._separate_laws(X, None, X_target, None, v, w, reset=False, streams=False)
         return diagnose_conditions(self._parts(laws, self._conditions), max_rows)
 
     def _parts(self, laws: Laws, conditions: Conditions) -> Iterator[tuple[Any, ...]]:
         """Yield the transport, rows and weights of each condition."""
-        cost, history = as_cost(self._fitted_params.cost), tuple(self.history_)
-        for name, row, *rows in parts_of(laws, conditions):
-            own = self._draws, self._values, self._densities, row
-            yield name, AtCondition(*own, conditions.moved, cost, self.status_, history), *rows
+        cost, history, moved = as_cost(self._fitted_params.cost), tuple(self.history_), conditions.moved
+        names = [str(name) for name in self._column_names[moved]]
+        in_fit = self.units_.source_range
+        for part in parts_of(laws, conditions):
+            transport = AtCondition(
+                *(self._draws, self._values, self._densities, part.row),
+                *(moved, names, part.indices, None if in_fit is None else in_fit[:, moved]),
+                *(cost, self.status_, history, self._needs_density),
+            )
+            yield part.name, transport, part.X, part.Y, part.v, part.w
 
     def score(
         self,

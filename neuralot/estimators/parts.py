@@ -28,6 +28,8 @@ class Part(NamedTuple):
         Moved columns.
     v, w : ndarray of shape (n,), (m,)
         Weights.
+    indices : pair of ndarray of int, shapes (n,) and (m,)
+        Indices of the rows in the samples.
     """
 
     name: str
@@ -36,6 +38,7 @@ class Part(NamedTuple):
     Y: np.ndarray
     v: np.ndarray
     w: np.ndarray
+    indices: tuple[np.ndarray, np.ndarray]
 
 
 def parts_of(laws: Laws, conditions: Conditions) -> Iterator[Part]:
@@ -68,14 +71,14 @@ def parts_of(laws: Laws, conditions: Conditions) -> Iterator[Part]:
                 f"{each} in [{column.min():.4g}, {column.max():.4g}]"
                 for each, column in zip(conditions.names[numbers], s[i][:, numbers].T, strict=True)
             ]
-            yield Part(", ".join([name] * bool(name) + ranges), row, X, Y, part.v, part.w)
+            yield Part(", ".join([name] * bool(name) + ranges), row, X, Y, part.v, part.w, (i, j))
 
 
 def _part(name: str, laws: Laws, conditions: Conditions, *indices: np.ndarray) -> Part:
-    row = laws[0].rows[indices[0][0]]
+    row, (i, j) = laws[0].rows[indices[0][0]], indices
     X, Y = (law.rows[each][:, conditions.moved] for law, each in zip(laws, indices, strict=True))
     v, w = (law.weights[each] for law, each in zip(laws, indices, strict=True))
-    return Part(name, row, X, Y, v, w)
+    return Part(name, row, X, Y, v, w, (i, j))
 
 
 def _ranges(

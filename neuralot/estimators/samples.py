@@ -175,6 +175,10 @@ class Samples(BaseEstimator):
         assert self._conditions is not None
         return self._conditions.labelled(as_array(X), rows)
 
+    @property
+    def _column_names(self) -> np.ndarray:
+        return np.asarray(getattr(self, "feature_names_in_", range(self.n_features_in_)))
+
     def _check_target(self, target: Any, name: str) -> np.ndarray:
         with naming(name):
             target = self._as_table(target)

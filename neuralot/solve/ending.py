@@ -12,17 +12,21 @@ from neuralot.solve.status import Record, Status
 
 # below this number of steps, more of them would bring images closer if this share of the first discrepancy is left
 FEW_STEPS, FAR = 300, 0.5
+# fewer steps are never enough, even if the discrepancy cannot tell
+TOO_FEW_STEPS = 100
 
 
 def status_of_budget(clock: Clock, guard: Guard, history: list[Record]) -> Status:
     """Return the status of a run without budget left."""
     if clock.is_stream:
         return clock.status
-    is_affine, is_brief = "affine" in history[-1], history[-1]["step"] < FEW_STEPS
-    was_approaching = is_affine or _is_falling(history) or (is_brief and _is_far(history))
+    if guard.is_exact:
+        return clock.status
+    n_steps, is_affine = history[-1]["step"], "affine" in history[-1]
+    was_approaching = is_affine or _is_falling(history) or (n_steps < FEW_STEPS and _is_far(history))
     # a brief fit whose map is replaced was short, even if the affine map is near the target
-    was_replaced = is_affine and is_brief and not guard.is_exact
-    return Status.SHORT if (guard.is_off and was_approaching) or was_replaced else clock.status
+    was_short = n_steps < TOO_FEW_STEPS or (is_affine and n_steps < FEW_STEPS)
+    return Status.SHORT if (guard.is_off and was_approaching) or was_short else clock.status
 
 
 def status_of_early_end(guard: Guard, interrupted: bool, lost: bool, stopped: bool) -> Status | None:

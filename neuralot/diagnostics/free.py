@@ -1,0 +1,75 @@
+"""Maps that need no fit, for comparison with a transport."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+
+from neuralot.affine import optimal_matrix
+from neuralot.costs import Cost, SquaredEuclidean
+from neuralot.diagnostics.quantities import Baseline
+from neuralot.diagnostics.statistics import Estimate, Sample, jackknife, marginal_distance, paired_cost
+
+TINY = np.finfo(float).tiny
+# with fewer rows, the distance of a free map to the target is too uncertain
+MIN_ROWS = 200
+
+
+def evaluate_free_maps(
+    source: Sample, images: np.ndarray, target: Sample, cost: Cost, unit: float
+) -> dict[str, Baseline]:
+    """Return identity, mean shift and affine map beside a transport.
+
+    `images` are those of the transport, and `unit` is the variance whose share a distance is.
+    """
+    to_unit = lambda rows: (rows - target.mean) / np.sqrt(unit)  # noqa: E731
+    goal = Sample(to_unit(target.rows), target.masses)
+    baselines = {}
+    for name, free in _free_maps(source, target):
+        excess = marginal_distance(Sample(to_unit(free), source.masses), goal).excess
+        mean_cost = float(source.masses @ paired_cost(cost, source.rows, free))
+        known = isinstance(cost, SquaredEuclidean)
+        shown = _least_error(source, images, target, name == "affine map", excess, unit) if known else 0.0
+        baselines[name] = Baseline(mean_cost, excess, shown)
+    return baselines
+
+
+def _free_maps(source: Sample, target: Sample) -> Iterator[tuple[str, np.ndarray]]:
+    """Maps that need no fit, with their names."""
+    yield "identity", source.rows
+    yield "mean shift", source.rows - source.mean + target.mean
+    yield "affine map", (source.rows - source.mean) @ _affine_matrix(source, target) + target.mean
+
+
+def _affine_matrix(source: Sample, target: Sample) -> np.ndarray:
+    a, b = (each.covariance for each in (source, target))
+    ridge = 1e-9 * max(np.trace(a), np.trace(b), TINY) / len(a) * np.eye(len(a))
+    return optimal_matrix(*(torch.from_numpy(each + ridge) for each in (a, b))).numpy()
+
+
+def _least_error(
+    source: Sample, images: np.ndarray, target: Sample, is_affine: bool, excess: Estimate, unit: float
+) -> float:
+    r"""Return the error of a transport that a cheaper map proves.
+
+    With the cost :math:`c` beyond that of the mean shift, the triangle inequality gives
+
+    .. math:: \sqrt{E|T - T^*|^2} \ge \sqrt{c(T)} - W_2(\mu, \nu) \ge \sqrt{c(T)} - \sqrt{c(F)} - W_2(F_\# \mu, \nu)
+
+    for a free map F. The value is the square of this, at the ends of 90 % intervals, as a share of `unit`. It is 0
+    unless F meets the target within sampling error, because in high dimension `excess` is too small for other maps.
+    """
+    if min(source.n_effective, target.n_effective) < MIN_ROWS or excess.low > 0:
+        return 0.0
+    pairs, d = Sample(np.hstack([source.rows, images]), source.masses), images.shape[1]
+
+    def difference(of_pairs: Sample, of_target: Sample) -> float:
+        x = Sample(of_pairs.rows[:, :d], of_pairs.masses)
+        moves = Sample(of_pairs.rows[:, d:] - x.rows, x.masses)
+        of_free = Sample(x.rows @ (_affine_matrix(x, of_target) - np.eye(d)), x.masses).variance if is_affine else 0.0
+        return float(np.sqrt(moves.variance / unit) - np.sqrt(of_free / unit))
+
+    estimate = jackknife(difference, pairs, target)
+    return max(estimate.low - np.sqrt(max(excess.high, 0.0)), 0.0) ** 2

@@ -1,0 +1,166 @@
+"""Quantities of a report, and their texts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from neuralot.diagnostics.statistics import Estimate
+
+# a ratio of spreads above which the target does not vary
+CONSTANT = 1e6
+
+
+@dataclass(frozen=True)
+class Marginal:
+    """Distance between the laws of images and target.
+
+    Distances are shares of the target's total variance.
+
+    Attributes
+    ----------
+    w2, floor : float
+        Mean squared W2 distance between blocks of images and of target rows, and that between blocks of target rows.
+    excess : Estimate
+        The distance beyond sampling error, see `neuralot.diagnostics.statistics.marginal_distance`.
+    sinkhorn_divergence, sinkhorn_floor : float
+        Debiased, of images and of other target rows to the same target rows, at most 1000 of each.
+    p_value : float
+        Of the permutation test with the energy distance, in which rows of small weight take part with a probability
+        proportional to it. A small value shows a difference, not that it matters.
+    log_spread : Estimate
+        Logarithm of the standard deviation of the images relative to the target's.
+    spread : ndarray of shape (d,)
+        Standard deviation of each column of the images, relative to the target's; nan for a constant target.
+    coverage : ndarray of shape (n_cells,)
+        Mass of the images in each of ten cells of the target (k-means), relative to the target's mass there.
+    """
+
+    w2: float
+    floor: float
+    excess: Estimate
+    sinkhorn_divergence: float
+    sinkhorn_floor: float
+    p_value: float
+    log_spread: Estimate
+    spread: np.ndarray
+    coverage: np.ndarray
+
+    @property
+    def excess_text(self) -> str:
+        """The excess as text."""
+        return _excess_text(self.excess)
+
+    @property
+    def spread_text(self) -> str:
+        """The spread of the images relative to the target's, as text."""
+        ratio = np.exp(self.log_spread.value)
+        return f"{ratio:.2f} of the target's" if ratio < CONSTANT else "above 0, but the target is constant"
+
+    def lines(self) -> list[tuple[str, str]]:
+        """Return pairs of a label and a text."""
+        by_column = self.spread[np.isfinite(self.spread)]
+        floor = _floor_text(self.sinkhorn_floor, share_text(self.sinkhorn_floor))
+        columns = f"; by column {by_column.min():.2f} to {by_column.max():.2f}" if len(by_column) else ""
+        return [
+            (
+                "images to target",
+                f"W2^2 {share_text(self.w2)} of the target's variance, floor {share_text(self.floor)}",
+            ),
+            ("", self.excess_text),
+            ("", f"Sinkhorn divergence {share_text(self.sinkhorn_divergence)}, {floor}"),
+            ("", f"permutation p-value {self.p_value:.2g}"),
+            ("spread", f"{self.spread_text}{columns}"),
+            ("modes", f"mass in cells of the target {self.coverage.min():.2f} to {self.coverage.max():.2f} of its own"),
+        ]
+
+
+@dataclass(frozen=True)
+class Optimality:
+    """Cost of the plan compared with the best plan.
+
+    Attributes
+    ----------
+    cost : float
+        Mean cost of rows and their images, in units of the cost.
+    exact_cost : float
+        Exact cost between the samples of source and target, which sampling makes too large in high dimension.
+    gap : float
+        Cost that another pairing of the same rows and images saves, in units of the cost; 0 for an optimal plan.
+    relative_gap : float
+        The same as a share of the target's total variance, or of the exact cost if the cost is another one.
+    share_of : {'variance', 'exact cost'}
+        What `relative_gap` is a share of.
+    violated_pairs : float
+        Share of pairs of rows, by mass, whose images are better exchanged.
+    error : float
+        ``max(cost^(1/p) - W_p(source, target), 0) + W_p(images, target)``, with p = 2 for the squared Euclidean
+        cost; nan for costs other than this and `Lp`. It is 0 for optimal maps only, and at most twice the Lp distance
+        to one (Nietert and Goldfeld). The distance of images and target is that of blocks of rows.
+    error_floor : float
+        W_p between two blocks of the target, the value of an optimal map on these samples; nan for too few rows.
+    """
+
+    cost: float
+    exact_cost: float
+    gap: float
+    relative_gap: float
+    share_of: str
+    violated_pairs: float
+    error: float
+    error_floor: float
+
+    @property
+    def gap_text(self) -> str:
+        """The relative gap as text."""
+        saved = f"{self.gap:.2g}, {100 * self.relative_gap:.1f} % of the {self.share_of}"
+        return f"another pairing of rows and images saves {saved}"
+
+    def lines(self) -> list[tuple[str, str]]:
+        """Return pairs of a label and a text."""
+        defined, floor = np.isfinite(self.error), _floor_text(self.error_floor, f"{self.error_floor:.3g}")
+        return [
+            ("cost", f"{self.cost:.4g}; exact between the samples {self.exact_cost:.4g}"),
+            ("optimality", f"{self.gap_text}; {share_text(self.violated_pairs)} of pairs are better exchanged"),
+            ("error", f"{self.error:.3g}, {floor}" if defined else "not defined for this cost"),
+        ]
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """Result of a map without a fit.
+
+    Attributes
+    ----------
+    cost : float
+        Mean cost of rows and their images.
+    excess : Estimate
+        As that of `Marginal`.
+    least_error : float
+        Mean squared distance of the transport to an optimal one that this map proves, as a share of the target's
+        variance, for the squared Euclidean cost: if a free map is cheaper and near the target, the transport is not
+        optimal. 0 if it proves none.
+    """
+
+    cost: float
+    excess: Estimate
+    least_error: float
+
+    @property
+    def excess_text(self) -> str:
+        """The excess as text."""
+        return _excess_text(self.excess)
+
+
+def _excess_text(excess: Estimate) -> str:
+    return f"beyond sampling {share_text(excess.value)} +- {share_text(excess.margin)}"
+
+
+def _floor_text(floor: float, text: str) -> str:
+    return f"floor {text}" if np.isfinite(floor) else "no floor, too few rows"
+
+
+def share_text(value: float) -> str:
+    """Format a share as a percentage."""
+    return f"{100 * value:.2g} %" if abs(value) < 1 else f"{100 * value:.0f} %"
