@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
+
+from neuralot.sampling import listed
 
 # a sample has outliers if some rows are farther than OUTLIER_RANGES interquartile ranges from the medians, fewer than
 # the share MAX_CLIPPED are farther than CLIP_RANGES, and its scale is above SCALE_RANGES times these ranges; rows are
@@ -14,6 +18,8 @@ MAX_CLIPPED, QUANTILE_ROWS = 0.05, 2000
 # larger one. Far rows whose distances differ by less than the factor TAIL_SPREAD are a cluster, unless they are fewer
 # than the share FEW_FAR
 TAIL_RANGES, TAIL_SCALE, TAIL_SPREAD, FEW_FAR = 2.0, 1.0, 2.0, 0.01
+# a code is at least ISOLATED times as far from the median as any other value
+ISOLATED = 2.0
 
 
 def outlier_bounds(
@@ -51,6 +57,38 @@ def outlier_bounds(
         if not _are_tails(rows, indices, scale, median, margin, tail_scale * rms(high - low)):
             return None
     return np.stack([median - margin, median + margin])
+
+
+def missing_codes(rows: np.ndarray) -> list[tuple[int, float, int]]:
+    """Return values that may be codes for missing values.
+
+    Such a value is the largest or smallest of its column, more than `CLIP_RANGES` interquartile ranges from the median
+    and isolated, and occurs more than once or has only nines as digits. Columns whose range is 0 have none. The result
+    has the index of the column, the value, and the number of rows.
+    """
+    subsample = rows[np.linspace(0, len(rows) - 1, min(len(rows), QUANTILE_ROWS)).astype(int)]
+    lower, median, upper = np.percentile(subsample, [25, 50, 75], axis=0)
+    found = []
+    for extremes in (rows.max(axis=0), rows.min(axis=0)):
+        is_far = (upper > lower) & (np.abs(extremes - median) > CLIP_RANGES * (upper - lower))
+        for column in np.flatnonzero(is_far):
+            value, centre = extremes[column], median[column]
+            is_code = rows[:, column] == value
+            others = rows[~is_code, column]
+            next_distance = np.maximum((others - centre) * np.sign(value - centre), 0).max()
+            is_known = is_code.sum() > 1 or set(f"{abs(value):.0f}") == {"9"}
+            if is_known and abs(value - centre) > ISOLATED * next_distance:
+                found.append((int(column), float(value), int(is_code.sum())))
+    return found
+
+
+def codes_text(rows: np.ndarray, names: Sequence[object]) -> str:
+    """Return a text with advice about `missing_codes`; empty if there are none."""
+    found = missing_codes(rows)
+    if not found:
+        return ""
+    codes = listed([f"{value:g} in {n} rows of column {names[column]}" for column, value, n in found])
+    return f"{codes}, far from all other values. If this is a code for missing values, impute the values."
 
 
 def rms(values: np.ndarray) -> float:

@@ -3,10 +3,11 @@
 import warnings
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.exceptions import ConvergenceWarning
 
-from neuralot import OTNetTransport, OTPTransport, SNOTTransport, W2GNTransport, exceptions
+from neuralot import OTNetTransport, OTPTransport, SNOTTransport, W2GNTransport, diagnose, exceptions
 from neuralot.datasets import (
     make_circles,
     make_convex_potential,
@@ -16,6 +17,8 @@ from neuralot.datasets import (
     make_parallel,
     make_perpendicular,
 )
+from neuralot.outliers import missing_codes
+from neuralot.solve import Status
 
 THIN = [make_perpendicular, make_one_to_many, make_multi_perpendicular, make_circles]
 NEED_DENSITY = [SNOTTransport, OTNetTransport, W2GNTransport]
@@ -110,7 +113,54 @@ def test_constant_and_rare_columns_do_not_warn():
     fit(OTPTransport, X, Y)
 
 
-@pytest.mark.parametrize(("eps_min", "effect"), [(0.9, "blurred"), (1e-5, "harder to learn"), (0.01, None)])
+@pytest.mark.parametrize("cls", [SNOTTransport, OTPTransport])
+@pytest.mark.parametrize(("code", "n"), [(9999, 1), (9999, 40), (-999, 5), (2000, 2)])
+def test_codes_for_missing_values_are_named(cls, code, n):
+    # beside a column whose spread hides the code
+    rng = np.random.default_rng(0)
+    X, Y = (
+        pd.DataFrame({"income": 5e3 * rng.normal(size=300), "rate": 10 + 60 * rng.normal(size=300)}) for _ in range(2)
+    )
+    Y.loc[: n - 1, "rate"] = code
+    with pytest.warns(exceptions.OutlierWarning, match=f"The target has {code} in {n} rows of column rate, far from"):
+        fit(cls, X, Y)
+    findings = diagnose(lambda rows: rows, X, Y).findings
+    assert any(f"X_target has {code} in {n} rows of column rate" in finding for finding in findings)
+
+
+def test_rare_values_of_a_constant_column_are_no_codes():
+    X = np.column_stack([np.random.default_rng(0).normal(size=300), np.zeros(300)])
+    X[[3, 5], 1] = 9999.0
+    assert missing_codes(X) == []
+
+
+def test_codes_do_not_hide_that_a_column_is_ignored():
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame({"income": 1e4 * rng.normal(size=300), "rate": rng.normal(size=300)})
+    X.loc[:4, "rate"] = 9999.0
+    with pytest.raises(exceptions.ScaleWarning, match="in the cost: rate"):
+        fit(SNOTTransport, X, X + 1)
+
+
+@pytest.mark.parametrize("law", ["lognormal", "standard_cauchy", "standard_exponential", "poisson"])
+def test_heavy_tails_and_counts_have_no_codes(law):
+    rng = np.random.default_rng(0)
+    draw = getattr(rng, law)
+    rows = draw(size=(3000, 5), **{"sigma": 2} if law == "lognormal" else {})
+    assert missing_codes(rows) == missing_codes(np.clip(rows, None, np.percentile(rows, 99))) == []
+
+
+@pytest.mark.parametrize(
+    ("eps_min", "effect"),
+    [
+        (0.9, "blurred"),
+        (0.25, "blurred"),
+        (1e-5, "harder to learn"),
+        (0.001, "harder to learn"),
+        (0.1, None),
+        (0.01, None),
+    ],
+)
 def test_eps_min_far_from_default_warns(eps_min, effect):
     X, Y = make_gaussians(2).sample(4000, random_state=0)
     if effect is None:
@@ -126,6 +176,21 @@ def test_short_fit_says_that_the_affine_map_replaced_its_map():
         transport = OTPTransport(max_iter=60, random_state=0).fit(X, Y)
     coefficients = np.linalg.lstsq(np.c_[X, np.ones(500)], images := transport.transform(X), rcond=None)[0]
     np.testing.assert_allclose(np.c_[X, np.ones(500)] @ coefficients, images, atol=1e-9)
+
+
+@pytest.mark.parametrize("cls", [SNOTTransport, OTPTransport, OTNetTransport, W2GNTransport])
+def test_fit_of_few_steps_warns_even_if_the_discrepancy_cannot_tell(cls):
+    X, Y = make_convex_potential(8).sample(300, random_state=0)
+    with pytest.warns(ConvergenceWarning, match="The budget was too short"):
+        transport = cls(max_iter=5, random_state=0).fit(X, Y)
+    assert transport.status_ is Status.SHORT
+
+
+def test_few_steps_from_the_exact_map_do_not_warn():
+    X = np.random.default_rng(0).normal(size=(500, 2))
+    with warnings.catch_warnings(action="error"):
+        transport = SNOTTransport(max_iter=5, random_state=0).fit(X, X + 3)
+    np.testing.assert_allclose(transport.transform(X), X + 3, atol=0.05)
 
 
 @pytest.mark.parametrize("cls", [SNOTTransport, OTPTransport, OTNetTransport])

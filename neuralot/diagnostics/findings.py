@@ -11,7 +11,7 @@ from neuralot.diagnostics.quantities import Baseline, Marginal, Optimality
 from neuralot.diagnostics.statistics import Sample
 from neuralot.diagnostics.verdict import GAP_TOLERANCE, TOLERANCE
 from neuralot.methods.smoothing import intrinsic_dimension
-from neuralot.outliers import CLIP_RANGES, outlier_bounds
+from neuralot.outliers import CLIP_RANGES, codes_text, outlier_bounds
 from neuralot.sampling import listed, small_columns
 
 SPLIT = 0.05  # conditional variance from which on mass splits
@@ -33,7 +33,8 @@ def findings_of_data(
     `source_range` is that of the fit, shape (2, d), if there was one. `is_thin` is None if it is not known.
     `needs_density` says whether the method can be wrong for thin sources.
     """
-    found = _small_columns(names, source, target) + _outliers("X", source) + _outliers("X_target", target)
+    found = _small_columns(names, source, target)
+    found += _outliers("X", names, source) + _outliers("X_target", names, target)
     if source_range is not None:
         found += _rows_outside(names, source, source_range)
     if is_thin:
@@ -53,11 +54,12 @@ def _small_columns(names: Sequence[str], source: Sample, target: Sample) -> list
     ]
 
 
-def _outliers(name: str, sample: Sample) -> list[str]:
+def _outliers(name: str, names: Sequence[str], sample: Sample) -> list[str]:
     scale = float(np.sqrt(sample.variance / sample.rows.shape[1]))
     bounds = outlier_bounds(sample.rows, np.arange(len(sample.rows)), scale)
     if bounds is None:
-        return []
+        codes = codes_text(sample.rows, names)
+        return [f"{name} has {codes}"] if codes else []
     is_outside = ((sample.rows < bounds[0]) | (sample.rows > bounds[1])).any(axis=1)
     return [
         f"Rows {_indices(sample, is_outside)} of {name} are more than {CLIP_RANGES} interquartile ranges from the "

@@ -28,7 +28,7 @@ from neuralot.exceptions import (
     UnusedWeightsWarning,
 )
 from neuralot.methods.smoothing import MIN_ROWS_OF_THIN, intrinsic_dimension, is_thin
-from neuralot.outliers import CLIP_RANGES, outlier_bounds
+from neuralot.outliers import CLIP_RANGES, codes_text, outlier_bounds
 from neuralot.sampling import listed, small_columns, spaced
 from neuralot.solve.distributed import current
 
@@ -75,6 +75,8 @@ def warn_of_laws(laws: Laws, units: Units, names: Sequence[Any]) -> None:
             bounds = outlier_bounds(law.rows, law.order, units.scale, TAIL_SCALE_OF_WARNING)
         if bounds is not None:
             warn_of_outliers(law, bounds, clip_bounds is not None, name)
+        else:
+            warn_of_codes(law.rows, names, name)
 
 
 def warn_of_scales(source: np.ndarray, target: np.ndarray, name: str = "source") -> None:
@@ -262,6 +264,12 @@ def warn_of_outliers(law: Law, bounds: np.ndarray, is_clipped: bool, name: str) 
         "the tails are heavy, transform the columns of both samples first, for example by np.arcsinh.",
         OutlierWarning,
     )
+
+
+def warn_of_codes(rows: np.ndarray, names: Sequence[Any], name: str) -> None:
+    """Warn of values that may be codes for missing values."""
+    if len(rows) >= MIN_ROWS and (text := codes_text(rows, names)):
+        warn_user(f"The {name} has {text}", OutlierWarning)
 
 
 def warn_of_lost_domains() -> None:
