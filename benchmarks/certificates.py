@@ -2,11 +2,12 @@
 
 python benchmarks/certificates.py                # the tables of benchmarks/results/certificates.md
 python benchmarks/certificates.py --show         # tables from the file of results, without a fit
-python benchmarks/certificates.py --rows 250 --fits --seeds 0 1 2 --csv build/certificates_250.csv  # few held-out rows
+python benchmarks/certificates.py --rows 250 --fits --seeds 0 1 2 --results build/certificates_250.jsonl  # few rows
 python benchmarks/certificates.py --quick        # does it run? (make bench)
 
-A run appends each result to a CSV file and skips the results that the file already has. The reports on one pair and
-seed share their rows, and with them many exact costs: each is computed once, unless --time is given.
+A run appends each report to a file of JSON lines and skips those that the file already has. Verdicts are decided again
+from the quantities in the file, by the limits of the current code. The reports on one pair and seed share their rows,
+and with them many exact costs: each is computed once, unless --time is given.
 
 The true error of a map is its mean squared distance to the exact one, as a share of the target's variance. Of a plan
 that splits mass, it is ([sqrt(cost) - W2(source, target)]_+ + W2(images, target))^2 with the known W2 between the laws;
@@ -18,18 +19,21 @@ mean square error of eight draws of a row.
 """
 
 import argparse
-import csv
 import itertools
+import json
 import tempfile
 import time
 import warnings
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import joblib
 import numpy as np
 import ot
+import torch
 from common import heading, make_parser, median_and_range, row
 from scipy.stats import spearmanr
 
@@ -45,8 +49,10 @@ from neuralot.datasets import (
     make_perpendicular,
 )
 from neuralot.diagnostics import statistics
-from neuralot.diagnostics.statistics import Sample, marginal_distance
+from neuralot.diagnostics.statistics import Estimate, Sample, marginal_distance
+from neuralot.diagnostics.verdict import decide
 from neuralot.divergences import optimal_cost
+from neuralot.methods.smoothing import is_thin
 
 RIGHT, WRONG = 0.015, 0.03
 N_FIT, N_TRUTH, N_STEPS = 4000, 4000, 1200
@@ -59,6 +65,9 @@ PAIRS = [
     make_circles,
     make_multi_perpendicular,
 ]
+# the source is normal, so that there are rotations that preserve it
+NORMAL = {"gaussians", "convex_potential"}
+ANGLE = np.pi / 6
 PLAIN = {"map_form": "network", "critic_loss": CriticLoss(expectile_weight=0.0)}
 FITS = {
     "SNOT": lambda seed: SNOTTransport(max_iter=N_STEPS, random_state=seed),
@@ -85,6 +94,12 @@ class Drawn:
         return np.stack([self.plan(X, rng) for _ in range(n_draws)])
 
 
+def rotation(d: int) -> np.ndarray:
+    """Rotation by 30 degrees in each pair of columns."""
+    cosine, sine = np.cos(ANGLE), np.sin(ANGLE)
+    return np.kron(np.eye(d // 2), [[cosine, -sine], [sine, cosine]])
+
+
 def constructed(pair: TransportPair, X: np.ndarray, Y: np.ndarray) -> dict[str, Drawn]:
     """Maps that no fit made; X and Y are rows for their moments."""
     mean, sd = Y.mean(axis=0), np.sqrt(Y.var(axis=0).sum() / Y.shape[1])
@@ -99,6 +114,10 @@ def constructed(pair: TransportPair, X: np.ndarray, Y: np.ndarray) -> dict[str, 
             "exact, contracted": lambda x, rng: mean + 0.8 * (exact(x, rng) - mean),
             "exact, permuted": lambda x, rng: rng.permutation(exact(x, rng)),
         }
+    if exact is not None and pair.name in NORMAL:
+        centre, root = X.mean(axis=0), np.linalg.cholesky(np.cov(X.T)).T
+        rotated = lambda x: centre + (x - centre) @ np.linalg.inv(root) @ rotation(X.shape[1]) @ root  # noqa: E731
+        plans["exact, rotated"] = lambda x, rng: exact(rotated(x), rng)
     return {name: Drawn(plan) for name, plan in plans.items()}
 
 
@@ -117,7 +136,7 @@ def true_error(pair: TransportPair, transport: Drawn, seed: int) -> float:
 
 def names_of(make: Callable[[int], TransportPair], d: int, fits: list[str]) -> list[str]:
     """Names of the transports of a pair."""
-    few = make(d).sample(2, random_state=0)
+    few = make(d).sample(100, random_state=0)
     return [*constructed(make(d), *few), *fits]
 
 
@@ -142,10 +161,10 @@ def examine_all(
         statistics.optimal_cost = remembered(optimal_cost)
     for name in names:
         result = examine(make, d, seed, name, args.rows)
-        append(args.csv, result if args.time else {**result, "seconds": np.nan})
+        append(args.results, result if args.time else {**result, "seconds": None})
 
 
-def examine(make: Callable[[int], TransportPair], d: int, seed: int, name: str, n_held_out: int) -> dict[str, object]:
+def examine(make: Callable[[int], TransportPair], d: int, seed: int, name: str, n_held_out: int) -> dict[str, Any]:
     """Diagnose one transport of a pair on held-out rows."""
     pair = make(d)
     X, Y = pair.sample(N_FIT, random_state=seed)
@@ -156,24 +175,37 @@ def examine(make: Callable[[int], TransportPair], d: int, seed: int, name: str, 
     start = time.process_time()
     report = diagnose(transport, X_held, Y_held)
     seconds = time.process_time() - start
+    covariances = (torch.from_numpy(np.cov(rows.T)) for rows in (X_held, Y_held))
     return {
         "pair": pair.name,
         "d": d,
         "seed": seed,
         "transport": name,
         "error": true_error(pair, transport, seed),
-        "verdict": report.verdict.name,
-        "excess": report.marginal.excess.value,
-        "se": report.marginal.excess.standard_error,
-        "p": report.marginal.p_value,
-        "spread": report.marginal.log_spread.value,
-        "gap": report.optimality.relative_gap,
-        "violated": report.optimality.violated_pairs,
-        "split": report.conditional_spread,
         "bound": bound_of(report),
         "rank": rank_correlation(pair, transport, X_held),
         "seconds": seconds,
+        "thin": is_thin(torch.from_numpy(X_held), *covariances),
+        "needs_density": getattr(transport, "_needs_density", True),
+        "report": report.to_dict(),
     }
+
+
+def verdict_of(result: dict[str, Any]) -> str:
+    """Decide the verdict from the quantities of a report."""
+    report = result["report"]
+    estimate = lambda values: Estimate(values["value"], values["standard_error"], values["degrees"])  # noqa: E731
+    marginal = SimpleNamespace(**report["marginal"] | {"spread_text": ""})
+    marginal.excess, marginal.log_spread = estimate(marginal.excess), estimate(marginal.log_spread)
+    return decide(
+        marginal,
+        SimpleNamespace(**report["optimality"], gap_text=""),
+        {name: SimpleNamespace(**each) for name, each in report["baselines"].items()},
+        blur=0.0 if result["thin"] else report["conditional_spread"],
+        n_rows=min(report["n_source"], report["n_target"]),
+        early=report["ended_early"],
+        is_spurious=result["thin"] and result["needs_density"],
+    )[0].name
 
 
 def bound_of(report: TransportReport) -> float:
@@ -189,13 +221,13 @@ def rank_correlation(pair: TransportPair, transport: object, X: np.ndarray) -> f
     return float(spearmanr(transport.uncertainty(X), errors)[0])
 
 
-def table_of_fits(found: list[dict[str, object]]) -> str:
+def table_of_fits(found: list[dict[str, Any]]) -> str:
     """Bounds and rank correlations of fits on pairs with an exact map."""
     lines = [heading(["transport", "d", "n", "with a bound", "bound below error", "bound / error", "rank correlation"])]
-    fits = [each for each in found if np.isfinite(float(each["rank"]))]
+    fits = [each for each in found if np.isfinite(each["rank"])]
     for name, d in dict.fromkeys((each["transport"], each["d"]) for each in fits):
         chosen = [each for each in fits if (each["transport"], each["d"]) == (name, d)]
-        bound, error, rank = np.array([[float(each[key]) for key in ("bound", "error", "rank")] for each in chosen]).T
+        bound, error, rank = np.array([[each[key] for key in ("bound", "error", "rank")] for each in chosen]).T
         ratios = np.sqrt(bound / error)[np.isfinite(bound)]
         ratio = median_and_range(ratios, ".1f") if len(ratios) else ""
         cells = [len(chosen), len(ratios), int((ratios < 1).sum()), ratio, median_and_range(rank, ".2f")]
@@ -203,22 +235,27 @@ def table_of_fits(found: list[dict[str, object]]) -> str:
     return "\n".join(lines)
 
 
-def table_of_times(found: list[dict[str, object]]) -> str:
+def table_of_times(found: list[dict[str, Any]]) -> str:
     """Seconds of a diagnosis by the number of features."""
     lines = [heading(["d", "n", "seconds of a diagnosis"])]
-    timed = [each for each in found if each["seconds"] != "nan"]
-    for d in sorted({int(each["d"]) for each in timed}):
-        seconds = [float(each["seconds"]) for each in timed if int(each["d"]) == d]
+    timed = [each for each in found if each["seconds"]]
+    for d in sorted({each["d"] for each in timed}):
+        seconds = [each["seconds"] for each in timed if each["d"] == d]
         lines.append(row([d, len(seconds), median_and_range(seconds, ".1f")]))
     return "\n".join(lines)
 
 
-def table(found: list[dict[str, object]]) -> str:
+def truth(result: dict[str, Any]) -> str:
+    """Whether the transport is right."""
+    error = result["error"]
+    return "right" if error <= RIGHT else "wrong" if error >= WRONG else "between"
+
+
+def table(found: list[dict[str, Any]]) -> str:
     """Verdicts by truth."""
     verdicts = ("OPTIMAL", "MARGINAL_NOT_MET", "SPURIOUS", "NOT_CONVERGED", "UNDECIDED")
     lines = [heading(["transport", "truth", "n", *verdicts])]
-    truth = lambda each: "right" if each["error"] <= RIGHT else "wrong" if each["error"] >= WRONG else "between"  # noqa: E731
-    counts = Counter((each["transport"], truth(each), each["verdict"]) for each in found)
+    counts = Counter((each["transport"], truth(each), verdict_of(each)) for each in found)
     names = dict.fromkeys(each["transport"] for each in found)
     for name, kind in itertools.product([*names, "all"], ("right", "between", "wrong")):
         cells = [
@@ -229,6 +266,24 @@ def table(found: list[dict[str, object]]) -> str:
     return "\n".join(lines)
 
 
+def table_of_shares(found: list[dict[str, Any]]) -> str:
+    """Wrong maps that are called optimal, and right ones that are not, by the number of features."""
+    dims = sorted({each["d"] for each in found})
+    lines = [
+        heading(
+            ["transport", *(f"{share}, d = {d}" for share in ("wrong called OPTIMAL", "right doubted") for d in dims)]
+        )
+    ]
+    for name in [*dict.fromkeys(each["transport"] for each in found), "all"]:
+        cells = []
+        for kind, d in itertools.product(("wrong", "right"), dims):
+            of_kind = [x for x in found if name in (x["transport"], "all") and x["d"] == d and truth(x) == kind]
+            chosen = [x for x in of_kind if (verdict_of(x) == "OPTIMAL") == (kind == "wrong")]
+            cells.append(f"{len(chosen)} of {len(of_kind)}" if of_kind else "")
+        lines.append(row([name, *cells]))
+    return "\n".join(lines)
+
+
 def main() -> None:
     parser = make_parser(__doc__, "one seed, d = 2, constructed maps only, 250 rows")
     parser.add_argument("--dims", type=int, nargs="+", default=[2, 8, 32])
@@ -236,16 +291,16 @@ def main() -> None:
     parser.add_argument("--fits", nargs="*", default=list(FITS), choices=list(FITS))
     parser.add_argument("--rows", type=int, default=2000, help="held-out rows of each side")
     parser.add_argument("--jobs", type=int, default=2)
-    parser.add_argument("--csv", type=Path, default=Path("build/certificates.csv"), help="file of the single results")
+    parser.add_argument("--results", type=Path, default=Path("build/certificates.jsonl"), help="file of the reports")
     parser.add_argument("--time", action="store_true", help="compute all exact costs again, for the second table")
     parser.add_argument("--show", action="store_true", help="run nothing")
     args = parser.parse_args()
     if args.quick:
         args.dims, args.seeds, args.fits, args.rows, args.time = [2], [0], [], 250, True
-        args.csv = Path(tempfile.mkdtemp()) / "certificates.csv"
-    found = read(args.csv)
+        args.results = Path(tempfile.mkdtemp()) / "certificates.jsonl"
+    found = read(args.results)
     if not args.show:
-        done = {(each["pair"], int(each["d"]), int(each["seed"]), each["transport"]) for each in found}
+        done = {(each["pair"], each["d"], each["seed"], each["transport"]) for each in found}
         missing = lambda make, d, seed: [  # noqa: E731
             name for name in names_of(make, d, args.fits) if (make(d).name, d, seed, name) not in done
         ]
@@ -255,29 +310,22 @@ def main() -> None:
             if make is not make_circles or d == 2
         ]
         joblib.Parallel(args.jobs)(joblib.delayed(examine_all)(*task, args) for task in tasks)
-        found = read(args.csv)
-    print(table(found) + "\n\n" + table_of_times(found))
-    if any(np.isfinite(float(each["rank"])) for each in found):
+        found = read(args.results)
+    print(table(found) + "\n\n" + table_of_shares(found) + "\n\n" + table_of_times(found))
+    if any(np.isfinite(each["rank"]) for each in found):
         print("\n" + table_of_fits(found))
 
 
-def read(path: Path) -> list[dict[str, object]]:
+def read(path: Path) -> list[dict[str, Any]]:
     """Read the results of earlier runs."""
-    if not path.exists():
-        return []
-    with path.open(newline="") as file:
-        return [{**each, "error": float(each["error"])} for each in csv.DictReader(file)]
+    return [json.loads(line) for line in path.open()] if path.exists() else []
 
 
-def append(path: Path, result: dict[str, object]) -> None:
-    """Append a result to a CSV file, so that an interrupted run keeps it."""
-    is_new = not path.exists()
+def append(path: Path, result: dict[str, Any]) -> None:
+    """Append a result to the file, so that an interrupted run keeps it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a", newline="") as file:
-        writer = csv.DictWriter(file, list(result))
-        if is_new:
-            writer.writeheader()
-        writer.writerow(result)
+    with path.open("a") as file:
+        file.write(json.dumps(result, default=float) + "\n")
 
 
 if __name__ == "__main__":
