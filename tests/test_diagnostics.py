@@ -1,8 +1,10 @@
 """The diagnosis of a transport: quantities known in closed form, and verdicts on right and wrong maps."""
 
+import importlib
 import json
 import warnings
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -289,6 +291,26 @@ def test_free_maps_prove_no_error_of_exact_plans(make, d):
             equal(X), pair.exact_plan(X, np.random.default_rng(seed)), equal(Y), SquaredEuclidean(), Y.var(axis=0).sum()
         )
         assert max(each.least_error for each in found.values()) < 0.01
+
+
+@pytest.mark.slow
+def test_verdicts_keep_the_limits_of_the_benchmark(monkeypatch):
+    # a small form of the table of benchmarks/certificates.py, with another seed
+    monkeypatch.syspath_prepend(Path(__file__).parents[1] / "benchmarks")
+    certificates = importlib.import_module("certificates")
+    fits = ["SNOT", "OTP", "SNOT, 5 % of the steps"]
+    found = [
+        certificates.examine(make, d, 20, name, 1000)
+        for make, d in ((make_gaussians, 2), (make_convex_potential, 8), (make_one_to_many, 2))
+        for name in certificates.names_of(make, d, fits)
+    ]
+    called = {"right": [], "between": [], "wrong": []}
+    for each in found:
+        assert certificates.verdict_of(each) == each["report"]["verdict"]
+        called[certificates.truth(each)].append(each["report"]["verdict"] == "OPTIMAL")
+    assert len(called["wrong"]) >= 10
+    assert not any(called["wrong"])
+    assert np.mean(called["right"]) >= 0.9
 
 
 def test_plan_that_splits_mass_is_optimal():
