@@ -434,12 +434,7 @@ QUOTES = {
             ]
         ),
     ],
-    "docs/guide/report.rst": [
-        Quote(
-            "its median was [6.9] times the error in the plane and [16.4] times in 8 dimensions",
-            tuple(Cell(CERTIFICATES, {"transport": "SNOT", "d": d}, "bound / error") for d in ("2", "8")),
-        ),
-    ],
+    "docs/guide/report.rst": [],
     "docs/guide/trajectories.rst": [
         Quote(
             "the exact total within [0.5] % on the rows of the fit and [0.3] % on new rows, and each clone within "

@@ -148,9 +148,10 @@ class Baseline:
     least_error: float
 
     @property
-    def excess_text(self) -> str:
-        """The excess as text."""
-        return _excess_text(self.excess)
+    def text(self) -> str:
+        """The quantities as text."""
+        proven = f"; proves an error of at least {share_text(self.least_error)} of the variance"
+        return f"cost {self.cost:.4g}; {_excess_text(self.excess)}" + proven * (self.least_error > 0)
 
 
 def _excess_text(excess: Estimate) -> str:

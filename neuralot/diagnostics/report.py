@@ -160,7 +160,7 @@ class TransportReport(Printed):
             *self.optimality.lines(),
             *([] if self.dual is None else self.dual.lines()),
             ("draws of one row", f"variance {share_text(self.conditional_spread)} of the target's"),
-            *((name, f"cost {base.cost:.4g}; {base.excess_text}") for name, base in self.baselines.items()),
+            *((name, base.text) for name, base in self.baselines.items()),
             *self._lines_of_fit(),
             *(("note", finding) for finding in self.findings),
         ]
