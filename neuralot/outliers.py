@@ -83,7 +83,10 @@ def missing_codes(rows: np.ndarray) -> list[tuple[int, float, int]]:
 
 
 def codes_text(rows: np.ndarray, names: Sequence[object]) -> str:
-    """Return a text with advice about `missing_codes`; empty if there are none."""
+    """Return `missing_codes` as text with advice.
+
+    The text is empty if there are none.
+    """
     found = missing_codes(rows)
     if not found:
         return ""

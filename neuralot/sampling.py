@@ -66,7 +66,10 @@ def small_columns(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def _ranges_and_deviations(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Interquartile ranges and standard deviations of columns, the latter without a few far values."""
+    """Interquartile ranges and standard deviations of columns.
+
+    The latter are those without a few far values.
+    """
     lower, median, upper = np.percentile(rows, [25, 50, 75], axis=0)
     is_far = (np.abs(rows - median) > FAR_RANGES * (upper - lower)) & (upper > lower)
     is_far &= is_far.mean(axis=0) < FEW_FAR

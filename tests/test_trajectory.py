@@ -164,6 +164,7 @@ def test_paths_are_continuous_with_the_given_velocities(tiny_fit, three):
     assert np.array_equal(back[1], three[2])
 
 
+@pytest.mark.filterwarnings("ignore:eps_min=1 is")
 def test_draws_of_two_plans_are_independent(three):
     X = three[0]
     transport = make_tiny(OTPTransport, eps_min=1.0, eps_max=2.0)

@@ -122,7 +122,7 @@ def diagnose(
 
 
 def _check_names(names: list[str], X_target: Any) -> None:
-    """Raise a ValueError if a frame of target rows has other columns."""
+    """Raise a ValueError if target rows have other columns."""
     others = [str(name) for name in getattr(X_target, "columns", names)]
     if others != names:
         raise ValueError(
@@ -149,8 +149,7 @@ def _report(
     baselines = evaluate_free_maps(source, draws[0], target, cost, unit)
     split = conditional_spread(draws, source.masses) / unit
     split = split if split > ROUNDING**2 else 0.0
-    thin = _is_thin(source, target)
-    early, history = _is_early(transport), tuple(getattr(transport, "history_", ()))
+    thin, early, history = _is_thin(source, target), _is_early(transport), tuple(getattr(transport, "history_", ()))
     # functions are judged like the methods that need a density; smoothed sources have no spurious solutions
     needs_density = getattr(transport, "_needs_density", True)
     verdict, reasons = decide(

@@ -52,7 +52,7 @@ def _affine_matrix(source: Sample, target: Sample) -> np.ndarray:
 def _least_error(
     source: Sample, images: np.ndarray, target: Sample, is_affine: bool, excess: Estimate, unit: float
 ) -> float:
-    r"""Return the error of a transport that a cheaper map proves.
+    r"""Return the error that a cheaper map proves.
 
     With the cost :math:`c` beyond that of the mean shift, the triangle inequality gives
 

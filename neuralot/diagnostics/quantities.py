@@ -54,7 +54,7 @@ class Marginal:
 
     @property
     def spread_text(self) -> str:
-        """The spread of the images relative to the target's, as text."""
+        """The spread relative to the target's, as text."""
         ratio = np.exp(self.log_spread.value)
         return f"{ratio:.2f} of the target's" if ratio < CONSTANT else "above 0, but the target is constant"
 

@@ -176,7 +176,7 @@ class TransportReport(Printed):
         return [("fit", text + "; more steps would help" * bool(self.more_steps_help))]
 
     def _last_discrepancies(self) -> tuple[float, float] | None:
-        """Return the means over the last two fifths of the fit."""
+        """Return the means over the last two fifths."""
         values = [record["discrepancy"] for record in self.history if "discrepancy" in record]
         n = len(values) // 5
         return (float(np.mean(values[-2 * n : -n])), float(np.mean(values[-n:]))) if n else None

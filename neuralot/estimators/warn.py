@@ -76,7 +76,7 @@ def warn_of_laws(laws: Laws, units: Units, names: Sequence[Any]) -> None:
         if bounds is not None:
             warn_of_outliers(law, bounds, clip_bounds is not None, name)
         else:
-            warn_of_codes(law.rows, names, name)
+            warn_of_codes(law.rows if law.weights.all() else law.rows[law.order], names, name)
 
 
 def warn_of_scales(source: np.ndarray, target: np.ndarray, name: str = "source") -> None:
