@@ -16,11 +16,11 @@ import numpy as np
 from common import heading, make_parser, median_and_range, row
 from scipy.stats import spearmanr
 
-from neuralot import OTPTransport, SNOTTransport
+from neuralot import OTNetTransport, OTPTransport, SNOTTransport, W2GNTransport
 from neuralot.datasets import make_convex_potential, make_gaussians, make_parallel
 
 N_FIT, N_NEW, N_DRAWS = 4000, 1500, 8
-METHODS = {"SNOT": SNOTTransport, "OTP": OTPTransport}
+METHODS = {"SNOT": SNOTTransport, "OTP": OTPTransport, "OT-Net": OTNetTransport, "W2GN": W2GNTransport}
 COLUMNS = ("pair", "d", "transport", "fits", "own error", "expected error, own error", "expected error")
 
 
@@ -32,6 +32,7 @@ def main() -> None:
     parser = make_parser(__doc__, "two fits of 20 steps, d = 2")
     parser.add_argument("--dims", type=int, nargs="+", default=[2, 8, 32])
     parser.add_argument("--seeds", type=int, nargs="+", default=list(range(60, 66)))
+    parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=list(METHODS))
     parser.add_argument("--max-iter", type=int, default=1200, help="steps of a fit")
     options = parser.parse_args()
     if options.quick:
@@ -39,7 +40,7 @@ def main() -> None:
         print("Fits of 20 steps: the figures are meaningless.")
     print(heading(COLUMNS), flush=True)
     for d, make, name in itertools.product(
-        options.dims, (make_gaussians, make_convex_potential, make_parallel), METHODS
+        options.dims, (make_gaussians, make_convex_potential, make_parallel), options.methods
     ):
         pair = make(d)
         new = pair.sample(N_NEW, random_state=9999)[0]

@@ -33,7 +33,7 @@ class CheckpointWarning(UserWarning):
 
 
 class OutlierWarning(UserWarning):
-    """A few rows are far away, or tails are heavy."""
+    """Few rows or values are far away, or tails are heavy."""
 
 
 class FewRowsWarning(UserWarning):
