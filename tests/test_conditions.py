@@ -26,6 +26,7 @@ from neuralot import DomainAdapter, OTPTransport, SNOTTransport, TrajectoryTrans
 from neuralot.affine import Affine, Moments
 from neuralot.conditional_affine import ConditionalMoments, conditional_affine_transport
 from neuralot.costs import Conditional, Lp, SquaredEuclidean
+from neuralot.datasets import make_one_to_many
 from neuralot.diagnostics.conditional import AtCondition, diagnose_conditions
 from neuralot.estimators.conditions import Conditions
 from neuralot.estimators.laws import Law
@@ -555,6 +556,36 @@ def test_report_divides_numbers_into_ranges(seed):
     assert report(factor=-1).verdict is Verdict.SPURIOUS
     ignored = list(report(dose=0.5).reports.values())  # right only near one half
     assert min(ignored[0].marginal.excess.low, ignored[-1].marginal.excess.low) > 0.02
+
+
+def test_findings_under_conditions_name_columns_and_rows():
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"drug": np.arange(200) % 2, "a": 1e3 * rng.normal(size=200), "rate": rng.normal(size=200)})
+    frame["drug"] = pd.Categorical(np.where(frame["drug"], "p", "q"))
+    with warnings.catch_warnings(action="ignore"):
+        transport = OTPTransport(condition="drug", max_iter=2, hidden_layer_sizes=(4,), random_state=0).fit(
+            frame, frame
+        )
+    new = frame.copy()
+    new.loc[[31, 51], "a"] = 9999.0
+    report = transport.report(new, frame)
+    found = report.reports["drug='p'"].findings
+    assert any(finding.startswith("Columns rate vary") for finding in found)
+    assert any("in columns a: rows 31, 51" in finding for finding in found)
+    assert any(label == "note" and "drug='p': 2 of 100 rows of X are outside" in text for label, text in report.lines())
+
+
+def test_otp_under_a_condition_has_no_spurious_solution():
+    X, Y = make_one_to_many().sample(600, random_state=0)
+    X, Y = np.c_[X, np.zeros(600)], np.c_[Y, np.zeros(600)]
+    X[:300, 2] = Y[:300, 2] = 1
+    reports = []
+    for cls in (OTPTransport, SNOTTransport):
+        with warnings.catch_warnings(action="ignore"):
+            transport = cls(condition=2, max_iter=2, hidden_layer_sizes=(4,), random_state=0).fit(X, Y)
+            transport.status_ = Status.MAX_ITER
+            reports.append(transport.report(X, Y))
+    assert [any("this is a spurious" in text for _, text in each.lines()) for each in reports] == [False, True]
 
 
 def test_report_of_categories_and_numbers_has_ranges_within_categories():

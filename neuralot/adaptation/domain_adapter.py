@@ -306,8 +306,8 @@ class DomainAdapter(MetaEstimatorMixin, Mover):
         -----
         UserWarning
             If `fit` was called with `sample_domain`, this call is not, and metadata routing is disabled: in
-            cross-validation, source rows then count as target rows. Or if no label is one of the classes of the fit:
-            the score is then 0, whatever the predictions.
+            cross-validation, source rows then count as target rows. Or if no label is one of the classes of the fit,
+            so that the score says nothing.
         """
         check_is_fitted(self)
         rows = self._check_rows(X)

@@ -36,9 +36,9 @@ class AtCondition:
         A row with the condition.
     moved : ndarray of int
         Columns that are moved.
-    columns : sequence of str
+    _columns : sequence of str
         Their names.
-    indices : pair of ndarray of int
+    _row_indices : pair of ndarray of int
         Indices of the source and target rows in the data.
     source_range : ndarray of shape (2, n_moved) or None
         Range of the moved columns in the fit.
@@ -54,8 +54,8 @@ class AtCondition:
     densities: tuple[Callable[[np.ndarray], np.ndarray], Callable[[np.ndarray], np.ndarray]]
     row: np.ndarray
     moved: np.ndarray
-    columns: Sequence[str]
-    indices: tuple[np.ndarray, np.ndarray]
+    _columns: Sequence[str]
+    _row_indices: tuple[np.ndarray, np.ndarray]
     source_range: np.ndarray | None
     cost: Cost
     status_: Status

@@ -110,13 +110,13 @@ def diagnose(
     source = _sample(X, sample_weight, "X", "sample_weight", max_rows, rng)
     target = _sample(X_target, sample_weight_target, "X_target", "sample_weight_target", max_rows, rng)
     check_features(X=source.rows, X_target=target.rows)
-    columns = getattr(X, "columns", getattr(transport, "columns", range(source.rows.shape[1])))
+    columns = getattr(X, "columns", getattr(transport, "_columns", range(source.rows.shape[1])))
     names = [str(name) for name in columns]
     if hasattr(X, "columns"):
         _check_names(names, X_target)
     source, target, draws, findings = _in_plan(transport, X, source, target, n_draws, random_state)
-    if hasattr(transport, "indices"):
-        samples = zip((source, target), transport.indices, strict=True)
+    if hasattr(transport, "_row_indices"):
+        samples = zip((source, target), transport._row_indices, strict=True)
         source, target = (replace(each, indices=indices[each.indices]) for each, indices in samples)
     return _report(transport, names, source, target, draws, findings, rng)
 

@@ -15,6 +15,8 @@ from neuralot.diagnostics.statistics import Estimate, Sample, jackknife, margina
 TINY = np.finfo(float).tiny
 # with fewer rows, the distance of a free map to the target is too uncertain
 MIN_ROWS = 200
+# affine maps of more features, one for each block of rows, would take long
+MAX_FEATURES = 256
 
 
 def evaluate_free_maps(
@@ -61,9 +63,10 @@ def _least_error(
     for a free map F. The value is the square of this, at the ends of 90 % intervals, as a share of `unit`. It is 0
     unless F meets the target within sampling error, because in high dimension `excess` is too small for other maps.
     """
-    if min(source.n_effective, target.n_effective) < MIN_ROWS or excess.low > 0:
+    d = images.shape[1]
+    if min(source.n_effective, target.n_effective) < MIN_ROWS or excess.low > 0 or (is_affine and d > MAX_FEATURES):
         return 0.0
-    pairs, d = Sample(np.hstack([source.rows, images]), source.masses), images.shape[1]
+    pairs = Sample(np.hstack([source.rows, images]), source.masses)
 
     def difference(of_pairs: Sample, of_target: Sample) -> float:
         x = Sample(of_pairs.rows[:, :d], of_pairs.masses)
