@@ -33,7 +33,7 @@ class CheckpointWarning(UserWarning):
 
 
 class OutlierWarning(UserWarning):
-    """Few rows or values are far away, or tails are heavy."""
+    """Few values are far away, or tails are heavy."""
 
 
 class FewRowsWarning(UserWarning):

@@ -115,8 +115,8 @@ def diagnose(
     if hasattr(X, "columns"):
         _check_names(names, X_target)
     source, target, draws, findings = _in_plan(transport, X, source, target, n_draws, random_state)
-    if hasattr(transport, "_row_indices"):
-        samples = zip((source, target), transport._row_indices, strict=True)
+    if (in_data := getattr(transport, "_row_indices", None)) is not None:
+        samples = zip((source, target), in_data, strict=True)
         source, target = (replace(each, indices=indices[each.indices]) for each, indices in samples)
     return _report(transport, names, source, target, draws, findings, rng)
 
