@@ -18,8 +18,8 @@ MAX_CLIPPED, QUANTILE_ROWS = 0.05, 2000
 # larger one. Far rows whose distances differ by less than the factor TAIL_SPREAD are a cluster, unless they are fewer
 # than the share FEW_FAR
 TAIL_RANGES, TAIL_SCALE, TAIL_SPREAD, FEW_FAR = 2.0, 1.0, 2.0, 0.01
-# a code is at least ISOLATED times as far from the median as any other value
-ISOLATED = 2.0
+# a code is at least ISOLATED times as far from the median as any other value, in a sample of MIN_ROWS or more
+ISOLATED, MIN_ROWS = 2.0, 20
 
 
 def outlier_bounds(
@@ -76,7 +76,7 @@ def missing_codes(rows: np.ndarray) -> list[tuple[int, float, int]]:
             is_code = rows[:, column] == value
             others = rows[~is_code, column]
             next_distance = np.maximum((others - centre) * np.sign(value - centre), 0).max()
-            is_known = is_code.sum() > 1 or set(f"{abs(value):.0f}") == {"9"}
+            is_known = is_code.sum() > 1 or (float(value).is_integer() and set(str(abs(int(value)))) == {"9"})
             if is_known and abs(value - centre) > ISOLATED * next_distance:
                 found.append((int(column), float(value), int(is_code.sum())))
     return found
@@ -85,9 +85,9 @@ def missing_codes(rows: np.ndarray) -> list[tuple[int, float, int]]:
 def codes_text(rows: np.ndarray, names: Sequence[object]) -> str:
     """Return `missing_codes` as text with advice.
 
-    The text is empty if there are none.
+    The text is empty if there are none, or too few rows to tell.
     """
-    found = missing_codes(rows)
+    found = missing_codes(rows) if len(rows) >= MIN_ROWS else []
     if not found:
         return ""
     codes = listed([f"{value:g} in {n} rows of column {names[column]}" for column, value, n in found])

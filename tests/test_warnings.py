@@ -17,7 +17,7 @@ from neuralot.datasets import (
     make_parallel,
     make_perpendicular,
 )
-from neuralot.outliers import missing_codes
+from neuralot.outliers import codes_text, missing_codes
 from neuralot.solve import Status
 
 THIN = [make_perpendicular, make_one_to_many, make_multi_perpendicular, make_circles]
@@ -126,6 +126,16 @@ def test_codes_for_missing_values_are_named(cls, code, n):
         fit(cls, X, Y)
     findings = diagnose(lambda rows: rows, X, Y).findings
     assert any(f"X_target has {code} in {n} rows of column rate" in finding for finding in findings)
+
+
+def test_far_single_values_are_codes_only_if_all_digits_are_nines():
+    X = np.random.default_rng(0).normal(size=(300, 1))
+    found = []
+    for value in (99.0, 98.0, 99.4, -999.0):
+        X[7] = value
+        found.append([code for _, code, _ in missing_codes(X)])
+    assert found == [[99.0], [], [], [-999.0]]
+    assert codes_text(X[:19], ["a"]) == ""
 
 
 def test_rare_values_of_a_constant_column_are_no_codes():

@@ -268,7 +268,7 @@ def warn_of_outliers(law: Law, bounds: np.ndarray, is_clipped: bool, name: str) 
 
 def warn_of_codes(rows: np.ndarray, names: Sequence[Any], name: str) -> None:
     """Warn of values that may be codes for missing values."""
-    if len(rows) >= MIN_ROWS and (text := codes_text(rows, names)):
+    if text := codes_text(rows, names):
         warn_user(f"The {name} has {text}", OutlierWarning)
 
 

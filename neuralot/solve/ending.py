@@ -18,9 +18,7 @@ TOO_FEW_STEPS = 100
 
 def status_of_budget(clock: Clock, guard: Guard, history: list[Record]) -> Status:
     """Return the status of a run without budget left."""
-    if clock.is_stream:
-        return clock.status
-    if guard.is_exact:
+    if clock.is_stream or guard.is_exact:
         return clock.status
     n_steps, is_affine = history[-1]["step"], "affine" in history[-1]
     was_approaching = is_affine or _is_falling(history) or (n_steps < FEW_STEPS and _is_far(history))
