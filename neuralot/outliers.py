@@ -1,4 +1,4 @@
-"""Bounds for samples with outliers or heavy tails."""
+"""Outliers, heavy tails, codes for missing values and small columns."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ MAX_CLIPPED, QUANTILE_ROWS = 0.05, 2000
 TAIL_RANGES, TAIL_SCALE, TAIL_SPREAD, FEW_FAR = 2.0, 1.0, 2.0, 0.01
 # a code is at least ISOLATED times as far from the median as any other value, in a sample of MIN_ROWS or more
 ISOLATED, MIN_ROWS = 2.0, 20
+# columns whose spreads differ by more
+LARGE_RATIO = 100.0
 
 
 def outlier_bounds(
@@ -92,6 +94,30 @@ def codes_text(rows: np.ndarray, names: Sequence[object]) -> str:
         return ""
     codes = listed([f"{value:g} in {n} rows of column {names[column]}" for column, value, n in found])
     return f"{codes}, far from all other values. If this is a code for missing values, impute the values."
+
+
+def small_columns(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Return a mask of columns that the transport ignores.
+
+    They vary less than a hundredth of another column and have next to no part in the cost. Both the interquartile range
+    and the standard deviation, without a few far values, must be small, so that neither outliers nor columns with few
+    values that differ from 0 decide. Columns whose range is 0, such as constant columns, do not count. The result has
+    shape (n_features,).
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        ranges, deviations = np.max([_ranges_and_deviations(rows) for rows in (x, y)], axis=0)
+    return (ranges > 0) & (ranges * LARGE_RATIO < ranges.max()) & (deviations * LARGE_RATIO < deviations.max())
+
+
+def _ranges_and_deviations(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Interquartile ranges and standard deviations of columns.
+
+    The latter are those without a few far values.
+    """
+    lower, median, upper = np.percentile(rows, [25, 50, 75], axis=0)
+    is_far = (np.abs(rows - median) > CLIP_RANGES * (upper - lower)) & (upper > lower)
+    is_far &= is_far.mean(axis=0) < MAX_CLIPPED
+    return upper - lower, np.where(is_far, median, rows).std(axis=0)
 
 
 def rms(values: np.ndarray) -> float:

@@ -23,9 +23,6 @@ Sampler = Callable[[int, Generator], Tensor]
 MAX_EXPONENT = 500
 # size of the sample on which a k-d tree is built
 ROWS_FOR_CELLS = 2_048
-LARGE_RATIO = 100.0
-# values are far from this number of interquartile ranges on, if they are fewer than this share of a column
-FAR_RANGES, FEW_FAR = 10.0, 0.05
 N_LISTED = 5
 
 
@@ -50,30 +47,6 @@ def check_weights(weights: Any, name: str, n_rows: int) -> np.ndarray:
     if abs(np.frexp(total)[1]) > MAX_EXPONENT:
         return np.ldexp(weights, -np.frexp(weights.max())[1])
     return weights
-
-
-def small_columns(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Return a mask of columns that the transport ignores.
-
-    They vary less than a hundredth of another column and have next to no part in the cost. Both the interquartile range
-    and the standard deviation, without a few far values, must be small, so that neither outliers nor columns with few
-    values that differ from 0 decide. Columns whose range is 0, such as constant columns, do not count. The result has
-    shape (n_features,).
-    """
-    with np.errstate(over="ignore", invalid="ignore"):
-        ranges, deviations = np.max([_ranges_and_deviations(rows) for rows in (x, y)], axis=0)
-    return (ranges > 0) & (ranges * LARGE_RATIO < ranges.max()) & (deviations * LARGE_RATIO < deviations.max())
-
-
-def _ranges_and_deviations(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Interquartile ranges and standard deviations of columns.
-
-    The latter are those without a few far values.
-    """
-    lower, median, upper = np.percentile(rows, [25, 50, 75], axis=0)
-    is_far = (np.abs(rows - median) > FAR_RANGES * (upper - lower)) & (upper > lower)
-    is_far &= is_far.mean(axis=0) < FEW_FAR
-    return upper - lower, np.where(is_far, median, rows).std(axis=0)
 
 
 def listed(values: Any) -> str:

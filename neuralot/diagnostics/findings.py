@@ -11,8 +11,8 @@ from neuralot.diagnostics.quantities import Baseline, Marginal, Optimality
 from neuralot.diagnostics.statistics import Sample
 from neuralot.diagnostics.verdict import GAP_TOLERANCE, TOLERANCE
 from neuralot.methods.smoothing import intrinsic_dimension
-from neuralot.outliers import CLIP_RANGES, codes_text, outlier_bounds
-from neuralot.sampling import listed, small_columns
+from neuralot.outliers import CLIP_RANGES, codes_text, outlier_bounds, small_columns
+from neuralot.sampling import listed
 
 SPLIT = 0.05  # conditional variance from which on mass splits
 DIFFERENT_MASSES = 0.3  # of their logarithms; totals of held-out rows vary by some percent

@@ -28,8 +28,8 @@ from neuralot.exceptions import (
     UnusedWeightsWarning,
 )
 from neuralot.methods.smoothing import MIN_ROWS_OF_THIN, intrinsic_dimension, is_thin
-from neuralot.outliers import CLIP_RANGES, codes_text, outlier_bounds
-from neuralot.sampling import listed, small_columns, spaced
+from neuralot.outliers import CLIP_RANGES, codes_text, outlier_bounds, small_columns
+from neuralot.sampling import listed, spaced
 from neuralot.solve.distributed import current
 
 LOG10_RATIO = 1.5
