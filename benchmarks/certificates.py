@@ -202,6 +202,7 @@ def verdict_of(result: dict[str, Any]) -> str:
         SimpleNamespace(**report["optimality"], gap_text=""),
         {name: SimpleNamespace(**each) for name, each in report["baselines"].items()},
         blur=0.0 if result["thin"] else report["conditional_spread"],
+        curl=estimate(report["curl"]) if report["curl"] else None,
         n_rows=min(report["n_source"], report["n_target"]),
         early=report["ended_early"],
         is_spurious=result["thin"] and result["needs_density"],

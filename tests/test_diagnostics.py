@@ -1,9 +1,11 @@
 """The diagnosis of a transport: quantities known in closed form, and verdicts on right and wrong maps."""
 
 import importlib
+import itertools
 import json
 import warnings
 from dataclasses import replace
+from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +31,7 @@ from neuralot import (
 )
 from neuralot.costs import Lp, SquaredEuclidean
 from neuralot.datasets import make_convex_potential, make_gaussians, make_moons, make_one_to_many, make_parallel
+from neuralot.diagnostics.curl import covariance_within_cells, evaluate_curl
 from neuralot.diagnostics.free import evaluate_free_maps
 from neuralot.diagnostics.statistics import (
     Estimate,
@@ -277,7 +280,9 @@ def test_rotation_that_another_pairing_does_not_show_is_spurious(d, degrees, fac
     assert "of the variance away from an optimal one, as the" in report.reasons[0]
     # a lower bound of the true error
     error = ((X @ R - X) ** 2 @ scale**2).mean() / (scale**2).sum()
-    assert 0.02 < max(each.least_error for each in report.baselines.values()) < error
+    name, proven = max(((name, each.least_error) for name, each in report.baselines.items()), key=itemgetter(1))
+    assert 0.02 < proven < error
+    assert f"proves an error of at least {100 * proven:.2g} % of the variance" in dict(report.lines())[name]
     assert diagnose(lambda rows: rows * scale, X, Y).verdict is not Verdict.SPURIOUS
 
 
@@ -291,6 +296,126 @@ def test_free_maps_prove_no_error_of_exact_plans(make, d):
             equal(X), pair.exact_plan(X, np.random.default_rng(seed)), equal(Y), SquaredEuclidean(), Y.var(axis=0).sum()
         )
         assert max(each.least_error for each in found.values()) < 0.01
+
+
+# curl
+
+
+def curl_of(transport, rows, masses=None, unit=None):
+    source = equal(rows) if masses is None else Sample(rows, masses)
+    return evaluate_curl(transport, source, unit or Sample(transport(rows), source.masses).variance)
+
+
+@pytest.mark.parametrize("d", [2, 6])
+def test_curl_is_the_antisymmetric_part_of_a_linear_map(d):
+    X = gaussian(3000, d) * np.arange(1, d + 1)
+    A = np.random.default_rng(1).normal(size=(d, d))
+    within = covariance_within_cells(equal(X))
+    # the distance to the nearest symmetric matrix in the norm of the covariance, by least squares
+    root = np.linalg.cholesky(within)
+    rows, columns = np.triu_indices(d)
+    symmetric = np.zeros((len(rows), d, d))
+    symmetric[np.arange(len(rows)), rows, columns] = symmetric[np.arange(len(rows)), columns, rows] = 1
+    design = (symmetric @ root).reshape(len(rows), -1).T
+    residual = (A @ root).ravel() - design @ np.linalg.lstsq(design, (A @ root).ravel(), rcond=None)[0]
+    found = curl_of(lambda x: x @ A.T, X, unit=5.0)
+    assert found.value == pytest.approx((residual**2).sum() / 5)
+    assert found.margin < 1e-9
+
+
+@pytest.mark.parametrize("d", [2, 8, 32])
+def test_gradients_have_no_curl_even_with_jumps_and_noise(d):
+    rng = np.random.default_rng(0)
+    Q = np.linalg.qr(rng.normal(size=(d, d)))[0]
+    laws = [gaussian(2000, d), rng.standard_t(3, size=(2000, d)), rng.exponential(size=(2000, d))]
+    maps = [
+        lambda x: x + 3 * np.sign(x @ Q) @ Q.T,  # jumps
+        lambda x: (x @ Q) ** 3 @ Q.T,
+        lambda x: x + 0.1 * rng.normal(size=x.shape),  # noise that differs from call to call
+    ]
+    for X, transport in itertools.product(laws, maps):
+        found = curl_of(transport, X)
+        assert found.low < 0.002
+        assert found.value < 0.01
+
+
+def test_curl_within_narrow_clusters_counts_with_their_width():
+    rng = np.random.default_rng(0)
+    centres, R = 8 * rng.normal(size=(5, 8)), rotation(8, 30)
+    X = gaussian(2000, 8) + centres[rng.integers(5, size=2000)]
+
+    def rotated(x):
+        own = centres[((x[:, None] - centres) ** 2).sum(axis=2).argmin(axis=1)]
+        return own + (x - own) @ R
+
+    error = ((rotated(X) - X) ** 2).sum(axis=1).mean() / equal(X).variance
+    assert 0 < curl_of(rotated, X).value < error < 0.01
+    # but in one cluster it is most of the error, a quarter of the variance at least
+    assert 0.1 < curl_of(lambda x: x @ R, gaussian(2000, 8)).value < 2 - 2 * np.cos(np.pi / 6)
+
+
+def test_curl_counts_rows_with_their_masses():
+    # the map turns the left half of the rows only
+    turned = lambda x: np.where(x[:, [0]] < 0, x @ rotation(2, 90), x)  # noqa: E731
+    X = gaussian(4000, 2)
+    weights = np.where(X[:, 0] < 0, 1e-6, 1.0)
+    whole, right = curl_of(turned, X, unit=2.0), curl_of(turned, X, weights / weights.sum(), unit=2.0)
+    assert whole.low > 0.01
+    assert abs(right.value) < 1e-3
+    repeated = curl_of(turned, np.repeat(X, 2, axis=0), unit=2.0)
+    assert repeated.value == pytest.approx(whole.value, rel=0.1)
+
+
+@pytest.mark.parametrize("d", [8, 32])
+def test_rotation_before_an_exact_map_is_spurious(d):
+    # no free map meets this target, and no other pairing is cheaper
+    pair, R = make_convex_potential(d), rotation(d, 30)
+    report = report_of(lambda x: pair.exact_map(x @ R), pair, n=400)
+    assert report.verdict is Verdict.SPURIOUS
+    assert report.curl.low > 0.1
+    free = {name: replace(each, least_error=0.0) for name, each in report.baselines.items()}
+    optimality = replace(report.optimality, relative_gap=0.0)
+    verdict, reasons = decide(report.marginal, optimality, free, 0, report.curl, 400, early=False, is_spurious=False)
+    assert verdict is Verdict.SPURIOUS
+    assert reasons == [
+        f"the map is not a gradient, and at least {100 * report.curl.low:.0f} % of the variance away from one"
+    ]
+    assert "antisymmetric part of the mean Jacobian" in str(report)
+    assert report.to_dict()["curl"]["value"] == report.curl.value
+    assert report_of(pair.exact_map, pair, n=400).curl.high < 1e-6
+
+
+def test_curl_of_a_fit_is_0_and_keeps_the_names_of_columns():
+    X, Y = (pd.DataFrame(rows, columns=["a", "b"]) for rows in make_moons().sample(400, random_state=0))
+    report = SNOTTransport(max_iter=100, random_state=0).fit(X, Y).report(X, Y)
+    assert abs(report.curl.value) < 1e-3
+
+
+@pytest.mark.parametrize("error", [KeyError, ValueError, ZeroDivisionError])
+def test_function_that_knows_no_other_rows_has_no_curl(error):
+    X = gaussian(400, 2)
+    known = {tuple(row): 2 * row for row in X}
+
+    def transport(rows):
+        if tuple(rows[0]) not in known:
+            raise error("unknown row")
+        return np.array([known[tuple(row)] for row in rows])
+
+    report = diagnose(transport, X, 2 * gaussian(400, 2, 1))
+    assert report.curl is None
+    assert report.verdict is Verdict.OPTIMAL
+    assert "curl" not in dict(report.lines())
+    assert diagnose(np.log, np.exp(X), gaussian(400, 2, 1)).curl is None  # no images of negative rows
+
+
+def test_curl_needs_rows_a_density_and_the_squared_distance():
+    X, Y = gaussian(400, 2), gaussian(400, 2, 1)
+    assert diagnose(lambda x: x, X, Y).curl is not None
+    assert diagnose(lambda x: x, X[:150], Y).curl is None
+    assert diagnose(lambda x: x, X[:, :1], Y[:, :1]).curl is None
+    assert diagnose(lambda x: x, X * [1, 0], Y).curl is None
+    transport = SNOTTransport(cost=Lp(1.5), max_iter=100, random_state=0).fit(X, Y)
+    assert transport.report(X, Y).curl is None
 
 
 @pytest.mark.slow
@@ -531,7 +656,7 @@ def test_significant_distance_above_tolerance_is_not_optimal(excess, verdict):
     report = report_of(lambda x: x, make_gaussians(2), n=300)
     marginal = replace(report.marginal, excess=excess, p_value=0.5, log_spread=Estimate(0.0, 0.01, 7))
     optimality = replace(report.optimality, relative_gap=0.0)
-    options = {"blur": 0, "n_rows": 2000, "early": False, "is_spurious": False}
+    options = {"blur": 0, "curl": None, "n_rows": 2000, "early": False, "is_spurious": False}
     assert decide(marginal, optimality, report.baselines, **options)[0] is verdict
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +13,8 @@ from sklearn.cluster import KMeans
 from sklearn.pipeline import Pipeline
 
 from neuralot._torch import isolated
-from neuralot.costs import as_cost
+from neuralot.costs import Cost, SquaredEuclidean, as_cost
+from neuralot.diagnostics.curl import evaluate_curl
 from neuralot.diagnostics.dual import evaluate_dual
 from neuralot.diagnostics.figure import landscape_of
 from neuralot.diagnostics.findings import findings_of_data, findings_of_fit, findings_of_masses
@@ -21,7 +23,9 @@ from neuralot.diagnostics.optimality import MAX_ROWS, evaluate_plan, parts_of
 from neuralot.diagnostics.quantities import Marginal
 from neuralot.diagnostics.report import TransportReport
 from neuralot.diagnostics.statistics import (
+    N_CELLS,
     ROUNDING,
+    Estimate,
     Sample,
     conditional_spread,
     energy_p_value,
@@ -35,7 +39,6 @@ from neuralot.parameters import as_generator, integer
 from neuralot.sampling import listed
 from neuralot.solve.status import Status
 
-N_CELLS = 10
 ROWS_FOR_SINKHORN = 1000
 
 
@@ -118,7 +121,8 @@ def diagnose(
     if (in_data := getattr(transport, "_row_indices", None)) is not None:
         samples = zip((source, target), in_data, strict=True)
         source, target = (replace(each, indices=indices[each.indices]) for each, indices in samples)
-    return _report(transport, names, source, target, draws, findings, rng)
+    nearby = lambda rows: _draws(transport, _as_given(X, rows), 1, random_state)[0]  # noqa: E731
+    return _report(transport, names, source, target, draws, nearby, findings, rng)
 
 
 def _check_names(names: list[str], X_target: Any) -> None:
@@ -137,44 +141,40 @@ def _report(
     source: Sample,
     target: Sample,
     draws: np.ndarray,
+    nearby: Callable[[np.ndarray], np.ndarray],
     findings: list[str],
     rng: np.random.Generator,
 ) -> TransportReport:
-    """Return the report on draws of a plan."""
+    """Return the report on draws; `nearby` draws for other rows."""
     cost = as_cost(getattr(getattr(transport, "_fitted_params", transport), "cost", "sqeuclidean"))
     unit = _unit(source, target)
-    marginal = _marginal(Sample(draws[0], source.masses), target, unit, rng)
     parts = parts_of(source, draws[0], target)
+    marginal = _marginal(Sample(draws[0], source.masses), target, unit, rng)
     optimality = evaluate_plan(source, draws[0], parts, cost, unit, marginal, rng)
     baselines = evaluate_free_maps(source, draws[0], target, cost, unit)
-    split = conditional_spread(draws, source.masses) / unit
-    split = split if split > ROUNDING**2 else 0.0
+    split = conditional_spread(draws, source.masses, unit)
     thin, early, history = _is_thin(source, target), _is_early(transport), tuple(getattr(transport, "history_", ()))
+    curl = _curl(nearby, source, cost, unit) if thin is False else None
     # functions are judged like the methods that need a density; smoothed sources have no spurious solutions
     needs_density = getattr(transport, "_needs_density", True)
-    verdict, reasons = decide(
-        marginal,
-        optimality,
-        baselines,
-        # for a strictly convex cost, a source with a density has an optimal map, whose draws do not vary
-        blur=split if cost.has_map_from_gradient and thin is False else 0.0,
-        n_rows=min(source.n_effective, target.n_effective),
-        early=early,
-        is_spurious=bool(thin) and needs_density,
-    )
+    # for a strictly convex cost, a source with a density has an optimal map, whose draws do not vary
+    blur = split if cost.has_map_from_gradient and thin is False else 0.0
+    n_rows, is_spurious = min(source.n_effective, target.n_effective), bool(thin) and needs_density
+    verdict, reasons = decide(marginal, optimality, baselines, blur, curl, n_rows, early, is_spurious)
     source_range = getattr(getattr(transport, "units_", transport), "source_range", None)
-    findings = findings + findings_of_data(names, source, target, source_range, thin, needs_density)
-    findings += findings_of_fit(marginal, optimality, baselines, split, early, thin, needs_density, history)
+    of_data = findings_of_data(names, source, target, source_range, thin, needs_density)
+    of_fit = findings_of_fit(marginal, optimality, baselines, split, early, thin, needs_density, history)
     return TransportReport(
         verdict,
         tuple(reasons),
         marginal,
         optimality,
         evaluate_dual(transport, *parts[0], cost, unit),
+        curl,
         split,
         baselines,
         intrinsic_dimension(torch.from_numpy(source.rows[:MAX_ROWS])),
-        tuple(findings),
+        (*findings, *of_data, *of_fit),
         len(source.rows),
         len(target.rows),
         {"source": source.rows, "images": draws[0], "target": target.rows},
@@ -220,14 +220,31 @@ def _in_plan(
     transport: Any, X: Samples, source: Sample, target: Sample, n_draws: int, random_state: int
 ) -> tuple[Sample, Sample, np.ndarray, list[str]]:
     """Return samples with masses, draws, and findings about masses."""
-    # a dataframe keeps its column names, which the fit may have seen
-    named = lambda: X.iloc[source.indices] if hasattr(X, "iloc") else source.rows  # noqa: E731
     findings = []
     if hasattr(transport, "source_mass"):
-        densities = transport.source_mass(named()), transport.target_mass(target.rows)
+        densities = transport.source_mass(_as_given(X, source.rows)), transport.target_mass(target.rows)
         findings = findings_of_masses(*(each.masses @ s for each, s in zip((source, target), densities, strict=True)))
         source, target = (_reweighted(each, s) for each, s in zip((source, target), densities, strict=True))
-    return source, target, _draws(transport, named(), n_draws, random_state), findings
+    return source, target, _draws(transport, _as_given(X, source.rows), n_draws, random_state), findings
+
+
+def _as_given(X: Any, rows: np.ndarray) -> Any:
+    """Return rows as a dataframe, if X is one."""
+    return type(X)(rows, columns=X.columns) if hasattr(X, "iloc") else rows
+
+
+def _curl(nearby: Callable[[np.ndarray], np.ndarray], source: Sample, cost: Cost, unit: float) -> Estimate | None:
+    """Return the curl for the squared distance.
+
+    None if the images of other rows are not known.
+    """
+    if not isinstance(cost, SquaredEuclidean):
+        return None
+    with np.errstate(all="ignore"):
+        try:
+            return evaluate_curl(nearby, source, unit)
+        except (ValueError, LookupError, ArithmeticError):  # a function of these very rows, or of positive ones
+            return None
 
 
 def _reweighted(sample: Sample, density: np.ndarray) -> Sample:

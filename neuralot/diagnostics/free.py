@@ -75,4 +75,4 @@ def _least_error(
         return float(np.sqrt(moves.variance / unit) - np.sqrt(of_free / unit))
 
     estimate = jackknife(difference, pairs, target)
-    return max(estimate.low - np.sqrt(max(excess.high, 0.0)), 0.0) ** 2
+    return float(max(estimate.low - np.sqrt(max(excess.high, 0.0)), 0.0)) ** 2

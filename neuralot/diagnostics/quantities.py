@@ -10,6 +10,8 @@ from neuralot.diagnostics.statistics import Estimate
 
 # a ratio of spreads above which the target does not vary
 CONSTANT = 1e6
+# a proven error of less can be one of the one in ten that chance proves
+SHOWN = 0.01
 
 
 @dataclass(frozen=True)
@@ -151,7 +153,7 @@ class Baseline:
     def text(self) -> str:
         """The quantities as text."""
         proven = f"; proves an error of at least {share_text(self.least_error)} of the variance"
-        return f"cost {self.cost:.4g}; {_excess_text(self.excess)}" + proven * (self.least_error > 0)
+        return f"cost {self.cost:.4g}; {_excess_text(self.excess)}" + (proven if self.least_error > SHOWN else "")
 
 
 def _excess_text(excess: Estimate) -> str:
@@ -160,6 +162,11 @@ def _excess_text(excess: Estimate) -> str:
 
 def _floor_text(floor: float, text: str) -> str:
     return f"floor {text}" if np.isfinite(floor) else "no floor, too few rows"
+
+
+def curl_text(curl: Estimate) -> str:
+    """Return the curl as text."""
+    return f"antisymmetric part of the mean Jacobian {share_text(curl.value)} +- {share_text(curl.margin)}"
 
 
 def share_text(value: float) -> str:

@@ -12,7 +12,8 @@ import numpy as np
 
 from neuralot.diagnostics.dual import Dual
 from neuralot.diagnostics.figure import plot_diagnosis
-from neuralot.diagnostics.quantities import Baseline, Marginal, Optimality, share_text
+from neuralot.diagnostics.quantities import Baseline, Marginal, Optimality, curl_text, share_text
+from neuralot.diagnostics.statistics import Estimate
 from neuralot.drawing import Landscape
 
 STILL_FALLING = 0.9
@@ -83,6 +84,11 @@ class TransportReport(Printed):
     optimality : Optimality
     dual : Dual or None
         The value of the learned potential; None if the transport has no `potential`.
+    curl : Estimate or None
+        Antisymmetric part of the mean Jacobian of the map, as a share of the target's variance, see
+        `neuralot.diagnostics.curl.evaluate_curl`. It is 0 for optimal maps under the squared Euclidean cost. None for
+        other costs, thin sources, fewer than 200 rows, more than 256 features, or a function that has no images near
+        the rows.
     conditional_spread : float
         Mean variance of the draws of one row, as a share of the target's variance. Where it is not small, mass splits,
         and `transform` returns barycentres and not a map.
@@ -118,6 +124,7 @@ class TransportReport(Printed):
     marginal: Marginal
     optimality: Optimality
     dual: Dual | None
+    curl: Estimate | None
     conditional_spread: float
     baselines: dict[str, Baseline]
     dimension: float
@@ -159,6 +166,7 @@ class TransportReport(Printed):
             *self.marginal.lines(),
             *self.optimality.lines(),
             *([] if self.dual is None else self.dual.lines()),
+            *([] if self.curl is None else [("curl", curl_text(self.curl))]),
             ("draws of one row", f"variance {share_text(self.conditional_spread)} of the target's"),
             *((name, base.text) for name, base in self.baselines.items()),
             *self._lines_of_fit(),

@@ -14,10 +14,13 @@ from neuralot.costs import Cost
 from neuralot.divergences import optimal_cost
 
 MIN_BLOCK, MIN_BLOCKS, MAX_BLOCKS = 250, 4, 8
+N_CELLS = 10
 N_PERMUTATIONS = 200
 N_PAIRS = 20
 # standard deviation of a constant sample, in units of the data
 ROUNDING = 1e-10
+# indices of rows and of columns of a table
+Pairs = tuple[np.ndarray, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -159,17 +162,12 @@ def marginal_distance(images: Sample, target: Sample) -> MarginalDistance:
     between = np.array([[exact_cost(t, y) for y in Y] for t in T])  # (n_blocks, n_blocks)
     within_images, within_target = _within(T), _within(Y)
 
-    def excess(kept: np.ndarray) -> float:
-        different = ~np.eye(len(kept), dtype=bool)
-        table = np.ix_(kept, kept)
-        within = (within_images[table][different].mean() + within_target[table][different].mean()) / 2
+    def excess(table: Pairs, different: Pairs) -> float:
+        within = (within_images[different].mean() + within_target[different].mean()) / 2
         return float(between[table].mean() - within)
 
-    every = np.arange(n_blocks)
-    left_out = np.array([excess(np.delete(every, i)) for i in every])
-    error = np.sqrt((n_blocks - 1) * left_out.var())
     floor = within_target[~np.eye(n_blocks, dtype=bool)].mean()
-    return MarginalDistance(float(between.mean()), float(floor), Estimate(excess(every), float(error), n_blocks - 1))
+    return MarginalDistance(float(between.mean()), float(floor), over_pairs(excess, n_blocks))
 
 
 def _within(blocks: list[Sample]) -> np.ndarray:
@@ -178,6 +176,22 @@ def _within(blocks: list[Sample]) -> np.ndarray:
     for i, j in itertools.combinations(range(len(blocks)), 2):
         costs[i, j] = costs[j, i] = exact_cost(blocks[i], blocks[j])
     return costs
+
+
+def over_pairs(quantity: Callable[[Pairs, Pairs], float], n_blocks: int) -> Estimate:
+    """Estimate a quantity of pairs of blocks.
+
+    `quantity` gets the indices of all pairs of some blocks, and of those pairs of two different blocks. The standard
+    error is that of the jackknife over blocks.
+    """
+
+    def of(kept: np.ndarray) -> float:
+        i, j = (each.ravel() for each in np.meshgrid(kept, kept, indexing="ij"))
+        return quantity((i, j), (i[i != j], j[i != j]))
+
+    every = np.arange(n_blocks)
+    left_out = np.array([of(np.delete(every, k)) for k in every])
+    return Estimate(of(every), float(np.sqrt((n_blocks - 1) * left_out.var())), n_blocks - 1)
 
 
 def jackknife(quantity: Callable[..., float], *samples: Sample) -> Estimate:
@@ -254,11 +268,12 @@ def violated_pairs(source: Sample, images: np.ndarray, cost: Cost, rng: np.rando
     return share
 
 
-def conditional_spread(draws: np.ndarray, masses: np.ndarray) -> float:
+def conditional_spread(draws: np.ndarray, masses: np.ndarray, unit: float = 1.0) -> float:
     """Return the mean variance of the draws of one row.
 
-    `draws` has shape (n_draws, n, d).
+    `draws` has shape (n_draws, n, d), and `unit` is the variance whose share it is. Rounding errors are 0.
     """
     if len(draws) < 2:
         return 0.0
-    return float(masses @ draws.var(axis=0, ddof=1).sum(axis=1))
+    share = float(masses @ draws.var(axis=0, ddof=1).sum(axis=1)) / unit
+    return share if share > ROUNDING**2 else 0.0

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from neuralot.diagnostics.quantities import Baseline, Marginal, Optimality
 from neuralot.diagnostics.report import Verdict
-from neuralot.diagnostics.statistics import MAX_BLOCKS
+from neuralot.diagnostics.statistics import MAX_BLOCKS, Estimate
 
 # Shares of the target's variance: what is right, and what a sample can decide. The law of the images is much closer to
 # the target than the images to the exact ones: in 32 dimensions, a mean squared error of 4 to 6 % leaves 1 %.
@@ -21,6 +21,7 @@ def decide(
     optimality: Optimality,
     baselines: Mapping[str, Baseline],
     blur: float,
+    curl: Estimate | None,
     n_rows: float,
     early: bool,
     is_spurious: bool,
@@ -44,6 +45,9 @@ def decide(
     if free.least_error > GAP_TOLERANCE:
         shown = f"the plan is at least {100 * free.least_error:.0f} % of the variance away from an optimal one"
         return Verdict.SPURIOUS, [f"{shown}, as the {name} is cheaper and near the target"]
+    if curl is not None and curl.low > GAP_TOLERANCE:
+        reason = f"the map is not a gradient, and at least {100 * curl.low:.0f} % of the variance away from one"
+        return Verdict.SPURIOUS, [reason]
     reasons = []
     if excess.low > TOLERANCE or (differs and excess.value > TOLERANCE):
         reasons.append(f"the images are {100 * excess.value:.1f} % of the variance away from the target")

@@ -1,0 +1,73 @@
+"""Curl of a map, from its mean Jacobian."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from sklearn.cluster import KMeans
+
+from neuralot.diagnostics.statistics import MAX_BLOCKS, N_CELLS, Estimate, Sample, over_pairs
+
+STEP = 0.1  # of the differences, in standard deviations within cells
+MIN_ROWS, MAX_FEATURES = 200, 256
+MAX_IMAGES = 12_800  # of each sign
+FLAT = 1e-6  # smallest variance of a direction, relative to the largest
+
+
+def evaluate_curl(draw: Callable[[np.ndarray], np.ndarray], source: Sample, unit: float) -> Estimate | None:
+    r"""Estimate how far a map is from a gradient.
+
+    An optimal map for the squared Euclidean cost is the gradient of a convex function, so its mean Jacobian is
+    symmetric, whatever the law of the source. The value is the smallest distance of the mean Jacobian J to a symmetric
+    matrix M,
+
+    .. math:: \min_M \operatorname{tr}((J - M) S (J - M)^\top)
+              = \sum_{i < j} (J_{ij} - J_{ji})^2 \frac{s_i s_j}{s_i + s_j}
+
+    as a share of `unit`, in the axes of the covariance S, with variances s. For a normal source of covariance S it is a
+    lower bound of the mean squared distance to the optimal map, by Stein's identity and the inequality of Cauchy and
+    Schwarz. Other sources have more Fisher information than a normal one, and S is therefore the covariance within
+    cells (k-means): a rotation within each of some narrow clusters counts with their width.
+
+    Central differences of the same rows give J. The product of independent blocks of rows has no bias, and its standard
+    error is that of the jackknife over pairs of blocks.
+
+    Parameters
+    ----------
+    draw : callable
+        Returns images of rows, (n, d) to (n, d). Noise must depend on n only.
+    source : Sample
+        Rows of a law with a density.
+    unit : float
+        The variance whose share a distance is.
+
+    Returns
+    -------
+    Estimate or None
+        None if there are fewer than 200 rows, one feature, or more than 256.
+    """
+    d = source.rows.shape[1]
+    if source.n_effective < MIN_ROWS or not 2 <= d <= MAX_FEATURES:
+        return None
+    variances, axes = np.linalg.eigh(covariance_within_cells(source))
+    kept = variances > FLAT * variances.max()
+    variances, steps = variances[kept], axes[:, kept] * STEP * np.sqrt(variances[kept])  # (p,), (d, p)
+    x = source.rows[: MAX_IMAGES // d]
+    after, before = (draw((x[:, None] + sign * steps.T).reshape(-1, d)) for sign in (1, -1))
+    # [r, j, i]: derivative of part i of the image of row r in direction j, times both standard deviations
+    scaled = (after - before).reshape(len(x), -1, d) @ steps / (2 * STEP**2)
+    asymmetry = (scaled - scaled.transpose(0, 2, 1)) / np.sqrt(variances[:, None] + variances)
+    rows = Sample(asymmetry.reshape(len(x), -1), source.masses[: len(x)])
+    means = np.stack([block.mean for block in rows.blocks(MAX_BLOCKS)])
+    products = means @ means.T / (2 * unit)
+    return over_pairs(lambda every, different: float(products[different].mean()), MAX_BLOCKS)
+
+
+def covariance_within_cells(source: Sample) -> np.ndarray:
+    """Return the mean covariance of cells of a sample."""
+    cells = KMeans(N_CELLS, n_init=1, random_state=0).fit_predict(source.rows, sample_weight=source.masses)
+    total = np.zeros((source.rows.shape[1],) * 2)
+    for k in np.unique(cells):
+        total += source.masses[cells == k].sum() * source.part(cells == k).covariance
+    return total
