@@ -28,6 +28,7 @@ print(report)
 #   of the same law do not explain, with two standard errors. *Spread* and *modes* show where images are missing.
 # - *cost* and *optimality*: whether another pairing of the same rows and images is cheaper. 0 % is optimal.
 # - *error* and *dual value*: a bound of the error, and the value of the learned potential.
+# - *curl*: not shown here, as the source is thin. An optimal map of a source with a density has none.
 # - *draws of one row*: their variance, which is large where mass splits.
 # - *identity*, *mean shift*, *affine map*: what maps without a fit reach.
 # - *note*: what is notable about the data and the fit.

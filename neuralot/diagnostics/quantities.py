@@ -166,7 +166,8 @@ def _floor_text(floor: float, text: str) -> str:
 
 def curl_text(curl: Estimate) -> str:
     """Return the curl as text."""
-    return f"antisymmetric part of the mean Jacobian {share_text(curl.value)} +- {share_text(curl.margin)}"
+    value, margin = (round(100 * each, 2) + 0.0 for each in (curl.value, curl.margin))  # no -0.0
+    return f"antisymmetric part of the mean Jacobian {value:.2g} % +- {margin:.2g} % of the variance"
 
 
 def share_text(value: float) -> str:
