@@ -31,6 +31,7 @@ from neuralot import (
 )
 from neuralot.costs import Lp, SquaredEuclidean
 from neuralot.datasets import make_convex_potential, make_gaussians, make_moons, make_one_to_many, make_parallel
+from neuralot.diagnostics.blur import evaluate_blur
 from neuralot.diagnostics.curl import covariance_within_cells, evaluate_curl
 from neuralot.diagnostics.free import evaluate_free_maps
 from neuralot.diagnostics.statistics import (
@@ -416,6 +417,70 @@ def test_curl_needs_rows_a_density_and_the_squared_distance():
     assert diagnose(lambda x: x, X * [1, 0], Y).curl is None
     transport = SNOTTransport(cost=Lp(1.5), max_iter=100, random_state=0).fit(X, Y)
     assert transport.report(X, Y).curl is None
+
+
+# blur
+
+
+def on_circle(n, seed=0):
+    t = np.random.default_rng(seed).uniform(0, 2 * np.pi, size=n)
+    return np.stack([np.cos(t), np.sin(t)], axis=1)
+
+
+class Split:
+    """Moves rows of a circle outwards or inwards, with noise along the circle, across it, or both."""
+
+    def __init__(self, along=0.0, across=0.0):
+        self.along, self.across = along, across
+
+    def sample(self, X, n_draws, random_state):
+        rng = np.random.default_rng(random_state)
+        u, a, b = rng.choice([0.5, 1.5], size=(n_draws, len(X), 1)), *rng.normal(size=(2, n_draws, len(X), 1))
+        return (u + self.across * a) * X + self.along * b * X[:, ::-1] * [-1, 1]
+
+
+@pytest.mark.parametrize(("along", "across"), [(0.0, 0.0), (0.2, 0.0), (0.0, 0.2), (0.2, 0.2)])
+def test_blur_is_the_variance_along_a_curve(along, across):
+    transport, X = Split(along, across), on_circle(2000)
+    masses = np.random.default_rng(0).uniform(0.1, 1, size=2000)
+    for source in (equal(X), Sample(X, masses / masses.sum())):
+        found = evaluate_blur(lambda rows, n: transport.sample(rows, n, 0), source, 1.0, 2.0)
+        assert found.value == pytest.approx(along**2 / 2, abs=0.0015)
+        assert found.margin < 0.003
+    # in the plane, a source of dimension 2 has a map
+    whole = evaluate_blur(lambda rows, n: transport.sample(rows, n, 0), equal(X), 2.0, 2.0)
+    assert whole.value == pytest.approx((along**2 + across**2 + 0.25) / 2, rel=0.05)
+
+
+def test_plan_that_splits_mass_along_its_thin_source_is_spurious():
+    X = on_circle(400)
+    report = {along: diagnose(Split(along), X, Split(along).sample(on_circle(400, 1), 1, 2)[0]) for along in (0.0, 0.3)}
+    assert report[0.0].verdict is not Verdict.SPURIOUS
+    assert report[0.0].blur == 0
+    assert report[0.0].conditional_spread > 0.1
+    assert report[0.3].blur == pytest.approx(0.3**2 / report[0.3].samples["target"].var(axis=0).sum(), rel=0.15)
+    assert report[0.3].verdict is Verdict.SPURIOUS
+    assert "where no optimal plan splits mass" in str(report[0.3])
+    free = {"identity": replace(report[0.3].baselines["identity"], least_error=0.0)}
+    optimality = replace(report[0.3].optimality, relative_gap=0.0)
+    verdict, reasons = decide(report[0.3].marginal, optimality, free, report[0.3].blur, None, 400, False, False)
+    assert verdict is Verdict.SPURIOUS
+    assert reasons[0].startswith("the draws of one row vary by")
+
+
+def test_plan_that_splits_few_distinct_rows_is_optimal():
+    # 16 points have no density, although they are neither a curve nor flat
+    X = np.random.default_rng(0).integers(0, 4, size=(400, 2)).astype(float)
+
+    class Spread:
+        def sample(self, X, n_draws, random_state):
+            return X + np.random.default_rng(random_state).uniform(-0.5, 0.5, size=(n_draws, *X.shape))
+
+    report = diagnose(Spread(), X, np.random.default_rng(1).uniform(-0.5, 3.5, size=(400, 2)))
+    assert report.verdict is Verdict.OPTIMAL
+    assert report.conditional_spread > 0.05
+    assert report.blur == 0
+    assert report.curl is None
 
 
 @pytest.mark.slow

@@ -7,12 +7,29 @@ from collections.abc import Callable
 import numpy as np
 from sklearn.cluster import KMeans
 
+from neuralot.costs import Cost, SquaredEuclidean
 from neuralot.diagnostics.statistics import MAX_BLOCKS, N_CELLS, Estimate, Sample, over_pairs
 
 STEP = 0.1  # of the differences, in standard deviations within cells
 MIN_ROWS, MAX_FEATURES = 200, 256
 MAX_IMAGES = 12_800  # of each sign
 FLAT = 1e-6  # smallest variance of a direction, relative to the largest
+
+
+def curl_if_known(
+    draw: Callable[[np.ndarray, int], np.ndarray], source: Sample, cost: Cost, unit: float
+) -> Estimate | None:
+    """Return the curl for the squared distance.
+
+    None if the images of other rows are not known.
+    """
+    if not isinstance(cost, SquaredEuclidean):
+        return None
+    with np.errstate(all="ignore"):
+        try:
+            return evaluate_curl(lambda rows: draw(rows, 1)[0], source, unit)
+        except (ValueError, LookupError, ArithmeticError):  # a function of these very rows, or of positive ones
+            return None
 
 
 def evaluate_curl(draw: Callable[[np.ndarray], np.ndarray], source: Sample, unit: float) -> Estimate | None:

@@ -13,8 +13,9 @@ from sklearn.cluster import KMeans
 from sklearn.pipeline import Pipeline
 
 from neuralot._torch import isolated
-from neuralot.costs import Cost, SquaredEuclidean, as_cost
-from neuralot.diagnostics.curl import evaluate_curl
+from neuralot.costs import as_cost
+from neuralot.diagnostics.blur import least_blur
+from neuralot.diagnostics.curl import curl_if_known
 from neuralot.diagnostics.dual import evaluate_dual
 from neuralot.diagnostics.figure import landscape_of
 from neuralot.diagnostics.findings import findings_of_data, findings_of_fit, findings_of_masses
@@ -25,7 +26,6 @@ from neuralot.diagnostics.report import TransportReport
 from neuralot.diagnostics.statistics import (
     N_CELLS,
     ROUNDING,
-    Estimate,
     Sample,
     conditional_spread,
     energy_p_value,
@@ -121,8 +121,8 @@ def diagnose(
     if (in_data := getattr(transport, "_row_indices", None)) is not None:
         samples = zip((source, target), in_data, strict=True)
         source, target = (replace(each, indices=indices[each.indices]) for each, indices in samples)
-    nearby = lambda rows: _draws(transport, _as_given(X, rows), 1, random_state)[0]  # noqa: E731
-    return _report(transport, names, source, target, draws, nearby, findings, rng)
+    draw = lambda rows, n: _draws(transport, _as_given(X, rows), n, random_state)  # noqa: E731
+    return _report(transport, names, source, target, draw, draws, findings, rng)
 
 
 def _check_names(names: list[str], X_target: Any) -> None:
@@ -140,12 +140,12 @@ def _report(
     names: list[str],
     source: Sample,
     target: Sample,
+    draw: Callable[[np.ndarray, int], np.ndarray],
     draws: np.ndarray,
-    nearby: Callable[[np.ndarray], np.ndarray],
     findings: list[str],
     rng: np.random.Generator,
 ) -> TransportReport:
-    """Return the report on draws; `nearby` draws for other rows."""
+    """Return the report on draws; `draw` draws for any rows."""
     cost = as_cost(getattr(getattr(transport, "_fitted_params", transport), "cost", "sqeuclidean"))
     unit = _unit(source, target)
     parts = parts_of(source, draws[0], target)
@@ -153,17 +153,18 @@ def _report(
     optimality = evaluate_plan(source, draws[0], parts, cost, unit, marginal, rng)
     baselines = evaluate_free_maps(source, draws[0], target, cost, unit)
     split = conditional_spread(draws, source.masses, unit)
-    thin, early, history = _is_thin(source, target), _is_early(transport), tuple(getattr(transport, "history_", ()))
-    curl = _curl(nearby, source, cost, unit) if thin is False else None
+    early, history = _is_early(transport), tuple(getattr(transport, "history_", ()))
+    distinct = torch.from_numpy(np.unique(source.rows[:MAX_ROWS], axis=0))
+    dimension, thin = intrinsic_dimension(distinct), _is_thin(distinct, source, target)
+    blur = least_blur(draw, source, dimension, thin, split, cost, unit)
+    curl = curl_if_known(draw, source, cost, unit) if thin is False else None
     # functions are judged like the methods that need a density; smoothed sources have no spurious solutions
     needs_density = getattr(transport, "_needs_density", True)
-    # for a strictly convex cost, a source with a density has an optimal map, whose draws do not vary
-    blur = split if cost.has_map_from_gradient and thin is False else 0.0
     n_rows, is_spurious = min(source.n_effective, target.n_effective), bool(thin) and needs_density
     verdict, reasons = decide(marginal, optimality, baselines, blur, curl, n_rows, early, is_spurious)
     source_range = getattr(getattr(transport, "units_", transport), "source_range", None)
-    of_data = findings_of_data(names, source, target, source_range, thin, needs_density)
-    of_fit = findings_of_fit(marginal, optimality, baselines, split, early, thin, needs_density, history)
+    of_data = findings_of_data(names, source, target, source_range, dimension if thin else None, needs_density)
+    of_fit = findings_of_fit(marginal, optimality, baselines, split, blur, early, thin, needs_density, history)
     return TransportReport(
         verdict,
         tuple(reasons),
@@ -172,11 +173,10 @@ def _report(
         evaluate_dual(transport, *parts[0], cost, unit),
         curl,
         split,
+        blur,
         baselines,
-        intrinsic_dimension(torch.from_numpy(source.rows[:MAX_ROWS])),
+        dimension,
         (*findings, *of_data, *of_fit),
-        len(source.rows),
-        len(target.rows),
         {"source": source.rows, "images": draws[0], "target": target.rows},
         early,
         history,
@@ -233,20 +233,6 @@ def _as_given(X: Any, rows: np.ndarray) -> Any:
     return type(X)(rows, columns=X.columns) if hasattr(X, "iloc") else rows
 
 
-def _curl(nearby: Callable[[np.ndarray], np.ndarray], source: Sample, cost: Cost, unit: float) -> Estimate | None:
-    """Return the curl for the squared distance.
-
-    None if the images of other rows are not known.
-    """
-    if not isinstance(cost, SquaredEuclidean):
-        return None
-    with np.errstate(all="ignore"):
-        try:
-            return evaluate_curl(nearby, source, unit)
-        except (ValueError, LookupError, ArithmeticError):  # a function of these very rows, or of positive ones
-            return None
-
-
 def _reweighted(sample: Sample, density: np.ndarray) -> Sample:
     """Return a sample whose masses are multiplied by a density.
 
@@ -267,14 +253,14 @@ def _is_early(transport: Any) -> bool:
     return getattr(transport, "status_", None) in (Status.SHORT, Status.INTERRUPTED, Status.DIVERGED)
 
 
-def _is_thin(source: Sample, target: Sample) -> bool | None:
+def _is_thin(distinct: torch.Tensor, source: Sample, target: Sample) -> bool | None:
     """Return whether the source is thin.
 
-    None if it has too few rows to tell.
+    None if it has too few distinct rows to tell.
     """
-    if min(len(source.rows), len(target.rows)) < MIN_ROWS_OF_THIN:
+    if min(len(distinct), len(target.rows)) < MIN_ROWS_OF_THIN:
         return None
-    return is_thin(*map(torch.from_numpy, (source.rows, source.covariance, target.covariance)))
+    return is_thin(distinct, *map(torch.from_numpy, (source.covariance, target.covariance)))
 
 
 def _unit(source: Sample, target: Sample) -> float:

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import torch
 
 from neuralot.diagnostics.quantities import Baseline, Marginal, Optimality
 from neuralot.diagnostics.statistics import Sample
 from neuralot.diagnostics.verdict import GAP_TOLERANCE, TOLERANCE
-from neuralot.methods.smoothing import intrinsic_dimension
 from neuralot.outliers import CLIP_RANGES, codes_text, outlier_bounds, small_columns
 from neuralot.sampling import listed
 
@@ -25,20 +23,19 @@ def findings_of_data(
     source: Sample,
     target: Sample,
     source_range: np.ndarray | None,
-    is_thin: bool | None,
+    dimension: float | None,
     needs_density: bool,
 ) -> list[str]:
     """Return findings about columns, rows and the source's dimension.
 
-    `source_range` is that of the fit, shape (2, d), if there was one. `is_thin` is None if it is not known.
-    `needs_density` says whether the method can be wrong for thin sources.
+    `source_range` is that of the fit, shape (2, d), if there was one. `dimension` is that of a thin source, and None
+    for others. `needs_density` says whether the method can be wrong for thin sources.
     """
     found = _small_columns(names, source, target)
     found += _outliers("X", names, source) + _outliers("X_target", names, target)
     if source_range is not None:
         found += _rows_outside(names, source, source_range)
-    if is_thin:
-        dimension = intrinsic_dimension(torch.from_numpy(source.rows))
+    if dimension is not None:
         text = f"The source lies on a thin set, of dimension about {dimension:.1f} in {source.rows.shape[1]} features."
         found.append(text + " SNOT, W2GN and OT-Net can be wrong there; use OTPTransport." * needs_density)
     return found
@@ -98,6 +95,7 @@ def findings_of_fit(
     optimality: Optimality,
     baselines: dict[str, Baseline],
     split: float,
+    blur: float,
     early: bool,
     is_thin: bool | None,
     needs_density: bool,
@@ -105,8 +103,12 @@ def findings_of_fit(
 ) -> list[str]:
     """Return findings about the plan and the fit's budget."""
     found = []
-    if split > GAP_TOLERANCE and is_thin is False:
+    if blur > GAP_TOLERANCE and is_thin is False:
         found.append("Noise blurs the plan, but the source has a density: use SNOTTransport, or a smaller eps_min.")
+    elif blur > GAP_TOLERANCE:
+        found.append(
+            "Noise blurs the plan along the source: use the defaults of noise_shape and eps_min, or more rows."
+        )
     elif split > GAP_TOLERANCE and optimality.relative_gap > GAP_TOLERANCE:
         found.append("Noise blurs the plan: more rows permit less of it.")
     affine, own = baselines["affine map"].excess, marginal.excess

@@ -92,14 +92,15 @@ class TransportReport(Printed):
     conditional_spread : float
         Mean variance of the draws of one row, as a share of the target's variance. Where it is not small, mass splits,
         and `transform` returns barycentres and not a map.
+    blur : float
+        Part of the conditional spread that no optimal plan has, at least: all of it for a source with a density and a
+        strictly convex cost, see `neuralot.diagnostics.blur.evaluate_blur` for thin sources. 0 where it is not known.
     baselines : dict of str to Baseline
         The identity, the shift by the difference of the means, and the affine map between the moments.
     dimension : float
         Estimate of the intrinsic dimension of the source, see `neuralot.methods.smoothing.intrinsic_dimension`.
     findings : tuple of str
         What is notable about the data and the fit, and what to do.
-    n_source, n_target : int
-        Rows that were used.
     samples : dict of str to ndarray
         The rows: ``source``, ``images`` and ``target``.
     ended_early : bool
@@ -126,11 +127,10 @@ class TransportReport(Printed):
     dual: Dual | None
     curl: Estimate | None
     conditional_spread: float
+    blur: float
     baselines: dict[str, Baseline]
     dimension: float
     findings: tuple[str, ...]
-    n_source: int
-    n_target: int
     samples: dict[str, np.ndarray] = field(repr=False)
     ended_early: bool
     history: tuple[dict[str, float], ...] = field(repr=False)
@@ -139,13 +139,23 @@ class TransportReport(Printed):
     def to_dict(self) -> dict[str, Any]:
         """Return the report as plain data, for JSON.
 
-        The samples, the history and the landscape are left out; ``more_steps_help`` is added.
+        The samples, the history and the landscape are left out; the numbers of rows and ``more_steps_help`` are added.
         """
         left_out = ("samples", "history", "landscape", "verdict")
         kept = {name: value for name, value in vars(self).items() if name not in left_out}
         content = {name: _plain(value) for name, value in kept.items()}
-        content["more_steps_help"] = self.more_steps_help
-        return {"verdict": self.verdict.name, "message": self.verdict.message, **content}
+        added = {name: getattr(self, name) for name in ("n_source", "n_target", "more_steps_help")}
+        return {"verdict": self.verdict.name, "message": self.verdict.message, **content, **added}
+
+    @property
+    def n_source(self) -> int:
+        """Number of source rows that were used."""
+        return len(self.samples["source"])
+
+    @property
+    def n_target(self) -> int:
+        """Number of target rows that were used."""
+        return len(self.samples["target"])
 
     @property
     def more_steps_help(self) -> bool | None:
@@ -167,11 +177,14 @@ class TransportReport(Printed):
             *self.optimality.lines(),
             *([] if self.dual is None else self.dual.lines()),
             *([] if self.curl is None else [("curl", curl_text(self.curl))]),
-            ("draws of one row", f"variance {share_text(self.conditional_spread)} of the target's"),
+            ("draws of one row", f"variance {share_text(self.conditional_spread)} of the target's{self._blur_text()}"),
             *((name, base.text) for name, base in self.baselines.items()),
             *self._lines_of_fit(),
             *(("note", finding) for finding in self.findings),
         ]
+
+    def _blur_text(self) -> str:
+        return f", at least {share_text(self.blur)} where no optimal plan splits mass" if self.blur > 0 else ""
 
     def _lines_of_fit(self) -> list[tuple[str, str]]:
         """Return the change of the discrepancy, and whether steps help."""

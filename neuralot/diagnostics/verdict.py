@@ -37,7 +37,7 @@ def decide(
     if optimality.relative_gap > GAP_TOLERANCE:
         return Verdict.SPURIOUS, [optimality.gap_text]
     if blur > GAP_TOLERANCE and n_rows >= MIN_ROWS:
-        reason = f"the draws of one row vary by {100 * blur:.1f} % of the variance, but the source has a density"
+        reason = f"the draws of one row vary by {100 * blur:.1f} % of the variance where no optimal plan splits mass"
         return Verdict.SPURIOUS, [reason]
     if n_rows < MIN_ROWS:
         return Verdict.UNDECIDED, [f"{n_rows:.0f} rows, effectively, are fewer than {MIN_ROWS}"]
