@@ -215,6 +215,7 @@ def verdict_of(result: dict[str, Any]) -> str:
         n_rows=min(report["n_source"], report["n_target"]),
         early=report["ended_early"],
         is_spurious=result["thin"] and result["needs_density"],
+        dimension=report["dimension"],
     )[0].name
 
 

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import math
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -32,6 +32,9 @@ def as_points(points: Samples, name: str) -> np.ndarray:
     if issparse(points):
         raise ValueError(f"{name} is sparse, but must be a dense array; pass {name}.toarray().")
     array = as_numpy(points, name)
+    if array.dtype == object and all(getattr(dtype, "kind", "O") in "biuf" for dtype in getattr(points, "dtypes", "O")):
+        frame: Any = points  # of numbers of several types
+        array = frame.to_numpy(np.float64, na_value=np.nan)
     if array.dtype.kind not in "biuf":
         raise ValueError(f"{name} must be an array of real numbers, got dtype {array.dtype}.")
     array = array.astype(np.float64, copy=False)

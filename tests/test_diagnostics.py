@@ -3,6 +3,7 @@
 import importlib
 import itertools
 import json
+import re
 import warnings
 from dataclasses import replace
 from operator import itemgetter
@@ -32,8 +33,9 @@ from neuralot import (
 from neuralot.costs import Lp, SquaredEuclidean
 from neuralot.datasets import make_convex_potential, make_gaussians, make_moons, make_one_to_many, make_parallel
 from neuralot.diagnostics.blur import evaluate_blur
-from neuralot.diagnostics.curl import covariance_within_cells, evaluate_curl
+from neuralot.diagnostics.curl import evaluate_curl, norm_of, relative_widths
 from neuralot.diagnostics.free import evaluate_free_maps
+from neuralot.diagnostics.quantities import share_text
 from neuralot.diagnostics.statistics import (
     Estimate,
     Sample,
@@ -311,9 +313,9 @@ def curl_of(transport, rows, masses=None, unit=None):
 def test_curl_is_the_antisymmetric_part_of_a_linear_map(d):
     X = gaussian(3000, d) * np.arange(1, d + 1)
     A = np.random.default_rng(1).normal(size=(d, d))
-    within = covariance_within_cells(equal(X))
-    # the distance to the nearest symmetric matrix in the norm of the covariance, by least squares
-    root = np.linalg.cholesky(within)
+    # the distance to the nearest symmetric matrix in the norm, by least squares
+    variances, axes = norm_of(equal(X))
+    root = axes * np.sqrt(variances)
     rows, columns = np.triu_indices(d)
     symmetric = np.zeros((len(rows), d, d))
     symmetric[np.arange(len(rows)), rows, columns] = symmetric[np.arange(len(rows)), columns, rows] = 1
@@ -364,7 +366,7 @@ def test_curl_counts_rows_with_their_masses():
     assert whole.low > 0.01
     assert abs(right.value) < 1e-3
     repeated = curl_of(turned, np.repeat(X, 2, axis=0), unit=2.0)
-    assert repeated.value == pytest.approx(whole.value, rel=0.1)
+    assert repeated.value == pytest.approx(whole.value, rel=0.5)  # other cells and widths
 
 
 @pytest.mark.parametrize("d", [8, 32])
@@ -373,10 +375,10 @@ def test_rotation_before_an_exact_map_is_spurious(d):
     pair, R = make_convex_potential(d), rotation(d, 30)
     report = report_of(lambda x: pair.exact_map(x @ R), pair, n=400)
     assert report.verdict is Verdict.SPURIOUS
-    assert report.curl.low > 0.1
+    assert report.curl.low > 0.05
     free = {name: replace(each, least_error=0.0) for name, each in report.baselines.items()}
     optimality = replace(report.optimality, relative_gap=0.0)
-    verdict, reasons = decide(report.marginal, optimality, free, 0, report.curl, 400, early=False, is_spurious=False)
+    verdict, reasons = decide(report.marginal, optimality, free, 0, report.curl, 400, False, False, d)
     assert verdict is Verdict.SPURIOUS
     assert reasons == [
         f"the map is not a gradient, and at least {100 * report.curl.low:.0f} % of the variance away from one"
@@ -392,7 +394,7 @@ def test_curl_of_a_fit_is_0_and_keeps_the_names_of_columns():
     assert abs(report.curl.value) < 1e-3
 
 
-@pytest.mark.parametrize("error", [KeyError, ValueError, ZeroDivisionError])
+@pytest.mark.parametrize("error", [KeyError, RuntimeError])
 def test_function_that_knows_no_other_rows_has_no_curl(error):
     X = gaussian(400, 2)
     known = {tuple(row): 2 * row for row in X}
@@ -406,7 +408,42 @@ def test_function_that_knows_no_other_rows_has_no_curl(error):
     assert report.curl is None
     assert report.verdict is Verdict.OPTIMAL
     assert "curl" not in dict(report.lines())
-    assert diagnose(np.log, np.exp(X), gaussian(400, 2, 1)).curl is None  # no images of negative rows
+    assert diagnose(np.sqrt, X**2, np.abs(gaussian(400, 2, 1))).curl is None  # no images of negative rows
+
+
+def test_narrow_modes_of_columns_have_no_curl():
+    # each column of the first half is shifted by a column of two narrow modes, and only as far as the modes allow
+    rng = np.random.default_rng(0)
+    modes = 2.0 * rng.integers(2, size=(1000, 8)) + 0.05 * rng.normal(size=(1000, 8))
+    X = np.hstack([rng.uniform(-1, 1, size=(1000, 8)), modes])
+    moved = lambda x: x + np.hstack([np.round(x[:, 8:] / 2) * 2, 0 * x[:, 8:]])  # noqa: E731
+    assert monotonicity_gap(equal(X), moved(X), SquaredEuclidean()) < 1e-9
+    assert curl_of(moved, X).value < 0.001
+    assert curl_of(lambda x: x @ rotation(16, 30), X).value > 0.02  # the uniform columns have no modes
+
+
+def test_widths_are_inverse_fisher_informations():
+    rng = np.random.default_rng(1)
+    columns = [rng.normal(3, 2, size=1000), rng.standard_t(3, size=1000), rng.integers(2, size=1000).astype(float)]
+    normal, heavy, two_points = relative_widths(equal(np.stack(columns, axis=1)))
+    assert normal > 0.7
+    assert 0.3 < heavy < 0.7  # (5 + 1) / (3 + 1) / 3 = 0.5
+    assert two_points < 0.02
+    assert relative_widths(equal(np.ones((300, 1)))).tolist() == [0]
+
+
+@pytest.mark.parametrize(("d", "levels"), [(4, 4), (8, 2), (32, 3)])
+def test_columns_of_few_values_prove_nothing(d, levels):
+    # an optimal plan spreads each point of a lattice over its cell
+    class Spread:
+        def sample(self, X, n_draws, random_state):
+            return X + np.random.default_rng(random_state).uniform(-0.5, 0.5, size=(n_draws, *X.shape))
+
+    X = np.random.default_rng(0).integers(0, levels, size=(400, d)).astype(float)
+    report = diagnose(Spread(), X, np.random.default_rng(1).uniform(-0.5, levels - 0.5, size=(400, d)))
+    assert report.verdict in (Verdict.OPTIMAL, Verdict.UNDECIDED)
+    assert report.blur == 0
+    assert max(each.least_error for each in report.baselines.values()) == 0
 
 
 def test_curl_needs_rows_a_density_and_the_squared_distance():
@@ -444,11 +481,11 @@ def test_blur_is_the_variance_along_a_curve(along, across):
     transport, X = Split(along, across), on_circle(2000)
     masses = np.random.default_rng(0).uniform(0.1, 1, size=2000)
     for source in (equal(X), Sample(X, masses / masses.sum())):
-        found = evaluate_blur(lambda rows, n: transport.sample(rows, n, 0), source, 1.0, 2.0)
-        assert found.value == pytest.approx(along**2 / 2, abs=0.0015)
+        found = evaluate_blur(lambda rows, n: transport.sample(rows.rows, n, 0), source, 1.0, 2.0)
+        assert found.value == pytest.approx(along**2 / 2, abs=0.002)
         assert found.margin < 0.003
     # in the plane, a source of dimension 2 has a map
-    whole = evaluate_blur(lambda rows, n: transport.sample(rows, n, 0), equal(X), 2.0, 2.0)
+    whole = evaluate_blur(lambda rows, n: transport.sample(rows.rows, n, 0), equal(X), 2.0, 2.0)
     assert whole.value == pytest.approx((along**2 + across**2 + 0.25) / 2, rel=0.05)
 
 
@@ -463,7 +500,7 @@ def test_plan_that_splits_mass_along_its_thin_source_is_spurious():
     assert "where no optimal plan splits mass" in str(report[0.3])
     free = {"identity": replace(report[0.3].baselines["identity"], least_error=0.0)}
     optimality = replace(report[0.3].optimality, relative_gap=0.0)
-    verdict, reasons = decide(report[0.3].marginal, optimality, free, report[0.3].blur, None, 400, False, False)
+    verdict, reasons = decide(report[0.3].marginal, optimality, free, report[0.3].blur, None, 400, False, False, 1)
     assert verdict is Verdict.SPURIOUS
     assert reasons[0].startswith("the draws of one row vary by")
 
@@ -721,8 +758,79 @@ def test_significant_distance_above_tolerance_is_not_optimal(excess, verdict):
     report = report_of(lambda x: x, make_gaussians(2), n=300)
     marginal = replace(report.marginal, excess=excess, p_value=0.5, log_spread=Estimate(0.0, 0.01, 7))
     optimality = replace(report.optimality, relative_gap=0.0)
-    options = {"blur": 0, "curl": None, "n_rows": 2000, "early": False, "is_spurious": False}
+    options = {"blur": 0, "curl": None, "n_rows": 2000, "early": False, "is_spurious": False, "dimension": 2.0}
     assert decide(marginal, optimality, report.baselines, **options)[0] is verdict
+
+
+def test_few_rows_of_many_dimensions_show_no_wrong_pairing():
+    X, Y = gaussian(190, 40), gaussian(190, 40, 1)
+    report = diagnose(lambda x: x @ rotation(40, 60), X, Y)
+    assert report.verdict is Verdict.UNDECIDED
+    assert "190 rows, effectively, are fewer than the 200 that show wrong pairings in" in report.reasons[0]
+    met = replace(report.marginal, excess=Estimate(0.0, 0.01, 7), p_value=0.5, log_spread=Estimate(0.0, 0.01, 7))
+    for dimension, enough in ((1.0, 40), (2.0, 40), (3.0, 120), (4.0, 200), (20.0, 200)):
+        verdict_of = lambda n: decide(  # noqa: E731
+            met,
+            report.optimality,
+            report.baselines,
+            0,
+            None,
+            n,
+            False,
+            False,
+            dimension,  # noqa: B023
+        )[0]
+        assert (verdict_of(enough - 1), verdict_of(enough)) == (Verdict.UNDECIDED, Verdict.OPTIMAL)
+
+
+def test_function_that_writes_into_its_rows_is_diagnosed():
+    def negate(rows):
+        rows *= -1
+        return rows
+
+    X = gaussian(300, 2)
+    for rows in (X, pd.DataFrame(X, columns=["a", "b"])):
+        assert diagnose(negate, rows, X).optimality.cost == pytest.approx(4 * (X**2).sum(axis=1).mean())
+
+
+def test_heavy_tails_with_another_spread_are_not_called_wrong():
+    for seed in range(5):
+        X, Y = (np.random.default_rng(seed + i).standard_t(1.5, size=(300, 2)) for i in (0, 50))
+        assert diagnose(lambda x: x, X, Y).verdict is Verdict.UNDECIDED
+
+
+def test_constant_target_is_met_within_rounding():
+    X = gaussian(300, 2)
+    report = diagnose(lambda x: np.float32(5 + 1e-6 * x), X, np.full((300, 2), 5.0))
+    assert report.verdict is Verdict.OPTIMAL
+    assert dict(report.lines())["spread"] == "not defined for a constant target"
+
+
+def test_dataframe_of_several_types_has_a_report():
+    X = gaussian(300, 2)
+    frame = pd.DataFrame(X, columns=["a", "b"]).assign(c=X[:, 0] > 0, k=pd.array(np.arange(300) % 7, dtype="Int64"))
+    seen = []
+    report = diagnose(lambda rows: seen.append(rows.dtypes.astype(str).tolist()) or rows, frame, frame)
+    assert report.optimality.cost == 0
+    assert seen[0] == ["float64", "float64", "bool", "Int64"]
+    with pytest.raises(ValueError, match="X must be finite"):
+        diagnose(lambda rows: rows, frame.assign(k=pd.array([None, *range(299)], dtype="Int64")), frame)
+
+
+def test_texts_of_small_samples_and_extreme_shares():
+    X = gaussian(60, 2)
+    few, weighted = (
+        diagnose(lambda x: x, X[:2], X[:3]),
+        diagnose(lambda x: -x, X, X, sample_weight=np.r_[50, np.ones(59)]),
+    )
+    assert "(too few rows for a margin)" in str(few)
+    assert diagnose(lambda x: x, X[:1], X[:1]).reasons == ("1 row is fewer than 40",)
+    assert diagnose(lambda x: x, X, X, sample_weight=np.r_[50, np.ones(59)]).reasons == (
+        "4 rows, effectively, are fewer than 40",
+    )
+    for report in (few, weighted):
+        assert not re.search(r"\binf\b|e[+-]\d\d %|-0 %", str(report))
+    assert [share_text(share) for share in (0.996, -1e-12, 0.5, 12.345)] == ["99.6 %", "0 %", "50 %", "1234 %"]
 
 
 def test_p_value_is_that_of_a_mean():
@@ -780,7 +888,8 @@ def test_affine_map_between_flat_samples_is_finite():
 
 def test_spread_of_a_constant_target_is_said_in_words():
     report = diagnose(lambda x: x, gaussian(100, 2), np.ones((100, 2)))
-    assert "the spread of the images is above 0, but the target is constant" in report.reasons
+    assert report.verdict is Verdict.MARGINAL_NOT_MET
+    assert dict(report.lines())["spread"] == "not defined for a constant target"
     assert np.isnan(report.marginal.spread).all()
     column = np.column_stack([gaussian(100, 1)[:, 0], np.full(100, 3.0)])
     spread_of = diagnose(lambda x: x, column, column + np.array([1e-3, 0])).marginal.spread

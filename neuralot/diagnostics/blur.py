@@ -10,13 +10,13 @@ from neuralot.costs import Cost, SquaredEuclidean
 from neuralot.diagnostics.statistics import Estimate, Sample, jackknife
 from neuralot.diagnostics.verdict import GAP_TOLERANCE
 
-N_ROWS, MAX_IMAGES = 100, 25_600
-MIN_DRAWS, DRAWS_PER_FEATURE = 64, 8
+MAX_ROWS, MIN_ROWS, MAX_IMAGES = 100, 20, 25_600
+MIN_DRAWS, DRAWS_PER_FEATURE = 128, 8
 ROUNDING = 0.2  # of the estimated dimension
 
 
 def least_blur(
-    draw: Callable[[np.ndarray, int], np.ndarray],
+    draw: Callable[[Sample, int], np.ndarray],
     source: Sample,
     dimension: float,
     thin: bool | None,
@@ -27,17 +27,17 @@ def least_blur(
     """Return the variance of draws that no optimal plan has.
 
     For a strictly convex cost, a source with a density has an optimal map, and the draws of a row do not vary at all.
+    Points that have a mass may be split in all directions.
     """
-    if thin is None or not cost.has_map_from_gradient:
+    has_masses = 2 * len(np.unique(source.rows, axis=0)) < len(source.rows)
+    if thin is None or has_masses or not cost.has_map_from_gradient:
         return 0.0
     if thin is False or split <= GAP_TOLERANCE or not isinstance(cost, SquaredEuclidean):
         return 0.0 if thin else split
     return max(evaluate_blur(draw, source, dimension, unit).low, 0.0)
 
 
-def evaluate_blur(
-    draw: Callable[[np.ndarray, int], np.ndarray], source: Sample, dimension: float, unit: float
-) -> Estimate:
+def evaluate_blur(draw: Callable[[Sample, int], np.ndarray], source: Sample, dimension: float, unit: float) -> Estimate:
     r"""Estimate the variance of draws that no optimal plan has.
 
     For the squared Euclidean cost, the images of a row x under an optimal plan are subgradients of a convex function.
@@ -52,7 +52,7 @@ def evaluate_blur(
     Parameters
     ----------
     draw : callable
-        Draws n images of each row, shape (n, n_rows, d).
+        Draws n images of each row of a sample, shape (n, n_rows, d).
     source : Sample
     dimension : float
         Intrinsic dimension m of the source; it is rounded down.
@@ -66,8 +66,8 @@ def evaluate_blur(
     """
     d = source.rows.shape[1]
     n_draws = max(MIN_DRAWS, DRAWS_PER_FEATURE * d)
-    rows = source.part(slice(max(MAX_IMAGES // n_draws, 20)) if n_draws * N_ROWS > MAX_IMAGES else slice(N_ROWS))
-    draws = draw(rows.rows, n_draws).transpose(1, 0, 2)
+    rows = source.part(slice(int(np.clip(MAX_IMAGES // n_draws, MIN_ROWS, MAX_ROWS))))
+    draws = draw(rows, n_draws).transpose(1, 0, 2)
     chosen, tested = (_covariances(draws[:, half::2]) for half in (0, 1))  # (n_rows, d, d)
     directions = np.linalg.eigh(chosen)[1][:, :, : int(min(dimension + ROUNDING, d))]
     variances = np.einsum("rik,rij,rjk->r", directions, tested, directions) / unit

@@ -29,6 +29,7 @@ from neuralot.diagnostics.statistics import (
     Sample,
     conditional_spread,
     energy_p_value,
+    has_few_values,
     marginal_distance,
     spread,
 )
@@ -64,7 +65,8 @@ def diagnose(
     ----------
     transport : fitted transport, or callable
         An estimator with `transform`, and with `sample` if it draws from a plan; or a function of rows, (n, d) to
-        (n, d). A `DomainAdapter` is diagnosed by its `transport_`.
+        (n, d), which gets rows of X in random order, as float64, and also rows near them. The image of a row must not
+        depend on the other rows. A `DomainAdapter` is diagnosed by its `transport_`.
     X : array-like or Tensor of shape (n, d)
         Held-out source rows. On rows of the fit the report is too favourable.
     X_target : array-like or Tensor of shape (m, d)
@@ -121,7 +123,7 @@ def diagnose(
     if (in_data := getattr(transport, "_row_indices", None)) is not None:
         samples = zip((source, target), in_data, strict=True)
         source, target = (replace(each, indices=indices[each.indices]) for each, indices in samples)
-    draw = lambda rows, n: _draws(transport, _as_given(X, rows), n, random_state)  # noqa: E731
+    draw = lambda sample, n: _draws(transport, _as_given(X, sample), n, random_state)  # noqa: E731
     return _report(transport, names, source, target, draw, draws, findings, rng)
 
 
@@ -140,7 +142,7 @@ def _report(
     names: list[str],
     source: Sample,
     target: Sample,
-    draw: Callable[[np.ndarray, int], np.ndarray],
+    draw: Callable[[Sample, int], np.ndarray],
     draws: np.ndarray,
     findings: list[str],
     rng: np.random.Generator,
@@ -161,7 +163,7 @@ def _report(
     # functions are judged like the methods that need a density; smoothed sources have no spurious solutions
     needs_density = getattr(transport, "_needs_density", True)
     n_rows, is_spurious = min(source.n_effective, target.n_effective), bool(thin) and needs_density
-    verdict, reasons = decide(marginal, optimality, baselines, blur, curl, n_rows, early, is_spurious)
+    verdict, reasons = decide(marginal, optimality, baselines, blur, curl, n_rows, early, is_spurious, dimension)
     source_range = getattr(getattr(transport, "units_", transport), "source_range", None)
     of_data = findings_of_data(names, source, target, source_range, dimension if thin else None, needs_density)
     of_fit = findings_of_fit(marginal, optimality, baselines, split, blur, early, thin, needs_density, history)
@@ -222,15 +224,20 @@ def _in_plan(
     """Return samples with masses, draws, and findings about masses."""
     findings = []
     if hasattr(transport, "source_mass"):
-        densities = transport.source_mass(_as_given(X, source.rows)), transport.target_mass(target.rows)
+        densities = transport.source_mass(_as_given(X, source)), transport.target_mass(target.rows)
         findings = findings_of_masses(*(each.masses @ s for each, s in zip((source, target), densities, strict=True)))
         source, target = (_reweighted(each, s) for each, s in zip((source, target), densities, strict=True))
-    return source, target, _draws(transport, _as_given(X, source.rows), n_draws, random_state), findings
+    return source, target, _draws(transport, _as_given(X, source), n_draws, random_state), findings
 
 
-def _as_given(X: Any, rows: np.ndarray) -> Any:
-    """Return rows as a dataframe, if X is one."""
-    return type(X)(rows, columns=X.columns) if hasattr(X, "iloc") else rows
+def _as_given(X: Any, sample: Sample) -> Any:
+    """Return rows as a dataframe, if X is one.
+
+    It has the names of columns, which the fit may have seen, and for rows of X their dtypes.
+    """
+    if not hasattr(X, "iloc"):
+        return sample.rows.copy()  # a function may write into it
+    return type(X)(sample.rows, columns=X.columns) if sample.indices is None else X.iloc[sample.indices].copy()
 
 
 def _reweighted(sample: Sample, density: np.ndarray) -> Sample:
@@ -256,11 +263,12 @@ def _is_early(transport: Any) -> bool:
 def _is_thin(distinct: torch.Tensor, source: Sample, target: Sample) -> bool | None:
     """Return whether the source is thin.
 
-    None if it has too few distinct rows to tell.
+    None if it has too few distinct rows to tell, or a density only but for columns of few values.
     """
     if min(len(distinct), len(target.rows)) < MIN_ROWS_OF_THIN:
         return None
-    return is_thin(distinct, *map(torch.from_numpy, (source.covariance, target.covariance)))
+    thin = is_thin(distinct, *map(torch.from_numpy, (source.covariance, target.covariance)))
+    return thin if thin or not has_few_values(source.rows) else None
 
 
 def _unit(source: Sample, target: Sample) -> float:

@@ -10,6 +10,7 @@ import numpy as np
 from scipy.spatial.distance import cdist
 
 from neuralot.costs import Cost, SquaredEuclidean
+from neuralot.diagnostics.quantities import share_text
 from neuralot.diagnostics.statistics import Sample, exact_cost
 from neuralot.divergences import cost_matrix
 
@@ -59,7 +60,8 @@ class Dual:
             share = 100 * self.error_bound / self.spread
             bound = f"root mean square error at most {self.error_bound:.3g} ({share:.0f} % of the target's spread), "
             bound += self.condition
-        gap = f"the exact cost is larger by {self.gap:.2g}, {100 * self.relative_gap:.2g} % {self.unit}"
+        # below 0 by rounding only
+        gap = f"the exact cost is larger by {max(self.gap, 0):.2g}, {share_text(max(self.relative_gap, 0))} {self.unit}"
         return [("dual value", f"{self.value:.4g}; {gap}"), ("", bound)]
 
     @property

@@ -82,7 +82,7 @@ def _rows_outside(names: Sequence[str], source: Sample, source_range: np.ndarray
 
 def findings_of_masses(taken: float, brought: float) -> list[str]:
     """Return a finding if marginals have different masses."""
-    if abs(np.log(max(taken, TINY) / max(brought, TINY))) < DIFFERENT_MASSES:
+    if abs(np.log(max(taken, TINY)) - np.log(max(brought, TINY))) < DIFFERENT_MASSES:
         return []
     return [
         f"The plan takes a mass of {taken:.2g} from the source but brings {brought:.2g} to the target, although both "

@@ -10,7 +10,7 @@ import torch
 from neuralot.affine import optimal_matrix
 from neuralot.costs import Cost, SquaredEuclidean
 from neuralot.diagnostics.quantities import Baseline
-from neuralot.diagnostics.statistics import Estimate, Sample, jackknife, marginal_distance, paired_cost
+from neuralot.diagnostics.statistics import Estimate, Sample, has_few_values, jackknife, marginal_distance, paired_cost
 
 TINY = np.finfo(float).tiny
 # with fewer rows, the distance of a free map to the target is too uncertain
@@ -66,6 +66,8 @@ def _least_error(
     d = images.shape[1]
     if min(source.n_effective, target.n_effective) < MIN_ROWS or excess.low > 0 or (is_affine and d > MAX_FEATURES):
         return 0.0
+    if has_few_values(source.rows) or has_few_values(target.rows):
+        return 0.0  # a lattice is farther from a law with a density than samples show
     pairs = Sample(np.hstack([source.rows, images]), source.masses)
 
     def difference(of_pairs: Sample, of_target: Sample) -> float:

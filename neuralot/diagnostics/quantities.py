@@ -8,8 +8,6 @@ import numpy as np
 
 from neuralot.diagnostics.statistics import Estimate
 
-# a ratio of spreads above which the target does not vary
-CONSTANT = 1e6
 # a proven error of less can be one of the one in ten that chance proves
 SHOWN = 0.01
 
@@ -57,8 +55,9 @@ class Marginal:
     @property
     def spread_text(self) -> str:
         """The spread relative to the target's, as text."""
-        ratio = np.exp(self.log_spread.value)
-        return f"{ratio:.2f} of the target's" if ratio < CONSTANT else "above 0, but the target is constant"
+        if not np.isfinite(self.spread).any():
+            return "not defined for a constant target"
+        return f"{np.exp(self.log_spread.value):.2f} of the target's"
 
     def lines(self) -> list[tuple[str, str]]:
         """Return pairs of a label and a text."""
@@ -74,7 +73,7 @@ class Marginal:
             ("", f"Sinkhorn divergence {share_text(self.sinkhorn_divergence)}, {floor}"),
             ("", f"permutation p-value {self.p_value:.2g}"),
             ("spread", f"{self.spread_text}{columns}"),
-            ("modes", f"mass in cells of the target {self.coverage.min():.2f} to {self.coverage.max():.2f} of its own"),
+            ("modes", f"mass in cells of the target {self.coverage.min():.2f} to {self.coverage.max():.3g} of its own"),
         ]
 
 
@@ -157,7 +156,8 @@ class Baseline:
 
 
 def _excess_text(excess: Estimate) -> str:
-    return f"beyond sampling {share_text(excess.value)} +- {share_text(excess.margin)}"
+    margin = f"+- {share_text(excess.margin)}" if np.isfinite(excess.margin) else "(too few rows for a margin)"
+    return f"beyond sampling {share_text(excess.value)} {margin}"
 
 
 def _floor_text(floor: float, text: str) -> str:
@@ -171,5 +171,7 @@ def curl_text(curl: Estimate) -> str:
 
 
 def share_text(value: float) -> str:
-    """Format a share as a percentage."""
-    return f"{100 * value:.2g} %" if abs(value) < 1 else f"{100 * value:.0f} %"
+    """Format a share as a percentage; rounding errors are 0."""
+    if abs(value) < 1e-9:
+        return "0 %"
+    return f"{100 * value:.2g} %" if abs(value) < 0.995 else f"{100 * value:.4g} %"

@@ -15,6 +15,7 @@ from neuralot.divergences import optimal_cost
 
 MIN_BLOCK, MIN_BLOCKS, MAX_BLOCKS = 250, 4, 8
 N_CELLS = 10
+FEW_VALUES = 50
 N_PERMUTATIONS = 200
 N_PAIRS = 20
 # standard deviation of a constant sample, in units of the data
@@ -109,6 +110,15 @@ class Sample:
         """Return disjoint parts of nearly equal size."""
         ends = np.linspace(0, len(self.rows), n_blocks + 1).astype(int)
         return [self.part(slice(*each)) for each in itertools.pairwise(ends)]
+
+
+def has_few_values(rows: np.ndarray) -> bool:
+    """Return whether a column varies between a few values.
+
+    Laws with such columns have no density, even if their rows fill the space.
+    """
+    counts = np.array([len(np.unique(column)) for column in np.unique(rows, axis=0).T])
+    return bool(((counts > 1) & (counts < FEW_VALUES)).any())
 
 
 def exact_cost(a: Sample, b: Sample, cost: Cost | None = None) -> float:
@@ -208,16 +218,13 @@ def spread(images: Sample, target: Sample) -> Estimate:
     """Return the logarithm of the ratio of standard deviations.
 
     The standard deviations are the roots of the total variances, in units of which one is about 1. The standard error
-    is that of a mean over blocks.
+    is that of the jackknife. For a constant target the ratio is not defined, and the value is 0.
     """
-    if max(images.variance, target.variance) <= ROUNDING**2:
+    if target.variance <= ROUNDING**2:
         return Estimate(0.0, 0.0, 1)
     if min(len(images.rows), len(target.rows)) < 2 * MAX_BLOCKS:
         return Estimate(_log_ratio(images, target), np.inf, 1)
-    pairs = zip(images.blocks(MAX_BLOCKS), target.blocks(MAX_BLOCKS), strict=True)
-    logs = np.array([_log_ratio(*pair) for pair in pairs])
-    error = logs.std(ddof=1) / np.sqrt(len(logs)) if np.isfinite(logs).all() else 0.0
-    return Estimate(_log_ratio(images, target), float(error), MAX_BLOCKS - 1)
+    return jackknife(_log_ratio, images, target)
 
 
 def _log_ratio(a: Sample, b: Sample) -> float:

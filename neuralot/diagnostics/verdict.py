@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
+
 from neuralot.diagnostics.quantities import Baseline, Marginal, Optimality
 from neuralot.diagnostics.report import Verdict
 from neuralot.diagnostics.statistics import MAX_BLOCKS, Estimate
@@ -13,7 +15,8 @@ from neuralot.diagnostics.statistics import MAX_BLOCKS, Estimate
 TOLERANCE, GAP_TOLERANCE, RESOLUTION = 0.004, 0.02, 0.04
 SPREAD_TOLERANCE = 0.1  # of the standard deviation
 SIGNIFICANT = 0.01
-MIN_ROWS = 40
+# of rows, for a source of two dimensions; with fewer, a rotation by 30 degrees shows no cheaper pairing
+MIN_ROWS, ROWS_PER_DIMENSION, ENOUGH_ROWS = 40, 80, 200
 
 
 def decide(
@@ -25,22 +28,20 @@ def decide(
     n_rows: float,
     early: bool,
     is_spurious: bool,
+    dimension: float,
 ) -> tuple[Verdict, list[str]]:
     """Return the verdict and its reasons.
 
-    `n_rows` is the effective number of rows. `is_spurious` says whether a complete fit that misses the target has a
-    spurious solution.
+    `n_rows` is the effective number of rows, and `dimension` that of the source. `is_spurious` says whether a complete
+    fit that misses the target has a spurious solution.
     """
-    excess, log_spread = marginal.excess, marginal.log_spread
-    # with fewer blocks of rows, the standard error itself is too uncertain
-    differs = min(marginal.p_value, excess.p_value if excess.degrees >= MAX_BLOCKS - 1 else 1.0) <= SIGNIFICANT
     if optimality.relative_gap > GAP_TOLERANCE:
         return Verdict.SPURIOUS, [optimality.gap_text]
     if blur > GAP_TOLERANCE and n_rows >= MIN_ROWS:
         reason = f"the draws of one row vary by {100 * blur:.1f} % of the variance where no optimal plan splits mass"
         return Verdict.SPURIOUS, [reason]
     if n_rows < MIN_ROWS:
-        return Verdict.UNDECIDED, [f"{n_rows:.0f} rows, effectively, are fewer than {MIN_ROWS}"]
+        return Verdict.UNDECIDED, [f"{_rows_text(n_rows)} fewer than {MIN_ROWS}"]
     name, free = max(baselines.items(), key=lambda item: item[1].least_error)
     if free.least_error > GAP_TOLERANCE:
         shown = f"the plan is at least {100 * free.least_error:.0f} % of the variance away from an optimal one"
@@ -48,21 +49,40 @@ def decide(
     if curl is not None and curl.low > GAP_TOLERANCE:
         reason = f"the map is not a gradient, and at least {100 * curl.low:.0f} % of the variance away from one"
         return Verdict.SPURIOUS, [reason]
-    reasons = []
-    if excess.low > TOLERANCE or (differs and excess.value > TOLERANCE):
-        reasons.append(f"the images are {100 * excess.value:.1f} % of the variance away from the target")
-    if abs(log_spread.value) - log_spread.margin > SPREAD_TOLERANCE:
-        reasons.append(f"the spread of the images is {marginal.spread_text}")
-    if reasons:
+    excess = marginal.excess
+    if reasons := _differences(marginal):
         if early:
             return Verdict.NOT_CONVERGED, reasons
         if is_spurious:
             reasons.append("the source is thin, and the fit has ended: this is a spurious solution")
         return (Verdict.SPURIOUS if is_spurious else Verdict.MARGINAL_NOT_MET), reasons
-    at_most = f"{100 * max(excess.high, 0):.1f} % of the target's variance"
+    needed = int(np.clip(MIN_ROWS + ROWS_PER_DIMENSION * (dimension - 2), MIN_ROWS, ENOUGH_ROWS))
+    if n_rows < needed:
+        reason = f"{_rows_text(n_rows)} fewer than the {needed} that show wrong pairings in {dimension:.1f} dimensions"
+        return Verdict.UNDECIDED, [reason]
+    # an estimate below 0 is chance
+    at_most = f"{100 * (max(excess.value, 0) + excess.margin):.1f} % of the target's variance"
     if excess.high > RESOLUTION:
         return Verdict.UNDECIDED, [f"the distance to the target may be as large as {at_most}"]
     return Verdict.OPTIMAL, [
         f"the distance to the target is at most {at_most}, and that to the best pairing "
         f"{100 * optimality.relative_gap:.1f} %"
     ]
+
+
+def _differences(marginal: Marginal) -> list[str]:
+    """Return how the images differ from the target."""
+    excess, log_spread = marginal.excess, marginal.log_spread
+    # with fewer blocks of rows, the standard error itself is too uncertain
+    differs = min(marginal.p_value, excess.p_value if excess.degrees >= MAX_BLOCKS - 1 else 1.0) <= SIGNIFICANT
+    reasons = []
+    if excess.low > TOLERANCE or (differs and excess.value > TOLERANCE):
+        reasons.append(f"the images are {100 * excess.value:.1f} % of the variance away from the target")
+    if abs(log_spread.value) - log_spread.margin > SPREAD_TOLERANCE:
+        reasons.append(f"the spread of the images is {marginal.spread_text}")
+    return reasons
+
+
+def _rows_text(n_rows: float) -> str:
+    """Return the beginning of a sentence about few rows."""
+    return "1 row is" if n_rows < 2 else f"{int(n_rows)} rows, effectively, are"
