@@ -429,7 +429,7 @@ def test_widths_are_inverse_fisher_informations():
     assert normal > 0.7
     assert 0.3 < heavy < 0.7  # (5 + 1) / (3 + 1) / 3 = 0.5
     assert two_points < 0.02
-    assert relative_widths(equal(np.ones((300, 1)))).tolist() == [0]
+    assert relative_widths(equal(np.ones((300, 1))))[0] < 0.01
 
 
 @pytest.mark.parametrize(("d", "levels"), [(4, 4), (8, 2), (32, 3)])
