@@ -207,7 +207,7 @@ QUOTES = {
             ),
         ),
         Quote(
-            "(OTM) is [0.536], with a :term:`floor` of [0.002]. That of OTP is [0.0024].",
+            "(OTM) is [0.535], with a :term:`floor` of [0.002]. That of OTP is [0.0015].",
             (
                 papers("perpendicular", "OTM", "D_target"),
                 papers("perpendicular", "OTM", "floor"),
@@ -373,7 +373,7 @@ QUOTES = {
             ),
         ),
         Quote(
-            "has [60.2] with a floor of [62.2], although the spread of its images is [0.04]",
+            "has [59.1] with a floor of [62.2], although the spread of its images is [0.05]",
             tuple(papers("perpendicular", "OTM", name, "256") for name in ("D_target", "floor", "spread")),
         ),
         Quote(

@@ -41,6 +41,8 @@ from neuralot.sampling import listed
 from neuralot.solve.status import Status
 
 ROWS_FOR_SINKHORN = 1000
+MIN_MASS_OF_CELL = 1e-3  # relative to that of the largest cell
+TINY = np.finfo(float).tiny
 
 
 @isolated
@@ -325,4 +327,4 @@ def _coverage(images: Sample, target: Sample) -> np.ndarray:
     n_cells = min(N_CELLS, len(np.unique(target.rows, axis=0)))
     cells = KMeans(n_cells, n_init=1, random_state=0).fit(target.rows, sample_weight=target.masses)
     own, reached = (np.bincount(cells.predict(each.rows), each.masses, n_cells) for each in (target, images))
-    return reached[own > 0] / own[own > 0]
+    return (reached / np.maximum(own, TINY))[own > MIN_MASS_OF_CELL * own.max()]
