@@ -301,6 +301,18 @@ def test_free_maps_prove_no_error_of_exact_plans(make, d):
         assert max(each.least_error for each in found.values()) < 0.01
 
 
+def test_coverage_counts_rows_with_their_masses():
+    # cells of the target's left part hold a tenth of its mass, and so does the left part of the weighted images
+    X, Y = (gaussian(2000, 2, seed) + np.repeat([[0, 0], [20, 0]], 1000, axis=0) for seed in (0, 1))
+    weights = np.repeat([0.1, 0.9], 1000)
+    both = diagnose(lambda x: x, X, Y, sample_weight=weights, sample_weight_target=weights).marginal.coverage
+    assert both.min() > 0.7
+    assert both.max() < 1.4
+    target_only = diagnose(lambda x: x, X, Y, sample_weight_target=weights).marginal.coverage
+    assert target_only.max() > 3.5  # 0.5 / 0.1
+    assert target_only.min() < 0.7  # 0.5 / 0.9
+
+
 # curl
 
 
@@ -444,6 +456,14 @@ def test_columns_of_few_values_prove_nothing(d, levels):
     assert report.verdict in (Verdict.OPTIMAL, Verdict.UNDECIDED)
     assert report.blur == 0
     assert max(each.least_error for each in report.baselines.values()) == 0
+
+
+def test_function_whose_images_depend_on_other_rows_has_no_curl():
+    X, Y = gaussian(250, 2) * [1, 3], gaussian(250, 2, 1)
+    matched = lambda rows: Y[linear_sum_assignment(-rows @ np.resize(Y, (len(rows), 2)).T)[1] % 250]  # noqa: E731
+    report = diagnose(matched, X, Y)
+    assert report.curl is None
+    assert report.verdict is not Verdict.SPURIOUS
 
 
 def test_curl_needs_rows_a_density_and_the_squared_distance():

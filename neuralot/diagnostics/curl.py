@@ -15,24 +15,28 @@ STEP = 0.1  # of the differences, in standard deviations within cells
 MIN_ROWS, MAX_FEATURES = 200, 256
 MAX_IMAGES = 12_800  # of each sign
 ROWS_FOR_WIDTHS, SEED = 400, 982_451_653
+ROWS_ALONE, MAX_DIFFERENCE = 50, 0.02
 TINY = np.finfo(float).tiny
 FLAT = 1e-6  # smallest variance of a direction, relative to the largest
 
 
 def curl_if_known(
-    draw: Callable[[Sample, int], np.ndarray], source: Sample, cost: Cost, unit: float
+    draw: Callable[[Sample, int], np.ndarray], source: Sample, images: np.ndarray, cost: Cost, unit: float
 ) -> Estimate | None:
     """Return the curl for the squared distance.
 
-    None if the images of other rows are not known.
+    None if the images of other rows are not known, or depend on the rows beside them.
     """
     if not isinstance(cost, SquaredEuclidean):
         return None
-    masses = np.ones(1)  # of no importance for draws
+    image_of = lambda rows: draw(Sample(rows, np.ones(1)), 1)[0]  # noqa: E731  (masses do not matter)
     with np.errstate(all="ignore"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            return evaluate_curl(lambda rows: draw(Sample(rows, masses), 1)[0], source, unit)
+            alone = image_of(source.rows[:ROWS_ALONE])
+            if ((alone - images[:ROWS_ALONE]) ** 2).sum(axis=1).mean() > MAX_DIFFERENCE * unit:
+                return None
+            return evaluate_curl(image_of, source, unit)
         except Exception:  # any error of a function that knows these very rows only, or those of a domain
             return None
 

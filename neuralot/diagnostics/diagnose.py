@@ -161,7 +161,7 @@ def _report(
     distinct = torch.from_numpy(np.unique(source.rows[:MAX_ROWS], axis=0))
     dimension, thin = intrinsic_dimension(distinct), _is_thin(distinct, source, target)
     blur = least_blur(draw, source, dimension, thin, split, cost, unit)
-    curl = curl_if_known(draw, source, cost, unit) if thin is False else None
+    curl = curl_if_known(draw, source, draws[0], cost, unit) if thin is False else None
     # functions are judged like the methods that need a density; smoothed sources have no spurious solutions
     needs_density = getattr(transport, "_needs_density", True)
     n_rows, is_spurious = min(source.n_effective, target.n_effective), bool(thin) and needs_density
