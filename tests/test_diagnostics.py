@@ -303,11 +303,11 @@ def test_free_maps_prove_no_error_of_exact_plans(make, d):
 
 def test_coverage_counts_rows_with_their_masses():
     # cells of the target's left part hold a tenth of its mass, and so does the left part of the weighted images
-    X, Y = (gaussian(2000, 2, seed) + np.repeat([[0, 0], [20, 0]], 1000, axis=0) for seed in (0, 1))
-    weights = np.repeat([0.1, 0.9], 1000)
+    X, Y = (gaussian(800, 2, seed) + np.repeat([[0, 0], [20, 0]], 400, axis=0) for seed in (0, 1))
+    weights = np.repeat([0.1, 0.9], 400)
     both = diagnose(lambda x: x, X, Y, sample_weight=weights, sample_weight_target=weights).marginal.coverage
-    assert both.min() > 0.7
-    assert both.max() < 1.4
+    assert both.min() > 0.6
+    assert both.max() < 1.7
     target_only = diagnose(lambda x: x, X, Y, sample_weight_target=weights).marginal.coverage
     assert target_only.max() > 3.5  # 0.5 / 0.1
     assert target_only.min() < 0.7  # 0.5 / 0.9
