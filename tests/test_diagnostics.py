@@ -306,8 +306,8 @@ def test_coverage_counts_rows_with_their_masses():
     X, Y = (gaussian(800, 2, seed) + np.repeat([[0, 0], [20, 0]], 400, axis=0) for seed in (0, 1))
     weights = np.repeat([0.1, 0.9], 400)
     both = diagnose(lambda x: x, X, Y, sample_weight=weights, sample_weight_target=weights).marginal.coverage
-    assert both.min() > 0.6
-    assert both.max() < 1.7
+    assert both.min() > 0.4
+    assert both.max() < 2
     target_only = diagnose(lambda x: x, X, Y, sample_weight_target=weights).marginal.coverage
     assert target_only.max() > 3.5  # 0.5 / 0.1
     assert target_only.min() < 0.7  # 0.5 / 0.9
