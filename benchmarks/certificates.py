@@ -205,7 +205,8 @@ def verdict_of(result: dict[str, Any]) -> str:
     report = result["report"]
     estimate = lambda values: Estimate(values["value"], values["standard_error"], values["degrees"])  # noqa: E731
     marginal = SimpleNamespace(**report["marginal"] | {"spread_text": ""})
-    marginal.excess, marginal.log_spread = estimate(marginal.excess), estimate(marginal.log_spread)
+    for name in ("excess", "by_column", "log_spread"):
+        setattr(marginal, name, estimate(getattr(marginal, name)))
     return decide(
         marginal,
         SimpleNamespace(**report["optimality"], gap_text=""),

@@ -309,6 +309,7 @@ def _marginal(images: Sample, target: Sample, unit: float, rng: np.random.Genera
         distance.w2,
         distance.floor,
         distance.excess,
+        distance.by_column,
         _divergence(T.part(slice(n)), part),
         _divergence(Y.part(slice(n, 2 * n)), part) if len(Y.rows) > n else np.nan,
         energy_p_value(T.part(slice(MAX_ROWS)), Y.part(slice(MAX_ROWS)), rng),

@@ -24,6 +24,8 @@ class Marginal:
         Mean squared W2 distance between blocks of images and of target rows, and that between blocks of target rows.
     excess : Estimate
         The distance beyond sampling error, see `neuralot.diagnostics.statistics.marginal_distance`.
+    by_column : Estimate
+        The sum of the distances of columns, or of principal axes, beyond sampling error: a lower bound of the distance.
     sinkhorn_divergence, sinkhorn_floor : float
         Debiased, of images and of other target rows to the same target rows, at most 1000 of each.
     p_value : float
@@ -40,6 +42,7 @@ class Marginal:
     w2: float
     floor: float
     excess: Estimate
+    by_column: Estimate
     sinkhorn_divergence: float
     sinkhorn_floor: float
     p_value: float
@@ -69,7 +72,7 @@ class Marginal:
                 "images to target",
                 f"W2^2 {share_text(self.w2)} of the target's variance, floor {share_text(self.floor)}",
             ),
-            ("", self.excess_text),
+            ("", f"{self.excess_text}; of columns alone {_with_margin(self.by_column)}"),
             ("", f"Sinkhorn divergence {share_text(self.sinkhorn_divergence)}, {floor}"),
             ("", f"permutation p-value {self.p_value:.2g}"),
             ("spread", f"{self.spread_text}{columns}"),
@@ -156,8 +159,13 @@ class Baseline:
 
 
 def _excess_text(excess: Estimate) -> str:
-    margin = f"+- {share_text(excess.margin)}" if np.isfinite(excess.margin) else "(too few rows for a margin)"
-    return f"beyond sampling {share_text(excess.value)} {margin}"
+    return f"beyond sampling {_with_margin(excess)}"
+
+
+def _with_margin(estimate: Estimate) -> str:
+    """Return a share with its margin of error."""
+    margin = f"+- {share_text(estimate.margin)}" if np.isfinite(estimate.margin) else "(too few rows for a margin)"
+    return f"{share_text(estimate.value)} {margin}"
 
 
 def _floor_text(floor: float, text: str) -> str:
