@@ -443,6 +443,7 @@ QUOTES = {
         ),
     ],
     "docs/guide/report.rst": [],
+        "that of columns is not above 2 %",
     "docs/guide/trajectories.rst": [
         Quote(
             "the exact total within [0.5] % on the rows of the fit and [0.3] % on new rows, and each clone within "
