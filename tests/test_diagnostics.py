@@ -891,6 +891,8 @@ def test_dataframe_of_several_types_has_a_report():
 
 
 def test_texts_of_small_samples_and_extreme_shares():
+    for n in range(1, 300):  # rounding must not take a row away
+        assert equal(np.zeros((n, 1))).n_effective == n
     X = gaussian(60, 2)
     few, weighted = (
         diagnose(lambda x: x, X[:2], X[:3]),

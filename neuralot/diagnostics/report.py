@@ -17,6 +17,7 @@ from neuralot.diagnostics.statistics import Estimate
 from neuralot.drawing import Landscape
 
 STILL_FALLING = 0.9
+SMALL_BLUR = 0.001
 
 
 class Verdict(Enum):
@@ -184,7 +185,8 @@ class TransportReport(Printed):
         ]
 
     def _blur_text(self) -> str:
-        return f", at least {share_text(self.blur)} where no optimal plan splits mass" if self.blur > 0 else ""
+        is_large = self.blur > SMALL_BLUR
+        return f", at least {share_text(self.blur)} where no optimal plan splits mass" if is_large else ""
 
     def _lines_of_fit(self) -> list[tuple[str, str]]:
         """Return the change of the discrepancy, and whether steps help."""

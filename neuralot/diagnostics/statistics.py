@@ -89,7 +89,7 @@ class Sample:
     @property
     def n_effective(self) -> float:
         """Effective number of rows (Kish)."""
-        return float(1 / (self.masses @ self.masses))
+        return round(float(1 / (self.masses @ self.masses)), 6)  # whole for equal masses
 
     @property
     def covariance(self) -> np.ndarray:
