@@ -369,11 +369,11 @@ QUOTES = {
     "docs/faq.rst": [
         Quote("[6.5] % of them for SNOT between two distant blobs", (jump("neuralot SNOT"),)),
         Quote(
-            "the median rank correlation with the error of one fit is [0.42] over [348] fits. With the expected error, "
+            "the median rank correlation with the error of one fit is [0.42] over [438] fits. With the expected error, "
             "it is [0.38] to [0.82] for two laws, and [-0.01] to [0.57] for a target of constant density",
             (
-                Passage(MAIN, "has a median of [0.42] over 348 fits"),
-                Passage(MAIN, "has a median of 0.42 over [348] fits"),
+                Passage(MAIN, "has a median of [0.42] over 438 fits"),
+                Passage(MAIN, "has a median of 0.42 over [438] fits"),
                 Passage(MAIN, "`uncertainty` has [0.38] to 0.82"),
                 Passage(MAIN, "`uncertainty` has 0.38 to [0.82]"),
                 Passage(MAIN, "and [-0.01] to 0.57 on parallel"),
