@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from neuralot.costs import Cost, SquaredEuclidean
-from neuralot.diagnostics.statistics import Estimate, Sample, jackknife
+from neuralot.diagnostics.statistics import MAX_FEATURES, Estimate, Sample, jackknife
 from neuralot.diagnostics.verdict import GAP_TOLERANCE
 
 MAX_ROWS, MIN_ROWS, MAX_IMAGES = 100, 20, 25_600
@@ -32,8 +32,10 @@ def least_blur(
     has_masses = 2 * len(np.unique(source.rows, axis=0)) < len(source.rows)
     if thin is None or has_masses or not cost.has_map_from_gradient:
         return 0.0
-    if thin is False or split <= GAP_TOLERANCE or not isinstance(cost, SquaredEuclidean):
-        return 0.0 if thin else split
+    if thin is False:
+        return split
+    if split <= GAP_TOLERANCE or not isinstance(cost, SquaredEuclidean) or source.rows.shape[1] > MAX_FEATURES:
+        return 0.0
     return max(evaluate_blur(draw, source, dimension, unit).low, 0.0)
 
 

@@ -9,10 +9,10 @@ import numpy as np
 from sklearn.cluster import KMeans
 
 from neuralot.costs import Cost, SquaredEuclidean
-from neuralot.diagnostics.statistics import MAX_BLOCKS, N_CELLS, Estimate, Sample, over_pairs
+from neuralot.diagnostics.statistics import MAX_BLOCKS, MAX_FEATURES, N_CELLS, Estimate, Sample, over_pairs
 
 STEP = 0.1  # of the differences, in standard deviations within cells
-MIN_ROWS, MAX_FEATURES = 200, 256
+MIN_ROWS = 200
 MAX_IMAGES = 12_800  # of each sign
 ROWS_FOR_WIDTHS, SEED = 400, 982_451_653
 ROWS_ALONE, MAX_DIFFERENCE = 50, 0.02
@@ -29,7 +29,7 @@ def curl_if_known(
     """
     if not isinstance(cost, SquaredEuclidean):
         return None
-    image_of = lambda rows: draw(Sample(rows, np.ones(1)), 1)[0]  # noqa: E731  (masses do not matter)
+    image_of = lambda rows: draw(Sample(rows, np.full(len(rows), 1 / len(rows))), 1)[0]  # noqa: E731
     with np.errstate(all="ignore"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:

@@ -10,13 +10,19 @@ import torch
 from neuralot.affine import optimal_matrix
 from neuralot.costs import Cost, SquaredEuclidean
 from neuralot.diagnostics.quantities import Baseline
-from neuralot.diagnostics.statistics import Sample, bases_of, cost_by_column, jackknife, marginal_distance, paired_cost
+from neuralot.diagnostics.statistics import (
+    MAX_FEATURES,
+    Sample,
+    bases_of,
+    cost_by_column,
+    jackknife,
+    marginal_distance,
+    paired_cost,
+)
 
 TINY = np.finfo(float).tiny
 # with fewer rows, the distance of a free map to the target is too uncertain
 MIN_ROWS = 200
-# affine maps of more features, one for each block of rows, would take long
-MAX_FEATURES = 256
 
 
 def evaluate_free_maps(

@@ -95,7 +95,8 @@ class TransportReport(Printed):
         and `transform` returns barycentres and not a map.
     blur : float
         Part of the conditional spread that no optimal plan has, at least: all of it for a source with a density and a
-        strictly convex cost, see `neuralot.diagnostics.blur.evaluate_blur` for thin sources. 0 where it is not known.
+        strictly convex cost, see `neuralot.diagnostics.blur.evaluate_blur` for thin sources. 0 where it is not known,
+        as for other costs, or for thin sources of more than 256 features.
     baselines : dict of str to Baseline
         The identity, the shift by the difference of the means, and the affine map between the moments.
     dimension : float

@@ -17,6 +17,8 @@ from neuralot.divergences import optimal_cost
 MIN_BLOCK, MIN_BLOCKS, MAX_BLOCKS = 250, 4, 8
 N_CELLS = 10
 FEW_VALUES = 50
+# with more features, affine maps, principal axes and covariances of draws would take long
+MAX_FEATURES = 256
 N_PERMUTATIONS = 200
 N_PAIRS = 20
 # standard deviation of a constant sample, in units of the data
@@ -146,15 +148,11 @@ class MarginalDistance:
     excess : Estimate
         ``w2`` minus the mean distance between two blocks of one sample, images or target. It is an estimate without
         bias of 0 for equal laws, and in high dimension less than the distance of the laws otherwise.
-    by_column : Estimate
-        The same for the sum of the distances of columns, or of principal axes if that is larger. It is a lower bound of
-        the distance, and shows where one law has narrow modes, which samples hide in high dimension.
     """
 
     w2: float
     floor: float
     excess: Estimate
-    by_column: Estimate
 
 
 def marginal_distance(images: Sample, target: Sample) -> MarginalDistance:
@@ -171,13 +169,22 @@ def marginal_distance(images: Sample, target: Sample) -> MarginalDistance:
     n_rows = min(len(images.rows), len(target.rows))
     if n_rows < MIN_BLOCKS:
         w2 = exact_cost(images, target)
-        return MarginalDistance(w2, 0.0, Estimate(w2, np.inf, 1), Estimate(0.0, np.inf, 1))
+        return MarginalDistance(w2, 0.0, Estimate(w2, np.inf, 1))
     n_blocks = int(np.clip(n_rows // MIN_BLOCK, MIN_BLOCKS, MAX_BLOCKS))
-    w2, floor, excess = _excess(images.blocks(n_blocks), target.blocks(n_blocks), exact_cost)
+    return MarginalDistance(*_excess(images.blocks(n_blocks), target.blocks(n_blocks), exact_cost))
+
+
+def distance_by_column(images: Sample, target: Sample) -> Estimate:
+    """Estimate the sum of the squared W2 distances of columns.
+
+    Or of principal axes, if that is larger. Like the excess of `marginal_distance`, it has no bias for equal laws. It
+    is a lower bound of the distance, and shows narrow modes, which samples hide in high dimension.
+    """
+    if min(len(images.rows), len(target.rows)) < MIN_BLOCKS:
+        return Estimate(0.0, np.inf, 1)
     T, Y = (each.blocks(MIN_BLOCKS) for each in (images, target))
     by_basis = [_excess(T, Y, partial(cost_by_column, axes=axes))[2] for axes in bases_of(images, target)]
-    by_column = max(by_basis, key=lambda estimate: estimate.low)
-    return MarginalDistance(w2, floor, excess, by_column)
+    return max(by_basis, key=lambda estimate: estimate.low)
 
 
 def _excess(
@@ -203,22 +210,26 @@ def _within(blocks: list[Sample], distance: Callable[[Sample, Sample], float]) -
     return costs
 
 
-def bases_of(images: Sample, target: Sample) -> tuple[np.ndarray, np.ndarray]:
-    """Return the columns and the principal axes, each (d, d).
+def bases_of(images: Sample, target: Sample) -> list[np.ndarray | None]:
+    """Return bases for `cost_by_column`: columns (None) and principal axes.
 
-    The axes are those of both samples: a sample varies more than its law along its own axes.
+    The axes are those of both samples: a sample varies more than its law along its own axes. More than 256 features
+    have none.
     """
-    return np.eye(target.rows.shape[1]), np.linalg.eigh(images.covariance + target.covariance)[1]
+    if target.rows.shape[1] > MAX_FEATURES:
+        return [None]
+    return [None, np.linalg.eigh(images.covariance + target.covariance)[1]]
 
 
-def cost_by_column(a: Sample, b: Sample, axes: np.ndarray) -> float:
-    """Sum of the squared W2 distances along axes.
+def cost_by_column(a: Sample, b: Sample, axes: np.ndarray | None) -> float:
+    """Sum of the squared W2 distances along columns or axes.
 
     It is a lower bound of the squared W2 distance.
     """
     import ot
 
-    return float(ot.wasserstein_1d(a.rows @ axes, b.rows @ axes, a.masses, b.masses, p=2).sum())
+    x, y = (each.rows if axes is None else each.rows @ axes for each in (a, b))
+    return float(ot.wasserstein_1d(x, y, a.masses, b.masses, p=2).sum())
 
 
 def over_pairs(quantity: Callable[[Pairs, Pairs], float], n_blocks: int) -> Estimate:

@@ -15,7 +15,8 @@ from neuralot.diagnostics.statistics import MAX_BLOCKS, Estimate
 TOLERANCE, GAP_TOLERANCE, RESOLUTION = 0.004, 0.02, 0.04
 SPREAD_TOLERANCE = 0.1  # of the standard deviation
 SIGNIFICANT = 0.01
-# of rows, for a source of two dimensions; with fewer, a rotation by 30 degrees shows no cheaper pairing
+# Rows for a source of two dimensions, and for each further one. With fewer, a rotation by 30 degrees may show no
+# cheaper pairing; from 200 rows on, free maps and the curl may show it in any dimension.
 MIN_ROWS, ROWS_PER_DIMENSION, ENOUGH_ROWS = 40, 80, 200
 
 
