@@ -210,7 +210,7 @@ def verdict_of(result: dict[str, Any]) -> str:
     return decide(
         marginal,
         SimpleNamespace(**report["optimality"], gap_text=""),
-        {name: SimpleNamespace(**each) for name, each in report["baselines"].items()},
+        {name: SimpleNamespace(**{"share_of": "variance"} | each) for name, each in report["baselines"].items()},
         blur=report["blur"],
         curl=estimate(report["curl"]) if report["curl"] else None,
         n_rows=min(report["n_source"], report["n_target"]),

@@ -8,6 +8,7 @@ import warnings
 from dataclasses import replace
 from operator import itemgetter
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -305,6 +306,45 @@ def test_free_maps_prove_no_error_of_exact_plans(make, d):
             equal(X), pair.exact_plan(X, np.random.default_rng(seed)), equal(Y), SquaredEuclidean(), Y.var(axis=0).sum()
         )
         assert max(each.least_error for each in found.values()) < 0.01
+
+
+@pytest.mark.parametrize("p", [1.5, 3.0])
+@pytest.mark.parametrize("d", [2, 32])
+def test_cheaper_map_proves_an_error_with_lp_cost(p, d):
+    X, Y, R = gaussian(400, d), gaussian(400, d, 1), rotation(d, 60)
+    report = diagnose(SimpleNamespace(cost=Lp(p), transform=lambda rows: rows @ R), X, Y)
+    # the identity is optimal
+    error = ((np.abs(X @ R - X) ** p).sum(axis=1).mean() / (np.abs(Y) ** p).sum(axis=1).mean()) ** (2 / p)
+    proven = report.baselines["identity"].least_error
+    assert 0.02 < proven < error
+    free = {"identity": report.baselines["identity"]}
+    optimality = replace(report.optimality, relative_gap=0.0)
+    verdict, reasons = decide(report.marginal, optimality, free, 0, None, 400, False, False, d)
+    assert verdict is Verdict.SPURIOUS
+    assert f"at least {100 * proven:.0f} % of the squared spread away from an optimal one" in reasons[0]
+
+
+@pytest.mark.parametrize("p", [1.5, 4.0])
+@pytest.mark.parametrize("monotone", [np.sinh, np.tanh, lambda x: 2 * x + np.sign(x)], ids=["sinh", "tanh", "jump"])
+def test_free_maps_prove_no_error_of_monotone_columns_with_lp_cost(p, monotone):
+    # optimal, as this cost is a sum over columns
+    X, Y = 0.5 * gaussian(300, 8), monotone(0.5 * gaussian(300, 8, 1))
+    found = evaluate_free_maps(equal(X), monotone(X), equal(Y), Lp(p), Y.var(axis=0).sum())
+    assert max(each.least_error for each in found.values()) < 0.01
+
+
+def test_lp_distance_of_free_maps_is_that_of_the_squared_distance_for_two():
+    # both costs are the same, and only the squared distance is centred
+    X, Y = gaussian(300, 4), gaussian(300, 4, 1)
+    X, Y = X - X.mean(axis=0), Y - Y.mean(axis=0)
+    turned = X @ rotation(4, 40)
+    squared, lp = (
+        evaluate_free_maps(equal(X), turned, equal(Y), cost, Y.var(axis=0).sum())
+        for cost in (SquaredEuclidean(), Lp(2.0))
+    )
+    assert squared["identity"].least_error > 0.05
+    for name in squared:
+        assert lp[name].least_error == pytest.approx(squared[name].least_error, rel=0.05)
 
 
 def test_coverage_counts_rows_with_their_masses():

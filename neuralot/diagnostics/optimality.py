@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 
-from neuralot.costs import Cost, Lp, SquaredEuclidean
+from neuralot.costs import Cost, SquaredEuclidean
 from neuralot.diagnostics.quantities import Marginal, Optimality
 from neuralot.diagnostics.statistics import (
     MAX_BLOCKS,
@@ -17,6 +17,7 @@ from neuralot.diagnostics.statistics import (
     exact_cost,
     monotonicity_gap,
     paired_cost,
+    power_of,
     violated_pairs,
 )
 
@@ -59,7 +60,7 @@ def evaluate_plan(
     exact = float(np.mean([exact_cost(x, y, cost) for x, _, y in parts]))
     gap = float(np.mean([_gap(x, mapped, cost) for x, mapped, _ in parts]))
     squared = isinstance(cost, SquaredEuclidean)
-    power = cost.p if isinstance(cost, Lp) else 2.0 if squared else np.nan
+    power = power_of(cost)
     if squared:
         to_target, floor = marginal.w2 * unit, marginal.floor * unit
     elif np.isfinite(power):

@@ -142,19 +142,23 @@ class Baseline:
     excess : Estimate
         As that of `Marginal`.
     least_error : float
-        Mean squared distance of the transport to an optimal one that this map proves, as a share of the target's
-        variance, for the squared Euclidean cost: if a free map is cheaper and near the target, the transport is not
-        optimal. 0 if it proves none.
+        Squared distance of the transport to an optimal one that this map proves: if a free map is cheaper and near the
+        target, the transport is not optimal. 0 if it proves none, and for costs other than the squared Euclidean and
+        `Lp`.
+    share_of : {'variance', 'squared spread'}
+        What `least_error` is a share of: the target's variance, or with `Lp` and the Lp distance of the transports
+        ``E[c(y, E y)]^(2/p)``, for target rows y.
     """
 
     cost: float
     excess: Estimate
     least_error: float
+    share_of: str
 
     @property
     def text(self) -> str:
         """The quantities as text."""
-        proven = f"; proves an error of at least {share_text(self.least_error)} of the variance"
+        proven = f"; proves an error of at least {share_text(self.least_error)} of the {self.share_of}"
         return f"cost {self.cost:.4g}; {_excess_text(self.excess)}" + (proven if self.least_error > SHOWN else "")
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from scipy import stats
 
-from neuralot.costs import Cost
+from neuralot.costs import Cost, Lp, SquaredEuclidean
 from neuralot.divergences import optimal_cost
 
 MIN_BLOCK, MIN_BLOCKS, MAX_BLOCKS = 250, 4, 8
@@ -155,7 +155,15 @@ class MarginalDistance:
     excess: Estimate
 
 
-def marginal_distance(images: Sample, target: Sample) -> MarginalDistance:
+def power_of(cost: Cost) -> float:
+    """Return p of a p-th power of a norm.
+
+    It is nan for other costs.
+    """
+    return cost.p if isinstance(cost, Lp) else 2.0 if isinstance(cost, SquaredEuclidean) else np.nan
+
+
+def marginal_distance(images: Sample, target: Sample, cost: Cost | None = None) -> MarginalDistance:
     r"""Estimate the squared W2 distance between two laws from samples.
 
     Both samples are cut into blocks, and W2 is computed for all pairs of blocks:
@@ -164,14 +172,15 @@ def marginal_distance(images: Sample, target: Sample) -> MarginalDistance:
               - \tfrac12 \overline{W_2^2(Y_i, Y_j)}, \quad i \ne j \text{ in the last two}
 
     The bias of the sampled distances, which is large in high dimension, cancels between the three means. The standard
-    error is that of the jackknife over pairs of blocks.
+    error is that of the jackknife over pairs of blocks. Another cost takes the place of W2 squared.
     """
+    distance = partial(exact_cost, cost=cost)
     n_rows = min(len(images.rows), len(target.rows))
     if n_rows < MIN_BLOCKS:
-        w2 = exact_cost(images, target)
+        w2 = distance(images, target)
         return MarginalDistance(w2, 0.0, Estimate(w2, np.inf, 1))
     n_blocks = int(np.clip(n_rows // MIN_BLOCK, MIN_BLOCKS, MAX_BLOCKS))
-    return MarginalDistance(*_excess(images.blocks(n_blocks), target.blocks(n_blocks), exact_cost))
+    return MarginalDistance(*_excess(images.blocks(n_blocks), target.blocks(n_blocks), distance))
 
 
 def distance_by_column(images: Sample, target: Sample) -> Estimate:
@@ -210,26 +219,26 @@ def _within(blocks: list[Sample], distance: Callable[[Sample, Sample], float]) -
     return costs
 
 
-def bases_of(images: Sample, target: Sample) -> list[np.ndarray | None]:
+def bases_of(images: Sample, target: Sample, power: float = 2.0) -> list[np.ndarray | None]:
     """Return bases for `cost_by_column`: columns (None) and principal axes.
 
     The axes are those of both samples: a sample varies more than its law along its own axes. More than 256 features
-    have none.
+    have none, nor have powers other than 2.
     """
-    if target.rows.shape[1] > MAX_FEATURES:
+    if power != 2 or target.rows.shape[1] > MAX_FEATURES:
         return [None]
     return [None, np.linalg.eigh(images.covariance + target.covariance)[1]]
 
 
-def cost_by_column(a: Sample, b: Sample, axes: np.ndarray | None) -> float:
-    """Sum of the squared W2 distances along columns or axes.
+def cost_by_column(a: Sample, b: Sample, axes: np.ndarray | None, power: float = 2.0) -> float:
+    """Sum of Wp^p along columns or axes.
 
-    It is a lower bound of the squared W2 distance.
+    It is a lower bound of the exact cost with ``Lp(power)``.
     """
     import ot
 
     x, y = (each.rows if axes is None else each.rows @ axes for each in (a, b))
-    return float(ot.wasserstein_1d(x, y, a.masses, b.masses, p=2).sum())
+    return float(ot.wasserstein_1d(x, y, a.masses, b.masses, p=power).sum())
 
 
 def over_pairs(quantity: Callable[[Pairs, Pairs], float], n_blocks: int) -> Estimate:

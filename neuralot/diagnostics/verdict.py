@@ -45,7 +45,7 @@ def decide(
         return Verdict.UNDECIDED, [f"{_rows_text(n_rows)} fewer than {MIN_ROWS}"]
     name, free = max(baselines.items(), key=lambda item: item[1].least_error)
     if free.least_error > GAP_TOLERANCE:
-        shown = f"the plan is at least {100 * free.least_error:.0f} % of the variance away from an optimal one"
+        shown = f"the plan is at least {100 * free.least_error:.0f} % of the {free.share_of} away from an optimal one"
         return Verdict.SPURIOUS, [f"{shown}, as the {name} is cheaper and near the target"]
     if curl is not None and curl.low > GAP_TOLERANCE:
         reason = f"the map is not a gradient, and at least {100 * curl.low:.0f} % of the variance away from one"
