@@ -97,7 +97,9 @@ def optimal_cost_of(costs: np.ndarray, a: ArrayLike | None = None, b: ArrayLike 
     import ot
 
     a, b = ([] if masses is None else masses for masses in (a, b))
-    return float(ot.emd2(a, b, costs, numItermax=MAX_PIVOTS))
+    # the solver has an absolute tolerance; a power of two changes no digits
+    unit = np.exp2(np.frexp(np.abs(costs[np.isfinite(costs)]).max(initial=0.0))[1])
+    return float(ot.emd2(a, b, costs / unit, numItermax=MAX_PIVOTS) * unit)
 
 
 def cost_matrix(cost: Cost, x: np.ndarray, y: np.ndarray) -> np.ndarray:

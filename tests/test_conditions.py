@@ -523,6 +523,12 @@ def test_report_has_one_report_per_condition(fitted, drugs):
         neuralot.diagnose(fitted, X, Y)
     with pytest.raises(ValueError, match="at least 40 source and target rows of one condition"):
         fitted.report(X[:30], Y[:30])
+    # rows without weight do not count
+    weights = np.where((X["drug"] == "a") & (np.arange(len(X)) > 50), 0, 1) * (X["drug"] != "b")
+    partial = fitted.report(X, Y, sample_weight=weights)
+    assert list(partial.reports) == ["drug='c'"]
+    assert partial.omitted == {"drug='a'": (weights[X["drug"] == "a"] > 0).sum(), "drug='b'": 0}
+    assert "drug='a', drug='b' have fewer than 40 source or target rows, and no report" in str(partial)
 
 
 @pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow), pytest.param(2, marks=pytest.mark.slow)])

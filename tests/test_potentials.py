@@ -167,6 +167,13 @@ def test_uncertainty_ranks_rows_by_their_error(cls):
     assert spearmanr(transport.uncertainty(X), error)[0] > 0.25
 
 
+def test_uncertainty_does_not_depend_on_the_offset():
+    X, Y = gaussian(200, 20), gaussian(200, 20, 1)
+    near = make_tiny(SNOTTransport).fit(X, Y).uncertainty(X)
+    far = make_tiny(SNOTTransport).fit(X + 1e6, Y + 1e6).uncertainty(X + 1e6)
+    np.testing.assert_allclose(far, near, rtol=1e-2)
+
+
 def test_uncertainty_includes_variance_of_draws():
     pair = make_one_to_many()
     transport = OTPTransport(max_iter=300, random_state=0).fit(*pair.sample(1000, random_state=0))

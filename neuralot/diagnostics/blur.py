@@ -57,7 +57,7 @@ def evaluate_blur(draw: Callable[[Sample, int], np.ndarray], source: Sample, dim
         Draws n images of each row of a sample, shape (n, n_rows, d).
     source : Sample
     dimension : float
-        Intrinsic dimension m of the source; it is rounded down.
+        Intrinsic dimension m of the source; it is rounded down, but for .8 and more.
     unit : float
         The variance whose share the value is.
 

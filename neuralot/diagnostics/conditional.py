@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -96,6 +96,8 @@ class ConditionalReport(Printed):
     ----------
     reports : dict of str to TransportReport
         Reports by condition, or by interval of a `TrajectoryTransport`.
+    omitted : dict of str to int
+        Number of rows with weight of the conditions that have too few for a report.
 
     Examples
     --------
@@ -110,6 +112,7 @@ class ConditionalReport(Printed):
     """
 
     reports: dict[str, TransportReport]
+    omitted: dict[str, int] = field(default_factory=dict)
 
     @property
     def verdict(self) -> Verdict:
@@ -120,7 +123,12 @@ class ConditionalReport(Printed):
     def to_dict(self) -> dict[str, Any]:
         """Return the reports as plain data, for JSON."""
         reports = {name: report.to_dict() for name, report in self.reports.items()}
-        return {"verdict": self.verdict.name, "message": self.verdict.message, "reports": reports}
+        return {
+            "verdict": self.verdict.name,
+            "message": self.verdict.message,
+            "reports": reports,
+            "omitted": self.omitted,
+        }
 
     def plot(self, ax: Any = None) -> np.ndarray:
         """Plot images and target of each condition.
@@ -160,7 +168,11 @@ class ConditionalReport(Printed):
                 for name, report in self.reports.items()
             ),
             *(("note", f"{listed(names)}: {finding}") for finding, names in of_finding.items()),
+            *([("note", self._omitted_text())] if self.omitted else []),
         ]
+
+    def _omitted_text(self) -> str:
+        return f"{listed([*self.omitted])} have fewer than {MIN_ROWS} source or target rows, and no report"
 
 
 def diagnose_conditions(
@@ -173,8 +185,9 @@ def diagnose_conditions(
     """
     reports, small = {}, {}
     for name, transport, X, Y, v, w in parts:
-        if min(len(X), len(Y)) < MIN_ROWS:
-            small[name] = min(len(X), len(Y))
+        n_rows = min(int((weights > 0).sum()) for weights in (v, w))
+        if n_rows < MIN_ROWS:
+            small[name] = n_rows
         else:
             reports[name] = diagnose(transport, X, Y, sample_weight=v, sample_weight_target=w, max_rows=max_rows)
     if not reports:
@@ -183,4 +196,4 @@ def diagnose_conditions(
             f"rows of one condition; the largest of {len(small)} conditions has {max(small.values(), default=0)}. Pass "
             f"more rows, or rows with few values of the condition, for example rows of one dose"
         )
-    return ConditionalReport(reports)
+    return ConditionalReport(reports, small)

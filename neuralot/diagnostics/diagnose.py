@@ -13,8 +13,9 @@ from sklearn.cluster import KMeans
 from sklearn.pipeline import Pipeline
 
 from neuralot._torch import isolated
-from neuralot.costs import as_cost
+from neuralot.costs import SquaredEuclidean, as_cost
 from neuralot.diagnostics.blur import least_blur
+from neuralot.diagnostics.by_column import distance_by_column
 from neuralot.diagnostics.curl import curl_if_known
 from neuralot.diagnostics.dual import evaluate_dual
 from neuralot.diagnostics.figure import landscape_of
@@ -28,7 +29,7 @@ from neuralot.diagnostics.statistics import (
     ROUNDING,
     Sample,
     conditional_spread,
-    distance_by_column,
+    cost_spread,
     energy_p_value,
     has_few_values,
     marginal_distance,
@@ -155,7 +156,8 @@ def _report(
     unit = _unit(source, target)
     parts = parts_of(source, draws[0], target)
     marginal = _marginal(Sample(draws[0], source.masses), target, unit, rng)
-    optimality = evaluate_plan(source, draws[0], parts, cost, unit, marginal, rng)
+    unit_of_cost = unit if isinstance(cost, SquaredEuclidean) else cost_spread(*parts[0][:2], cost)
+    optimality = evaluate_plan(source, draws[0], parts, cost, unit_of_cost, marginal, rng)
     baselines = evaluate_free_maps(source, draws[0], target, cost, unit)
     split = conditional_spread(draws, source.masses, unit)
     early, history = _is_early(transport), tuple(getattr(transport, "history_", ()))
@@ -175,7 +177,7 @@ def _report(
         tuple(reasons),
         marginal,
         optimality,
-        evaluate_dual(transport, *parts[0], cost, unit),
+        evaluate_dual(transport, *parts[0], cost, unit_of_cost),
         curl,
         split,
         blur,
@@ -277,8 +279,10 @@ def _is_thin(distinct: torch.Tensor, source: Sample, target: Sample) -> bool | N
 def _unit(source: Sample, target: Sample) -> float:
     """The target's variance, or the source's for a constant target."""
     for sample in (target, source):
-        if sample.variance > (ROUNDING * np.abs(sample.rows).max()) ** 2:
-            return sample.variance
+        variances = sample.masses @ (sample.rows - sample.mean) ** 2
+        varies = variances > (ROUNDING * np.abs(sample.rows).max(axis=0)) ** 2
+        if varies.any():
+            return float(variances[varies].sum())
     return 1.0
 
 

@@ -33,7 +33,7 @@ class Dual:
     gap : float
         The exact cost of the samples minus `value`; 0 for an optimal potential of these samples.
     relative_gap : float
-        The same as a share of the target's total variance, or of the exact cost if the cost is another one.
+        The same as a share of what `Optimality.relative_gap` is a share of.
     error_bound : float
         Upper bound of the root mean square distance between the map and the optimal map, in the units of the data; nan
         if the theory gives none.
@@ -67,7 +67,7 @@ class Dual:
     @property
     def unit(self) -> str:
         """What `relative_gap` is a share of."""
-        return "of the target's variance" if np.isfinite(self.spread) else "of it"
+        return "of the target's variance" if np.isfinite(self.spread) else "of the spread of costs"
 
 
 def evaluate_dual(
@@ -90,9 +90,8 @@ def evaluate_dual(
     dual = float(source.masses @ values.min(axis=1) + target.masses @ V)
     gap = exact - dual
     between = float(shift @ shift)
-    relative = gap / (unit if squared else max(abs(exact), np.finfo(float).tiny))
     if not squared:
-        return Dual(dual, gap, relative, np.nan, "it is known for the squared Euclidean cost only", np.nan)
+        return Dual(dual, gap, gap / unit, np.nan, "it is known for the squared Euclidean cost only", np.nan)
 
     def evaluate(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         value, gradient = transport.potential(rows, return_gradient=True)
@@ -100,7 +99,7 @@ def evaluate_dual(
 
     bound, condition = _error_bound(evaluate, source, x, T, target, V, exact, values.argmin(axis=1))
     # the cost between the means, which the centring has removed, and the rest of the linear term
-    return Dual(dual + between, gap, relative, bound, condition, np.sqrt(target.variance))
+    return Dual(dual + between, gap, gap / unit, bound, condition, np.sqrt(target.variance))
 
 
 def _error_bound(

@@ -9,13 +9,12 @@ import torch
 
 from neuralot.affine import optimal_matrix
 from neuralot.costs import Cost, SquaredEuclidean
+from neuralot.diagnostics.by_column import bases_of, cost_by_column, independent_axes
 from neuralot.diagnostics.quantities import Baseline
 from neuralot.diagnostics.statistics import (
     MAX_FEATURES,
     Estimate,
     Sample,
-    bases_of,
-    cost_by_column,
     jackknife,
     marginal_distance,
     paired_cost,
@@ -97,7 +96,8 @@ def _least_error(
     if distance is None:
         distance = marginal_distance(reached, target, cost).excess
     # in high dimension, it is too small for maps that miss the target, and for laws on lattices
-    by_basis = [cost_by_column(reached, target, axes, power) for axes in bases_of(reached, target, power)]
+    bases = [*bases_of(reached, target), *independent_axes(reached.rows), *independent_axes(target.rows)]
+    by_basis = [cost_by_column(reached, target, axes, power) for axes in bases]
     spread = _root_cost(target, np.broadcast_to(target.mean, target.rows.shape), cost)
     return max((estimate.low - max(distance.high, *by_basis, 0.0) ** (1 / power)) / spread, 0.0) ** 2
 

@@ -15,6 +15,7 @@ from neuralot.diagnostics.statistics import (
     MIN_BLOCKS,
     Sample,
     exact_cost,
+    matched,
     monotonicity_gap,
     paired_cost,
     power_of,
@@ -54,11 +55,11 @@ def evaluate_plan(
 ) -> Optimality:
     """Return costs, gaps and errors of a plan.
 
-    `unit` is the variance whose share a gap is.
+    `unit` is what a gap is a share of: the variance, for the squared Euclidean cost.
     """
     mean_cost = float(source.masses @ paired_cost(cost, source.rows, images))
     exact = float(np.mean([exact_cost(x, y, cost) for x, _, y in parts]))
-    gap = float(np.mean([_gap(x, mapped, cost) for x, mapped, _ in parts]))
+    gap = float(np.mean([monotonicity_gap(*_centred(x, mapped, cost), cost) for x, mapped, _ in parts]))
     squared = isinstance(cost, SquaredEuclidean)
     power = power_of(cost)
     if squared:
@@ -67,14 +68,14 @@ def evaluate_plan(
         to_target, floor = _costs_to_target(parts[0], cost)
     else:
         to_target = floor = np.nan
-    excess = max(mean_cost ** (1 / power) - exact ** (1 / power), 0.0)  # 0 without a power
+    excess = max(mean_cost ** (1 / power) - exact ** (1 / power), 0.0)
     return Optimality(
         mean_cost,
         exact,
         gap,
-        gap / unit if squared else gap / max(abs(exact), np.finfo(float).tiny),
-        "variance" if squared else "exact cost",
-        violated_pairs(source, images, cost, rng),
+        gap / unit,
+        "variance" if squared else "spread of costs",
+        violated_pairs(*_centred(source, images, cost), cost, rng),
         float(excess + to_target ** (1 / power)),
         float(floor ** (1 / power)),
     )
@@ -86,17 +87,17 @@ def _costs_to_target(part: Part, cost: Cost) -> tuple[float, float]:
     They are those of images and target, and of the target alone.
     """
     source, images, target = part
-    n_rows = min(len(images), len(target.rows))
+    reached, target = matched(Sample(images, source.masses), target)
+    n_rows = min(len(reached.rows), len(target.rows))
     n_blocks = int(np.clip(n_rows // MIN_BLOCK, min(n_rows, MIN_BLOCKS), MAX_BLOCKS))
     Y = target.blocks(n_blocks)
-    between = [exact_cost(t, y, cost) for t, y in zip(Sample(images, source.masses).blocks(n_blocks), Y, strict=True)]
+    between = [exact_cost(t, y, cost) for t, y in zip(reached.blocks(n_blocks), Y, strict=True)]
     within = [exact_cost(a, b, cost) for a, b in itertools.pairwise(Y)]
     return float(np.mean(between)), float(np.mean(within)) if within else np.nan
 
 
-def _gap(source: Sample, images: np.ndarray, cost: Cost) -> float:
-    """Monotonicity gap, of centred samples where the cost permits."""
+def _centred(source: Sample, images: np.ndarray, cost: Cost) -> tuple[Sample, np.ndarray]:
+    """Return rows and images, centred where pairings do not depend on shifts."""
     if not isinstance(cost, SquaredEuclidean):
-        return monotonicity_gap(source, images, cost)
-    centred = Sample(source.rows - source.mean, source.masses)
-    return monotonicity_gap(centred, images - source.masses @ images, cost)
+        return source, images
+    return Sample(source.rows - source.mean, source.masses), images - source.masses @ images

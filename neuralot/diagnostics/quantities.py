@@ -21,7 +21,8 @@ class Marginal:
     Attributes
     ----------
     w2, floor : float
-        Mean squared W2 distance between blocks of images and of target rows, and that between blocks of target rows.
+        Mean squared W2 distance between blocks of images and of target rows, and that between blocks of target rows;
+        nan for too few rows.
     excess : Estimate
         The distance beyond sampling error, see `neuralot.diagnostics.statistics.marginal_distance`.
     by_column : Estimate
@@ -64,14 +65,12 @@ class Marginal:
 
     def lines(self) -> list[tuple[str, str]]:
         """Return pairs of a label and a text."""
+        w2_floor = _floor_text(self.floor, share_text(self.floor))
         by_column = self.spread[np.isfinite(self.spread)]
         floor = _floor_text(self.sinkhorn_floor, share_text(self.sinkhorn_floor))
         columns = f"; by column {by_column.min():.2f} to {by_column.max():.2f}" if len(by_column) else ""
         return [
-            (
-                "images to target",
-                f"W2^2 {share_text(self.w2)} of the target's variance, floor {share_text(self.floor)}",
-            ),
+            ("images to target", f"W2^2 {share_text(self.w2)} of the target's variance, {w2_floor}"),
             ("", f"{self.excess_text}; of columns alone {_with_margin(self.by_column)}"),
             ("", f"Sinkhorn divergence {share_text(self.sinkhorn_divergence)}, {floor}"),
             ("", f"permutation p-value {self.p_value:.2g}"),
@@ -93,8 +92,9 @@ class Optimality:
     gap : float
         Cost that another pairing of the same rows and images saves, in units of the cost; 0 for an optimal plan.
     relative_gap : float
-        The same as a share of the target's total variance, or of the exact cost if the cost is another one.
-    share_of : {'variance', 'exact cost'}
+        The same as a share of the target's total variance, or if the cost is another one, of the spread of costs: half
+        of the difference between the costs of independent and of optimally paired rows and images.
+    share_of : {'variance', 'spread of costs'}
         What `relative_gap` is a share of.
     violated_pairs : float
         Share of pairs of rows, by mass, whose images are better exchanged.

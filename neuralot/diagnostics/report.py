@@ -88,8 +88,8 @@ class TransportReport(Printed):
     curl : Estimate or None
         Antisymmetric part of the mean Jacobian of the map, as a share of the target's variance, see
         `neuralot.diagnostics.curl.evaluate_curl`. It is 0 for optimal maps under the squared Euclidean cost. None for
-        other costs, thin sources, fewer than 200 rows, more than 256 features, or a function that has no images near
-        the rows.
+        other costs, thin sources and those with columns of few values, fewer than 200 rows, one feature or more than
+        256, a function that has no images near the rows, or draws that vary by more than 2 %.
     conditional_spread : float
         Mean variance of the draws of one row, as a share of the target's variance. Where it is not small, mass splits,
         and `transform` returns barycentres and not a map.
@@ -163,10 +163,10 @@ class TransportReport(Printed):
     def more_steps_help(self) -> bool | None:
         """Whether more steps would probably bring the images closer.
 
-        They would if the fit ended early, or if its discrepancy was still falling. None without a history.
+        They would if the fit ended early, or if its discrepancy was still falling. None if this is not known.
         """
         found = self._last_discrepancies()
-        return None if found is None else self.ended_early or 0 < found[1] < STILL_FALLING * found[0]
+        return True if self.ended_early else None if found is None else 0 < found[1] < STILL_FALLING * found[0]
 
     def lines(self) -> list[tuple[str, str]]:
         """Return pairs of a label and a text."""

@@ -12,7 +12,7 @@ import torch
 from scipy import stats
 
 from neuralot.costs import Cost, Lp, SquaredEuclidean
-from neuralot.divergences import optimal_cost
+from neuralot.divergences import cost_matrix, optimal_cost, optimal_cost_of
 
 MIN_BLOCK, MIN_BLOCKS, MAX_BLOCKS = 250, 4, 8
 N_CELLS = 10
@@ -171,32 +171,33 @@ def marginal_distance(images: Sample, target: Sample, cost: Cost | None = None) 
     .. math:: \mathrm{excess} = \overline{W_2^2(T_i, Y_j)} - \tfrac12 \overline{W_2^2(T_i, T_j)}
               - \tfrac12 \overline{W_2^2(Y_i, Y_j)}, \quad i \ne j \text{ in the last two}
 
-    The bias of the sampled distances, which is large in high dimension, cancels between the three means. The standard
-    error is that of the jackknife over pairs of blocks. Another cost takes the place of W2 squared.
+    The larger sample is cut, so that both have the same effective number of rows. The bias of the sampled distances,
+    which is large in high dimension, then cancels between the three means. The standard error is that of the jackknife
+    over pairs of blocks. Another cost takes the place of W2 squared.
     """
     distance = partial(exact_cost, cost=cost)
-    n_rows = min(len(images.rows), len(target.rows))
-    if n_rows < MIN_BLOCKS:
-        w2 = distance(images, target)
-        return MarginalDistance(w2, 0.0, Estimate(w2, np.inf, 1))
-    n_blocks = int(np.clip(n_rows // MIN_BLOCK, MIN_BLOCKS, MAX_BLOCKS))
-    return MarginalDistance(*_excess(images.blocks(n_blocks), target.blocks(n_blocks), distance))
-
-
-def distance_by_column(images: Sample, target: Sample) -> Estimate:
-    """Estimate the sum of the squared W2 distances of columns.
-
-    Or of principal axes, if that is larger. Like the excess of `marginal_distance`, it has no bias for equal laws. It
-    is a lower bound of the distance, and shows narrow modes, which samples hide in high dimension.
-    """
     if min(len(images.rows), len(target.rows)) < MIN_BLOCKS:
-        return Estimate(0.0, np.inf, 1)
-    T, Y = (each.blocks(MIN_BLOCKS) for each in (images, target))
-    by_basis = [_excess(T, Y, partial(cost_by_column, axes=axes))[2] for axes in bases_of(images, target)]
-    return max(by_basis, key=lambda estimate: estimate.low)
+        w2 = distance(images, target)
+        return MarginalDistance(w2, np.nan, Estimate(w2, np.inf, 1))
+    images, target = matched(images, target)
+    n_blocks = int(np.clip(min(len(images.rows), len(target.rows)) // MIN_BLOCK, MIN_BLOCKS, MAX_BLOCKS))
+    return MarginalDistance(*excess_of(images.blocks(n_blocks), target.blocks(n_blocks), distance))
 
 
-def _excess(
+def matched(a: Sample, b: Sample) -> tuple[Sample, Sample]:
+    """Return the first rows of both samples.
+
+    Their effective numbers are about equal, and each has MIN_BLOCKS rows or more. In one and two dimensions all rows
+    are kept: the bias of a distance is the sum of those of both samples, and cancels for any numbers of rows.
+    """
+    if a.rows.shape[1] <= 2:
+        return a, b
+    n = min(a.n_effective, b.n_effective)
+    sizes = (max(MIN_BLOCKS, round(len(each.rows) * n / each.n_effective)) for each in (a, b))
+    return a.part(slice(next(sizes))), b.part(slice(next(sizes)))
+
+
+def excess_of(
     T: list[Sample], Y: list[Sample], distance: Callable[[Sample, Sample], float]
 ) -> tuple[float, float, Estimate]:
     """Return mean distance, floor and excess."""
@@ -217,28 +218,6 @@ def _within(blocks: list[Sample], distance: Callable[[Sample, Sample], float]) -
     for i, j in itertools.combinations(range(len(blocks)), 2):
         costs[i, j] = costs[j, i] = distance(blocks[i], blocks[j])
     return costs
-
-
-def bases_of(images: Sample, target: Sample, power: float = 2.0) -> list[np.ndarray | None]:
-    """Return bases for `cost_by_column`: columns (None) and principal axes.
-
-    The axes are those of both samples: a sample varies more than its law along its own axes. More than 256 features
-    have none, nor have powers other than 2.
-    """
-    if power != 2 or target.rows.shape[1] > MAX_FEATURES:
-        return [None]
-    return [None, np.linalg.eigh(images.covariance + target.covariance)[1]]
-
-
-def cost_by_column(a: Sample, b: Sample, axes: np.ndarray | None, power: float = 2.0) -> float:
-    """Sum of Wp^p along columns or axes.
-
-    It is a lower bound of the exact cost with ``Lp(power)``.
-    """
-    import ot
-
-    x, y = (each.rows if axes is None else each.rows @ axes for each in (a, b))
-    return float(ot.wasserstein_1d(x, y, a.masses, b.masses, p=power).sum())
 
 
 def over_pairs(quantity: Callable[[Pairs, Pairs], float], n_blocks: int) -> Estimate:
@@ -313,6 +292,20 @@ def monotonicity_gap(source: Sample, images: np.ndarray, cost: Cost) -> float:
     return max(paired - exact_cost(source, Sample(images, source.masses), cost), 0.0)
 
 
+def cost_spread(source: Sample, images: np.ndarray, cost: Cost) -> float:
+    r"""Return the spread of costs, the unit of gaps.
+
+    It is half of what the best pairing of rows and images saves beside independent rows:
+
+    .. math:: \tfrac12 \Big( \sum_{ij} v_i v_j c(x_i, T_j) - \min_{\pi} \sum_{ij} \pi_{ij} c(x_i, T_j) \Big)
+
+    For the squared distance it does not depend on the distance of the laws; for equal laws it is their variance.
+    """
+    costs = cost_matrix(cost, source.rows, images)
+    independent, best = source.masses @ costs @ source.masses, optimal_cost_of(costs, source.masses, source.masses)
+    return float(max((independent - best) / 2, ROUNDING * np.abs(costs).max(), np.finfo(float).tiny))
+
+
 def violated_pairs(source: Sample, images: np.ndarray, cost: Cost, rng: np.random.Generator) -> float:
     """Return the share of pairs that an exchange makes cheaper.
 
@@ -323,7 +316,7 @@ def violated_pairs(source: Sample, images: np.ndarray, cost: Cost, rng: np.rando
         other = rng.permutation(len(kept))
         exchanged = paired_cost(cost, source.rows, images[other]) + paired_cost(cost, source.rows[other], images)
         together = kept + kept[other]
-        is_cheaper = exchanged < together * (1 - 1e-9)
+        is_cheaper = exchanged < together - 1e-9 * np.abs(together)
         share += float(np.average(is_cheaper, weights=source.masses * source.masses[other])) / N_PAIRS
     return share
 

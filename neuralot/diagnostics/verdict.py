@@ -43,15 +43,11 @@ def decide(
         return Verdict.SPURIOUS, [reason]
     if n_rows < MIN_ROWS:
         return Verdict.UNDECIDED, [f"{_rows_text(n_rows)} fewer than {MIN_ROWS}"]
-    name, free = max(baselines.items(), key=lambda item: item[1].least_error)
-    if free.least_error > GAP_TOLERANCE:
-        shown = f"the plan is at least {100 * free.least_error:.0f} % of the {free.share_of} away from an optimal one"
-        return Verdict.SPURIOUS, [f"{shown}, as the {name} is cheaper and near the target"]
-    if curl is not None and curl.low > GAP_TOLERANCE:
-        reason = f"the map is not a gradient, and at least {100 * curl.low:.0f} % of the variance away from one"
-        return Verdict.SPURIOUS, [reason]
-    excess = marginal.excess
-    if reasons := _differences(marginal):
+    excess, differences, proofs = marginal.excess, _differences(marginal), _proofs(baselines, curl)
+    if proofs and not differences:
+        return Verdict.SPURIOUS, proofs
+    if differences:
+        reasons = differences + proofs
         if early:
             return Verdict.NOT_CONVERGED, reasons
         if is_spurious:
@@ -85,6 +81,18 @@ def _differences(marginal: Marginal) -> list[str]:
     if abs(log_spread.value) - log_spread.margin > SPREAD_TOLERANCE:
         reasons.append(f"the spread of the images is {marginal.spread_text}")
     return reasons
+
+
+def _proofs(baselines: Mapping[str, Baseline], curl: Estimate | None) -> list[str]:
+    """Return what proves that the plan is not optimal."""
+    proofs = []
+    name, free = max(baselines.items(), key=lambda item: item[1].least_error)
+    if free.least_error > GAP_TOLERANCE:
+        shown = f"the plan is at least {100 * free.least_error:.0f} % of the {free.share_of} away from an optimal one"
+        proofs.append(f"{shown}, as the {name} is cheaper and near the target")
+    if curl is not None and curl.low > GAP_TOLERANCE:
+        proofs.append(f"the map is not a gradient, and at least {100 * curl.low:.0f} % of the variance away from one")
+    return proofs
 
 
 def _rows_text(n_rows: float) -> str:

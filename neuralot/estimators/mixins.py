@@ -173,10 +173,11 @@ class Reporting(Fitted, Samples):
             rows = self._draws(self._check_source(X, reset=False), n_draws, random_state=0)
             draws = np.stack([self.units_.comparable(images) for images in rows])
         target = self.units_.comparable(self.target_sample_)
+        centre = target.mean(axis=0)  # distances of rows far from 0 are inaccurate
         variance = draws.var(axis=0, ddof=min(1, n_draws - 1)).sum(axis=1)
         n_neighbors = min(N_NEIGHBORS, len(self.target_sample_))
-        neighbors = NearestNeighbors(n_neighbors=n_neighbors).fit(target)
-        radii = np.stack([neighbors.kneighbors(images)[0].mean(axis=1) for images in draws[:N_DRAWS_OF_RADII]])
+        neighbors = NearestNeighbors(n_neighbors=n_neighbors).fit(target - centre)
+        radii = np.stack([neighbors.kneighbors(images - centre)[0].mean(axis=1) for images in draws[:N_DRAWS_OF_RADII]])
         return np.sqrt(variance + (radii**2).mean(axis=0))
 
     def report(
