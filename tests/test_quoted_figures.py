@@ -551,7 +551,7 @@ SETTINGS = {
     "docs/guide/conditions.rst": ["at the level of 1 %", "if less than 5 % of the target rows"],
     "docs/guide/report.rst": [
         "is not above 0.4 %",
-        "that of columns is not above 2 %",
+        "that along columns or axes is not above 2 %",
         "within 10 %",
         "saves at most 2 %",
         "more than 2 %",

@@ -26,7 +26,8 @@ class Marginal:
     excess : Estimate
         The distance beyond sampling error, see `neuralot.diagnostics.statistics.marginal_distance`.
     by_column : Estimate
-        The sum of the distances of columns, or of principal axes, beyond sampling error: a lower bound of the distance.
+        The sum of the distances along columns, principal axes or independent components, beyond sampling error: a lower
+        bound of the distance.
     sinkhorn_divergence, sinkhorn_floor : float
         Debiased, of images and of other target rows to the same target rows, at most 1000 of each.
     p_value : float
@@ -71,7 +72,7 @@ class Marginal:
         columns = f"; by column {by_column.min():.2f} to {by_column.max():.2f}" if len(by_column) else ""
         return [
             ("images to target", f"W2^2 {share_text(self.w2)} of the target's variance, {w2_floor}"),
-            ("", f"{self.excess_text}; of columns alone {_with_margin(self.by_column)}"),
+            ("", f"{self.excess_text}; along columns or axes {_with_margin(self.by_column)}"),
             ("", f"Sinkhorn divergence {share_text(self.sinkhorn_divergence)}, {floor}"),
             ("", f"permutation p-value {self.p_value:.2g}"),
             ("spread", f"{self.spread_text}{columns}"),

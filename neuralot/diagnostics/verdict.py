@@ -77,7 +77,7 @@ def _differences(marginal: Marginal) -> list[str]:
         reasons.append(f"the images are {100 * excess.value:.1f} % of the variance away from the target")
     elif marginal.by_column.low > GAP_TOLERANCE and marginal.by_column.p_value <= SIGNIFICANT:
         share = 100 * marginal.by_column.value
-        reasons.append(f"the columns of the images are {share:.1f} % of the variance away from the target's")
+        reasons.append(f"along columns or axes, the images are {share:.1f} % of the variance away from the target")
     if abs(log_spread.value) - log_spread.margin > SPREAD_TOLERANCE:
         reasons.append(f"the spread of the images is {marginal.spread_text}")
     return reasons
