@@ -11,9 +11,9 @@ and with them many exact costs: each is computed once, unless --time is given.
 
 The true error of a map is its mean squared distance to the exact one, as a share of the target's variance. Of a plan
 that splits mass, it is ([sqrt(cost) - W2(source, target)]_+ + W2(images, target))^2 with the known W2 between the laws;
-the distance to the target is estimated from 4000 rows. If the exact plan is known, the mean squared distance of its
-draws to the support of the exact one takes its place where it is larger. Wrong is an error above 3 %, right one below
-1.5 %.
+the distance to the target is estimated from 4000 rows, and near the limits six times. If the exact plan is known, the
+mean squared distance of its draws to the support of the exact one takes its place where it is larger. Wrong is an error
+above 3 %, right one below 1.5 %.
 
 The second table has the CPU seconds of a diagnosis, from runs with --time. The third is about fits on pairs with an
 exact map: the bound of the error that the dual value gives, and the rank correlation of `uncertainty` with the root
@@ -58,7 +58,7 @@ from neuralot.methods.smoothing import is_thin
 
 RIGHT, WRONG = 0.015, 0.03
 N_FIT, N_TRUTH, N_STEPS = 4000, 4000, 1200
-N_DRAWS = 16
+N_DRAWS, N_REPEATS = 16, 6
 PAIRS = [
     make_gaussians,
     make_convex_potential,
@@ -125,7 +125,18 @@ def constructed(pair: TransportPair, X: np.ndarray, Y: np.ndarray) -> dict[str, 
 
 
 def true_error(pair: TransportPair, transport: Drawn, seed: int) -> float:
-    """Error with the exact map, plan or cost, as a share of the target's variance."""
+    """Error with the exact map, plan or cost, as a share of the target's variance.
+
+    If it is estimated and near the limits, it is the mean over six samples.
+    """
+    error = sampled_error(pair, transport, seed)
+    if pair.exact_map is None and RIGHT / 2 < error < 1.5 * WRONG:
+        return float(np.mean([error, *(sampled_error(pair, transport, seed + 1000 * k) for k in range(1, N_REPEATS))]))
+    return error
+
+
+def sampled_error(pair: TransportPair, transport: Drawn, seed: int) -> float:
+    """Error with one sample."""
     X, Y = pair.sample(N_TRUTH, random_state=10_000 + seed)
     variance = Y.var(axis=0).sum()
     images = np.asarray(transport.sample(X, 1, seed))[0]

@@ -57,8 +57,9 @@ def decide(
     if n_rows < needed:
         reason = f"{_rows_text(n_rows)} fewer than the {needed} that show wrong pairings in {dimension:.1f} dimensions"
         return Verdict.UNDECIDED, [reason]
-    # an estimate below 0 is chance
-    at_most = f"{100 * (max(excess.value, 0) + excess.margin):.1f} % of the target's variance"
+    # an estimate below 0 is chance; the distance along columns is a lower bound
+    largest = max(excess.value + excess.margin, excess.margin, marginal.by_column.value)
+    at_most = f"{100 * largest:.1f} % of the target's variance"
     if excess.high > RESOLUTION:
         return Verdict.UNDECIDED, [f"the distance to the target may be as large as {at_most}"]
     return Verdict.OPTIMAL, [
@@ -75,7 +76,7 @@ def _differences(marginal: Marginal) -> list[str]:
     reasons = []
     if excess.low > TOLERANCE or (differs and excess.value > TOLERANCE):
         reasons.append(f"the images are {100 * excess.value:.1f} % of the variance away from the target")
-    elif marginal.by_column.low > GAP_TOLERANCE and marginal.by_column.p_value <= SIGNIFICANT:
+    elif marginal.by_column.value > GAP_TOLERANCE and marginal.by_column.p_value <= SIGNIFICANT:
         share = 100 * marginal.by_column.value
         reasons.append(f"along columns or axes, the images are {share:.1f} % of the variance away from the target")
     if abs(log_spread.value) - log_spread.margin > SPREAD_TOLERANCE:
