@@ -379,6 +379,9 @@ def main() -> None:
         path = None if args.quick else args.folder / f"{name}.csv"
         if args.show:
             results = read(args.folder / f"{name}.csv")
+            if not results:
+                print(f"\n{args.folder / name}.csv has no results")
+                continue
         else:
             results = run(each, path, args.seeds or each.seeds, args.dims or each.dims, args.only, args.jobs)
         print(f"\n{name}\n\n{each.table(results, each.by)}", flush=True)

@@ -3,8 +3,8 @@
 python benchmarks/uncertainty.py           # the table of benchmarks/results/certificates.md
 python benchmarks/uncertainty.py --quick   # does it run? (make bench)
 
-The errors of one fit depend on its sample, so no function of the row alone can predict them. The expected error of a
-row is estimated by its mean error in the fits on other samples, and three rank correlations over the rows are measured:
+The errors of one fit depend on its sample, so a function of the row can predict them in part only. The expected error
+of a row is estimated by its mean error in the fits on other samples, and three rank correlations over the rows are measured:
 of `uncertainty` with the errors of its own fit; of the expected error with the errors of one fit, which is what a
 perfect estimate of it would reach; and of `uncertainty` with the expected error.
 """
