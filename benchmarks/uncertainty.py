@@ -4,9 +4,9 @@ python benchmarks/uncertainty.py           # the table of benchmarks/results/cer
 python benchmarks/uncertainty.py --quick   # does it run? (make bench)
 
 The errors of one fit depend on its sample, so a function of the row can predict them in part only. The expected error
-of a row is estimated by its mean error in the fits on other samples, and three rank correlations over the rows are measured:
-of `uncertainty` with the errors of its own fit; of the expected error with the errors of one fit, which is what a
-perfect estimate of it would reach; and of `uncertainty` with the expected error.
+of a row is estimated by its mean error in the fits on other samples, and three rank correlations over the rows are
+measured: of `uncertainty` with the errors of its own fit; of the expected error with the errors of one fit, which is
+what a perfect estimate of it would reach; and of `uncertainty` with the expected error.
 """
 
 import itertools
