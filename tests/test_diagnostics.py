@@ -1143,13 +1143,14 @@ def test_error_of_lp_has_a_floor_unless_rows_are_few(n):
 
 def test_more_steps_help_a_fit_that_ended_early():
     X, Y = make_one_to_many().sample(500, random_state=0)
+    falling = tuple({"discrepancy": 1.0 / k} for k in range(1, 51))
     with warnings.catch_warnings(action="ignore"):
         report = OTPTransport(max_iter=20, random_state=0).fit(X, Y).report(X, Y)
     assert report.ended_early
     assert report.more_steps_help
     assert report.to_dict()["more_steps_help"] is True
-    assert "more steps would help" in str(report)
-    falling = tuple({"discrepancy": 1.0 / k} for k in range(1, 51))
+    assert "the fit ended early, and more steps may help" in str(report)
+    assert "still falling; more steps would help" in str(replace(report, ended_early=False, history=falling))
     assert replace(report, history=falling[:3]).more_steps_help
     for history, helps in ((falling, True), (falling[:1] * 50, False), ((), None)):
         assert replace(report, ended_early=False, history=history).more_steps_help is helps

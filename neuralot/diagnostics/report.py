@@ -197,7 +197,8 @@ class TransportReport(Printed):
         before, after = found
         trend = "about 0" if after <= 0 else "still falling" if after < STILL_FALLING * before else "no longer falling"
         text = f"discrepancy {after:.2g} in the last fifth of the fit, {before:.2g} in the fifth before: {trend}"
-        return [("fit", text + "; more steps would help" * bool(self.more_steps_help))]
+        advice = "; the fit ended early, and more steps may help" if self.ended_early else "; more steps would help"
+        return [("fit", text + advice * bool(self.more_steps_help))]
 
     def _last_discrepancies(self) -> tuple[float, float] | None:
         """Return the means over the last two fifths."""
