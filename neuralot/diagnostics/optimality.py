@@ -97,7 +97,10 @@ def _costs_to_target(part: Part, cost: Cost) -> tuple[float, float]:
 
 
 def _centred(source: Sample, images: np.ndarray, cost: Cost) -> tuple[Sample, np.ndarray]:
-    """Return rows and images, centred where pairings do not depend on shifts."""
+    """Return centred rows and images.
+
+    Only for the squared distance, whose best pairings do not depend on shifts.
+    """
     if not isinstance(cost, SquaredEuclidean):
         return source, images
     return Sample(source.rows - source.mean, source.masses), images - source.masses @ images
