@@ -428,7 +428,9 @@ def test_components_show_modes_along_no_column():
     assert "along columns or axes, the images are" in report.reasons[0]
 
 
-@pytest.mark.parametrize("p", [1.2, 1.5, 3.0])
+@pytest.mark.parametrize(
+    "p", [1.5, pytest.param(1.2, marks=pytest.mark.slow), pytest.param(3.0, marks=pytest.mark.slow)]
+)
 def test_free_maps_prove_no_error_along_diagonals_with_lp_cost(p):
     # a monotone map along (1, 1) is optimal for every p, and its law has nearly normal columns
     Q = np.kron(np.eye(16), np.array([[1, 1], [1, -1]]) / np.sqrt(2))
