@@ -90,7 +90,6 @@ def test_excess_of_equal_laws_is_zero_for_uneven_weights():
         for seed, v in enumerate(masses)
     ]
     assert abs(np.mean([each.value for each in distances])) < 0.015 * 32
-    assert abs(np.mean([each.low for each in distances])) < 0.05 * 32
 
 
 @pytest.mark.parametrize("unit", [1e-12, 1e-8, 1e8])
@@ -451,9 +450,9 @@ def test_cost_along_axes_is_a_lower_bound(p):
         axes = np.linalg.qr(gaussian(4, 4, seed))[0][:, : 1 + seed % 4]
         a, b = equal(gaussian(30, 4, seed) * [1, 2, 3, 4] + 1), equal(gaussian(30, 4, 100 + seed))
         assert cost_by_column(a, b, axes, p) <= exact_cost(a, b, Lp(p)) * (1 + 1e-9)
-    # and equal to the cost of a shift along one axis
+    # and equal to the cost of a shift
     a = equal(gaussian(30, 2))
-    shifted = equal(a.rows + 3 * axes[:2, :1].T)
+    shifted = equal(a.rows + np.array([1.0, -2.0]))
     assert cost_by_column(a, shifted, np.eye(2), p) == pytest.approx(exact_cost(a, shifted, Lp(p)))
 
 

@@ -193,8 +193,8 @@ def matched(a: Sample, b: Sample) -> tuple[Sample, Sample]:
     if a.rows.shape[1] <= 2:
         return a, b
     n = min(a.n_effective, b.n_effective)
-    sizes = (max(MIN_BLOCKS, round(len(each.rows) * n / each.n_effective)) for each in (a, b))
-    return a.part(slice(next(sizes))), b.part(slice(next(sizes)))
+    cut = lambda sample: sample.part(slice(max(MIN_BLOCKS, round(len(sample.rows) * n / sample.n_effective))))  # noqa: E731
+    return cut(a), cut(b)
 
 
 def excess_of(
