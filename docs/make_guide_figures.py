@@ -406,7 +406,7 @@ def machines():
 def report():
     """The plot of a report."""
     pair = make_moons()
-    est = OTPTransport(random_state=0).fit(*pair.sample(2000, random_state=0))
+    est = OTPTransport(max_iter=600, random_state=0).fit(*pair.sample(2000, random_state=0))
     est.report(*pair.sample(1000, random_state=1)).plot()
     plt.gcf().set_size_inches(12, 4)
 
