@@ -64,15 +64,15 @@ def outlier_bounds(
 def missing_codes(rows: np.ndarray) -> list[tuple[int, float, int]]:
     """Return values that may be codes for missing values.
 
-    Such a value is the largest or smallest of its column, more than `CLIP_RANGES` interquartile ranges from the median
-    and isolated, and occurs more than once or has only nines as digits. Columns whose range is 0 have none. The result
-    has the index of the column, the value, and the number of rows.
+    Such a value is the largest or smallest of its column, more than `CLIP_RANGES` ranges from the median and isolated,
+    and occurs more than once or has only nines as digits. Columns whose range is 0 have none. The result has the index
+    of the column, the value, and the number of rows.
     """
     subsample = rows[np.linspace(0, len(rows) - 1, min(len(rows), QUANTILE_ROWS)).astype(int)]
-    lower, median, upper = np.percentile(subsample, [25, 50, 75], axis=0)
+    median, ranges = _medians_and_ranges(subsample)
     found = []
     for extremes in (rows.max(axis=0), rows.min(axis=0)):
-        is_far = (upper > lower) & (np.abs(extremes - median) > CLIP_RANGES * (upper - lower))
+        is_far = (ranges > 0) & (np.abs(extremes - median) > CLIP_RANGES * ranges)
         for column in np.flatnonzero(is_far):
             value, centre = extremes[column], median[column]
             is_code = rows[:, column] == value
@@ -99,25 +99,34 @@ def codes_text(rows: np.ndarray, names: Sequence[object]) -> str:
 def small_columns(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Return a mask of columns that the transport ignores.
 
-    They vary less than a hundredth of another column and have next to no part in the cost. Both the interquartile range
-    and the standard deviation, without a few far values, must be small, so that neither outliers nor columns with few
-    values that differ from 0 decide. Columns whose range is 0, such as constant columns, do not count. The result has
-    shape (n_features,).
+    They vary less than a hundredth of another column and have next to no part in the cost. Both the range and the
+    standard deviation, without a few far values, must be small, so that neither outliers nor columns with few values
+    that differ from 0 decide. Constant columns do not count. The result has shape (n_features,).
     """
     with np.errstate(over="ignore", invalid="ignore"):
         ranges, deviations = np.max([_ranges_and_deviations(rows) for rows in (x, y)], axis=0)
-    return (ranges > 0) & (ranges * LARGE_RATIO < ranges.max()) & (deviations * LARGE_RATIO < deviations.max())
+    own = np.where(ranges > 0, ranges, deviations)
+    return (own > 0) & (own * LARGE_RATIO < ranges.max()) & (deviations * LARGE_RATIO < deviations.max())
+
+
+def _medians_and_ranges(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the medians of columns, and their ranges.
+
+    These are interquartile ranges; if one is 0, as in a column of mostly zeros, the range of the central 90 %.
+    """
+    low, lower, median, upper, high = np.percentile(rows, [5, 25, 50, 75, 95], axis=0)
+    return median, np.where(upper > lower, upper - lower, high - low)
 
 
 def _ranges_and_deviations(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Interquartile ranges and standard deviations of columns.
+    """Ranges and standard deviations of columns.
 
     The latter are those without a few far values.
     """
-    lower, median, upper = np.percentile(rows, [25, 50, 75], axis=0)
-    is_far = (np.abs(rows - median) > CLIP_RANGES * (upper - lower)) & (upper > lower)
+    median, ranges = _medians_and_ranges(rows)
+    is_far = (np.abs(rows - median) > CLIP_RANGES * ranges) & (ranges > 0)
     is_far &= is_far.mean(axis=0) < MAX_CLIPPED
-    return upper - lower, np.where(is_far, median, rows).std(axis=0)
+    return ranges, np.where(is_far, median, rows).std(axis=0)
 
 
 def rms(values: np.ndarray) -> float:

@@ -107,6 +107,20 @@ def test_column_of_small_scale_is_named(cls):
     fit(cls, X / scales, Y / scales)
 
 
+@pytest.mark.parametrize(("share_of_zeros", "wide"), [(0.8, "income"), (0.98, "income"), (0.85, "claims")])
+def test_column_of_mostly_zeros_is_small_or_makes_others_small(share_of_zeros, wide):
+    rng = np.random.default_rng(0)
+
+    def table():
+        values = rng.uniform(size=2000) * (rng.uniform(size=2000) > share_of_zeros)
+        if wide == "claims":
+            return pd.DataFrame({"claims": 1e4 * values, "rate": 0.1 * rng.normal(size=2000)})
+        return pd.DataFrame({"income": 1e4 * rng.normal(size=2000), "rate": values})
+
+    with pytest.raises(exceptions.ScaleWarning, match="in the cost: rate"):
+        fit(SNOTTransport, table(), table())
+
+
 def test_constant_and_rare_columns_do_not_warn():
     rng = np.random.default_rng(0)
     X, Y = (np.column_stack([rng.normal(size=300), np.zeros(300), rng.uniform(size=300) < 0.02]) for _ in range(2))
@@ -126,6 +140,15 @@ def test_codes_for_missing_values_are_named(cls, code, n):
         fit(cls, X, Y)
     findings = diagnose(lambda rows: rows, X, Y).findings
     assert any(f"X_target has {code} in {n} rows of column rate" in finding for finding in findings)
+
+
+def test_codes_in_a_column_of_mostly_zeros_are_named():
+    rng = np.random.default_rng(0)
+    X, Y = (np.column_stack([9e3 * rng.normal(size=1000), rng.poisson(0.2, size=1000)]) for _ in range(2))
+    X[:10, 1] = 9999
+    warnings.simplefilter("ignore", exceptions.ScaleWarning)
+    with pytest.warns(exceptions.OutlierWarning, match="The source has 9999 in 10 rows of column 1, far from"):
+        fit(OTPTransport, X, Y)
 
 
 def test_far_single_values_are_codes_only_if_all_digits_are_nines():
