@@ -13,13 +13,14 @@ import time
 
 import numpy as np
 import torch
+from sklearn.cluster import KMeans
 from torch import Tensor
 
 
 class LightSB:
-    """LightSB by Adam, for a number of seconds or steps; the rate falls to zero."""
+    """LightSB by Adam, with a rate that falls to zero, from S_k = I and centres r_k of k-means."""
 
-    def __init__(self, eps=0.1, n_components=10, full=True, max_time=5.0, max_iter=None, rate=0.05, random_state=0):
+    def __init__(self, eps=0.1, n_components=10, full=True, max_time=5.0, max_iter=None, rate=0.02, random_state=0):
         self.eps, self.n_components, self.full = eps, n_components, full
         self.max_time, self.max_iter, self.rate, self.random_state = max_time, max_iter, rate, random_state
 
@@ -27,9 +28,8 @@ class LightSB:
         x, y = (torch.as_tensor(np.asarray(rows), dtype=torch.float32) for rows in (X, Y))
         start, k, d = time.perf_counter(), self.n_components, x.shape[1]
         rng, share, self.n_iter_ = np.random.default_rng(self.random_state), 0.0, 0
-        self.log_weights, self.lower = torch.zeros(k), torch.zeros(k, d, d)
-        self.log_diagonal = torch.full((k, d), math.log(0.1) / 2)
-        self.centres = y[torch.as_tensor(rng.choice(len(y), k, replace=len(y) < k))].clone()
+        self.log_weights, self.log_diagonal, self.lower = torch.zeros(k), torch.zeros(k, d), torch.zeros(k, d, d)
+        self.centres = torch.as_tensor(KMeans(k, random_state=self.random_state).fit(y[:5000]).cluster_centers_).float()
         learned = [self.log_weights, self.log_diagonal, self.centres, *([self.lower] if self.full else [])]
         optimizer = torch.optim.Adam([each.requires_grad_() for each in learned], lr=self.rate)
         while share < 1:

@@ -26,8 +26,8 @@ class Transport(Protocol):
 class Map:
     """A transport by a function."""
 
-    def __init__(self, function: Callable[[np.ndarray], np.ndarray]) -> None:
-        self.transform = function
+    def __init__(self, function: Callable[[np.ndarray], np.ndarray], n_iter: int | None = None) -> None:
+        self.transform, self.n_iter_ = function, n_iter
 
     def sample(self, X: np.ndarray, n_draws: int = 1, random_state: int = 0) -> np.ndarray:
         return np.stack([self.transform(X)] * n_draws)
@@ -40,6 +40,7 @@ class InUnits:
         self.centres = X.mean(axis=0), Y.mean(axis=0)
         self.scale = np.sqrt((X.var(axis=0).mean() + Y.var(axis=0).mean()) / 2)
         self.fitted = fit((X - self.centres[0]) / self.scale, (Y - self.centres[1]) / self.scale)
+        self.n_iter_ = getattr(self.fitted, "n_iter_", None)
 
     def transform(self, X: np.ndarray) -> np.ndarray:
         return self.centres[1] + self.scale * self.fitted.transform((X - self.centres[0]) / self.scale)
@@ -75,6 +76,7 @@ def _flow(X: np.ndarray, Y: np.ndarray, budget: float, seed: int) -> Transport:
     optimizer = torch.optim.Adam(velocity.parameters(), lr=2e-3)
     matcher = ExactOptimalTransportConditionalFlowMatcher(sigma=0.0)
     x, y = (torch.as_tensor(rows, dtype=torch.float32) for rows in (X, Y))
+    n_iter = 0
     while (share := (time.perf_counter() - start) / budget) < 1:
         rows = [torch.as_tensor(rng.integers(len(each), size=FLOW_BATCH)) for each in (x, y)]
         t, between, direction = matcher.sample_location_and_conditional_flow(x[rows[0]], y[rows[1]])
@@ -83,6 +85,7 @@ def _flow(X: np.ndarray, Y: np.ndarray, budget: float, seed: int) -> Transport:
         loss.backward()
         optimizer.param_groups[0]["lr"] = 2e-3 * (1 + np.cos(np.pi * share)) / 2
         optimizer.step()
+        n_iter += 1
 
     @torch.no_grad()
     def transform(rows: np.ndarray) -> np.ndarray:
@@ -92,7 +95,7 @@ def _flow(X: np.ndarray, Y: np.ndarray, budget: float, seed: int) -> Transport:
             z = z + step * at(z + step / 2 * at(z, i * step), (i + 0.5) * step)
         return z.double().numpy()
 
-    return Map(transform)
+    return Map(transform, n_iter)
 
 
 def emd(X: np.ndarray, Y: np.ndarray, budget: float, seed: int) -> Transport:
