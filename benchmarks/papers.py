@@ -204,14 +204,15 @@ def recovery(seeds: list[int], dims: list[int], n_steps: int) -> Iterator[Task]:
 def ablation(seeds: list[int], dims: list[int], n_steps: int) -> Iterator[Task]:
     """One parameter at a time, from our defaults and from the papers' settings."""
     eps_min = [("eps_min", v, 0.7, {"eps_min": v, "eps_max": max(v, 0.25)}) for v in LEVELS]
-    ours = [
+    changes = [
         *eps_min,
         *(("schedule", v, 0.7, {"schedule": v}) for v in ("geometric", "linear", "vp")),
         *(("anneal_fraction", v, v, {}) for v in (0.05, 0.4, 0.7, 1.0)),
     ]
     papers = plain() | PLAIN_OTP
-    cases = [("ours", *change) for change in ours]
-    cases += [("plain", *change, papers | params) for *change, params in eps_min]
+    cases = [("ours", *change) for change in changes]
+    cases += [("ours", "K_T", k, 0.7, {"optimizer": Optimizer(n_map_steps=k)}) for k in (1, 2, 5, 10)]
+    cases += [("plain", *change, papers | params) for *change, params in changes]
     cases += [("plain", "K_T", k, 0.7, plain(k) | PLAIN_OTP) for k in (1, 2, 5, 10, 20)]
     pairs = (make_one_to_many, make_multi_perpendicular)
     for seed, d, make, (base, name, value, share, params) in itertools.product(seeds, dims, pairs, cases):

@@ -157,6 +157,7 @@ def families() -> list[Family]:
         Family(1, "no map", "circle, radial split", sphere(2), radial_split),
         Family(1, "spurious", "circle, bend", sphere(2), exact_map=bend),
         Family(2, "no map", "sphere in R^3, radial split", sphere(3), radial_split, d=3),
+        Family(2, "spurious", "sphere in R^3, bend", sphere(3), exact_map=bend, d=3),
         Family(2, "theorem", "disc, split", disc, split),
         Family(2, "theorem", "disc, outwards", disc, exact_map=outwards),
         Family(2, "no map", "disc and segment, split", disc_and_segment, split),
