@@ -876,11 +876,26 @@ def test_report_of_estimator_equals_diagnosis(cls, samples):
 
 
 def test_short_fit_has_not_converged():
+    X, Y = make_convex_potential(8).sample(500, random_state=0)
+    with warnings.catch_warnings(action="ignore"):
+        transport = SNOTTransport(max_iter=5, random_state=0).fit(X, Y)
+    report = diagnose(transport, X, Y)
+    assert report.ended_early
+    assert report.verdict is Verdict.NOT_CONVERGED
+    assert report.more_steps_help
+
+
+def test_fit_that_cannot_split_mass_is_spurious_although_it_says_that_it_ended_early():
     X, Y = make_one_to_many().sample(500, random_state=0)
     with warnings.catch_warnings(action="ignore"):
         transport = SNOTTransport(max_iter=200, random_state=0).fit(X, Y)
-    assert not transport.status_.ok
-    assert diagnose(transport, X, Y).verdict is Verdict.NOT_CONVERGED
+    report = diagnose(transport, X, Y)
+    assert report.ended_early
+    assert report.verdict is Verdict.SPURIOUS
+    assert report.reasons[-1].endswith("the method needs a density: this is a spurious solution")
+    assert not report.more_steps_help
+    assert "The fit ended early on a thin source: use OTPTransport. More steps may not help." in report.findings
+    assert not report.dual.error_bound < 1
 
 
 def test_report_of_adapter_is_that_of_its_transport(samples):
@@ -961,12 +976,32 @@ def test_findings_name_rows_outside_of_the_fit():
         transport = SNOTTransport(max_iter=3, hidden_layer_sizes=(4,), random_state=0).fit(X, Y)
     new = gaussian(200, 2, 2).clip(-2, 2)
     assert not any("outside of the range" in finding for finding in transport.report(new, Y).findings)
-    new[[5, 150], 1] = 8.0
+    new[[5, 150], 1] = 12.0
     found = [finding for finding in transport.report(new, Y).findings if "outside of the range" in finding]
     assert found == [
-        "2 of 200 rows of X are outside of the range of the fit, in columns 1: rows 5, 150. Their images are "
-        "extrapolations: fit with rows of this range, or leave them out."
+        "2 of 200 rows of X are outside of the range of the fit, in column 1: rows 5, 150. Their images are "
+        "extrapolations: fit with rows of this range, or do not trust these images."
     ]
+
+
+def test_findings_name_columns_with_many_rows_a_little_outside_of_the_fit():
+    with warnings.catch_warnings(action="ignore"):
+        X, Y = make_gaussians(3).sample(300, random_state=0)
+        transport = SNOTTransport(max_iter=3, hidden_layer_sizes=(4,), random_state=0).fit(X, Y)
+    new = X.copy()
+    new[:30, 1] = X[:, 1].min() - 0.1
+    found = [finding for finding in transport.report(new, Y).findings if "outside of the range" in finding]
+    assert found[0].startswith("30 of 300 rows of X are outside of the range of the fit, in column 1: rows 0, 1, 2, 3")
+
+
+@pytest.mark.parametrize("d", [2, 32])
+def test_new_rows_of_the_same_law_are_not_outside_of_the_fit(d):
+    pair = make_gaussians(d)
+    with warnings.catch_warnings(action="ignore"):
+        transport = SNOTTransport(max_iter=1, hidden_layer_sizes=(4,), random_state=0).fit(*pair.sample(300, random_state=9))
+    for seed in range(3):
+        findings = transport.report(*pair.sample(300, random_state=seed)).findings
+        assert not any("outside of the range" in finding for finding in findings)
 
 
 def test_few_rows_with_noise_are_not_thin():

@@ -76,6 +76,26 @@ def test_potential_that_is_not_concave_enough_gives_no_bound():
     assert "not strongly convex" in dual.condition
 
 
+class DoubleWell(Quadratic):
+    """Images are x + e_2 or x - e_2, and |x - y|^2 - V(y) is (x_1 - y_1)^2 + (y_2^2 - 1)^2."""
+
+    def potential(self, rows, return_gradient=False):
+        y = rows[:, 1]
+        value = y**2 - (y**2 - 1) ** 2
+        gradient = np.column_stack([np.zeros(len(y)), 2 * y - 4 * y * (y**2 - 1)])
+        return (value, gradient) if return_gradient else value
+
+
+def test_potential_of_a_plan_that_splits_mass_gives_no_bound():
+    X = np.column_stack([gaussian(300, 1)[:, 0], np.zeros(300)])
+    Y = X + np.where(np.arange(300) % 2, 1.0, -1.0)[:, None] * [0.0, 1.0]
+    transport = DoubleWell(1.0, 0.0)
+    dual = evaluate_dual(transport, equal(X), X + np.array([0.0, 1.0]), equal(Y), SquaredEuclidean(), 1.0)
+    assert dual.gap == pytest.approx(0, abs=1e-9)
+    assert np.isnan(dual.error_bound)
+    assert "between them" in dual.condition
+
+
 @pytest.mark.parametrize("cls", TRANSPORTS)
 @pytest.mark.parametrize("scale", [1e-3, 1e3])
 def test_dual_value_of_fit_is_lower_bound_in_units_of_data(cls, scale):

@@ -35,7 +35,7 @@ from neuralot.diagnostics.statistics import (
     marginal_distance,
     spread,
 )
-from neuralot.diagnostics.verdict import decide
+from neuralot.diagnostics.verdict import decide, misses_by_spurious_solution
 from neuralot.divergences import Samples, as_masses, as_points, check_features, sinkhorn_divergence
 from neuralot.methods.smoothing import MIN_ROWS_OF_THIN, intrinsic_dimension, is_thin
 from neuralot.parameters import as_generator, integer
@@ -167,7 +167,9 @@ def _report(
     curl = curl_if_known(draw, source, draws[0], cost, unit) if thin is False else None
     # functions are judged like the methods that need a density; smoothed sources have no spurious solutions
     needs_density = getattr(transport, "_needs_density", True)
-    n_rows, is_spurious = min(source.n_effective, target.n_effective), bool(thin) and needs_density
+    dual = evaluate_dual(transport, *parts[0], cost, unit_of_cost)
+    is_spurious = misses_by_spurious_solution(thin, needs_density, early, dual and dual.relative_gap)
+    n_rows = min(source.n_effective, target.n_effective)
     verdict, reasons = decide(marginal, optimality, baselines, blur, curl, n_rows, early, is_spurious, dimension)
     source_range = getattr(getattr(transport, "units_", transport), "source_range", None)
     of_data = findings_of_data(names, source, target, source_range, dimension if thin else None, needs_density)
@@ -177,7 +179,7 @@ def _report(
         tuple(reasons),
         marginal,
         optimality,
-        evaluate_dual(transport, *parts[0], cost, unit_of_cost),
+        dual,
         curl,
         split,
         blur,

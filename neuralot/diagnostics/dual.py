@@ -126,7 +126,7 @@ def _error_bound(
     except NotImplementedError:
         return np.nan, "the potential has no gradient"
     if low <= 1e-6 * high:
-        return np.nan, "the potential is not strongly convex relative to the cost at the target rows"
+        return np.nan, "the potential is not strongly convex relative to the cost at the target rows and between them"
     V_images, _ = potential(images)
     at_images = ((x - images) ** 2).sum(axis=1) - V_images
     lowest = _minimum(potential, x, images, high)
@@ -134,15 +134,17 @@ def _error_bound(
     inner = max(float(source.masses @ (at_images - lowest)), 0.0)
     outer = max(exact - float(source.masses @ lowest + target.masses @ V), 0.0)
     bound = np.sqrt(2 / low) * (np.sqrt(inner) + np.sqrt(outer))
-    return float(bound), "if the potential is as convex between the target rows as at them"
+    return float(bound), "if the potential is as convex everywhere as at and midway between target rows"
 
 
 def _curvature(potential: Gradient, target: Sample) -> tuple[float, float]:
     """Return the extreme curvatures of the cost minus V.
 
-    They are the smallest and the largest eigenvalue of 2 I minus the Hessian of V, at some target rows.
+    They are the smallest and the largest eigenvalue of 2 I minus the Hessian of V, at some target rows and midway
+    between pairs of them: where an optimal plan splits mass, the cost minus V is not convex between the images.
     """
     rows = target.rows[:N_CURVATURE]
+    rows = np.concatenate([rows, (rows + rows[::-1]) / 2])
     d = rows.shape[1]
     h = STEP * np.sqrt(target.variance / d) or STEP
     slopes = [(potential(rows + h * e)[1] - potential(rows - h * e)[1]) / (2 * h) for e in np.eye(d)]

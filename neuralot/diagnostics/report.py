@@ -43,7 +43,9 @@ class Verdict(Enum):
     'The samples are too small to decide.'
     """
 
-    OPTIMAL = "The images have the law of the target, and no other pairing of rows and images is cheaper."
+    OPTIMAL = (
+        "Within tolerances, the images have the law of the target, and no other pairing of rows and images is cheaper."
+    )
     MARGINAL_NOT_MET = "The images do not have the law of the target."
     SPURIOUS = "The plan is not optimal."
     NOT_CONVERGED = "The images do not have the law of the target, and the fit ended too early."
@@ -163,10 +165,11 @@ class TransportReport(Printed):
     def more_steps_help(self) -> bool | None:
         """Whether more steps would probably bring the images closer.
 
-        They would if the fit ended early, or if its discrepancy was still falling. None if this is not known.
+        They would if the fit ended early without a spurious solution, or if its discrepancy was still falling. None if
+        this is not known.
         """
         found = self._last_discrepancies()
-        return True if self.ended_early else None if found is None else 0 < found[1] < STILL_FALLING * found[0]
+        return True if self._is_short else None if found is None else 0 < found[1] < STILL_FALLING * found[0]
 
     def lines(self) -> list[tuple[str, str]]:
         """Return pairs of a label and a text."""
@@ -185,6 +188,10 @@ class TransportReport(Printed):
             *(("note", finding) for finding in self.findings),
         ]
 
+    @property
+    def _is_short(self) -> bool:
+        return self.ended_early and self.verdict is not Verdict.SPURIOUS
+
     def _blur_text(self) -> str:
         is_large = self.blur > SMALL_BLUR
         return f", at least {share_text(self.blur)} where no optimal plan splits mass" if is_large else ""
@@ -197,7 +204,7 @@ class TransportReport(Printed):
         before, after = found
         trend = "about 0" if after <= 0 else "still falling" if after < STILL_FALLING * before else "no longer falling"
         text = f"discrepancy {after:.2g} in the last fifth of the fit, {before:.2g} in the fifth before: {trend}"
-        advice = "; the fit ended early, and more steps may help" if self.ended_early else "; more steps would help"
+        advice = "; the fit ended early, and more steps may help" if self._is_short else "; more steps would help"
         return [("fit", text + advice * bool(self.more_steps_help))]
 
     def _last_discrepancies(self) -> tuple[float, float] | None:

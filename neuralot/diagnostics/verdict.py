@@ -33,8 +33,8 @@ def decide(
 ) -> tuple[Verdict, list[str]]:
     """Return the verdict and its reasons.
 
-    `n_rows` is the effective number of rows, and `dimension` that of the source. `is_spurious` says whether a complete
-    fit that misses the target has a spurious solution.
+    `n_rows` is the effective number of rows, and `dimension` that of the source. `is_spurious` says whether a fit that
+    misses the target has a spurious solution.
     """
     if optimality.relative_gap > GAP_TOLERANCE:
         return Verdict.SPURIOUS, [optimality.gap_text]
@@ -48,24 +48,32 @@ def decide(
         return Verdict.SPURIOUS, proofs
     if differences:
         reasons = differences + proofs
-        if early:
-            return Verdict.NOT_CONVERGED, reasons
         if is_spurious:
-            reasons.append("the source is thin, and the fit has ended: this is a spurious solution")
-        return (Verdict.SPURIOUS if is_spurious else Verdict.MARGINAL_NOT_MET), reasons
+            reasons.append("the source is thin, and the method needs a density: this is a spurious solution")
+            return Verdict.SPURIOUS, reasons
+        return (Verdict.NOT_CONVERGED if early else Verdict.MARGINAL_NOT_MET), reasons
     needed = int(np.clip(MIN_ROWS + ROWS_PER_DIMENSION * (dimension - 2), MIN_ROWS, ENOUGH_ROWS))
     if n_rows < needed:
         reason = f"{_rows_text(n_rows)} fewer than the {needed} that show wrong pairings in {dimension:.1f} dimensions"
         return Verdict.UNDECIDED, [reason]
     # an estimate below 0 is chance; the distance along columns is a lower bound
     largest = max(excess.value + excess.margin, excess.margin, marginal.by_column.value)
-    at_most = f"{100 * largest:.1f} % of the target's variance"
+    share = f"{100 * largest:.1f} % of the target's variance"
     if excess.high > RESOLUTION:
-        return Verdict.UNDECIDED, [f"the distance to the target may be as large as {at_most}"]
+        return Verdict.UNDECIDED, [f"the distance to the target may be as large as {share}"]
     return Verdict.OPTIMAL, [
-        f"the distance to the target is at most {at_most}, and that to the best pairing "
+        f"the distance to the target is estimated to be at most {share}, and the best pairing saves "
         f"{100 * optimality.relative_gap:.1f} %"
     ]
+
+
+def misses_by_spurious_solution(is_thin: bool | None, needs_density: bool, early: bool, dual_gap: float | None) -> bool:
+    """Return whether a missed target shows a spurious solution.
+
+    It does if the source is thin, the method needs a density, and the fit has ended or its potential is optimal.
+    """
+    has_ended = not early or (dual_gap is not None and dual_gap <= GAP_TOLERANCE)
+    return bool(is_thin) and needs_density and has_ended
 
 
 def _differences(marginal: Marginal) -> list[str]:
