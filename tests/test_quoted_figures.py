@@ -232,7 +232,7 @@ QUOTES = {
         ),
         Quote("to [0.056] at level 0.002", (along("OTP, ours", "eps 0.002"),)),
         Quote(
-            "the curve to [0.105] at level 0.04 and then lose the plan: [9] of [10] seeds",
+            "are at [0.105] at level 0.04 and then lose the plan: [9] of [10] seeds end",
             (
                 along("OTP, plain", "eps 0.04"),
                 along("OTP, plain", "ends above 1.5 best + 0.01", 0),

@@ -135,7 +135,8 @@ class Reporting(Fitted, Samples):
         The first term is the conditional variance of the draws, 0 for a deterministic map. In the second, r(y) is the
         mean distance of y to its ten nearest of at most 1000 target rows of the fit: where the target is sparse, few
         rows determine the map. Distances include those of standardised conditions. The estimate ranks the rows by their
-        expected error, unless the target has the same density everywhere; it is not a bound.
+        expected error, unless the target has the same density everywhere. Its size is not that of the error, and it is
+        no bound.
 
         Parameters
         ----------
