@@ -26,11 +26,11 @@ class Verdict(Enum):
     Attributes
     ----------
     OPTIMAL
-        The images have the law of the target, and no other pairing of rows and images is cheaper.
+        Within tolerances, the images have the law of the target, and no other pairing of rows and images is cheaper.
     MARGINAL_NOT_MET
         The images do not have the law of the target, and the fit has ended.
     SPURIOUS
-        The plan is not optimal, or the images of a thin source miss the target although the fit has ended.
+        The plan is not optimal, or the images of a thin source miss the target and the method needs a density.
     NOT_CONVERGED
         The images do not have the law of the target, and the fit says that it ended too early.
     UNDECIDED
