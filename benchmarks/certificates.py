@@ -21,7 +21,6 @@ mean square error of eight draws of a row.
 """
 
 import argparse
-import importlib
 import itertools
 import json
 import tempfile
@@ -51,7 +50,7 @@ from neuralot.datasets import (
     make_parallel,
     make_perpendicular,
 )
-from neuralot.diagnostics import statistics
+from neuralot.diagnostics import marginal, statistics
 from neuralot.diagnostics.statistics import Estimate, Sample, marginal_distance
 from neuralot.diagnostics.verdict import decide, misses_by_spurious_solution
 from neuralot.divergences import optimal_cost
@@ -181,7 +180,7 @@ def examine_all(
     if not args.time:
         statistics.optimal_cost = remembered(optimal_cost)
         # only printed, never a reason
-        importlib.import_module("neuralot.diagnostics.diagnose").sinkhorn_divergence = lambda *_, **__: np.nan
+        marginal.sinkhorn_divergence = lambda *_, **__: np.nan
     for name in names:
         result = examine(make, d, seed, name, args.rows)
         append(args.results, result if args.time else {**result, "seconds": None})
@@ -218,11 +217,13 @@ def verdict_of(result: dict[str, Any]) -> str:
     """Decide the verdict from the quantities of a report."""
     report = result["report"]
     estimate = lambda values: Estimate(values["value"], values["standard_error"], values["degrees"])  # noqa: E731
-    marginal = SimpleNamespace(**report["marginal"] | {"spread_text": ""})
+    laws = SimpleNamespace(**report["marginal"] | {"spread_text": ""})
+    # reports of earlier versions have no column_spread
+    laws.column_spread = np.array(getattr(laws, "column_spread", laws.spread), dtype=float)
     for name in ("excess", "by_column", "log_spread"):
-        setattr(marginal, name, estimate(getattr(marginal, name)))
+        setattr(laws, name, estimate(getattr(laws, name)))
     return decide(
-        marginal,
+        laws,
         SimpleNamespace(**report["optimality"], gap_text=""),
         {name: SimpleNamespace(**{"share_of": "variance"} | each) for name, each in report["baselines"].items()},
         blur=report["blur"],

@@ -998,10 +998,89 @@ def test_findings_name_columns_with_many_rows_a_little_outside_of_the_fit():
 def test_new_rows_of_the_same_law_are_not_outside_of_the_fit(d):
     pair = make_gaussians(d)
     with warnings.catch_warnings(action="ignore"):
-        transport = SNOTTransport(max_iter=1, hidden_layer_sizes=(4,), random_state=0).fit(*pair.sample(300, random_state=9))
+        transport = SNOTTransport(max_iter=1, hidden_layer_sizes=(4,), random_state=0).fit(
+            *pair.sample(300, random_state=9)
+        )
     for seed in range(3):
         findings = transport.report(*pair.sample(300, random_state=seed)).findings
         assert not any("outside of the range" in finding for finding in findings)
+
+
+@pytest.mark.parametrize("value", [1e4, 1e6, -1e12])
+@pytest.mark.parametrize("name", ["X", "X_target"])
+def test_no_map_is_optimal_if_one_row_dominates_the_distances(name, value):
+    X, Y = gaussian(1000, 2), 3 + gaussian(1000, 2, 1)
+    (X if name == "X" else Y)[0, 1] = value
+    for function in (lambda x: x, lambda x: x + 3, lambda x: 3 - x):
+        report = diagnose(function, X, Y)
+        assert report.verdict is not Verdict.OPTIMAL
+    exact = diagnose(lambda x: x + 3, X, Y)
+    assert exact.verdict is Verdict.UNDECIDED
+    assert exact.reasons == (f"a few far rows of {name} dominate all distances",)
+
+
+@pytest.mark.parametrize("factor", [0.0, 0.3, 4.0, 1000.0])
+def test_wrong_spread_of_a_column_without_part_in_the_distance_is_not_optimal(factor):
+    X, Y = gaussian(1000, 3) * [1, 1, 1e-3], gaussian(1000, 3, 1) * [1, 1, 1e-3]
+    report = diagnose(lambda x: x * [1, 1, min(factor, 50)], X, Y)
+    assert report.verdict is Verdict.MARGINAL_NOT_MET
+    assert report.reasons[0].startswith("the spread of 1 column is ")
+    assert diagnose(lambda x: x * [1, 1, 1.2], X, Y).verdict is Verdict.OPTIMAL
+
+
+def test_column_that_misses_the_target_by_itself_is_named():
+    rng = np.random.default_rng(0)
+    names = ["age", "score", "height"]
+    X, Y = (pd.DataFrame(gaussian(1000, 3, seed) * [10, 1, 8], columns=names) for seed in range(2))
+    Y["score"] = rng.choice([-1.0, 1.0], size=1000)
+    found = [each for each in diagnose(lambda x: x, X, Y).findings if each.startswith("Taken by themselves")]
+    assert len(found) == 1
+    assert "in columns score are up to" in found[0]
+    assert not any("Taken by" in each for each in diagnose(lambda x: x, X, X.sample(frac=1, random_state=0)).findings)
+
+
+@pytest.mark.parametrize("cls", [SNOTTransport, OTNetTransport])
+def test_rows_of_the_fit_are_noted(cls):
+    X, Y = gaussian(300, 2), gaussian(300, 2, 1)
+    with warnings.catch_warnings(action="ignore"):
+        transport = cls(max_iter=3, hidden_layer_sizes=(4,), random_state=0).fit(X, Y)
+    note = "Rows of X_target are rows of the fit"
+    assert any(note in each for each in transport.report(X, Y).findings)
+    assert not any(note in each for each in transport.report(gaussian(300, 2, 2), gaussian(300, 2, 3)).findings)
+
+
+def test_common_values_are_no_rows_of_the_fit():
+    rng = np.random.default_rng(0)
+    X, Y, X_new, Y_new = rng.integers(4, size=(4, 300, 2)).astype(float)
+    with warnings.catch_warnings(action="ignore"):
+        transport = SNOTTransport(max_iter=3, hidden_layer_sizes=(4,), random_state=0).fit(X, Y)
+    assert not any("rows of the fit" in each for each in transport.report(X_new, Y_new).findings)
+
+
+def test_function_must_follow_its_rows():
+    X, Y = gaussian(300, 2), gaussian(300, 2, 1)
+    with pytest.raises(ValueError, match="transport must be a function of rows, but returned 300 images of 2 rows"):
+        diagnose(lambda x: Y, X, Y)
+
+
+def test_transform_of_a_pipeline_is_refused_like_the_pipeline():
+    X, Y = gaussian(300, 2), gaussian(300, 2, 1)
+    with warnings.catch_warnings(action="ignore"):
+        transport = SNOTTransport(max_iter=3, hidden_layer_sizes=(4,), random_state=0)
+        pipeline = make_pipeline(StandardScaler(), transport).fit(X, Y)
+    with pytest.raises(TypeError, match="transport is a Pipeline"):
+        diagnose(pipeline.transform, X, Y)
+
+
+def test_affine_map_that_misses_the_target_is_not_recommended():
+    X = gaussian(500, 2)
+    findings = diagnose(lambda x: 0 * x, X, gaussian(500, 2, 1) ** 3).findings
+    assert not any("affine" in each for each in findings)
+    assert any("LinearTransport" in each for each in diagnose(lambda x: 2 * x, X, 2 * gaussian(500, 2, 1)).findings)
+
+
+def test_single_point_has_dimension_0():
+    assert diagnose(lambda x: x, np.ones((300, 2)), gaussian(300, 2)).dimension == 0
 
 
 def test_few_rows_with_noise_are_not_thin():

@@ -61,16 +61,21 @@ def independent_axes(rows: np.ndarray) -> list[np.ndarray]:
     return [axes @ (left @ right)]
 
 
+def costs_by_column(a: Sample, b: Sample, axes: np.ndarray | None = None, power: float = 2.0) -> np.ndarray:
+    """Wp^p of each column or axis, shape (d,)."""
+    import ot
+
+    x, y = (each.rows if axes is None else each.rows @ axes for each in (a, b))
+    return np.asarray(ot.wasserstein_1d(x, y, a.masses, b.masses, p=power))
+
+
 def cost_by_column(a: Sample, b: Sample, axes: np.ndarray | None, power: float = 2.0) -> float:
     """Sum of Wp^p along columns or axes.
 
     It is a lower bound of the exact cost with ``Lp(power)``. If the power is not 2, the sum along axes is divided by
     the bound of Riesz and Thorin for the change of axes, and is that of the axes for which the quotient is largest.
     """
-    import ot
-
-    x, y = (each.rows if axes is None else each.rows @ axes for each in (a, b))
-    costs = ot.wasserstein_1d(x, y, a.masses, b.masses, p=power)
+    costs = costs_by_column(a, b, axes, power)
     if axes is None or power == 2:
         return float(costs.sum())
     order = np.argsort(-costs)

@@ -9,41 +9,39 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
-from sklearn.cluster import KMeans
 from sklearn.pipeline import Pipeline
 
 from neuralot._torch import isolated
 from neuralot.costs import SquaredEuclidean, as_cost
 from neuralot.diagnostics.blur import least_blur
-from neuralot.diagnostics.by_column import distance_by_column
 from neuralot.diagnostics.curl import curl_if_known
 from neuralot.diagnostics.dual import evaluate_dual
 from neuralot.diagnostics.figure import landscape_of
-from neuralot.diagnostics.findings import findings_of_data, findings_of_fit, findings_of_masses
+from neuralot.diagnostics.findings import (
+    findings_of_data,
+    findings_of_fit,
+    findings_of_masses,
+    samples_with_outliers,
+)
 from neuralot.diagnostics.free import evaluate_free_maps
+from neuralot.diagnostics.marginal import evaluate_marginal
 from neuralot.diagnostics.optimality import MAX_ROWS, evaluate_plan, parts_of
-from neuralot.diagnostics.quantities import Marginal
 from neuralot.diagnostics.report import TransportReport
 from neuralot.diagnostics.statistics import (
-    N_CELLS,
     ROUNDING,
     Sample,
     conditional_spread,
     cost_spread,
-    energy_p_value,
     has_few_values,
-    marginal_distance,
-    spread,
 )
 from neuralot.diagnostics.verdict import decide, misses_by_spurious_solution
-from neuralot.divergences import Samples, as_masses, as_points, check_features, sinkhorn_divergence
+from neuralot.divergences import Samples, as_masses, as_points, check_features
 from neuralot.methods.smoothing import MIN_ROWS_OF_THIN, intrinsic_dimension, is_thin
 from neuralot.parameters import as_generator, integer
 from neuralot.sampling import listed
 from neuralot.solve.status import Status
 
-ROWS_FOR_SINKHORN = 1000
-MIN_MASS_OF_CELL = 1e-3  # relative to that of the largest cell
+N_FEW = 2  # rows with which a function is tried
 TINY = np.finfo(float).tiny
 
 
@@ -155,24 +153,25 @@ def _report(
     cost = as_cost(getattr(getattr(transport, "_fitted_params", transport), "cost", "sqeuclidean"))
     unit = _unit(source, target)
     parts = parts_of(source, draws[0], target)
-    marginal = _marginal(Sample(draws[0], source.masses), target, unit, rng)
+    marginal = evaluate_marginal(Sample(draws[0], source.masses), target, unit, rng)
     unit_of_cost = unit if isinstance(cost, SquaredEuclidean) else cost_spread(*parts[0][:2], cost)
     optimality = evaluate_plan(source, draws[0], parts, cost, unit_of_cost, marginal, rng)
     baselines = evaluate_free_maps(source, draws[0], target, cost, unit)
     split = conditional_spread(draws, source.masses, unit)
     early, history = _is_early(transport), tuple(getattr(transport, "history_", ()))
     distinct = torch.from_numpy(np.unique(source.rows[:MAX_ROWS], axis=0))
-    dimension, thin = intrinsic_dimension(distinct), _is_thin(distinct, source, target)
+    dimension = intrinsic_dimension(distinct) if len(distinct) > 1 else 0.0
+    thin = _is_thin(distinct, source, target)
     blur = least_blur(draw, source, dimension, thin, split, cost, unit)
     curl = curl_if_known(draw, source, draws[0], cost, unit) if thin is False else None
     # functions are judged like the methods that need a density; smoothed sources have no spurious solutions
-    needs_density = getattr(transport, "_needs_density", True)
+    needs_density, units = getattr(transport, "_needs_density", True), getattr(transport, "units_", transport)
     dual = evaluate_dual(transport, *parts[0], cost, unit_of_cost)
-    is_spurious = misses_by_spurious_solution(thin, needs_density, early, dual and dual.relative_gap)
-    n_rows = min(source.n_effective, target.n_effective)
-    verdict, reasons = decide(marginal, optimality, baselines, blur, curl, n_rows, early, is_spurious, dimension)
-    source_range = getattr(getattr(transport, "units_", transport), "source_range", None)
-    of_data = findings_of_data(names, source, target, source_range, dimension if thin else None, needs_density)
+    is_spurious = misses_by_spurious_solution(thin, needs_density, early, dual.relative_gap if dual else None)
+    tested = marginal, optimality, baselines, blur, curl, min(source.n_effective, target.n_effective)
+    verdict, reasons = decide(*tested, early, is_spurious, dimension, samples_with_outliers(source, target))
+    in_fit = getattr(transport, "target_sample_", None), getattr(units, "source_range", None)
+    of_data = findings_of_data(names, source, draws[0], target, *in_fit, dimension if thin else None, needs_density)
     of_fit = findings_of_fit(marginal, optimality, baselines, split, blur, early, thin, needs_density, history)
     return TransportReport(
         verdict,
@@ -197,7 +196,7 @@ def _single(transport: Any) -> Any:
     """Return the transport, unless it must be diagnosed in parts."""
     if isinstance(transport, type):
         raise TypeError(f"transport must be fitted, got the class {transport.__name__}; pass a fitted instance")
-    if isinstance(transport, Pipeline):
+    if isinstance(getattr(transport, "__self__", transport), Pipeline):
         raise TypeError(
             "transport is a Pipeline, whose images are not in the units of X; diagnose its last step on the rows that "
             "this step receives: diagnose(pipeline[-1], pipeline[:-1].transform(X), pipeline[:-1].transform(X_target))"
@@ -296,6 +295,7 @@ def _draws(transport: Any, rows: Any, n_draws: int, random_state: int) -> np.nda
         function = getattr(transport, "transform", transport)
         if not callable(function):
             raise TypeError(f"transport must be a fitted transport or a function of rows, got {transport!r}")
+        _check_depends_on_rows(function, rows)
         draws = [function(rows)]
     draws = np.ascontiguousarray([as_points(images, "images of the transport") for images in draws])
     if draws.shape[1:] != rows.shape:
@@ -303,36 +303,13 @@ def _draws(transport: Any, rows: Any, n_draws: int, random_state: int) -> np.nda
     return draws
 
 
-def _marginal(images: Sample, target: Sample, unit: float, rng: np.random.Generator) -> Marginal:
-    root = np.sqrt(unit)
-    T, Y = (Sample((each.rows - target.mean) / root, each.masses) for each in (images, target))
-    distance = marginal_distance(T, Y)
-    n = min(ROWS_FOR_SINKHORN, len(T.rows), max(1, len(Y.rows) // 2))
-    part = Y.part(slice(n))
-    by_column = [np.sqrt(each.masses @ (each.rows - each.mean) ** 2) for each in (T, Y)]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        ratios = np.where(by_column[1] > ROUNDING, by_column[0] / by_column[1], np.nan)
-    return Marginal(
-        distance.w2,
-        distance.floor,
-        distance.excess,
-        distance_by_column(T, Y),
-        _divergence(T.part(slice(n)), part),
-        _divergence(Y.part(slice(n, 2 * n)), part) if len(Y.rows) > n else np.nan,
-        energy_p_value(T.part(slice(MAX_ROWS)), Y.part(slice(MAX_ROWS)), rng),
-        spread(T, Y),
-        ratios,
-        _coverage(T, Y),
-    )
-
-
-def _divergence(a: Sample, b: Sample) -> float:
-    return sinkhorn_divergence(a.rows, b.rows, sample_weight=a.masses, sample_weight_target=b.masses)
-
-
-def _coverage(images: Sample, target: Sample) -> np.ndarray:
-    """Relative masses of the images in cells of the target."""
-    n_cells = min(N_CELLS, len(np.unique(target.rows, axis=0)))
-    cells = KMeans(n_cells, n_init=1, random_state=0).fit(target.rows, sample_weight=target.masses)
-    own, reached = (np.bincount(cells.predict(each.rows), each.masses, n_cells) for each in (target, images))
-    return (reached / np.maximum(own, TINY))[own > MIN_MASS_OF_CELL * own.max()]
+def _check_depends_on_rows(function: Callable[[Any], Any], rows: Any) -> None:
+    """Raise a ValueError if images do not follow their rows."""
+    few = slice(min(len(rows), N_FEW))
+    part = rows.iloc[few].copy() if hasattr(rows, "iloc") else rows[few].copy()
+    shape = np.shape(function(part))
+    if shape and shape[0] != len(part):
+        raise ValueError(
+            f"transport must be a function of rows, but returned {shape[0]} images of {len(part)} rows; it is called "
+            "with rows of X in random order, so look each row up"
+        )

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from neuralot.diagnostics.by_column import costs_by_column
 from neuralot.diagnostics.quantities import Baseline, Marginal, Optimality
 from neuralot.diagnostics.statistics import Sample
 from neuralot.diagnostics.verdict import GAP_TOLERANCE, TOLERANCE
@@ -14,8 +15,12 @@ from neuralot.sampling import listed
 
 SPLIT = 0.05  # conditional variance from which on mass splits
 DIFFERENT_MASSES = 0.3  # of their logarithms; totals of held-out rows vary by some percent
-SIMPLER = ": for the squared distance it does as well, and is simpler (ot.da.LinearTransport of POT)."
+SIMPLER = "it does as well, and is simpler (ot.da.LinearTransport of POT)."
 TINY = np.finfo(float).tiny
+# shares of target rows that are rows of the fit, and of rows that are distinct, for a finding about rows of the fit
+SAME_ROWS, DISTINCT = 0.1, 0.9
+# share of its own variance by which a column may miss the target without a finding, and rows that tell
+OWN_DISTANCE, MIN_HALF = 0.1, 100
 # Some rows of the same law are always a little outside of the range of the fit. Many rows in one column are not, nor is
 # one that is farther outside than this range is wide.
 MANY_OUTSIDE, SHARE_OUTSIDE, FAR_OUTSIDE = 20, 0.05, 1.0
@@ -24,24 +29,70 @@ MANY_OUTSIDE, SHARE_OUTSIDE, FAR_OUTSIDE = 20, 0.05, 1.0
 def findings_of_data(
     names: Sequence[str],
     source: Sample,
+    images: np.ndarray,
     target: Sample,
+    target_rows: np.ndarray | None,
     source_range: np.ndarray | None,
     dimension: float | None,
     needs_density: bool,
 ) -> list[str]:
     """Return findings about columns, rows and the source's dimension.
 
-    `source_range` is that of the fit, shape (2, d), if there was one. `dimension` is that of a thin source, and None
-    for others. `needs_density` says whether the method can be wrong for thin sources.
+    `target_rows` are some target rows of the fit, and `source_range` is the range of its source, shape (2, d), if there
+    was a fit. `dimension` is that of a thin source, and None for others. `needs_density` says whether the method can be
+    wrong for thin sources.
     """
     found = _small_columns(names, source, target)
     found += _outliers("X", names, source) + _outliers("X_target", names, target)
+    found += _own_distances(names, Sample(images, source.masses), target)
+    found += _rows_of_fit(target, target_rows)
     if source_range is not None:
         found += _rows_outside(names, source, source_range)
     if dimension is not None:
         text = f"The source lies on a thin set, of dimension about {dimension:.1f} in {source.rows.shape[1]} features."
         found.append(text + " SNOT, W2GN and OT-Net can be wrong there; use OTPTransport." * needs_density)
     return found
+
+
+def _own_distances(names: Sequence[str], images: Sample, target: Sample) -> list[str]:
+    """Return a finding if columns miss the target by themselves.
+
+    Their squared W2 distances are shares of their own variance; that between halves of the target is subtracted.
+    """
+    half = len(target.rows) // 2
+    if half < MIN_HALF:
+        return []
+    halves = target.part(slice(half)), target.part(slice(half, None))
+    variances = target.masses @ (target.rows - target.mean) ** 2
+    shares = (costs_by_column(images, target) - costs_by_column(*halves)) / np.where(
+        variances > TINY, variances, np.inf
+    )
+    is_off = shares > OWN_DISTANCE
+    if not is_off.any():
+        return []
+    return [
+        f"Taken by themselves, the images in columns {listed(np.array(names)[is_off])} are up to "
+        f"{100 * shares.max():.0f} % of a column's own variance away from the target. If such a column has next to no "
+        f"part in the distances above but matters, scale both samples alike before the fit."
+    ]
+
+
+def _rows_of_fit(target: Sample, target_rows: np.ndarray | None) -> list[str]:
+    """Return a finding if the fit has seen the rows.
+
+    There is none for rows of which many are equal, as they would occur in any sample.
+    """
+    if target_rows is None or target_rows.shape[1:] != target.rows.shape[1:]:
+        return []
+    rows, of_fit = (np.ascontiguousarray(each, dtype=np.float32) for each in (target.rows, target_rows))
+    known = {row.tobytes() for row in of_fit}
+    n = sum(row.tobytes() in known for row in rows)
+    if n < SAME_ROWS * len(rows) or len(np.unique(rows, axis=0)) < DISTINCT * len(rows):
+        return []
+    return [
+        "Rows of X_target are rows of the fit, for which the report is too favourable: pass rows that the fit has not "
+        "seen."
+    ]
 
 
 def _small_columns(names: Sequence[str], source: Sample, target: Sample) -> list[str]:
@@ -54,9 +105,18 @@ def _small_columns(names: Sequence[str], source: Sample, target: Sample) -> list
     ]
 
 
-def _outliers(name: str, names: Sequence[str], sample: Sample) -> list[str]:
+def samples_with_outliers(source: Sample, target: Sample) -> list[str]:
+    """Return the names of samples that a few rows dominate."""
+    return [name for name, sample in (("X", source), ("X_target", target)) if _bounds(sample) is not None]
+
+
+def _bounds(sample: Sample) -> np.ndarray | None:
     scale = float(np.sqrt(sample.variance / sample.rows.shape[1]))
-    bounds = outlier_bounds(sample.rows, np.arange(len(sample.rows)), scale)
+    return outlier_bounds(sample.rows, np.arange(len(sample.rows)), scale)
+
+
+def _outliers(name: str, names: Sequence[str], sample: Sample) -> list[str]:
+    bounds = _bounds(sample)
     if bounds is None:
         codes = codes_text(sample.rows, names)
         return [f"{name} has {codes}"] if codes else []
@@ -117,15 +177,12 @@ def findings_of_fit(
         )
     elif split > GAP_TOLERANCE and optimality.relative_gap > GAP_TOLERANCE:
         found.append("Noise blurs the plan: more rows permit less of it.")
-    affine, own = baselines["affine map"].excess, marginal.excess
-    if affine.value <= max(own.value, TOLERANCE):
-        found.append("The affine map between the moments is at least as close to the target" + SIMPLER)
-    elif affine.value - own.value < np.hypot(affine.margin, own.margin):
-        found.append("The affine map between the moments is as close to the target, within the margins" + SIMPLER)
     if history and "affine" in history[-1]:
         found.append(
             "The affine map replaced the learned map, which was farther from the target: a longer fit may be better."
         )
+    else:
+        found += _as_good(baselines["affine map"], marginal)
     if split > SPLIT and is_thin is not False:
         found.append(
             "The plan splits mass: transform returns barycentres, call sample for images with the target's law."
@@ -135,6 +192,18 @@ def findings_of_fit(
     elif early:
         found.append("The fit ended early: give it more steps or time.")
     return found
+
+
+def _as_good(affine: Baseline, marginal: Marginal) -> list[str]:
+    """Return a finding if the affine map does as well."""
+    excess, own = affine.excess, marginal.excess
+    if affine.share_of != "variance" or excess.low > TOLERANCE:
+        return []
+    if excess.value <= max(own.value, TOLERANCE):
+        return [f"The affine map between the moments is at least as close to the target: {SIMPLER}"]
+    if excess.value - own.value < np.hypot(excess.margin, own.margin):
+        return [f"The affine map between the moments is as close to the target, within the margins: {SIMPLER}"]
+    return []
 
 
 def _indices(sample: Sample, is_chosen: np.ndarray) -> str:

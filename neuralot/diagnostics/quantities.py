@@ -37,6 +37,8 @@ class Marginal:
         Logarithm of the standard deviation of the images relative to the target's.
     spread : ndarray of shape (d,)
         Standard deviation of each column of the images, relative to the target's; nan for a constant target.
+    column_spread : ndarray of shape (d,)
+        The same with mean absolute deviations, which a few far rows change less.
     coverage : ndarray of shape (n_cells,)
         Mass of the images in each of ten cells of the target (k-means), relative to the target's mass there.
     """
@@ -50,6 +52,7 @@ class Marginal:
     p_value: float
     log_spread: Estimate
     spread: np.ndarray
+    column_spread: np.ndarray
     coverage: np.ndarray
 
     @property

@@ -177,7 +177,7 @@ class TransportReport(Printed):
             ("verdict", f"{self.verdict.name}. {self.verdict.message}"),
             *(("", reason) for reason in self.reasons),
             ("rows", f"{self.n_source} of the source, {self.n_target} of the target"),
-            ("source", f"of dimension about {self.dimension:.1f} in {self.samples['source'].shape[1]} features"),
+            ("source", f"of dimension about {self.dimension:.1f} in {self._features_text()}"),
             *self.marginal.lines(),
             *self.optimality.lines(),
             *([] if self.dual is None else self.dual.lines()),
@@ -191,6 +191,10 @@ class TransportReport(Printed):
     @property
     def _is_short(self) -> bool:
         return self.ended_early and self.verdict is not Verdict.SPURIOUS
+
+    def _features_text(self) -> str:
+        n = self.samples["source"].shape[1]
+        return f"{n} feature{'s' * (n > 1)}"
 
     def _blur_text(self) -> str:
         is_large = self.blur > SMALL_BLUR

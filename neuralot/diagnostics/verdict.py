@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -14,7 +14,9 @@ from neuralot.diagnostics.statistics import MAX_BLOCKS, Estimate
 # the target than the images to the exact ones: in 32 dimensions, a mean squared error of 4 to 6 % leaves 1 %.
 TOLERANCE, GAP_TOLERANCE, RESOLUTION = 0.004, 0.02, 0.04
 SPREAD_TOLERANCE = 0.1  # of the standard deviation
+COLUMN_FACTOR = 2.0  # of the mean absolute deviation of one column, which may have next to no part in the variance
 SIGNIFICANT = 0.01
+TINY = np.finfo(float).tiny
 # Rows for a source of two dimensions, and for each further one. With fewer, a rotation by 30 degrees may show no
 # cheaper pairing; from 200 rows on, free maps and the curl may show it in any dimension.
 MIN_ROWS, ROWS_PER_DIMENSION, ENOUGH_ROWS = 40, 80, 200
@@ -30,11 +32,12 @@ def decide(
     early: bool,
     is_spurious: bool,
     dimension: float,
+    disturbed: Sequence[str] = (),
 ) -> tuple[Verdict, list[str]]:
     """Return the verdict and its reasons.
 
     `n_rows` is the effective number of rows, and `dimension` that of the source. `is_spurious` says whether a fit that
-    misses the target has a spurious solution.
+    misses the target has a spurious solution. `disturbed` are the names of samples whose distances few rows dominate.
     """
     if optimality.relative_gap > GAP_TOLERANCE:
         return Verdict.SPURIOUS, [optimality.gap_text]
@@ -44,6 +47,8 @@ def decide(
     if n_rows < MIN_ROWS:
         return Verdict.UNDECIDED, [f"{_rows_text(n_rows)} fewer than {MIN_ROWS}"]
     excess, differences, proofs = marginal.excess, _differences(marginal), _proofs(baselines, curl)
+    if not disturbed:
+        differences += _different_columns(marginal.column_spread)
     if proofs and not differences:
         return Verdict.SPURIOUS, proofs
     if differences:
@@ -52,6 +57,8 @@ def decide(
             reasons.append("the source is thin, and the method needs a density: this is a spurious solution")
             return Verdict.SPURIOUS, reasons
         return (Verdict.NOT_CONVERGED if early else Verdict.MARGINAL_NOT_MET), reasons
+    if disturbed:
+        return Verdict.UNDECIDED, [f"a few far rows of {' and '.join(disturbed)} dominate all distances"]
     needed = int(np.clip(MIN_ROWS + ROWS_PER_DIMENSION * (dimension - 2), MIN_ROWS, ENOUGH_ROWS))
     if n_rows < needed:
         reason = f"{_rows_text(n_rows)} fewer than the {needed} that show wrong pairings in {dimension:.1f} dimensions"
@@ -59,7 +66,7 @@ def decide(
     # an estimate below 0 is chance; the distance along columns is a lower bound
     largest = max(excess.value + excess.margin, excess.margin, marginal.by_column.value)
     share = f"{100 * largest:.1f} % of the target's variance"
-    if excess.high > RESOLUTION:
+    if largest > RESOLUTION:
         return Verdict.UNDECIDED, [f"the distance to the target may be as large as {share}"]
     return Verdict.OPTIMAL, [
         f"the distance to the target is estimated to be at most {share}, and the best pairing saves "
@@ -90,6 +97,17 @@ def _differences(marginal: Marginal) -> list[str]:
     if abs(log_spread.value) - log_spread.margin > SPREAD_TOLERANCE:
         reasons.append(f"the spread of the images is {marginal.spread_text}")
     return reasons
+
+
+def _different_columns(column_spread: np.ndarray) -> list[str]:
+    """Return whether single columns have another spread."""
+    factors = column_spread[np.isfinite(column_spread)]
+    off = factors[np.maximum(factors, 1 / np.maximum(factors, TINY)) > COLUMN_FACTOR]
+    if not len(off):
+        return []
+    found = f"{off.min():.2g}" if len(off) == 1 else f"{off.min():.2g} to {off.max():.2g}"
+    columns = "column" if len(off) == 1 else "columns"
+    return [f"the spread of {len(off)} {columns} is {found} of the target's"]
 
 
 def _proofs(baselines: Mapping[str, Baseline], curl: Estimate | None) -> list[str]:
