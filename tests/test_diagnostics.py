@@ -1379,3 +1379,31 @@ def test_contraction_misses_the_target_before_it_is_spurious():
     assert "away from an optimal one" in report.reasons[2]
     early = diagnose(SimpleNamespace(transform=half, status_=Status.SHORT), X, Y)
     assert early.verdict is Verdict.NOT_CONVERGED
+
+
+def test_adapter_towards_the_source_has_the_arguments_of_its_fit():
+    X, Y = gaussian(300, 2), 3 + gaussian(300, 2, 1)
+    with warnings.catch_warnings(action="ignore"):
+        adapter = DomainAdapter(
+            SNOTTransport(max_iter=3, random_state=0), LogisticRegression(), direction="target_to_source"
+        ).fit(X, (X[:, 0] > 0).astype(int), X_target=Y)
+    assert diagnose(adapter, X, Y).to_dict() == diagnose(adapter.transport_, Y, X).to_dict()
+
+
+def test_polars_frames_keep_their_names():
+    pl = pytest.importorskip("polars")
+    X, Y = (pl.DataFrame(gaussian(300, 2, seed), schema=["a", "b"]) for seed in range(2))
+    with warnings.catch_warnings(action="ignore"):
+        transport = SNOTTransport(max_iter=3, hidden_layer_sizes=(4,), random_state=0).fit(X, Y)
+    with warnings.catch_warnings(action="error"):
+        report = transport.report(X, Y)
+    assert report.to_dict() == transport.report(X.to_pandas(), Y.to_pandas()).to_dict()
+
+
+def test_report_is_printed_in_lines_of_80_characters():
+    report = diagnose(lambda x: 3 - x, gaussian(300, 2), gaussian(300, 2, 1))
+    assert repr(report) == str(report)
+    assert max(map(len, str(report).splitlines())) <= 80
+    printed = " ".join(str(report).split())
+    for _, text in report.lines():
+        assert " ".join(text.split()) in printed

@@ -85,7 +85,7 @@ class AtCondition:
         return result
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ConditionalReport(Printed):
     """Diagnosis of a transport with conditions or several times.
 

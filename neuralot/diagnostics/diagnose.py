@@ -68,7 +68,8 @@ def diagnose(
     transport : fitted transport, or callable
         An estimator with `transform`, and with `sample` if it draws from a plan; or a function of rows, (n, d) to
         (n, d), which gets rows of X in random order, as float64, and also rows near them. The image of a row must not
-        depend on the other rows. A `DomainAdapter` is diagnosed by its `transport_`.
+        depend on the other rows. A `DomainAdapter` is diagnosed by its `transport_`, from `X_target` to `X` if that is
+        its direction.
     X : array-like or Tensor of shape (n, d)
         Held-out source rows. On rows of the fit the report is too favourable.
     X_target : array-like or Tensor of shape (m, d)
@@ -112,6 +113,8 @@ def diagnose(
     """
     for name, value in (("n_draws", n_draws), ("max_rows", max_rows)):
         integer(1).check(name, value)
+    if getattr(transport, "direction", None) == "target_to_source":
+        X, X_target, sample_weight, sample_weight_target = X_target, X, sample_weight_target, sample_weight
     transport = _single(getattr(transport, "transport_", transport))
     rng = as_generator(random_state)
     source = _sample(X, sample_weight, "X", "sample_weight", max_rows, rng)
@@ -241,6 +244,10 @@ def _as_given(X: Any, sample: Sample) -> Any:
 
     It has the names of columns, which the fit may have seen, and for rows of X their dtypes.
     """
+    if hasattr(X, "with_columns"):  # polars
+        return (
+            type(X)(dict(zip(X.columns, sample.rows.T, strict=True))) if sample.indices is None else X[sample.indices]
+        )
     if not hasattr(X, "iloc"):
         return sample.rows.copy()  # a function may write into it
     return type(X)(sample.rows, columns=X.columns) if sample.indices is None else X.iloc[sample.indices].copy()

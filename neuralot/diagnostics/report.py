@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import textwrap
 from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass, field
 from enum import Enum
@@ -18,6 +19,7 @@ from neuralot.drawing import Landscape
 
 STILL_FALLING = 0.9
 SMALL_BLUR = 0.001
+LINE = 80  # characters of a printed line
 
 
 class Verdict(Enum):
@@ -67,14 +69,19 @@ class Printed(ABC):
     def __str__(self) -> str:
         lines = self.lines()
         width = max(len(label) for label, _ in lines) + 2
-        return "\n".join(f"{label:{width}}{text}" for label, text in lines)
+        wrapped = ((label, textwrap.wrap(text, LINE - width) or [""]) for label, text in lines)
+        return "\n".join(
+            f"{label if i == 0 else '':{width}}{part}" for label, parts in wrapped for i, part in enumerate(parts)
+        )
+
+    __repr__ = __str__
 
     def _repr_html_(self) -> str:
         cells = (f"<tr><th>{html.escape(label)}</th><td>{html.escape(text)}</td></tr>" for label, text in self.lines())
         return f"<table><caption>Transport report</caption>{''.join(cells)}</table>"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class TransportReport(Printed):
     """Diagnosis of a transport on held-out rows.
 
