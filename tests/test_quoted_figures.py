@@ -281,7 +281,7 @@ QUOTES = {
         Quote("the error :math:`|w - \\nu|` is [0.00161] after 10 s", (masses(32, "neuralot OT-Net"),)),
         Quote("On *Gaussians to moons* the gap is [0.00] %", (task(MOONS, "OT-Net", "gap %"),)),
         Quote(
-            "the bound is [25] % of the target's spread after 1600 steps and the error is [5.4] %",
+            "the bound is [28] % of the target's spread after 1600 steps and the error is [5.4] %",
             (drawn("bound", "bound after 1600 steps, %"), drawn("bound", "error after 1600 steps, %")),
         ),
         Quote(
