@@ -18,7 +18,7 @@ from torch import Tensor
 
 
 class LightSB:
-    """LightSB by Adam, with a rate that falls to zero, from S_k = I and centres r_k of k-means."""
+    """LightSB by Adam, with a rate that rises in a fifth of the run, from S_k = I and k-means centres r_k."""
 
     def __init__(self, eps=0.1, n_components=10, full=True, max_time=5.0, max_iter=None, rate=0.02, random_state=0):
         self.eps, self.n_components, self.full = eps, n_components, full
@@ -37,7 +37,7 @@ class LightSB:
             loss = self.scores(x[rows[0]]).logsumexp(1).mean() - self.log_potential(y[rows[1]]).mean()
             optimizer.zero_grad()
             loss.backward()
-            optimizer.param_groups[0]["lr"] = self.rate * (1 + math.cos(math.pi * share)) / 2
+            optimizer.param_groups[0]["lr"] = self.rate * min(1, 5 * share) * (1 + math.cos(math.pi * share)) / 2
             optimizer.step()
             self.n_iter_ += 1
             share = self.n_iter_ / self.max_iter if self.max_iter else (time.perf_counter() - start) / self.max_time
