@@ -297,12 +297,13 @@ def cell(name: str, values: list[float]) -> str:
 
 def tables(found: list[dict[str, object]]) -> str:
     """UVP, and the steps of the fits, with one row per plan and one column per transport."""
-    return pivot(found, "uvp") + "\n\n" + pivot([each for each in found if "steps" in each], "steps")
+    fits = [each for each in found if "steps" in each]
+    return f"{pivot(found, 'uvp', 'plan')}\n\n{pivot(fits, 'steps', 'steps on')}"
 
 
-def pivot(found: list[dict[str, object]], column: str) -> str:
+def pivot(found: list[dict[str, object]], column: str, label: str) -> str:
     transports = dict.fromkeys(each["transport"] for each in found)
-    lines = [heading(["plan", *transports])]
+    lines = [heading([label, *transports])]
     for task in dict.fromkeys(each["task"] for each in found):
         values = [[r[column] for r in found if (r["task"], r["transport"]) == (task, name)] for name in transports]
         lines.append(row([task, *(cell(column, each) for each in values)]))
