@@ -33,7 +33,14 @@ from neuralot import (
     diagnose,
 )
 from neuralot.costs import Cost, Lp, SquaredEuclidean
-from neuralot.datasets import make_convex_potential, make_gaussians, make_moons, make_one_to_many, make_parallel
+from neuralot.datasets import (
+    make_convex_potential,
+    make_gaussians,
+    make_moons,
+    make_one_to_many,
+    make_parallel,
+    make_perpendicular,
+)
 from neuralot.diagnostics.blur import evaluate_blur, least_blur
 from neuralot.diagnostics.by_column import bases_of, cost_by_column, distance_by_column
 from neuralot.diagnostics.curl import evaluate_curl, norm_of, relative_widths
@@ -760,7 +767,7 @@ def test_verdicts_keep_the_limits_of_the_benchmark(monkeypatch):
     fits = ["SNOT", "OTP", "SNOT, 5 % of the steps"]
     found = [
         certificates.examine(make, d, 20, name, 2000)
-        for make, d in ((make_gaussians, 2), (make_convex_potential, 8), (make_one_to_many, 2))
+        for make, d in ((make_gaussians, 2), (make_convex_potential, 8), (make_perpendicular, 2), (make_one_to_many, 2))
         for name in certificates.names_of(make, d, fits)
     ]
     called = {"right": [], "between": [], "wrong": []}

@@ -346,8 +346,8 @@ QUOTES = {
             ),
         ),
         Quote(
-            "has an energy distance of [0.090] to the target, OT-Net [0.098], POT's exact plan [0.154] and flow matching "
-            "[0.209]",
+            "has an energy distance of [0.090] to the target, OT-Net [0.098], POT's exact plan [0.154] and flow "
+            "matching [0.209]",
             tuple(task(DAYS, name, "energy distance") for name in ("OTP", "OT-Net", "POT EMD", "flow matching")),
         ),
         Quote(
