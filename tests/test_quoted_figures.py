@@ -285,7 +285,7 @@ QUOTES = {
             (drawn("bound", "bound after 1600 steps, %"), drawn("bound", "error after 1600 steps, %")),
         ),
         Quote(
-            "In 8 dimensions the median ratio of bound and error is [18.4] for SNOT",
+            "In 8 dimensions the median ratio of bound and error is [19.5] for SNOT",
             (Cell(CERTIFICATES, {"transport": "SNOT", "d": "8"}, "bound / error"),),
         ),
         Quote("is as small as [0.063] times the error", (drawn("error", "rotated first, least E_2 / error"),)),
@@ -374,11 +374,11 @@ QUOTES = {
     "docs/faq.rst": [
         Quote("[6.5] % of them for SNOT between two distant blobs", (jump("neuralot SNOT"),)),
         Quote(
-            "the median rank correlation with the error of one fit is [0.43] over [564] fits. With the expected error, "
+            "the median rank correlation with the error of one fit is [0.43] over [432] fits. With the expected error, "
             "it is [0.38] to [0.82] for two laws, and [-0.01] to [0.57] for a target of constant density",
             (
-                Passage(MAIN, "has a median of [0.43] over 564 fits"),
-                Passage(MAIN, "has a median of 0.43 over [564] fits"),
+                Passage(MAIN, "has a median of [0.43] over 432 fits"),
+                Passage(MAIN, "has a median of 0.43 over [432] fits"),
                 Passage(MAIN, "`uncertainty` has [0.38] to 0.82"),
                 Passage(MAIN, "`uncertainty` has 0.38 to [0.82]"),
                 Passage(MAIN, "and [-0.01] to 0.57 on parallel"),
