@@ -126,7 +126,8 @@ def _ranges_and_deviations(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     median, ranges = _medians_and_ranges(rows)
     is_far = (np.abs(rows - median) > CLIP_RANGES * ranges) & (ranges > 0)
     is_far &= is_far.mean(axis=0) < MAX_CLIPPED
-    return ranges, np.where(is_far, median, rows).std(axis=0)
+    # the mean of equal numbers may differ from them by rounding
+    return ranges, np.where(np.ptp(rows, axis=0) > 0, np.where(is_far, median, rows).std(axis=0), 0.0)
 
 
 def rms(values: np.ndarray) -> float:
