@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import replace
 from typing import Any
 
@@ -42,6 +43,7 @@ from neuralot.sampling import listed
 from neuralot.solve.status import Status
 
 N_FEW = 2  # rows with which a function is tried
+EXCHANGED = "The adapter moves target rows: in this report, X are these and X_target the source rows."
 TINY = np.finfo(float).tiny
 
 
@@ -113,18 +115,24 @@ def diagnose(
     """
     for name, value in (("n_draws", n_draws), ("max_rows", max_rows)):
         integer(1).check(name, value)
-    if getattr(transport, "direction", None) == "target_to_source":
-        X, X_target, sample_weight, sample_weight_target = X_target, X, sample_weight_target, sample_weight
+    arguments = [
+        (X, sample_weight, "X", "sample_weight"),
+        (X_target, sample_weight_target, "X_target", "sample_weight_target"),
+    ]
+    exchanged = getattr(transport, "direction", None) == "target_to_source"
+    if exchanged:
+        arguments = arguments[::-1]
+    (X, *_), (X_target, *_) = arguments
     transport = _single(getattr(transport, "transport_", transport))
     rng = as_generator(random_state)
-    source = _sample(X, sample_weight, "X", "sample_weight", max_rows, rng)
-    target = _sample(X_target, sample_weight_target, "X_target", "sample_weight_target", max_rows, rng)
+    source, target = (_sample(*each, max_rows, rng) for each in arguments)
     check_features(X=source.rows, X_target=target.rows)
     columns = getattr(X, "columns", getattr(transport, "_columns", range(source.rows.shape[1])))
     names = [str(name) for name in columns]
     if hasattr(X, "columns"):
         _check_names(names, X_target)
     source, target, draws, findings = _in_plan(transport, X, source, target, n_draws, random_state)
+    findings += [EXCHANGED] * exchanged
     if (in_data := getattr(transport, "_row_indices", None)) is not None:
         samples = zip((source, target), in_data, strict=True)
         source, target = (replace(each, indices=indices[each.indices]) for each, indices in samples)
@@ -245,9 +253,8 @@ def _as_given(X: Any, sample: Sample) -> Any:
     It has the names of columns, which the fit may have seen, and for rows of X their dtypes.
     """
     if hasattr(X, "with_columns"):  # polars
-        return (
-            type(X)(dict(zip(X.columns, sample.rows.T, strict=True))) if sample.indices is None else X[sample.indices]
-        )
+        columns = dict(zip(X.columns, sample.rows.T, strict=True))
+        return type(X)(columns) if sample.indices is None else X[sample.indices]
     if not hasattr(X, "iloc"):
         return sample.rows.copy()  # a function may write into it
     return type(X)(sample.rows, columns=X.columns) if sample.indices is None else X.iloc[sample.indices].copy()
@@ -312,9 +319,8 @@ def _draws(transport: Any, rows: Any, n_draws: int, random_state: int) -> np.nda
 
 def _check_depends_on_rows(function: Callable[[Any], Any], rows: Any) -> None:
     """Raise a ValueError if images do not follow their rows."""
-    few = slice(min(len(rows), N_FEW))
-    part = rows.iloc[few].copy() if hasattr(rows, "iloc") else rows[few].copy()
-    shape = np.shape(function(part))
+    part = rows.iloc[:N_FEW] if hasattr(rows, "iloc") else rows[:N_FEW]
+    shape = np.shape(function(deepcopy(part)))  # a function may write into them
     if shape and shape[0] != len(part):
         raise ValueError(
             f"transport must be a function of rows, but returned {shape[0]} images of {len(part)} rows; it is called "

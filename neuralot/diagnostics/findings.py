@@ -8,14 +8,14 @@ import numpy as np
 
 from neuralot.diagnostics.by_column import costs_by_column
 from neuralot.diagnostics.quantities import Baseline, Marginal, Optimality
-from neuralot.diagnostics.statistics import Sample
+from neuralot.diagnostics.statistics import ROUNDING, Sample
 from neuralot.diagnostics.verdict import GAP_TOLERANCE, TOLERANCE
 from neuralot.outliers import CLIP_RANGES, codes_text, outlier_bounds, small_columns
 from neuralot.sampling import listed
 
 SPLIT = 0.05  # conditional variance from which on mass splits
 DIFFERENT_MASSES = 0.3  # of their logarithms; totals of held-out rows vary by some percent
-SIMPLER = "it does as well, and is simpler (ot.da.LinearTransport of POT)."
+SIMPLER = ": it does as well, and is simpler (ot.da.LinearTransport of POT)."
 TINY = np.finfo(float).tiny
 # shares of target rows that are rows of the fit, and of rows that are distinct, for a finding about rows of the fit
 SAME_ROWS, DISTINCT = 0.1, 0.9
@@ -64,9 +64,9 @@ def _own_distances(names: Sequence[str], images: Sample, target: Sample) -> list
         return []
     halves = target.part(slice(half)), target.part(slice(half, None))
     variances = target.masses @ (target.rows - target.mean) ** 2
-    shares = (costs_by_column(images, target) - costs_by_column(*halves)) / np.where(
-        variances > TINY, variances, np.inf
-    )
+    varies = variances > (ROUNDING * np.abs(target.rows).max(axis=0)) ** 2
+    distances = costs_by_column(images, target) - costs_by_column(*halves)
+    shares = distances / np.where(varies, variances, np.inf)
     is_off = shares > OWN_DISTANCE
     if not is_off.any():
         return []
@@ -90,8 +90,8 @@ def _rows_of_fit(target: Sample, target_rows: np.ndarray | None) -> list[str]:
     if n < SAME_ROWS * len(rows) or len(np.unique(rows, axis=0)) < DISTINCT * len(rows):
         return []
     return [
-        "Rows of X_target are rows of the fit, for which the report is too favourable: pass rows that the fit has not "
-        "seen."
+        "Rows of X_target are rows of the fit. Unless they are the whole target, the report is too favourable: pass "
+        "rows that the fit has not seen."
     ]
 
 
@@ -197,12 +197,12 @@ def findings_of_fit(
 def _as_good(affine: Baseline, marginal: Marginal) -> list[str]:
     """Return a finding if the affine map does as well."""
     excess, own = affine.excess, marginal.excess
-    if affine.share_of != "variance" or excess.low > TOLERANCE:
-        return []
+    # for other costs it is not optimal, and a map that misses the target is no advice
+    end = SIMPLER if affine.share_of == "variance" and excess.low <= TOLERANCE else "."
     if excess.value <= max(own.value, TOLERANCE):
-        return [f"The affine map between the moments is at least as close to the target: {SIMPLER}"]
+        return [f"The affine map between the moments is at least as close to the target{end}"]
     if excess.value - own.value < np.hypot(excess.margin, own.margin):
-        return [f"The affine map between the moments is as close to the target, within the margins: {SIMPLER}"]
+        return [f"The affine map between the moments is as close to the target, within the margins{end}"]
     return []
 
 

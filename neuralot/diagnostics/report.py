@@ -36,13 +36,13 @@ class Verdict(Enum):
     NOT_CONVERGED
         The images do not have the law of the target, and the fit says that it ended too early.
     UNDECIDED
-        The samples are too small to decide.
+        The samples are too small to decide, or a few rows dominate them.
 
     Examples
     --------
     >>> from neuralot import Verdict
     >>> Verdict.UNDECIDED.message
-    'The samples are too small to decide.'
+    'The samples are too small to decide, or a few rows dominate them.'
     """
 
     OPTIMAL = (
@@ -51,7 +51,7 @@ class Verdict(Enum):
     MARGINAL_NOT_MET = "The images do not have the law of the target."
     SPURIOUS = "The plan is not optimal."
     NOT_CONVERGED = "The images do not have the law of the target, and the fit ended too early."
-    UNDECIDED = "The samples are too small to decide."
+    UNDECIDED = "The samples are too small to decide, or a few rows dominate them."
 
     @property
     def message(self) -> str:
