@@ -101,21 +101,27 @@ def small_columns(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
     They vary less than a hundredth of another column and have next to no part in the cost. Both the range and the
     standard deviation, without a few far values, must be small, so that neither outliers nor columns with few values
-    that differ from 0 decide. Constant columns do not count. The result has shape (n_features,).
+    that differ from 0 decide. Columns whose range is 0 do not count. The result has shape (n_features,).
     """
     with np.errstate(over="ignore", invalid="ignore"):
         ranges, deviations = np.max([_ranges_and_deviations(rows) for rows in (x, y)], axis=0)
-    own = np.where(ranges > 0, ranges, deviations)
-    return (own > 0) & (own * LARGE_RATIO < ranges.max()) & (deviations * LARGE_RATIO < deviations.max())
+    return (ranges > 0) & (ranges * LARGE_RATIO < ranges.max()) & (deviations * LARGE_RATIO < deviations.max())
 
 
 def _medians_and_ranges(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the medians of columns, and their ranges.
 
-    These are interquartile ranges; if one is 0, as in a column of mostly zeros, the range of the central 90 %.
+    These are interquartile ranges; if one is 0, as in a column of mostly zeros, the third quartile of the distances of
+    the other values from the median. It is 0 if there are fewer than `MIN_ROWS` of them: the rare values of a pixel or
+    of a gene tell no scale.
     """
-    low, lower, median, upper, high = np.percentile(rows, [5, 25, 50, 75, 95], axis=0)
-    return median, np.where(upper > lower, upper - lower, high - low)
+    lower, median, upper = np.percentile(rows, [25, 50, 75], axis=0)
+    ranges = upper - lower
+    for column in np.flatnonzero(ranges == 0):
+        distances = np.abs(rows[:, column] - median[column])
+        if np.count_nonzero(distances) >= MIN_ROWS:
+            ranges[column] = np.percentile(distances[distances > 0], 75)
+    return median, ranges
 
 
 def _ranges_and_deviations(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -126,8 +132,7 @@ def _ranges_and_deviations(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     median, ranges = _medians_and_ranges(rows)
     is_far = (np.abs(rows - median) > CLIP_RANGES * ranges) & (ranges > 0)
     is_far &= is_far.mean(axis=0) < MAX_CLIPPED
-    # the mean of equal numbers may differ from them by rounding
-    return ranges, np.where(np.ptp(rows, axis=0) > 0, np.where(is_far, median, rows).std(axis=0), 0.0)
+    return ranges, np.where(is_far, median, rows).std(axis=0)
 
 
 def rms(values: np.ndarray) -> float:

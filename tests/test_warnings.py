@@ -121,9 +121,12 @@ def test_column_of_mostly_zeros_is_small_or_makes_others_small(share_of_zeros, w
         fit(SNOTTransport, table(), table())
 
 
-def test_constant_and_rare_columns_do_not_warn():
+@pytest.mark.parametrize(("n_rare", "value"), [(5, 1.0), (5, 0.02), (19, 0.02)])
+def test_constant_and_rare_columns_do_not_warn(n_rare, value):
+    # such as the pixels at the border of an image, and genes that few cells express
     rng = np.random.default_rng(0)
-    X, Y = (np.column_stack([rng.normal(size=300), np.zeros(300), rng.uniform(size=300) < 0.02]) for _ in range(2))
+    X, Y = (np.column_stack([rng.normal(size=90), np.zeros(90), np.zeros(90)]) for _ in range(2))
+    X[:n_rare, 2] = value
     fit(OTPTransport, X, Y)
 
 
