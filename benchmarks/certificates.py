@@ -218,8 +218,10 @@ def verdict_of(result: dict[str, Any]) -> str:
     report = result["report"]
     estimate = lambda values: Estimate(values["value"], values["standard_error"], values["degrees"])  # noqa: E731
     laws = SimpleNamespace(**report["marginal"] | {"spread_text": ""})
-    # reports of earlier versions have no column_spread
+    # reports of earlier versions have no column_spread, or do not say whether it is beyond sampling error
     laws.column_spread = np.array(getattr(laws, "column_spread", laws.spread), dtype=float)
+    factors = np.maximum(laws.column_spread, 1 / np.maximum(laws.column_spread, 1e-300))
+    laws.column_differs = np.array(getattr(laws, "column_differs", factors > 2), dtype=bool)
     for name in ("excess", "by_column", "log_spread"):
         setattr(laws, name, estimate(getattr(laws, name)))
     return decide(

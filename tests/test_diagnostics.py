@@ -1035,6 +1035,28 @@ def test_wrong_spread_of_a_column_without_part_in_the_distance_is_not_optimal(fa
     assert diagnose(lambda x: x * [1, 1, 1.2], X, Y).verdict is Verdict.OPTIMAL
 
 
+@pytest.mark.parametrize("n", [120, 300])
+@pytest.mark.parametrize("seed", range(4))
+def test_rare_values_of_columns_show_no_difference(seed, n):
+    """Of ten columns where one row in a hundred differs, many differ by a factor of two between samples."""
+    rng = np.random.default_rng(seed)
+    X, Y = (np.hstack([rng.normal(size=(n, 2)), rng.uniform(size=(n, 10)) < 0.01]) for _ in range(2))
+    report = diagnose(lambda x: x, X, Y)
+    factors = report.marginal.column_spread
+    assert np.nanmax(np.maximum(factors, 1 / np.maximum(factors, 1e-9))) > 2
+    assert not report.marginal.column_differs.any()
+    assert report.verdict in (Verdict.OPTIMAL, Verdict.UNDECIDED)
+    assert not any("Taken by themselves" in each for each in report.findings)
+
+
+@pytest.mark.parametrize(("factor", "differs"), [(0.0, True), (1.0, False), (1.9, False), (4.0, True)])
+def test_columns_of_mostly_zeros_differ_if_many_rows_show_it(factor, differs):
+    rng = np.random.default_rng(0)
+    X, Y = (np.column_stack([rng.normal(size=2000), rng.uniform(size=2000) < 0.05]) for _ in range(2))
+    report = diagnose(lambda x: x * [1, factor], X, Y)
+    assert report.marginal.column_differs.tolist() == [False, differs]
+
+
 def test_column_that_misses_the_target_by_itself_is_named():
     rng = np.random.default_rng(0)
     names = ["age", "score", "height"]

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from scipy.stats import ks_2samp
 
 from neuralot.diagnostics.by_column import costs_by_column
 from neuralot.diagnostics.quantities import Baseline, Marginal, Optimality
-from neuralot.diagnostics.statistics import ROUNDING, Sample
+from neuralot.diagnostics.statistics import ROUNDING, SIGNIFICANT, Sample
 from neuralot.diagnostics.verdict import GAP_TOLERANCE, TOLERANCE
 from neuralot.outliers import CLIP_RANGES, codes_text, outlier_bounds, small_columns
 from neuralot.sampling import listed
@@ -57,7 +58,8 @@ def findings_of_data(
 def _own_distances(names: Sequence[str], images: Sample, target: Sample) -> list[str]:
     """Return a finding if columns miss the target by themselves.
 
-    Their squared W2 distances are shares of their own variance; that between halves of the target is subtracted.
+    Their squared W2 distances are shares of their own variance; that between halves of the target is subtracted. The
+    laws must differ in the test of Kolmogorov and Smirnov too, as a few rare values may have any distance.
     """
     half = len(target.rows) // 2
     if half < MIN_HALF:
@@ -67,13 +69,14 @@ def _own_distances(names: Sequence[str], images: Sample, target: Sample) -> list
     varies = variances > (ROUNDING * np.abs(target.rows).max(axis=0)) ** 2
     distances = costs_by_column(images, target) - costs_by_column(*halves)
     shares = distances / np.where(varies, variances, np.inf)
-    is_off = shares > OWN_DISTANCE
+    thinned = [each.thinned(np.random.default_rng(0)) for each in (images, target)]
+    is_off = (shares > OWN_DISTANCE) & (ks_2samp(*thinned, method="asymp").pvalue <= SIGNIFICANT / len(shares))
     if not is_off.any():
         return []
     return [
         f"Taken by themselves, the images in columns {listed(np.array(names)[is_off])} are up to "
-        f"{100 * shares.max():.0f} % of a column's own variance away from the target. If such a column has next to no "
-        f"part in the distances above but matters, scale both samples alike before the fit."
+        f"{100 * shares[is_off].max():.0f} % of a column's own variance away from the target. If such a column has "
+        f"next to no part in the distances above but matters, scale both samples alike before the fit."
     ]
 
 

@@ -5,17 +5,27 @@ from __future__ import annotations
 import warnings
 
 import numpy as np
+from scipy.stats import norm
 from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
 
 from neuralot.diagnostics.by_column import distance_by_column
 from neuralot.diagnostics.optimality import MAX_ROWS
 from neuralot.diagnostics.quantities import Marginal
-from neuralot.diagnostics.statistics import N_CELLS, ROUNDING, Sample, energy_p_value, marginal_distance, spread
+from neuralot.diagnostics.statistics import (
+    N_CELLS,
+    ROUNDING,
+    SIGNIFICANT,
+    Sample,
+    energy_p_value,
+    marginal_distance,
+    spread,
+)
 from neuralot.divergences import sinkhorn_divergence
 
 ROWS_FOR_SINKHORN = 1000
 MIN_MASS_OF_CELL = 1e-3  # relative to that of the largest cell
+COLUMN_FACTOR = 2.0  # of the mean absolute deviation of one column, which may have next to no part in the variance
 TINY = np.finfo(float).tiny
 
 
@@ -27,7 +37,7 @@ def evaluate_marginal(images: Sample, target: Sample, unit: float, rng: np.rando
     n = min(ROWS_FOR_SINKHORN, len(T.rows), max(1, len(Y.rows) // 2))
     part = Y.part(slice(n))
     deviations = [np.sqrt(each.masses @ (each.rows - each.mean) ** 2) for each in (T, Y)]
-    mean_deviations = [each.masses @ np.abs(each.rows - each.mean) for each in (T, Y)]
+    mean_deviations, errors = zip(*map(_mean_deviations, (T, Y)), strict=True)
     return Marginal(
         distance.w2,
         distance.floor,
@@ -39,6 +49,7 @@ def evaluate_marginal(images: Sample, target: Sample, unit: float, rng: np.rando
         spread(T, Y),
         _ratios(*deviations),
         _ratios(*mean_deviations),
+        _differ(*mean_deviations, *errors),
         _coverage(T, Y),
     )
 
@@ -47,6 +58,24 @@ def _ratios(of_images: np.ndarray, of_target: np.ndarray) -> np.ndarray:
     """Ratios by column; nan where the target is constant."""
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(of_target > ROUNDING, of_images / of_target, np.nan)
+
+
+def _mean_deviations(sample: Sample) -> tuple[np.ndarray, np.ndarray]:
+    """Mean absolute deviations of columns, and their standard errors."""
+    centred = sample.rows - sample.mean
+    values = sample.masses @ np.abs(centred)
+    # of the distance from the true mean: the mean of the sample has an error too
+    influence = np.abs(centred) - (sample.masses @ np.sign(centred)) * centred - values
+    return values, np.sqrt(sample.masses @ influence**2 / sample.n_effective)
+
+
+def _differ(x: np.ndarray, y: np.ndarray, error_of_x: np.ndarray, error_of_y: np.ndarray) -> np.ndarray:
+    """Whether values differ by more than `COLUMN_FACTOR`, beyond their standard errors; not where y is 0."""
+    level = norm.isf(SIGNIFICANT / (2 * len(x)))  # of all columns together
+    factor = COLUMN_FACTOR
+    is_larger = x - factor * y > level * np.hypot(error_of_x, factor * error_of_y)
+    is_smaller = y - factor * x > level * np.hypot(factor * error_of_x, error_of_y)
+    return (y > ROUNDING) & (is_larger | is_smaller)
 
 
 def _divergence(a: Sample, b: Sample) -> float:

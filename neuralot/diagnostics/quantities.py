@@ -39,6 +39,8 @@ class Marginal:
         Standard deviation of each column of the images, relative to the target's; nan for a constant target.
     column_spread : ndarray of shape (d,)
         The same with mean absolute deviations, which a few far rows change less.
+    column_differs : ndarray of shape (d,)
+        Whether these deviations differ by more than a factor of two, beyond sampling error.
     coverage : ndarray of shape (n_cells,)
         Mass of the images in each of ten cells of the target (k-means), relative to the target's mass there.
     """
@@ -53,6 +55,7 @@ class Marginal:
     log_spread: Estimate
     spread: np.ndarray
     column_spread: np.ndarray
+    column_differs: np.ndarray
     coverage: np.ndarray
 
     @property

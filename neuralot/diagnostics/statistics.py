@@ -16,6 +16,7 @@ from neuralot.divergences import cost_matrix, optimal_cost, optimal_cost_of
 
 MIN_BLOCK, MIN_BLOCKS, MAX_BLOCKS = 250, 4, 8
 N_CELLS = 10
+SIGNIFICANT = 0.01  # p-values of tests
 FEW_VALUES = 50
 # with more features, affine maps, principal axes and covariances of draws would take long
 MAX_FEATURES = 256
@@ -108,6 +109,13 @@ class Sample:
         """Return all rows but those of one block."""
         start, end = (k * len(self.rows) // n_blocks, (k + 1) * len(self.rows) // n_blocks)
         return self.part(np.delete(np.arange(len(self.rows)), slice(start, end)))
+
+    def thinned(self, rng: np.random.Generator) -> np.ndarray:
+        """Return rows of equal masses with the same law.
+
+        Each row is kept with a probability proportional to its mass.
+        """
+        return self.rows[rng.random(len(self.rows)) * self.masses.max() <= self.masses]
 
     def blocks(self, n_blocks: int) -> list[Sample]:
         """Return disjoint parts of nearly equal size."""
@@ -266,12 +274,11 @@ def _log_ratio(a: Sample, b: Sample) -> float:
 def energy_p_value(images: Sample, target: Sample, rng: np.random.Generator) -> float:
     """Return the permutation p-value of the energy distance.
 
-    The null hypothesis is that images and target rows have one law. Rows of unequal masses could not be exchanged. Each
-    is kept with a probability proportional to its mass, which leaves rows of equal masses and the same law.
+    The null hypothesis is that images and target rows have one law. Rows of unequal masses could not be exchanged.
     """
     import ot
 
-    kept = [each.rows[rng.random(len(each.rows)) * each.masses.max() <= each.masses] for each in (images, target)]
+    kept = [each.thinned(rng) for each in (images, target)]
     rows = np.concatenate(kept)
     signed = np.concatenate([np.full(len(each), sign / len(each)) for each, sign in zip(kept, (1, -1), strict=True)])
     distances = ot.dist(rows, rows, metric="euclidean")

@@ -8,15 +8,12 @@ import numpy as np
 
 from neuralot.diagnostics.quantities import Baseline, Marginal, Optimality
 from neuralot.diagnostics.report import Verdict
-from neuralot.diagnostics.statistics import MAX_BLOCKS, Estimate
+from neuralot.diagnostics.statistics import MAX_BLOCKS, SIGNIFICANT, Estimate
 
 # Shares of the target's variance: what is right, and what a sample can decide. The law of the images is much closer to
 # the target than the images to the exact ones: in 32 dimensions, a mean squared error of 4 to 6 % leaves 1 %.
 TOLERANCE, GAP_TOLERANCE, RESOLUTION = 0.004, 0.02, 0.04
 SPREAD_TOLERANCE = 0.1  # of the standard deviation
-COLUMN_FACTOR = 2.0  # of the mean absolute deviation of one column, which may have next to no part in the variance
-SIGNIFICANT = 0.01
-TINY = np.finfo(float).tiny
 # Rows for a source of two dimensions, and for each further one. With fewer, a rotation by 30 degrees may show no
 # cheaper pairing; from 200 rows on, free maps and the curl may show it in any dimension.
 MIN_ROWS, ROWS_PER_DIMENSION, ENOUGH_ROWS = 40, 80, 200
@@ -48,7 +45,7 @@ def decide(
         return Verdict.UNDECIDED, [f"{_rows_text(n_rows)} fewer than {MIN_ROWS}"]
     excess, differences, proofs = marginal.excess, _differences(marginal), _proofs(baselines, curl)
     if not disturbed:
-        differences += _different_columns(marginal.column_spread)
+        differences += _different_columns(marginal)
     if proofs and not differences:
         return Verdict.SPURIOUS, proofs
     if differences:
@@ -99,10 +96,9 @@ def _differences(marginal: Marginal) -> list[str]:
     return reasons
 
 
-def _different_columns(column_spread: np.ndarray) -> list[str]:
+def _different_columns(marginal: Marginal) -> list[str]:
     """Return whether single columns have another spread."""
-    factors = column_spread[np.isfinite(column_spread)]
-    off = factors[np.maximum(factors, 1 / np.maximum(factors, TINY)) > COLUMN_FACTOR]
+    off = marginal.column_spread[marginal.column_differs]
     if not len(off):
         return []
     found = f"{off.min():.2g}" if len(off) == 1 else f"{off.min():.2g} to {off.max():.2g}"
