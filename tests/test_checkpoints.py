@@ -71,6 +71,7 @@ def assert_same_fit(transport, expected, X):
     assert without_seconds(transport.history_) == without_seconds(expected.history_)
     assert torch.equal(flat_weights(transport.problem_), flat_weights(expected.problem_))
     assert np.array_equal(transport.transform(X), expected.transform(X))
+    assert np.array_equal(transport.uncertainty(X), expected.uncertainty(X))
     assert (transport.n_iter_, transport.status_) == (expected.n_iter_, expected.status_)
 
 

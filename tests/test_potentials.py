@@ -1,15 +1,18 @@
 """Learned potentials: dual values, error bounds and uncertainty."""
 
+import pickle
+
 import numpy as np
 import ot
 import pytest
 import torch
 from conftest import TRANSPORTS, gaussian, make_tiny
+from scipy.spatial.distance import cdist
 from scipy.stats import spearmanr
 
-from neuralot import OTNetTransport, OTPTransport, SNOTTransport, W2GNTransport, diagnose
+from neuralot import OTNetTransport, OTPTransport, SNOTTransport, W2GNTransport, diagnose, load
 from neuralot.costs import Lp, SquaredEuclidean, as_cost
-from neuralot.datasets import make_convex_potential, make_one_to_many
+from neuralot.datasets import make_convex_potential, make_one_to_many, make_parallel
 from neuralot.diagnostics.dual import evaluate_dual
 from neuralot.diagnostics.figure import plot_diagnosis
 from neuralot.diagnostics.statistics import Sample
@@ -185,6 +188,61 @@ def test_uncertainty_ranks_rows_by_their_error(cls):
     X = pair.source(1000, np.random.default_rng(1))
     error = np.linalg.norm(transport.transform(X) - pair.exact_map(X), axis=1)
     assert spearmanr(transport.uncertainty(X), error)[0] > 0.25
+
+
+@pytest.mark.parametrize("cls", [SNOTTransport, OTPTransport])
+def test_uncertainty_is_the_formula_of_its_docstring(cls):
+    pair = make_parallel(2)
+    X_fit, Y_fit = pair.sample(1000, random_state=0)
+    transport = cls(max_iter=200, random_state=0).fit(X_fit, Y_fit)
+    X = pair.source(300, np.random.default_rng(1))
+    draws = transport.sample(X, 16, random_state=0)
+    radii = np.sqrt(np.mean([np.sort(cdist(y, Y_fit))[:, :10].mean(axis=1) ** 2 for y in draws[:4]], axis=0))
+    earlier = [each.sample(X, 16, random_state=0).mean(axis=0) for each in transport._earlier()]
+    changes = [np.linalg.norm(each - draws.mean(axis=0), axis=1) for each in earlier]
+    assert len(changes) == 2
+    assert np.median(changes[0]) > np.median(changes[1]) > 0  # the later step is nearer
+    errors = radii**2 * (np.sqrt(np.mean(np.square(changes), axis=0)) + 0.03 * radii)
+    expected = np.sqrt(draws.var(axis=0, ddof=1).sum(axis=1) + errors ** (2 / 3))
+    np.testing.assert_allclose(transport.uncertainty(X), expected, rtol=1e-4)
+    transport.partial_fit(*pair.sample(100, random_state=1))
+    assert list(transport._earlier()) == []
+
+
+def test_earlier_weights_are_those_of_a_shorter_fit_with_the_same_schedule():
+    """The weights at 40 % of 100 steps are those after 40 of 100."""
+    X, Y = gaussian(200, 2), gaussian(200, 2, 1)
+    transport = make_tiny(SNOTTransport, max_iter=100, batch_size=32).fit(X, Y)
+    seen = {}
+
+    def keep(step, problem, record):
+        seen[record["progress"]] = {name: each.clone() for name, each in problem.named_parameters()}
+        return False
+
+    make_tiny(SNOTTransport, max_iter=100, batch_size=32, callbacks=[keep]).fit(X, Y)
+    for earlier, share in zip(transport._earlier(), (0.4, 0.7), strict=True):
+        expected = seen[min(progress for progress in seen if progress >= share)]
+        for name, weight in earlier.problem_.named_parameters():
+            change = (expected[name] - dict(transport.problem_.named_parameters())[name]).abs().max()
+            torch.testing.assert_close(weight, expected[name], rtol=0, atol=1e-3 * float(change) + 1e-7)
+
+
+@pytest.mark.parametrize("cls", TRANSPORTS)
+def test_uncertainty_survives_saving_and_pickling(cls, tmp_path):
+    X, Y = gaussian(200, 2), gaussian(200, 2, 1)
+    transport = make_tiny(cls).fit(X, Y)
+    transport.save(tmp_path / "transport.safetensors")
+    for copied in (load(tmp_path / "transport.safetensors"), pickle.loads(pickle.dumps(transport))):
+        np.testing.assert_array_equal(copied.uncertainty(X), transport.uncertainty(X))
+
+
+def test_uncertainty_of_a_new_target_does_not_use_weights_of_the_old_one():
+    X, Y = gaussian(200, 2), gaussian(200, 2, 1)
+    transport = make_tiny(OTNetTransport).fit(X, Y)
+    assert len(list(transport._earlier())) == 2
+    other = transport.retarget(Y[:100] + 1)
+    assert list(other._earlier()) == []
+    assert (other.uncertainty(X) > 0).all()
 
 
 def test_uncertainty_does_not_depend_on_the_offset():

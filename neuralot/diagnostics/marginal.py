@@ -70,7 +70,10 @@ def _mean_deviations(sample: Sample) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _differ(x: np.ndarray, y: np.ndarray, error_of_x: np.ndarray, error_of_y: np.ndarray) -> np.ndarray:
-    """Whether values differ by more than `COLUMN_FACTOR`, beyond their standard errors; not where y is 0."""
+    """Whether positive values differ by more than `COLUMN_FACTOR`.
+
+    They must do so beyond their standard errors. Where y is 0, they do not differ.
+    """
     level = norm.isf(SIGNIFICANT / (2 * len(x)))  # of all columns together
     factor = COLUMN_FACTOR
     is_larger = x - factor * y > level * np.hypot(error_of_x, factor * error_of_y)

@@ -44,7 +44,7 @@ FORMAT, READABLE = "3", ("1", "2", "3")
 WITHOUT_CHECKSUM = ("1", "2")
 PACKAGES = {"neuralot": "neuralot", "numpy": "numpy", "scikit-learn": "sklearn", "torch": "torch"}
 # attributes of every fitted transport, and those that it may have
-OPTIONAL = {"_conditions", "_point_plan", "feature_names_in_", "target_sample_"}
+OPTIONAL = {"_conditions", "_earlier_changes", "_point_plan", "feature_names_in_", "target_sample_"}
 REQUIRED = {
     "_fitted_params",
     "history_",

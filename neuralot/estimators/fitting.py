@@ -9,6 +9,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 from torch import Generator
 
@@ -24,7 +25,7 @@ from neuralot.estimators.tasks import Tasks
 from neuralot.estimators.units import Units
 from neuralot.forms.compiled import has_compiler
 from neuralot.sampling import Sampler
-from neuralot.solve.callbacks import ProgressBar
+from neuralot.solve.callbacks import EarlierWeights, ProgressBar
 from neuralot.solve.distributed import current
 from neuralot.solve.loop import Callback, Solution, agreed, resume, solve
 from neuralot.solve.pace import LARGEST, batch_for, step_timer
@@ -63,6 +64,8 @@ class Outcome:
         Records of earlier parts of the stream.
     continuation : Solution, optional
         State from which the next part of the stream continues.
+    earlier_changes : dict, optional
+        Weights of earlier steps, minus the last ones, see `neuralot.solve.callbacks.EarlierWeights`.
     """
 
     setup: Setup
@@ -70,6 +73,7 @@ class Outcome:
     own: dict[str, Any] = field(default_factory=dict)
     history: list[Record] = field(default_factory=list)
     continuation: Solution | None = None
+    earlier_changes: dict[str, dict[str, np.ndarray]] | None = None
 
     @property
     def attributes(self) -> dict[str, Any]:
@@ -82,6 +86,7 @@ class Outcome:
             "history_": thinned([*self.history, *self.solution.history]),
             "n_iter_": self.solution.n_iter,
             "_solution": self.continuation,
+            "_earlier_changes": self.earlier_changes,
         }
 
 
@@ -146,7 +151,7 @@ class Fitter(Preparation, ABC):
         with contextlib.ExitStack() as stack:
             if self.verbose and current().is_first:
                 callbacks.append(stack.enter_context(ProgressBar()))
-            callbacks += self.callbacks or ()
+            callbacks += [*(self.callbacks or ()), earlier := EarlierWeights()]
             if checkpoint is not None:
                 checkpoint.store(params)
             if tasks is not None:
@@ -164,7 +169,7 @@ class Fitter(Preparation, ABC):
             )
         if watch is not None and current().is_first:
             _finish(watch, solution)
-        return Outcome(setup, _checked(agreed(solution)), own)
+        return Outcome(setup, _checked(agreed(solution)), own, earlier_changes=earlier.changes(solution.problem))
 
     def _start_at_affine_map(
         self, problem: Problem, samplers: tuple[Sampler, Sampler], generator: Generator, *, warm: bool

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -29,6 +30,7 @@ from neuralot.solve.problem import Problem
 
 N_NEIGHBORS = 10
 N_DRAWS_OF_RADII = 4
+SHARE_OF_RADII = 0.03
 
 
 def has_inverse(estimator: Any) -> bool:
@@ -130,13 +132,14 @@ class Reporting(Fitted, Samples):
     def uncertainty(self, X: Any, n_draws: int = 16) -> np.ndarray:
         r"""Estimate the uncertainty of each row's image.
 
-        .. math:: u(x)^2 = \mathrm{Var}[T | x] + E[r(T)^2 | x]
+        .. math:: u(x)^2 = \mathrm{Var}[T | x] + v(x)^2, \quad v(x)^3 = r(x)^2 (e(x) + 0.03 r(x))
 
-        The first term is the conditional variance of the draws, 0 for a deterministic map. In the second, r(y) is the
-        mean distance of y to its ten nearest of at most 1000 target rows of the fit: where the target is sparse, few
-        rows determine the map. Distances include those of standardised conditions. The estimate ranks the rows by their
-        expected error, unless the target has the same density everywhere. Its size is not that of the error, and it is
-        no bound.
+        The first term is the conditional variance of the draws, 0 for a deterministic map. The second ranks the rows by
+        the expected error of their mean images: r(x) is the root mean square over draws y of the mean distance of y to
+        its ten nearest of at most 1000 target rows of the fit, as few rows determine the map where the target is
+        sparse; e(x) is the root mean square distance between the mean image and those at 40 and 70 % of the fit, where
+        the map has not settled. Distances include those of standardised conditions. After `partial_fit` and `retarget`,
+        there is no e, and v is r. The size of u is not that of the error, and it is no bound.
 
         Parameters
         ----------
@@ -168,18 +171,40 @@ class Reporting(Fitted, Samples):
         True
         """
         check_is_fitted(self)
+        draws = self._comparable_draws(X, n_draws)
+        radii = self._radii(draws[:N_DRAWS_OF_RADII])
+        changes = [each._comparable_draws(X, n_draws).mean(axis=0) - draws.mean(axis=0) for each in self._earlier()]
+        errors = radii
+        if changes:
+            distances = np.sqrt((np.stack(changes) ** 2).sum(axis=2).mean(axis=0))
+            errors = np.cbrt(radii**2 * (distances + SHARE_OF_RADII * radii))
+        return np.sqrt(draws.var(axis=0, ddof=min(1, n_draws - 1)).sum(axis=1) + errors**2)
+
+    def _comparable_draws(self, X: Any, n_draws: int) -> np.ndarray:
+        """Return draws whose distances count conditions, too.
+
+        Their shape is (n_draws, k, d).
+        """
         if self._conditions is None:
-            draws = np.asarray(self.sample(X, n_draws, random_state=0))  # (n_draws, k, n_features)
-        else:
-            rows = self._draws(self._check_source(X, reset=False), n_draws, random_state=0)
-            draws = np.stack([self.units_.comparable(images) for images in rows])
+            return np.asarray(self.sample(X, n_draws, random_state=0))
+        rows = self._draws(self._check_source(X, reset=False), n_draws, random_state=0)
+        return np.stack([self.units_.comparable(images) for images in rows])
+
+    def _earlier(self) -> Iterator[Any]:
+        """Yield the transport of each earlier step."""
+        for changes in (self._earlier_changes or {}).values():
+            earlier = copy.copy(self)  # its weights are copies
+            for name, weight in earlier.problem_.named_parameters():
+                weight.add_(torch.as_tensor(changes[name]).to(weight))
+            yield earlier
+
+    def _radii(self, draws: np.ndarray) -> np.ndarray:
+        """Distances of draws to their nearest target rows, shape (k,)."""
         target = self.units_.comparable(self.target_sample_)
         centre = target.mean(axis=0)  # distances of rows far from 0 are inaccurate
-        variance = draws.var(axis=0, ddof=min(1, n_draws - 1)).sum(axis=1)
-        n_neighbors = min(N_NEIGHBORS, len(self.target_sample_))
-        neighbors = NearestNeighbors(n_neighbors=n_neighbors).fit(target - centre)
-        radii = np.stack([neighbors.kneighbors(images - centre)[0].mean(axis=1) for images in draws[:N_DRAWS_OF_RADII]])
-        return np.sqrt(variance + (radii**2).mean(axis=0))
+        neighbors = NearestNeighbors(n_neighbors=min(N_NEIGHBORS, len(target))).fit(target - centre)
+        distances = [neighbors.kneighbors(images - centre)[0].mean(axis=1) for images in draws]
+        return np.sqrt(np.mean(np.square(distances), axis=0))
 
     def report(
         self,

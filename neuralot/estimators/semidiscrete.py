@@ -202,6 +202,7 @@ class SemiDiscreteTransport(CellsFitted, BaseTransport, ABC):
         other.target_sample_ = law.reduced(ROWS_OF_TARGET).rows.copy()
         problem = self.problem_.retarget(target.data[chosen], weights).requires_grad_(False)
         other.problem_, other.history_, other.n_iter_, other.status_ = problem, [], 0, Status.RETARGETED
+        other.__dict__.pop("_earlier_changes", None)  # of another target
         if refine_steps:
             is_near = problem.certificate().mass_error <= float(weights.norm())
             problem = problem if is_near else self.problem_.reopened()

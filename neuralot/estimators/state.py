@@ -89,6 +89,8 @@ class Fitted:
     _solution: Solution | None
     # a PointPlan, or None: files of older versions have none
     _point_plan: Any = None
+    # weights of two earlier steps of the fit minus the last ones; None after `partial_fit`, and in older files
+    _earlier_changes: Mapping[str, Mapping[str, np.ndarray]] | None = None
 
 
 def has_custom_networks(params: Mapping[str, Any]) -> bool:

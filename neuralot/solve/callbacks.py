@@ -11,11 +11,16 @@ import sys
 from collections.abc import Callable
 from typing import Any, TextIO
 
+import numpy as np
 import torch
 from torch import Generator, Tensor
 
+from neuralot.solve.distributed import current
 from neuralot.solve.problem import Problem
 from neuralot.solve.status import Record
+
+# progress at which weights are kept
+EARLIER = (0.4, 0.7)
 
 
 class EarlyStopping:
@@ -87,6 +92,48 @@ class EarlyStopping:
         self.generator.manual_seed(0)  # the same noise in every call, so that values depend on the weights only
         with torch.no_grad():
             return float(problem.discrepancy(self.x, self.y, self.generator, progress))
+
+
+class EarlierWeights:
+    """Keep the averaged weights of two earlier steps.
+
+    Where the maps of these steps differ from the last one, the fit has not settled.
+
+    Attributes
+    ----------
+    weights : dict of str to dict of str to Tensor
+        Weights by name, on the CPU, at the first records of which the progress is at least 0.4 and 0.7.
+    """
+
+    def __init__(self) -> None:
+        self.weights: dict[str, dict[str, Tensor]] = {}
+
+    def __call__(self, step: int, problem: Problem, record: Record) -> bool:
+        if len(self.weights) < len(EARLIER) and record["progress"] >= EARLIER[len(self.weights)]:
+            named = problem.named_parameters()
+            self.weights[str(len(self.weights))] = {name: each.detach().to("cpu", copy=True) for name, each in named}
+        return False
+
+    def changes(self, problem: Problem) -> dict[str, dict[str, np.ndarray]]:
+        """Return the weights minus those of `problem`.
+
+        They are those of the first process, in half precision, which is enough for the distance of two maps.
+        """
+        last = {name: each.detach().cpu() for name, each in problem.named_parameters()}
+        return current().from_first(
+            {
+                key: {name: (each - last[name]).half().numpy() for name, each in weights.items()}
+                for key, weights in self.weights.items()
+            }
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state, for a checkpoint."""
+        return dict(self.weights)
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Load a state."""
+        self.weights = dict(state)
 
 
 class ProgressBar:
