@@ -223,8 +223,8 @@ def test_earlier_weights_are_those_of_a_shorter_fit_with_the_same_schedule():
     for earlier, share in zip(transport._earlier(), (0.4, 0.7), strict=True):
         expected = seen[min(progress for progress in seen if progress >= share)]
         for name, weight in earlier.problem_.named_parameters():
-            change = (expected[name] - dict(transport.problem_.named_parameters())[name]).abs().max()
-            torch.testing.assert_close(weight, expected[name], rtol=0, atol=1e-3 * float(change) + 1e-7)
+            change = (expected[name] - dict(transport.problem_.named_parameters())[name]).abs().max().item()
+            torch.testing.assert_close(weight, expected[name], rtol=0, atol=1e-3 * change + 1e-7)
 
 
 @pytest.mark.parametrize("cls", TRANSPORTS)
