@@ -52,7 +52,7 @@ from neuralot.datasets import (
 )
 from neuralot.diagnostics import marginal, statistics
 from neuralot.diagnostics.statistics import Estimate, Sample, marginal_distance
-from neuralot.diagnostics.verdict import decide, misses_by_spurious_solution
+from neuralot.diagnostics.verdict import decide, reason_of_spurious_solution
 from neuralot.divergences import optimal_cost
 from neuralot.methods.smoothing import is_thin
 
@@ -232,7 +232,7 @@ def verdict_of(result: dict[str, Any]) -> str:
         curl=estimate(report["curl"]) if report["curl"] else None,
         n_rows=min(report["n_source"], report["n_target"]),
         early=report["ended_early"],
-        is_spurious=misses_by_spurious_solution(
+        spurious=reason_of_spurious_solution(
             result["thin"],
             result["needs_density"],
             report["ended_early"],

@@ -1139,7 +1139,7 @@ def test_significant_distance_above_tolerance_is_not_optimal(excess, verdict):
     report = report_of(lambda x: x, make_gaussians(2), n=300)
     marginal = replace(report.marginal, excess=excess, p_value=0.5, log_spread=NONE, by_column=NONE)
     optimality = replace(report.optimality, relative_gap=0.0)
-    options = {"blur": 0, "curl": None, "n_rows": 2000, "early": False, "is_spurious": False, "dimension": 2.0}
+    options = {"blur": 0, "curl": None, "n_rows": 2000, "early": False, "spurious": "", "dimension": 2.0}
     assert decide(marginal, optimality, report.baselines, **options)[0] is verdict
 
 
@@ -1405,6 +1405,15 @@ def test_large_constant_column_changes_no_verdict():
     assert report.verdict is Verdict.SPURIOUS
     without = diagnose(lambda rows: -rows, X, Y)
     assert report.optimality.relative_gap == pytest.approx(without.optimality.relative_gap, rel=1e-3)
+
+
+def test_function_on_a_thin_source_is_not_said_to_be_of_a_method_that_needs_a_density():
+    X, Y = make_perpendicular(2).sample(400, random_state=0)
+    report = diagnose(lambda rows: rows, X, Y)
+    assert report.verdict is Verdict.SPURIOUS
+    assert report.reasons[-1].startswith("the source is thin: if the map is that of a method that needs a density")
+    method = SimpleNamespace(transform=lambda rows: rows, _needs_density=False)
+    assert diagnose(method, X, Y).verdict is Verdict.MARGINAL_NOT_MET
 
 
 def test_contraction_misses_the_target_before_it_is_spurious():

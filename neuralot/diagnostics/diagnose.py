@@ -35,7 +35,7 @@ from neuralot.diagnostics.statistics import (
     cost_spread,
     has_few_values,
 )
-from neuralot.diagnostics.verdict import decide, misses_by_spurious_solution
+from neuralot.diagnostics.verdict import decide, reason_of_spurious_solution
 from neuralot.divergences import Samples, as_masses, as_points, check_features
 from neuralot.methods.smoothing import MIN_ROWS_OF_THIN, intrinsic_dimension, is_thin
 from neuralot.parameters import as_generator, integer
@@ -175,12 +175,12 @@ def _report(
     thin = _is_thin(distinct, source, target)
     blur = least_blur(draw, source, dimension, thin, split, cost, unit)
     curl = curl_if_known(draw, source, draws[0], cost, unit) if thin is False else None
-    # functions are judged like the methods that need a density; smoothed sources have no spurious solutions
-    needs_density, units = getattr(transport, "_needs_density", True), getattr(transport, "units_", transport)
+    # of a smoothed source, there are no spurious solutions; of functions, it is not known
+    needs_density, units = getattr(transport, "_needs_density", None), getattr(transport, "units_", transport)
     dual = evaluate_dual(transport, *parts[0], cost, unit_of_cost)
-    is_spurious = misses_by_spurious_solution(thin, needs_density, early, dual.relative_gap if dual else None)
+    spurious = reason_of_spurious_solution(thin, needs_density, early, dual.relative_gap if dual else None)
     tested = marginal, optimality, baselines, blur, curl, min(source.n_effective, target.n_effective)
-    verdict, reasons = decide(*tested, early, is_spurious, dimension, samples_with_outliers(source, target))
+    verdict, reasons = decide(*tested, early, spurious, dimension, samples_with_outliers(source, target))
     in_fit = getattr(transport, "target_sample_", None), getattr(units, "source_range", None)
     of_data = findings_of_data(names, source, draws[0], target, *in_fit, dimension if thin else None, needs_density)
     of_fit = findings_of_fit(marginal, optimality, baselines, split, blur, early, thin, needs_density, history)

@@ -35,13 +35,13 @@ def findings_of_data(
     target_rows: np.ndarray | None,
     source_range: np.ndarray | None,
     dimension: float | None,
-    needs_density: bool,
+    needs_density: bool | None,
 ) -> list[str]:
     """Return findings about columns, rows and the source's dimension.
 
     `target_rows` are some target rows of the fit, and `source_range` is the range of its source, shape (2, d), if there
     was a fit. `dimension` is that of a thin source, and None for others. `needs_density` says whether the method can be
-    wrong for thin sources.
+    wrong for thin sources, and is None for functions.
     """
     found = _small_columns(names, source, target)
     found += _outliers("X", names, source) + _outliers("X_target", names, target)
@@ -51,7 +51,9 @@ def findings_of_data(
         found += _rows_outside(names, source, source_range)
     if dimension is not None:
         text = f"The source lies on a thin set, of dimension about {dimension:.1f} in {source.rows.shape[1]} features."
-        found.append(text + " SNOT, W2GN and OT-Net can be wrong there; use OTPTransport." * needs_density)
+        found.append(
+            text if needs_density is False else f"{text} SNOT, W2GN and OT-Net can be wrong there; use OTPTransport."
+        )
     return found
 
 
@@ -167,7 +169,7 @@ def findings_of_fit(
     blur: float,
     early: bool,
     is_thin: bool | None,
-    needs_density: bool,
+    needs_density: bool | None,
     history: Sequence[Mapping[str, float]],
 ) -> list[str]:
     """Return findings about the plan and the fit's budget."""
@@ -190,7 +192,7 @@ def findings_of_fit(
         found.append(
             "The plan splits mass: transform returns barycentres, call sample for images with the target's law."
         )
-    if early and is_thin and needs_density:
+    if early and is_thin and needs_density is not False:
         found.append("The fit ended early on a thin source: use OTPTransport. More steps may not help.")
     elif early:
         found.append("The fit ended early: give it more steps or time.")

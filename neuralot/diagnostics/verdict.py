@@ -27,14 +27,15 @@ def decide(
     curl: Estimate | None,
     n_rows: float,
     early: bool,
-    is_spurious: bool,
+    spurious: str,
     dimension: float,
     disturbed: Sequence[str] = (),
 ) -> tuple[Verdict, list[str]]:
     """Return the verdict and its reasons.
 
-    `n_rows` is the effective number of rows, and `dimension` that of the source. `is_spurious` says whether a fit that
-    misses the target has a spurious solution. `disturbed` are the names of samples whose distances few rows dominate.
+    `n_rows` is the effective number of rows, and `dimension` that of the source. `spurious` is the reason why a fit
+    that misses the target has a spurious solution, if it has. `disturbed` are the names of samples whose distances few
+    rows dominate.
     """
     if optimality.relative_gap > GAP_TOLERANCE:
         return Verdict.SPURIOUS, [optimality.gap_text]
@@ -50,9 +51,8 @@ def decide(
         return Verdict.SPURIOUS, proofs
     if differences:
         reasons = differences + proofs
-        if is_spurious:
-            reasons.append("the source is thin, and the method needs a density: this is a spurious solution")
-            return Verdict.SPURIOUS, reasons
+        if spurious:
+            return Verdict.SPURIOUS, [*reasons, spurious]
         return (Verdict.NOT_CONVERGED if early else Verdict.MARGINAL_NOT_MET), reasons
     if disturbed:
         return Verdict.UNDECIDED, [f"a few far rows of {' and '.join(disturbed)} dominate all distances"]
@@ -71,13 +71,20 @@ def decide(
     ]
 
 
-def misses_by_spurious_solution(is_thin: bool | None, needs_density: bool, early: bool, dual_gap: float | None) -> bool:
-    """Return whether a missed target shows a spurious solution.
+def reason_of_spurious_solution(
+    is_thin: bool | None, needs_density: bool | None, early: bool, dual_gap: float | None
+) -> str:
+    """Return why a missed target shows a spurious solution.
 
-    It does if the source is thin, the method needs a density, and the fit has ended or its potential is optimal.
+    It does if the source is thin, the method needs a density, and the fit has ended or its potential is optimal. A
+    function, of which `needs_density` is None, is judged like these methods. Otherwise the result is empty.
     """
     has_ended = not early or (dual_gap is not None and dual_gap <= GAP_TOLERANCE)
-    return bool(is_thin) and needs_density and has_ended
+    if not is_thin or needs_density is False or not has_ended:
+        return ""
+    if needs_density is None:
+        return "the source is thin: if the map is that of a method that needs a density, it is a spurious solution"
+    return "the source is thin, and the method needs a density: this is a spurious solution"
 
 
 def _differences(marginal: Marginal) -> list[str]:
