@@ -47,6 +47,10 @@ class UnusedWeightsWarning(UserWarning):
     """
 
 
+class ScoreWarning(UserWarning):
+    """The score of a `DomainAdapter` says nothing about the target."""
+
+
 class VersionWarning(UserWarning):
     """A file was saved with other versions of packages.
 

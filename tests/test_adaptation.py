@@ -19,7 +19,7 @@ from sklearn.svm import SVC, LinearSVC
 
 from neuralot import DomainAdapter, OTPTransport, SNOTTransport, TransportAdapter
 from neuralot.adaptation.checks import DIRECTIONS
-from neuralot.exceptions import UnusedWeightsWarning
+from neuralot.exceptions import ScoreWarning, UnusedWeightsWarning
 
 FOLDS = KFold(3, shuffle=True, random_state=0)
 each_direction = pytest.mark.parametrize("direction", DIRECTIONS)
@@ -135,7 +135,7 @@ def test_score_warns_of_marks_in_place_of_target_labels(domains, mark):
     fitted = adapter().fit(X, y, X_target=X_target)
     marked = np.full(len(X_target), mark, dtype=object)
     message = f"no label of the target rows is one of the classes 0, 1, got {mark}, so the score says nothing"
-    with pytest.warns(UserWarning, match=message), contextlib.suppress(ValueError, TypeError):  # of accuracy_score
+    with pytest.warns(ScoreWarning, match=message), contextlib.suppress(ValueError, TypeError):  # of accuracy_score
         assert fitted.score(X_target, marked) == 0
     marked[:5] = y_target[:5]
     fitted.score(X_target[:5], marked[:5])
@@ -147,7 +147,7 @@ def test_score_warns_if_cross_validation_drops_sample_domain(stacked):
     fitted.score(rows[domain < 0], labels[domain < 0])  # with routing, a scorer passes all metadata that it has
     with sklearn.config_context(enable_metadata_routing=False):
         fitted.score(rows, labels, sample_domain=domain)
-        with pytest.warns(UserWarning, match="treats all rows as target rows"):
+        with pytest.warns(ScoreWarning, match="treats all rows as target rows"):
             cross_val_score(adapter(), rows, labels, cv=FOLDS, params={"sample_domain": domain}, error_score="raise")
 
 

@@ -1,5 +1,6 @@
 """Conditions: one fit for many transports."""
 
+import json
 import pickle
 import signal
 import warnings
@@ -518,6 +519,12 @@ def test_report_has_one_report_per_condition(fitted, drugs):
     swapped = Y.assign(drug=Y["drug"].cat.rename_categories({"a": "b", "b": "a"}))
     wrong = fitted.report(X, swapped)
     assert wrong.verdict is Verdict.MARGINAL_NOT_MET
+    assert {each.partition(": ")[0] for each in wrong.reasons} == {
+        name for name, each in wrong.reports.items() if each.verdict is Verdict.MARGINAL_NOT_MET
+    }
+    assert all(reason in wrong.reasons[0] for reason in wrong.reports["drug='a'"].reasons[:1])
+    assert json.loads(json.dumps(wrong.to_dict()))["reasons"] == list(wrong.reasons)
+    assert wrong.findings == tuple(text for label, text in wrong.lines() if label == "note")
     assert wrong.reports["drug='a'"].marginal.excess.low > 1
     with pytest.raises(ValueError, match=r"call transport\.report"):
         neuralot.diagnose(fitted, X, Y)

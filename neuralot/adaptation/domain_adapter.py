@@ -304,7 +304,7 @@ class DomainAdapter(MetaEstimatorMixin, Mover):
 
         Warns
         -----
-        UserWarning
+        ScoreWarning
             If `fit` was called with `sample_domain`, this call is not, and metadata routing is disabled: in
             cross-validation, source rows then count as target rows. Or if no label is one of the classes of the fit,
             so that the score says nothing.

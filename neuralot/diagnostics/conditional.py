@@ -120,12 +120,28 @@ class ConditionalReport(Printed):
         found = {report.verdict for report in self.reports.values()}
         return next(verdict for verdict in ORDER if verdict in found)
 
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """The reasons of the worst verdict, by condition."""
+        worst = [(name, report) for name, report in self.reports.items() if report.verdict is self.verdict]
+        return tuple(f"{name}: {reason}" for name, report in worst for reason in report.reasons)
+
+    @property
+    def findings(self) -> tuple[str, ...]:
+        """Findings about the data and the fit, with their conditions."""
+        conditions: dict[str, list[str]] = {}
+        for name, report in self.reports.items():
+            for finding in report.findings:
+                conditions.setdefault(finding, []).append(name)
+        return tuple(f"{listed(names)}: {finding}" for finding, names in conditions.items())
+
     def to_dict(self) -> dict[str, Any]:
         """Return the reports as plain data, for JSON."""
         reports = {name: report.to_dict() for name, report in self.reports.items()}
         return {
             "verdict": self.verdict.name,
             "message": self.verdict.message,
+            "reasons": list(self.reasons),
             "reports": reports,
             "omitted": self.omitted,
         }
@@ -157,17 +173,13 @@ class ConditionalReport(Printed):
 
     def lines(self) -> list[tuple[str, str]]:
         """Return pairs of a label and a text."""
-        of_finding: dict[str, list[str]] = {}
-        for name, report in self.reports.items():
-            for finding in report.findings:
-                of_finding.setdefault(finding, []).append(name)
         return [
             ("verdict", f"{self.verdict.name}. {self.verdict.message}"),
             *(
                 (name, f"{report.verdict.name}: {'; '.join(report.reasons)}; {report.marginal.excess_text}")
                 for name, report in self.reports.items()
             ),
-            *(("note", f"{listed(names)}: {finding}") for finding, names in of_finding.items()),
+            *(("note", finding) for finding in self.findings),
             *([("note", self._omitted_text())] if self.omitted else []),
         ]
 

@@ -23,6 +23,7 @@ from neuralot.exceptions import (
     FewRowsWarning,
     OutlierWarning,
     ScaleWarning,
+    ScoreWarning,
     SmoothingWarning,
     SpuriousSolutionWarning,
     UnusedWeightsWarning,
@@ -45,7 +46,7 @@ HEAVY, SPLIT, N_PARTS = 0.1, 0.05, 500
 MARGIN = 0.01
 
 
-def warn_user(message: str, category: type[Warning] = UserWarning) -> None:
+def warn_user(message: str, category: type[Warning]) -> None:
     """Issue a warning that points to the user's code.
 
     This is the innermost call from outside of this package and scikit-learn. Only the first of the processes that
@@ -281,7 +282,8 @@ def warn_of_lost_domains() -> None:
         warn_user(
             "score treats all rows as target rows, because sample_domain was passed to fit but not to score. "
             "Cross-validation passes sample_domain to score only after "
-            "sklearn.set_config(enable_metadata_routing=True). In a direct call of score, pass sample_domain."
+            "sklearn.set_config(enable_metadata_routing=True). In a direct call of score, pass sample_domain.",
+            ScoreWarning,
         )
 
 
@@ -291,7 +293,8 @@ def warn_of_masked_labels(labels: np.ndarray, classes: np.ndarray) -> None:
     warn_user(
         f"no label of the target rows is one of the classes {listed(classes.tolist())}, got {listed(marks)}, so the "
         "score says nothing. It needs true labels of target rows, not marks such as -1; without them, compare "
-        "transports by their report."
+        "transports by their report.",
+        ScoreWarning,
     )
 
 
