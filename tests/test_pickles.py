@@ -48,7 +48,8 @@ def test_pickled_transport_is_identical_and_contains_arrays_only(tiny, transport
 
 def test_pickle_contains_each_weight_once(tiny, samples):
     transport = tiny(hidden_layer_sizes=(64, 64, 64)).fit(*samples)
-    n_bytes = 4 * sum(weight.numel() for weight in transport.problem_.parameters())
+    # in single precision, and the changes since two earlier steps, for `uncertainty`, in half precision
+    n_bytes = (4 + 2 * 2) * sum(weight.numel() for weight in transport.problem_.parameters())
     assert len(pickle.dumps(transport)) < 1.3 * n_bytes + 10_000
 
 

@@ -374,15 +374,11 @@ QUOTES = {
     "docs/faq.rst": [
         Quote("[6.5] % of them for SNOT between two distant blobs", (jump("neuralot SNOT"),)),
         Quote(
-            "the median rank correlation with the error of one fit is [0.43] over [432] fits. With the expected error, "
-            "it is [0.38] to [0.82] for two laws, and [-0.01] to [0.57] for a target of constant density",
+            "a median of [0.56] over [144] fits of SNOT and OTP, but [0.33] in two dimensions",
             (
-                Passage(MAIN, "has a median of [0.43] over 432 fits"),
-                Passage(MAIN, "has a median of 0.43 over [432] fits"),
-                Passage(MAIN, "`uncertainty` has [0.38] to 0.82"),
-                Passage(MAIN, "`uncertainty` has 0.38 to [0.82]"),
-                Passage(MAIN, "and [-0.01] to 0.57 on parallel"),
-                Passage(MAIN, "and -0.01 to [0.57] on parallel"),
+                Passage(MAIN, "has a median of [0.56] over 144 fits"),
+                Passage(MAIN, "has a median of 0.56 over [144] fits"),
+                Passage(MAIN, "of [0.33] at d = 2 and 0.61"),
             ),
         ),
         Quote(

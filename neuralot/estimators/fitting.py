@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
-from torch import Generator
+from torch import Generator, Tensor
 
 from neuralot.costs import Cost, as_cost
 from neuralot.defaults import BATCH, default_rate
@@ -73,7 +73,7 @@ class Outcome:
     own: dict[str, Any] = field(default_factory=dict)
     history: list[Record] = field(default_factory=list)
     continuation: Solution | None = None
-    earlier_changes: dict[str, dict[str, np.ndarray]] | None = None
+    earlier_changes: dict[str, dict[str, Tensor]] | None = None
 
     @property
     def attributes(self) -> dict[str, Any]:
@@ -86,7 +86,7 @@ class Outcome:
             "history_": thinned([*self.history, *self.solution.history]),
             "n_iter_": self.solution.n_iter,
             "_solution": self.continuation,
-            "_earlier_changes": self.earlier_changes,
+            "_earlier_changes": as_arrays(self.earlier_changes),
         }
 
 
@@ -242,6 +242,13 @@ class Fitter(Preparation, ABC):
         cost = units.cost(as_cost(params.cost), generator.device)
         problem = self._method(units.n_directions, params, cost, generator)
         return problem.to(generator.device, torch.float32).eval()
+
+
+def as_arrays(changes: dict[str, dict[str, Tensor]] | None) -> dict[str, dict[str, np.ndarray]] | None:
+    """Return the changes of weights as arrays."""
+    if changes is None:
+        return None
+    return {key: {name: each.numpy() for name, each in weights.items()} for key, weights in changes.items()}
 
 
 def thinned(history: list[Record]) -> list[Record]:

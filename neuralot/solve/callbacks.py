@@ -11,7 +11,6 @@ import sys
 from collections.abc import Callable
 from typing import Any, TextIO
 
-import numpy as np
 import torch
 from torch import Generator, Tensor
 
@@ -114,7 +113,7 @@ class EarlierWeights:
             self.weights[str(len(self.weights))] = {name: each.detach().to("cpu", copy=True) for name, each in named}
         return False
 
-    def changes(self, problem: Problem) -> dict[str, dict[str, np.ndarray]]:
+    def changes(self, problem: Problem) -> dict[str, dict[str, Tensor]]:
         """Return the weights minus those of `problem`.
 
         They are those of the first process, in half precision, which is enough for the distance of two maps.
@@ -122,7 +121,7 @@ class EarlierWeights:
         last = {name: each.detach().cpu() for name, each in problem.named_parameters()}
         return current().from_first(
             {
-                key: {name: (each - last[name]).half().numpy() for name, each in weights.items()}
+                key: {name: (each - last[name]).half() for name, each in weights.items()}
                 for key, weights in self.weights.items()
             }
         )
