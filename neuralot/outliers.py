@@ -111,26 +111,25 @@ def small_columns(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 def _medians_and_ranges(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the medians of columns, and their ranges.
 
-    These are interquartile ranges; if one is 0, as in a column of mostly zeros, the third quartile of the distances of
-    the other values from the median. It is 0 if there are fewer than `MIN_ROWS` of them: the rare values of a pixel or
-    of a gene tell no scale.
+    These are interquartile ranges; if one is 0, as in a column of mostly zeros, the range of the central 90 %.
     """
-    lower, median, upper = np.percentile(rows, [25, 50, 75], axis=0)
-    ranges = upper - lower
-    for column in np.flatnonzero(ranges == 0):
-        distances = np.abs(rows[:, column] - median[column])
-        if np.count_nonzero(distances) >= MIN_ROWS:
-            ranges[column] = np.percentile(distances[distances > 0], 75)
-    return median, ranges
+    low, lower, median, upper, high = np.percentile(rows, [5, 25, 50, 75, 95], axis=0)
+    return median, np.where(upper > lower, upper - lower, high - low)
 
 
 def _ranges_and_deviations(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Ranges and standard deviations of columns.
 
-    The latter are those without a few far values.
+    Ranges are interquartile ranges; if one is 0, as in a column of mostly zeros, the third quartile of the distances of
+    the other values from the median. It is 0 if there are fewer than `MIN_ROWS` of them: the rare values of a pixel or
+    of a gene tell no scale. Deviations are those without a few far values.
     """
-    median, ranges = _medians_and_ranges(rows)
-    is_far = (np.abs(rows - median) > CLIP_RANGES * ranges) & (ranges > 0)
+    lower, median, upper = np.percentile(rows, [25, 50, 75], axis=0)
+    ranges, distances = upper - lower, np.abs(rows - median)
+    for column in np.flatnonzero(ranges == 0):
+        others = distances[distances[:, column] > 0, column]
+        ranges[column] = np.percentile(others, 75) if len(others) >= MIN_ROWS else 0.0
+    is_far = (distances > CLIP_RANGES * ranges) & (ranges > 0)
     is_far &= is_far.mean(axis=0) < MAX_CLIPPED
     return ranges, np.where(is_far, median, rows).std(axis=0)
 

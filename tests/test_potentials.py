@@ -1,6 +1,7 @@
 """Learned potentials: dual values, error bounds and uncertainty."""
 
 import pickle
+import warnings
 
 import numpy as np
 import ot
@@ -17,8 +18,20 @@ from neuralot.diagnostics.dual import evaluate_dual
 from neuralot.diagnostics.figure import plot_diagnosis
 from neuralot.diagnostics.statistics import Sample
 from neuralot.estimators.gap import DualGap
+from neuralot.solve.callbacks import EarlierWeights
+from neuralot.solve.status import Status
 
 HAVE_GRADIENTS = [cls for cls in TRANSPORTS if cls is not OTNetTransport]
+
+
+class OnGPU:
+    """Tensor that must be moved to the CPU before any operation."""
+
+    def __init__(self, tensor):
+        self.tensor = tensor
+
+    def cpu(self):
+        return self.tensor
 
 
 def equal(rows):
@@ -243,6 +256,36 @@ def test_uncertainty_of_a_new_target_does_not_use_weights_of_the_old_one():
     other = transport.retarget(Y[:100] + 1)
     assert list(other._earlier()) == []
     assert (other.uncertainty(X) > 0).all()
+
+
+def test_uncertainty_of_a_fit_that_diverges_or_ends_early_is_finite():
+    X, Y = gaussian(200, 2), gaussian(200, 2, 1)
+    options = {"learning_rate_init": 1e6, "optimizer": "adam", "hidden_layer_sizes": (8, 8)}
+    with warnings.catch_warnings(action="ignore"):
+        diverged = SNOTTransport(max_iter=2, random_state=0, **options).fit(X, Y)
+    assert diverged.status_ is Status.DIVERGED
+    for share, n_earlier in ((0.2, 0), (0.5, 1)):
+        stop = lambda step, problem, record, share=share: record["progress"] >= share  # noqa: E731
+        stopped = make_tiny(SNOTTransport, max_iter=100, callbacks=[stop]).fit(X, Y)
+        assert len(list(stopped._earlier())) == n_earlier
+        assert np.isfinite(stopped.uncertainty(X)).all()
+    early = make_tiny(SNOTTransport, max_iter=100, early_stopping=True).fit(X, Y)
+    for transport in (diverged, early):
+        assert np.isfinite(transport.uncertainty(X)).all()
+
+
+def test_weights_of_a_checkpoint_return_to_the_cpu():
+    """The state of a checkpoint is read to the device of the fit."""
+    problem = make_tiny(SNOTTransport).fit(gaussian(50, 2), gaussian(50, 2, 1)).problem_
+    earlier = EarlierWeights()
+    for progress in (0.4, 0.7):
+        earlier(1, problem, {"progress": progress})
+    assert earlier.weights.keys() == {"0", "1"}
+    continued = EarlierWeights()
+    moved = {key: {name: OnGPU(each) for name, each in kept.items()} for key, kept in earlier.state_dict().items()}
+    continued.load_state_dict(moved)
+    changes = continued.changes(problem)
+    assert all((change == 0).all() for weights in changes.values() for change in weights.values())
 
 
 def test_uncertainty_does_not_depend_on_the_offset():

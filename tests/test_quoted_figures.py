@@ -374,11 +374,14 @@ QUOTES = {
     "docs/faq.rst": [
         Quote("[6.5] % of them for SNOT between two distant blobs", (jump("neuralot SNOT"),)),
         Quote(
-            "a median of [0.56] over [144] fits of SNOT and OTP, but [0.33] in two dimensions",
+            "a median of [0.56] over [144] fits of SNOT and OTP, but [0.33] in two dimensions, and [-0.10] to [0.28] "
+            "there for a target of constant density",
             (
                 Passage(MAIN, "has a median of [0.56] over 144 fits"),
                 Passage(MAIN, "has a median of 0.56 over [144] fits"),
                 Passage(MAIN, "of [0.33] at d = 2 and 0.61"),
+                Passage(MAIN, "constant density, it has [-0.10] to 0.28"),
+                Passage(MAIN, "constant density, it has -0.10 to [0.28]"),
             ),
         ),
         Quote(

@@ -154,6 +154,11 @@ def test_codes_in_a_column_of_mostly_zeros_are_named():
         fit(OTPTransport, X, Y)
 
 
+def test_codes_that_are_many_of_the_values_unlike_0_are_named():
+    values = np.r_[np.zeros(940), np.ones(40), np.full(20, 999.0)]
+    assert missing_codes(np.random.default_rng(0).permutation(values)[:, None]) == [(0, 999.0, 20)]
+
+
 def test_far_single_values_are_codes_only_if_all_digits_are_nines():
     X = np.random.default_rng(0).normal(size=(300, 1))
     found = []

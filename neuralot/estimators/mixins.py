@@ -129,6 +129,7 @@ class Reporting(Fitted, Samples):
         map_rows(self.problem_, rows, values_and_gradients, units.from_target, restore, out, exact=built_in)
         return (out[:, 0], out[:, 1:]) if return_gradient else out[:, 0]
 
+    @isolated
     def uncertainty(self, X: Any, n_draws: int = 16) -> np.ndarray:
         r"""Estimate the uncertainty of each row's image.
 
@@ -137,9 +138,10 @@ class Reporting(Fitted, Samples):
         The first term is the conditional variance of the draws, 0 for a deterministic map. The second ranks the rows by
         the expected error of their mean images: r(x) is the root mean square over draws y of the mean distance of y to
         its ten nearest of at most 1000 target rows of the fit, as few rows determine the map where the target is
-        sparse; e(x) is the root mean square distance between the mean image and those at 40 and 70 % of the fit, where
-        the map has not settled. Distances include those of standardised conditions. After `partial_fit` and `retarget`,
-        there is no e, and v is r. The size of u is not that of the error, and it is no bound.
+        sparse; e(x) is the root mean square distance between the mean image and those at 40 and 70 % of the budget, as
+        far as the fit got: where it is large, the map has not settled. Without either, as after `partial_fit` and
+        `retarget`, v is r. Distances include those of standardised conditions. The size of u is not that of the error,
+        and it is no bound.
 
         Parameters
         ----------
@@ -194,6 +196,7 @@ class Reporting(Fitted, Samples):
         """Yield the transport of each earlier step."""
         for changes in (self._earlier_changes or {}).values():
             earlier = copy.copy(self)  # its weights are copies
+            earlier.problem_.to(next(self.problem_.parameters()).device)
             for name, weight in earlier.problem_.named_parameters():
                 weight.add_(torch.as_tensor(changes[name]).to(weight))
             yield earlier

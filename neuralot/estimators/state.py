@@ -89,7 +89,7 @@ class Fitted:
     _solution: Solution | None
     # a PointPlan, or None: files of older versions have none
     _point_plan: Any = None
-    # weights of two earlier steps of the fit minus the last ones; None after `partial_fit`, and in older files
+    # weights of up to two earlier steps of the fit minus the last ones; None after `partial_fit`, and in older files
     _earlier_changes: Mapping[str, Mapping[str, np.ndarray]] | None = None
 
 

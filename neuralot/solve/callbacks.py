@@ -116,15 +116,16 @@ class EarlierWeights:
     def changes(self, problem: Problem) -> dict[str, dict[str, Tensor]]:
         """Return the weights minus those of `problem`.
 
-        They are those of the first process, in half precision, which is enough for the distance of two maps.
+        They are those of the first process, in half precision, which is enough for the distance of two maps. Steps of
+        which a change is not finite, as in a fit that diverges, are left out.
         """
         last = {name: each.detach().cpu() for name, each in problem.named_parameters()}
-        return current().from_first(
-            {
-                key: {name: (each - last[name]).half() for name, each in weights.items()}
-                for key, weights in self.weights.items()
-            }
-        )
+        changes = {
+            key: {name: (each.cpu() - last[name]).half() for name, each in weights.items()}
+            for key, weights in self.weights.items()
+        }
+        finite = [key for key, each in changes.items() if all(change.isfinite().all() for change in each.values())]
+        return current().from_first({key: changes[key] for key in finite})
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state, for a checkpoint."""
