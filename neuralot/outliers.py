@@ -65,8 +65,8 @@ def missing_codes(rows: np.ndarray) -> list[tuple[int, float, int]]:
     """Return values that may be codes for missing values.
 
     Such a value is the largest or smallest of its column, more than `CLIP_RANGES` ranges from the median and isolated,
-    and occurs more than once or has only nines as digits. Columns whose range is 0 have none. The result has the index
-    of the column, the value, and the number of rows.
+    and occurs more than once or has only nines as digits. Columns whose range is 0, or of two values, have none.
+    The result has the index of the column, the value, and the number of rows.
     """
     subsample = rows[np.linspace(0, len(rows) - 1, min(len(rows), QUANTILE_ROWS)).astype(int)]
     median, ranges = _medians_and_ranges(subsample)
@@ -79,7 +79,7 @@ def missing_codes(rows: np.ndarray) -> list[tuple[int, float, int]]:
             others = rows[~is_code, column]
             next_distance = np.maximum((others - centre) * np.sign(value - centre), 0).max()
             is_known = is_code.sum() > 1 or (float(value).is_integer() and set(str(abs(int(value)))) == {"9"})
-            if is_known and abs(value - centre) > ISOLATED * next_distance:
+            if is_known and abs(value - centre) > ISOLATED * next_distance > 0:
                 found.append((int(column), float(value), int(is_code.sum())))
     return found
 
@@ -111,10 +111,12 @@ def small_columns(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 def _medians_and_ranges(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the medians of columns, and their ranges.
 
-    These are interquartile ranges; if one is 0, as in a column of mostly zeros, the range of the central 90 %.
+    These are interquartile ranges; if one is 0, as in a column of mostly zeros, the range of the central 90 %, or 0 if
+    fewer than `MIN_ROWS` values differ from the median.
     """
     low, lower, median, upper, high = np.percentile(rows, [5, 25, 50, 75, 95], axis=0)
-    return median, np.where(upper > lower, upper - lower, high - low)
+    is_rare = (rows != median).sum(axis=0) < MIN_ROWS
+    return median, np.where(upper > lower, upper - lower, np.where(is_rare, 0.0, high - low))
 
 
 def _ranges_and_deviations(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

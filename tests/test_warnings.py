@@ -154,6 +154,12 @@ def test_codes_in_a_column_of_mostly_zeros_are_named():
         fit(OTPTransport, X, Y)
 
 
+@pytest.mark.parametrize(("n", "n_rare"), [(90, 5), (400, 21)])
+def test_rare_values_beside_zeros_are_no_codes(n, n_rare):
+    # the 95th percentile is interpolated between 0 and 1
+    assert missing_codes(np.r_[np.ones(n_rare), np.zeros(n - n_rare)][:, None]) == []
+
+
 def test_codes_that_are_many_of_the_values_unlike_0_are_named():
     values = np.r_[np.zeros(940), np.ones(40), np.full(20, 999.0)]
     assert missing_codes(np.random.default_rng(0).permutation(values)[:, None]) == [(0, 999.0, 20)]
